@@ -1,0 +1,400 @@
+"""One session of HTTP: kept connections, redirects, proxies, credentials; heads are read here, bodies by others."""
+
+from __future__ import annotations
+
+import re
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit
+
+import urllib3.util
+
+from ..errors import TransferError
+from ..hosts.base import Source
+from ..names import shown_url
+from .access import authorization, basic, host_option, proxy_for
+from .answer import Answer, KeptReader
+from .blame import blame
+from .dial import Live, PlainConnection, TLSConnection
+from .tls import tls_context
+
+if TYPE_CHECKING:
+    from ..settings import Settings
+
+__all__ = ["Client", "Line"]
+
+_PORTS = {"http": 80, "https": 443}
+_MOST_REDIRECTS = 10
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_UNFIT_FOR_A_HEAD = re.compile(r"[^\x21-\x7e]")
+_UNFIT_FOR_A_VALUE = re.compile(r"[^\x20-\x7e\t]")
+
+
+class Line:
+    """One connection that is kept between requests.
+
+    Parameters
+    ----------
+    client : Client
+        The session.
+    url : urllib.parse.SplitResult
+        Where to.
+    proxy : str or None
+        The proxy's URL, perhaps with credentials.
+    """
+
+    def __init__(self, client: Client, url: SplitResult, proxy: str | None) -> None:
+        self.client = client
+        self.key = (url.scheme, url.hostname, url.port, proxy)
+        self.used = 0
+        self.prefix = b""
+        started = time.monotonic()
+        secure, host, port = (
+            url.scheme == "https",
+            url.hostname or "",
+            url.port or _PORTS[url.scheme],
+        )
+        via = urlsplit(proxy) if proxy else None
+        login = {}
+        if via is not None and via.username is not None:
+            login = {
+                "Proxy-Authorization": basic(
+                    unquote(via.username), unquote(via.password or "")
+                )
+            }
+        self.login = login if not secure else {}
+        at, door = (
+            (via.hostname or "", via.port or _PORTS[via.scheme])
+            if via is not None
+            else (host, port)
+        )
+        connection: PlainConnection | TLSConnection
+        if secure or (via is not None and via.scheme == "https"):
+            bundle, cert = (
+                host_option(client.settings, url, name)
+                for name in ("ca_bundle", "client_cert")
+            )
+            context = tls_context(bundle, cert)
+            parsed = urllib3.util.parse_url(proxy) if proxy else None
+            config = (
+                urllib3.connection.ProxyConfig(context, not secure, None, None)
+                if proxy
+                else None
+            )
+            connection = TLSConnection(
+                at,
+                door,
+                timeout=client.connect_timeout,
+                ssl_context=context,
+                proxy=parsed,
+                proxy_config=config,
+            )
+        else:
+            connection = PlainConnection(at, door, timeout=client.connect_timeout)
+        connection.live = client.live
+        self.connection = connection
+        try:
+            if secure and via is not None:
+                connection.set_tunnel(host, port, headers=login, scheme="https")
+            connection.connect()
+            sock = connection.sock
+            if sock is None:
+                raise ConnectionAbortedError("closed while it was opened")
+            client.live.add(sock)
+            self.sock: socket.socket = sock
+            sock.settimeout(client.stall_timeout)
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            handle = getattr(connection, "handle", None)
+            if handle is not None:
+                client.live.forget(handle)
+                handle.close()
+        self.reader = KeptReader(self.sock)
+        self.connect_seconds = time.monotonic() - started
+
+    def close(self) -> None:
+        """Close the connection."""
+        sock = self.connection.sock
+        if sock is not None:
+            self.client.live.forget(sock)
+        with suppress(OSError):
+            self.connection.close()
+
+
+class Client:
+    """A session: what may be asked of hosts, and the connections kept to them. Threads may share it.
+
+    Parameters
+    ----------
+    settings : Settings
+        User agent and what the user says of single hosts.
+    connect_timeout, stall_timeout : float
+        Seconds to wait for a connection, and for the next bytes.
+    """
+
+    def __init__(
+        self, settings: Settings, connect_timeout: float = 10, stall_timeout: float = 30
+    ) -> None:
+        self.settings = settings
+        self.connect_timeout = connect_timeout
+        self.stall_timeout = stall_timeout
+        self.live = Live()
+        self._lock = threading.Lock()
+        self._idle: dict[object, deque[Line]] = {}
+        self._prefixes: dict[tuple[str, str, bool], tuple[bytes, str | None]] = {}
+        self._shut = False
+
+    # -- asking ------------------------------------------------------------------------------------------------------
+
+    def ask(
+        self, source: Source, extra: str = "", *, url: str | None = None
+    ) -> tuple[Answer, Line]:
+        """Send one GET and read the head of its answer, redirects followed.
+
+        Parameters
+        ----------
+        source : Source
+            The source.
+        extra : str
+            Further header lines, each ended by CR LF.
+        url : str, optional
+            Where an earlier redirect of this source led to.
+
+        Returns
+        -------
+        Answer, Line
+            The head, with the body to come, and the connection: hand it to `done` once the body was read.
+
+        Raises
+        ------
+        TransferError
+            If there is no connection, or no answer.
+        """
+        place = url or source.url
+        for _ in range(_MOST_REDIRECTS):
+            parts = _checked(place, source)
+            own = parts[:2] == urlsplit(source.url)[:2]
+            answer, line = self._ask_once(parts, source, own, extra)
+            answer.url = place
+            if answer.status not in _REDIRECTS or "location" not in answer.fields:
+                return answer, line
+            place = urljoin(place, answer.fields["location"])
+            if (
+                parts.scheme == "https"
+                and urlsplit(place).scheme == "http"
+                and not _is_loopback(place)
+            ):
+                self.done(answer, line)
+                raise TransferError(
+                    source.shown,
+                    f"redirects from https to {shown_url(place)}",
+                    kind="redirect",
+                    final=True,
+                )
+            self.drain(answer, line)
+        raise TransferError(
+            source.shown,
+            f"more than {_MOST_REDIRECTS} redirects",
+            kind="redirect",
+            final=True,
+        )
+
+    def _ask_once(
+        self, parts: SplitResult, source: Source, own: bool, extra: str
+    ) -> tuple[Answer, Line]:
+        prefix, proxy = self._prefix(parts, source, own)
+        shown = shown_url(proxy) if proxy else None
+        while True:
+            line = None
+            try:
+                line = self._line(parts, proxy)
+                self.send(line, parts, prefix, extra)
+                answer = Answer(line.reader)
+                answer.begin()
+                return answer, line
+            except Exception as exc:
+                stale = line is not None and line.used > 0
+                if line is not None:
+                    line.close()
+                # A kept connection may have been closed by the server while it was idle: that is no failure.
+                if stale and not self.live.ended and not isinstance(exc, TimeoutError):
+                    continue
+                error = blame(exc, source.shown, shown)
+                if line is not None and isinstance(exc, TimeoutError):
+                    error = TransferError(
+                        source.shown,
+                        f"connected, but no answer in {self.stall_timeout:g} s",
+                        kind="stall",
+                    )
+                raise error from exc
+
+    def send(self, line: Line, parts: SplitResult, prefix: bytes, extra: str) -> None:
+        """Send the head of one GET.
+
+        Parameters
+        ----------
+        line : Line
+            The connection.
+        parts : urllib.parse.SplitResult
+            The URL.
+        prefix : bytes
+            The headers that all requests to this host share.
+        extra : str
+            Further header lines.
+        """
+        target = parts.path or "/"
+        if parts.query:
+            target = f"{target}?{parts.query}"
+        if parts.scheme == "http" and line.key[3]:
+            target = f"http://{parts.netloc.rpartition('@')[2]}{target}"
+        line.sock.sendall(
+            b"GET %b HTTP/1.1\r\n%b%b\r\n" % (target.encode(), prefix, extra.encode())
+        )
+
+    def _prefix(
+        self, parts: SplitResult, source: Source, own: bool
+    ) -> tuple[bytes, str | None]:
+        key = (parts.scheme, parts.netloc, own)
+        cached = self._prefixes.get(key) if not source.headers else None
+        if cached is not None:
+            return cached
+        proxy = proxy_for(parts)
+        headers = {
+            "Host": parts.netloc.rpartition("@")[2],
+            "User-Agent": self.settings.user_agent,
+        }
+        headers |= {"Accept": "*/*", "Accept-Encoding": "identity"}
+        login = authorization(parts, self.settings)
+        if login:
+            headers["Authorization"] = login
+        if proxy and parts.scheme == "http":
+            via = urlsplit(proxy)
+            if via.username is not None:
+                headers["Proxy-Authorization"] = basic(
+                    unquote(via.username), unquote(via.password or "")
+                )
+        if own:
+            # What a source brings along is for its own host only: a redirect elsewhere must not see it.
+            headers |= dict(source.headers)
+        made = _head(headers, source), proxy
+        if not source.headers:
+            self._prefixes[key] = made
+        return made
+
+    # -- connections -------------------------------------------------------------------------------------------------
+
+    def _line(self, parts: SplitResult, proxy: str | None) -> Line:
+        key = (parts.scheme, parts.hostname, parts.port, proxy)
+        with self._lock:
+            idle = self._idle.get(key)
+            if idle:
+                return idle.pop()
+        return Line(self, parts, proxy)
+
+    def done(self, answer: Answer, line: Line) -> None:
+        """Give a connection back; it is kept if the body was read to its end.
+
+        Parameters
+        ----------
+        answer : Answer
+            The last answer on it.
+        line : Line
+            The connection.
+        """
+        if answer.ended and not answer.will_close and not self.live.ended:
+            line.used += 1
+            with self._lock:
+                if not self._shut:
+                    self._idle.setdefault(line.key, deque()).append(line)
+                    return
+        line.close()
+
+    def drain(self, answer: Answer, line: Line, most: int = 65536) -> bytes:
+        """Read the rest of a short body, so that its connection can be kept; a long one is dropped.
+
+        Parameters
+        ----------
+        answer : Answer
+            The answer.
+        line : Line
+            Its connection.
+        most : int
+            Bytes that are worth reading.
+
+        Returns
+        -------
+        bytes
+            What was read.
+        """
+        buffer = memoryview(bytearray(most))
+        got = 0
+        with suppress(Exception):
+            while got < most:
+                count = answer.read_some(buffer[got:])
+                if not count:
+                    break
+                got += count
+        self.done(answer, line)
+        return bytes(buffer[:got])
+
+    def abort(self) -> None:
+        """Make every wait for the network end now, in all threads."""
+        self.live.end()
+
+    def close(self) -> None:
+        """Close the kept connections."""
+        with self._lock:
+            self._shut = True
+            lines = [line for idle in self._idle.values() for line in idle]
+            self._idle.clear()
+        for line in lines:
+            line.close()
+
+
+def _checked(url: str, source: Source) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        fit = (
+            parts.scheme in _PORTS
+            and bool(parts.hostname)
+            and (parts.port is None or parts.port > 0)
+        )
+    except ValueError:
+        fit = False
+    if not fit or _UNFIT_FOR_A_HEAD.search(url):
+        raise TransferError(
+            source.shown,
+            f"{shown_url(url)!r} is not an http or https URL",
+            kind="url",
+            final=True,
+        )
+    return parts
+
+
+def _head(headers: Mapping[str, str], source: Source) -> bytes:
+    lines = []
+    for name, value in headers.items():
+        if (
+            _UNFIT_FOR_A_HEAD.search(name)
+            or ":" in name
+            or _UNFIT_FOR_A_VALUE.search(value)
+        ):
+            raise TransferError(
+                source.shown,
+                f"the header {name!r} is not legal",
+                kind="url",
+                final=True,
+            )
+        lines.append(f"{name}: {value}\r\n")
+    return "".join(lines).encode("latin-1")
+
+
+def _is_loopback(url: str) -> bool:
+    return (urlsplit(url).hostname or "") in ("127.0.0.1", "localhost", "::1")
