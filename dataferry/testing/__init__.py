@@ -1,0 +1,93 @@
+"""For tests of packages that ship data: a range server with faults on demand, and a contract for hosts.
+
+`RangeServer` serves files on loopback; `dataferry.testing.faults` lists what can go wrong with it.
+`HostContract` is the base class of a host's tests. `dataferry.testing.fixtures` holds pytest fixtures.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from . import faults
+from .certificates import CertificateAuthority
+from .faults import (
+    ChangingETag,
+    Cut,
+    Empty,
+    Fault,
+    Flaky,
+    FlippedByte,
+    Garbage,
+    GzipEncoding,
+    HeaderFlood,
+    IgnoresIfRange,
+    IgnoresRange,
+    LfsPointer,
+    LoginPage,
+    NeverAnswers,
+    OtherFile,
+    OtherRange,
+    RedirectLoop,
+    RedirectTo,
+    RedirectToLogin,
+    Reset,
+    Stall,
+    Status,
+    Trickle,
+    Truncated,
+    WrongContentLength,
+    WrongContentRange,
+    WrongETag,
+    WrongLength,
+)
+from .log import Request
+from .rules import Rule
+from .server import RangeServer
+
+if TYPE_CHECKING:
+    from .host_contract import HostContract
+
+__all__ = [
+    "CertificateAuthority",
+    "ChangingETag",
+    "Cut",
+    "Empty",
+    "Fault",
+    "Flaky",
+    "FlippedByte",
+    "Garbage",
+    "GzipEncoding",
+    "HeaderFlood",
+    "HostContract",
+    "IgnoresIfRange",
+    "IgnoresRange",
+    "LfsPointer",
+    "LoginPage",
+    "NeverAnswers",
+    "OtherFile",
+    "OtherRange",
+    "RangeServer",
+    "RedirectLoop",
+    "RedirectTo",
+    "RedirectToLogin",
+    "Request",
+    "Reset",
+    "Rule",
+    "Stall",
+    "Status",
+    "Trickle",
+    "Truncated",
+    "WrongContentLength",
+    "WrongContentRange",
+    "WrongETag",
+    "WrongLength",
+    "faults",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "HostContract":  # it alone needs pytest
+        from .host_contract import HostContract
+
+        return HostContract
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
