@@ -1,0 +1,85 @@
+"""dataferry: the data files of a scientific package, from the nearest place that has them, and always the right bytes.
+
+>>> from dataferry import PackageData
+>>> data = PackageData("mypkg")                   # doctest: +SKIP
+>>> path = data.get("maps/dust_064.fits")         # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .errors import (
+        BadName,
+        CacheError,
+        DataferryError,
+        FetchErrors,
+        FileUnavailable,
+        MapError,
+        MissingExtra,
+        Offline,
+        RegistryError,
+        SettingsError,
+        TransferError,
+        UnknownFile,
+        WrongBytes,
+    )
+    from .explain import Step, Where
+    from .package_data import PackageData
+    from .plain import get_data_filename
+    from .registry import Entry, Registry
+    from .remotedata import RemoteData
+
+__all__ = [
+    "BadName",
+    "CacheError",
+    "DataferryError",
+    "Entry",
+    "FetchErrors",
+    "FileUnavailable",
+    "MapError",
+    "MissingExtra",
+    "Offline",
+    "PackageData",
+    "Registry",
+    "RegistryError",
+    "RemoteData",
+    "SettingsError",
+    "Step",
+    "TransferError",
+    "UnknownFile",
+    "Where",
+    "WrongBytes",
+    "__version__",
+    "get_data_filename",
+]
+
+_ROOMS = {
+    "Entry": "registry",
+    "PackageData": "package_data",
+    "Registry": "registry",
+    "RemoteData": "remotedata",
+    "Step": "explain",
+    "Where": "explain",
+    "get_data_filename": "plain",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # rooms are imported when something of theirs is used, so that a package may import dataferry for nothing
+    from importlib import import_module
+
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("dataferry")
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_ROOMS.get(name, 'errors')}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,222 @@
+"""The errors of dataferry.
+
+All of them are a `DataferryError`, and each also is the builtin that fits, so that code which knows nothing of
+dataferry still catches the right thing::
+
+    DataferryError
+    ├── BadName          ValueError    a name or a base URL that is not legal
+    ├── RegistryError    ValueError    a dataferry.toml or registry file that cannot be read
+    ├── SettingsError    ValueError    an environment variable or a config.toml that cannot be used
+    ├── UnknownFile      LookupError   a name that the registry does not list
+    ├── WrongBytes       OSError       a file whose size or sha256 is not the registered one
+    ├── FileUnavailable  OSError       no place has the file; every place tried, each with its reason
+    │   └── Offline                    the network was needed and is switched off or away
+    ├── TransferError    OSError       one source did not give the file
+    ├── CacheError       OSError       the cache cannot be read or written
+    ├── MapError         ValueError    a FITS map that cannot be read; file, HDU and column
+    ├── MissingExtra     ImportError   a library of an extra is not installed
+    └── FetchErrors      ExceptionGroup  several files could not be had
+
+Every message says what was tried, why it failed, and the command that helps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Any, Self
+
+__all__ = [
+    "BadName",
+    "CacheError",
+    "DataferryError",
+    "FetchErrors",
+    "FileUnavailable",
+    "MapError",
+    "MissingExtra",
+    "Offline",
+    "RegistryError",
+    "SettingsError",
+    "TransferError",
+    "UnknownFile",
+    "WrongBytes",
+]
+
+
+class DataferryError(Exception):
+    """Whatever dataferry raises."""
+
+
+class BadName(DataferryError, ValueError):
+    """A name or a base URL that is not legal."""
+
+
+class RegistryError(DataferryError, ValueError):
+    """A registry that cannot be read; the message starts with the file and, where known, the line."""
+
+
+class SettingsError(DataferryError, ValueError):
+    """An environment variable or a ``config.toml`` that cannot be used."""
+
+
+class UnknownFile(DataferryError, LookupError):
+    """A name that the registry does not list.
+
+    Parameters
+    ----------
+    name : str
+        The name that was asked for.
+    registry : str
+        The registry that was searched.
+    close : sequence of str
+        Registered names that look like it.
+    """
+
+    def __init__(self, name: str, registry: str, close: Sequence[str] = ()) -> None:
+        self.name = name
+        self.close = tuple(close)
+        self._parts = (name, registry, self.close)
+        hint = f"; did you mean {' or '.join(repr(c) for c in self.close)}?" if self.close else ""
+        super().__init__(f"{name!r} is not registered in {registry}{hint}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._parts
+
+
+class WrongBytes(DataferryError, OSError):
+    """A file whose size or sha256 is not the registered one."""
+
+
+class TransferError(DataferryError, OSError):
+    """One source did not give the file.
+
+    Parameters
+    ----------
+    place : str
+        The source, as it may be shown: without credentials.
+    reason : str
+        What happened.
+    kind : str
+        A short word for programs: ``"status"``, ``"connect"``, ``"cut"``, ``"stall"``, ``"size"``, ``"sha256"``,
+        ``"html"``, ``"empty"``, ``"lfs-pointer"``, ``"encoding"``, ``"tls"``, ``"proxy"``, ``"redirect"``,
+        ``"disk"``...
+    retry_after : float, optional
+        Seconds that the server asked to wait.
+    final : bool
+        True if asking the same source again cannot help.
+    """
+
+    def __init__(
+        self,
+        place: str,
+        reason: str,
+        *,
+        kind: str = "error",
+        retry_after: float | None = None,
+        final: bool = False,
+    ) -> None:
+        self.place = place
+        self.reason = reason
+        self.kind = kind
+        self.retry_after = retry_after
+        self.final = final
+        super().__init__(f"{place}: {reason}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        again = partial(type(self), kind=self.kind, retry_after=self.retry_after, final=self.final)
+        return again, (self.place, self.reason)
+
+
+class FileUnavailable(DataferryError, OSError):
+    """No place has the file.
+
+    Parameters
+    ----------
+    name : str
+        The file.
+    tried : iterable of (str, str)
+        Every place in the order it was tried, with the reason why it did not do.
+    remedy : str
+        The command or step that would help.
+    """
+
+    headline = "could not be had from any place"
+
+    def __init__(self, name: str, tried: Iterable[tuple[str, str]], remedy: str = "") -> None:
+        self.name = name
+        self.tried = list(tried)
+        self.remedy = remedy
+        lines = [f"{name!r} {self.headline}:"]
+        lines += [f"  {place}: {reason}" for place, reason in self.tried]
+        if remedy:
+            lines.append(remedy)
+        super().__init__("\n".join(lines))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.name, self.tried, self.remedy)
+
+
+class Offline(FileUnavailable):
+    """The network was needed and is switched off or away."""
+
+    headline = "is not here and the network is not available"
+
+
+class CacheError(DataferryError, OSError):
+    """The cache cannot be read or written."""
+
+
+class MapError(DataferryError, ValueError):
+    """A FITS map that cannot be read; the message names file, HDU and column."""
+
+
+class MissingExtra(DataferryError, ImportError):
+    """A library of an extra is not installed.
+
+    Parameters
+    ----------
+    extra : str
+        The extra of dataferry that brings the library.
+    library : str
+        The library that is missing.
+    """
+
+    def __init__(self, extra: str, library: str) -> None:
+        self.extra = extra
+        self.library = library
+        super().__init__(
+            f"this needs {library}, which is not installed: pip install 'dataferry[{extra}]'",
+            name=library,
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.extra, self.library)
+
+
+class FetchErrors(DataferryError, ExceptionGroup[DataferryError]):
+    """Several files could not be had; ``exceptions`` holds one error a file, ``paths`` what did arrive.
+
+    Parameters
+    ----------
+    message : str
+        How many of how many.
+    errors : sequence of DataferryError
+        One for each file that failed.
+    """
+
+    paths: dict[str, str]
+
+    def __new__(cls, message: str, errors: Sequence[DataferryError]) -> Self:
+        """Make the group; an exception group takes its arguments here."""
+        return super().__new__(cls, message, errors)
+
+    def __init__(self, message: str, errors: Sequence[DataferryError]) -> None:
+        super().__init__(message, errors)
+        self.paths = {}
+
+    def derive(self, excs: Sequence[DataferryError]) -> FetchErrors:  # type: ignore[override]
+        """Make the group of a part of the errors, for ``except*``."""
+        return FetchErrors(self.message, excs)
+
+    def __str__(self) -> str:
+        return "\n".join([str(self.message), *(str(e) for e in self.exceptions)])

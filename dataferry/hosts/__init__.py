@@ -1,0 +1,67 @@
+"""Hosts: the places that serve files over the network.
+
+One class a file, found by the entry-point group ``dataferry.hosts``; those that come with dataferry register there as
+anybody's do.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from ..errors import BadName
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+    from .base import Host
+
+__all__ = ["host_names", "make_host"]
+
+_GROUP = "dataferry.hosts"
+
+
+@lru_cache(maxsize=1)
+def _points() -> dict[str, EntryPoint]:
+    from importlib.metadata import entry_points
+
+    return {point.name: point for point in entry_points(group=_GROUP)}
+
+
+def host_names() -> list[str]:
+    """The schemes that some installed host handles.
+
+    Returns
+    -------
+    list of str
+        Sorted.
+    """
+    return sorted(_points())
+
+
+@lru_cache(maxsize=256)
+def make_host(spec: str) -> Host:
+    """Make the host that a line of ``dataferry.toml`` describes.
+
+    Parameters
+    ----------
+    spec : str
+        ``https://host/path/`` or ``scheme:rest``.
+
+    Returns
+    -------
+    Host
+        The host, without any input or output done.
+
+    Raises
+    ------
+    BadName
+        If no installed host handles the scheme, or it refuses the rest.
+    """
+    scheme, colon, _ = spec.partition(":")
+    point = _points().get(scheme.lower()) if colon else None
+    if point is None:
+        known = ", ".join(host_names())
+        raise BadName(f"no host is installed for {(scheme + ':...') if colon else repr(spec)} (there are: {known})")
+    host: Host = point.load()(spec)
+    return host

@@ -1,0 +1,286 @@
+"""`PackageData`: the data of one package, each file from the nearest place that has it."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any, overload
+
+from . import remote
+from .errors import DataferryError, FetchErrors
+from .explain import Step, Where
+from .lookup import Lookup
+from .names import check_name, shown_url
+from .registry import Registry
+
+__all__ = ["PackageData"]
+
+
+class PackageData:
+    """The data of one package.
+
+    Parameters
+    ----------
+    package : str
+        The package, whose ``data/dataferry.toml`` declares the files.
+    registry : path-like, optional
+        A ``dataferry.toml`` elsewhere, for data without an installed package.
+    folders : iterable of path-like
+        Predefined folders that come before all others; ``~``, ``$VAR`` and ``${VAR}`` are expanded.
+    overrides : mapping of str to path-like, optional
+        Files to take from a path of yours, as they are: name -> path.
+    strict : bool, optional
+        Whether a name that is not registered is an error. By default the user's configuration decides, then the
+        ``strict`` of ``dataferry.toml``; without either such a name is left to `get_data_filename`.
+    show_progress : bool
+        Whether transfers show their progress.
+
+    Notes
+    -----
+    Making one reads nothing: the registry is read at the first use. One object may serve many threads.
+    """
+
+    def __init__(
+        self,
+        package: str,
+        *,
+        registry: str | os.PathLike[str] | None = None,
+        folders: Iterable[str | os.PathLike[str]] = (),
+        overrides: Mapping[str, str | os.PathLike[str]] | None = None,
+        strict: bool | None = None,
+        show_progress: bool = True,
+    ) -> None:
+        self.package = package
+        self._lookup = Lookup(
+            package,
+            registry,
+            [os.fspath(f) for f in folders],
+            {check_name(name): os.fspath(path) for name, path in (overrides or {}).items()},
+            strict,
+            show_progress,
+        )
+
+    def __repr__(self) -> str:
+        return f"PackageData({self.package!r})"
+
+    @property
+    def registry(self) -> Registry:
+        """What the package declares; read at the first use. Raises `RegistryError` if that cannot be read."""
+        return self._lookup.registry
+
+    def get(self, name: str) -> str:
+        """Get a file from the nearest place that has it, verified.
+
+        Parameters
+        ----------
+        name : str
+            The file's name, ``maps/dust_064.fits``.
+
+        Returns
+        -------
+        str
+            An absolute path with the file's own name and suffix.
+
+        Raises
+        ------
+        BadName
+            If the name is not legal.
+        UnknownFile
+            If it is not registered, and unregistered names are an error or there is no host to ask.
+        FileUnavailable
+            If no place has it; the error names every place and its reason.
+        Offline
+            If only the network could have it, and that is switched off or away.
+        RegistryError, SettingsError
+            If the registry or the configuration cannot be used.
+        CacheError
+            If it arrived and can be kept nowhere.
+        """
+        path = self._lookup.known(name)
+        if path is None:
+            path, tried = self._lookup.look(name)
+            if path is None:
+                result = self._lookup.bring({name: tried})[name]
+                if isinstance(result, DataferryError):
+                    raise result
+                path = result
+        return path
+
+    def where(self, name: str) -> Where:
+        """Explain every step of `get`, without fetching anything.
+
+        Parameters
+        ----------
+        name : str
+            The file's name.
+
+        Returns
+        -------
+        Where
+            The places in order, each with what was found there, and the path that `get` would return. Printing it gives
+            a table.
+
+        Raises
+        ------
+        BadName, UnknownFile, RegistryError, SettingsError
+            As `get` does.
+        """
+        entry, places = self._lookup.entry(name), self._lookup.places()
+        steps: list[Step] = []
+        path: str | None = None
+        for candidate in places.candidates(name, entry):
+            verdict = None if path else places.judge(candidate, entry)
+            note = verdict.note if verdict else "not needed"
+            good = verdict is not None and verdict.good
+            steps.append(Step(candidate.kind, candidate.path, candidate.origin, good, note))
+            path = candidate.path if good else path
+        if self.registry.dataurl:
+            found, note = (None, "not needed") if path else remote.cached(places, name, entry)
+            steps.append(Step("cache", shown_url(self.registry.dataurl + name), "astropy's cache", bool(found), note))
+            path = path or found
+        steps += remote.host_steps(places, name, entry, needed=path is None)
+        return Where(name, entry, path, steps)
+
+    def open(self, name: str, mode: str = "rb", **options: Any) -> IO[Any]:
+        """Get a file and open it for reading.
+
+        Parameters
+        ----------
+        name : str
+            The file's name.
+        mode : str
+            ``"rb"`` or ``"r"``.
+        **options
+            Passed to the builtin `open`.
+
+        Returns
+        -------
+        file object
+            The open file.
+
+        Raises
+        ------
+        ValueError
+            If the mode would write: data is never changed in place.
+        DataferryError
+            As `get` does.
+        """
+        if set(mode) & set("wax+"):
+            raise ValueError(f"data files are opened for reading only, not with mode {mode!r}")
+        return open(self.get(name), mode, **options)
+
+    @overload
+    def contents(self, name: str, encoding: None = None) -> bytes: ...
+    @overload
+    def contents(self, name: str, encoding: str) -> str: ...
+    def contents(self, name: str, encoding: str | None = None) -> bytes | str:
+        """Get a file and read it.
+
+        Parameters
+        ----------
+        name : str
+            The file's name.
+        encoding : str, optional
+            The text's encoding; without it the bytes are returned.
+
+        Returns
+        -------
+        bytes or str
+            What is in the file.
+
+        Raises
+        ------
+        DataferryError
+            As `get` does.
+        """
+        path = Path(self.get(name))
+        return path.read_bytes() if encoding is None else path.read_text(encoding=encoding)
+
+    def names(self, pattern: str = "*") -> list[str]:
+        """The names of registered files.
+
+        Parameters
+        ----------
+        pattern : str
+            A glob; ``*`` also matches slashes.
+
+        Returns
+        -------
+        list of str
+            In the order of the registry.
+
+        Raises
+        ------
+        RegistryError
+            If the registry cannot be read.
+        """
+        names = self.registry.names()
+        return names if pattern == "*" else fnmatch.filter(names, pattern)
+
+    def fetch(self, names: str | Iterable[str] = "*", *, jobs: int | None = None) -> list[str]:
+        """Get many files, those that are not here in parallel.
+
+        Parameters
+        ----------
+        names : str or iterable of str
+            Names and globs.
+        jobs : int, optional
+            How many files at once; the engine decides by default.
+
+        Returns
+        -------
+        list of str
+            Paths, in the order of the names (of the registry, within a glob), each once.
+
+        Raises
+        ------
+        FetchErrors
+            If files could not be had; it holds an error for each, and ``paths`` the files that did arrive.
+        UnknownFile
+            If a name or glob matches no registered file.
+        """
+        wanted = self._lookup.expand(names)
+        paths: dict[str, str] = {}
+        missing: dict[str, list[tuple[str, str]]] = {}
+        for name in wanted:
+            path, tried = self._lookup.look(name)
+            if path is None:
+                missing[name] = tried
+            else:
+                paths[name] = path
+        brought = self._lookup.bring(missing, jobs) if missing else {}
+        errors = [result for result in brought.values() if isinstance(result, DataferryError)]
+        paths |= {name: result for name, result in brought.items() if isinstance(result, str)}
+        if errors:
+            group = FetchErrors(f"{len(errors)} of {len(wanted)} files could not be had", errors)
+            group.paths = {name: paths[name] for name in wanted if name in paths}
+            raise group
+        return [paths[name] for name in wanted]
+
+    def verify(self, names: str | Iterable[str] = "*") -> Iterator[tuple[str, Step]]:
+        """Hash again what lies on this machine.
+
+        Parameters
+        ----------
+        names : str or iterable of str
+            Names and globs.
+
+        Yields
+        ------
+        (str, Step)
+            For each file and each place that holds something under its name, whether it is the registered file.
+
+        Raises
+        ------
+        UnknownFile
+            If a name or glob matches no registered file.
+        """
+        places = self._lookup.places()
+        for name in self._lookup.expand(names):
+            entry = self.registry.find(name)
+            for candidate in places.candidates(name, entry):
+                verdict = places.judge(candidate, entry, rehash=True)
+                if verdict.good or verdict.wrong:
+                    yield name, Step(candidate.kind, candidate.path, candidate.origin, verdict.good, verdict.note)

@@ -1,0 +1,196 @@
+"""The plain wrapper: predefined folders first, then `astropy.utils.data.get_pkg_data_filename`."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import BadName, FileUnavailable, Offline, RegistryError
+from .folders import folder_problem, make_folder
+from .names import check_name, check_url, shown_url
+
+if TYPE_CHECKING:
+    import logging
+
+__all__ = ["get_data_filename"]
+
+# astropy's settings are of the whole process, so one call at a time changes them
+_one_at_a_time = threading.Lock()
+
+
+def _log() -> logging.Logger:
+    import logging
+
+    return logging.getLogger("dataferry")
+
+
+def get_data_filename(
+    name: str,
+    *,
+    package: str,
+    dataurl: str,
+    timeout: float | None = None,
+    folders: Iterable[str | os.PathLike[str]] = (),
+    mirror: str | None = None,
+    show_progress: bool = True,
+) -> str:
+    """Get a data file from a predefined folder, the package, astropy's cache or a web server.
+
+    This is `astropy.utils.data.get_pkg_data_filename` under ``conf.set_temp`` for ``dataurl``, ``dataurl_mirror`` and
+    ``remote_timeout``, with a look into folders before it. Nothing needs to be declared, and nothing is verified.
+
+    Parameters
+    ----------
+    name : str
+        The file's name, ``maps/dust_064.fits``: below each folder, below the package's ``data`` folder (or the package
+        itself) and after ``dataurl``.
+    package : str
+        The package that the data belongs to.
+    dataurl : str
+        The base URL, with a slash at its end.
+    timeout : float, optional
+        Seconds without an answer after which the server is given up; astropy's ``remote_timeout`` by default.
+    folders : iterable of path-like
+        Predefined folders, the nearest first; ``~``, ``$VAR`` and ``${VAR}`` are expanded. Missing ones are passed
+        over.
+    mirror : str, optional
+        A second base URL. astropy's own data server is never asked.
+    show_progress : bool
+        Whether astropy shows a progress bar.
+
+    Returns
+    -------
+    str
+        The path. A cached file is called ``contents``, as astropy calls it.
+
+    Raises
+    ------
+    BadName
+        If ``name``, ``dataurl`` or ``mirror`` is not legal.
+    RegistryError
+        If there is no such package.
+    FileUnavailable
+        If no place has the file; every place is named with its reason.
+    Offline
+        If only the network could have it and that is switched off.
+
+    Notes
+    -----
+    The settings of astropy are those of the whole process. Calls of this function wait for each other, so two of them
+    never mix, but another thread that uses `astropy.utils.data` meanwhile sees the settings of this call. `PackageData`
+    changes no settings.
+
+    Every call logs at level ``INFO`` of the logger ``dataferry`` which place answered.
+    """
+    check_name(name)
+    check_url(dataurl)
+    if mirror is not None:
+        check_url(mirror, "mirror")
+    tried: list[tuple[str, str]] = []
+    for written in folders:
+        folder = make_folder(os.fspath(written), "folders")
+        problem = folder.problem or folder_problem(folder.path, 3.0)
+        path = os.path.join(folder.path, name)
+        if not problem and os.path.isfile(path):
+            _log().info("%s: found in the folder %s", name, folder.path)
+            return path
+        tried.append((f"folder {folder.path}", problem or "not there"))
+    for data in _data_folders(package):
+        path = os.path.join(data, name)
+        if os.path.isfile(path):
+            _log().info("%s: bundled with %s", name, package)
+            return path
+        tried.append((f"package {data}", "not there"))
+    return _ask_astropy(
+        name,
+        package,
+        dataurl,
+        dataurl if mirror is None else mirror,
+        timeout,
+        show_progress,
+        tried,
+    )
+
+
+def _data_folders(package: str) -> list[Path]:
+    from .packages import package_folders
+
+    return [folder / "data" for folder in package_folders(package)]
+
+
+def _ask_astropy(
+    name: str,
+    package: str,
+    dataurl: str,
+    mirror: str,
+    timeout: float | None,
+    progress: bool,
+    tried: list[tuple[str, str]],
+) -> str:
+    from http.client import HTTPException
+
+    from astropy.utils import data
+
+    from .settings import load_settings
+
+    if name.startswith("hash/"):
+        raise BadName(f"{name!r}: astropy takes a name that starts with 'hash/' for a file of its own; rename it")
+    url = dataurl + name
+    offline = load_settings().offline or ("" if data.conf.allow_internet else "astropy's allow_internet is False")
+    if not url.isascii() or " " in url:
+        raise BadName(
+            f"astropy cannot ask for {name!r}: it quotes neither spaces nor other characters; register the file"
+        )
+    with _one_at_a_time:
+        cached = _cached(url)
+        if cached is None and offline:
+            tried.append((shown_url(url), f"not asked: {offline}"))
+            raise Offline(
+                name,
+                tried,
+                "get it once where there is a network, or name a folder that holds it",
+            )
+        wait = data.conf.remote_timeout if timeout is None else timeout
+        try:
+            with (
+                data.conf.set_temp("dataurl", dataurl),
+                data.conf.set_temp("dataurl_mirror", mirror),
+                data.conf.set_temp("remote_timeout", wait),
+            ):
+                path = str(data.get_pkg_data_filename(name, package=package, show_progress=progress))
+        except (OSError, HTTPException, ValueError) as error:
+            tried += [(shown_url(base + name), _reason(error)) for base in dict.fromkeys((dataurl, mirror))]
+            raise FileUnavailable(
+                name,
+                tried,
+                "check the name and that the server is up, or name a folder",
+            ) from error
+        except (ImportError, TypeError, RuntimeError) as error:
+            raise RegistryError(f"astropy cannot use package {package!r}: {error}") from error
+    _log().info(
+        "%s: %s",
+        name,
+        "found in astropy's cache" if cached else f"fetched from {shown_url(dataurl)}",
+    )
+    return path
+
+
+def _cached(url: str) -> str | None:
+    from .astropy_cache import find_entry
+
+    return find_entry(url)
+
+
+def _reason(error: Exception) -> str:
+    """What astropy's error says, without the URL, which may hold credentials."""
+    reason = getattr(error, "reason", None) or error
+    inner = (
+        reason.__cause__
+        if isinstance(reason, BaseException) and reason.__cause__ is not None
+        else error.__cause__ or reason
+    )
+    text = str(getattr(inner, "reason", None) or inner) or type(inner).__name__
+    return text.splitlines()[0] if "://" not in text else type(inner).__name__

@@ -1,0 +1,232 @@
+"""The part of `PackageData` that needs astropy or the network: its cache, the hosts, and what to say when both fail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from . import astropy_cache, keeping
+from .errors import DataferryError, FileUnavailable, Offline, UnknownFile
+from .explain import Step
+from .names import close_names, shown_url
+from .places import Places
+from .registry import Entry
+from .settings import load_settings
+
+if TYPE_CHECKING:
+    from .fetch import Wanted
+    from .hosts.base import Source
+
+__all__ = ["bring", "cached", "host_steps"]
+
+
+def cached(places: Places, name: str, entry: Entry | None) -> tuple[str | None, str]:
+    """Look for a file in astropy's cache.
+
+    Parameters
+    ----------
+    places : Places
+        The places of the package.
+    name : str
+        The file's name.
+    entry : Entry or None
+        What it must be; None accepts any.
+
+    Returns
+    -------
+    (str or None, str)
+        The readable path, or None, and what was found.
+    """
+    url = places.registry.dataurl + name
+    if entry is not None:
+        return keeping.cached(places, entry, url)
+    contents = astropy_cache.find_entry(url)
+    if contents is None:
+        return None, "not there"
+    return keeping.readable(places, name, contents), "not registered, so not verified"
+
+
+def offline_reason() -> str:
+    """Why the network is not to be used; empty where it may be."""
+    return load_settings().offline or ("" if astropy_cache.internet_allowed() else "astropy's allow_internet is False")
+
+
+def _hosts(places: Places, name: str, entry: Entry | None) -> Iterator[tuple[str, Sequence[Source] | str]]:
+    """Every declared host with the file's sources there, or the reason why it has none."""
+    from .hosts import make_host
+
+    primary = [places.registry.dataurl] if places.registry.dataurl else []
+    for spec in [*primary, *places.settings.package(places.package).mirrors, *places.registry.mirrors]:
+        try:
+            yield spec, make_host(spec).sources(name, entry) or "it has no such file"
+        except DataferryError as error:
+            yield spec, str(error)
+
+
+def host_steps(places: Places, name: str, entry: Entry | None, *, needed: bool) -> list[Step]:
+    """The hosts as steps of `PackageData.where`.
+
+    Parameters
+    ----------
+    places : Places
+        The places of the package.
+    name : str
+        The file's name.
+    entry : Entry or None
+        What the registry knows of it.
+    needed : bool
+        Whether the file is not on this machine.
+
+    Returns
+    -------
+    list of Step
+        One for each declared host.
+    """
+    offline = offline_reason() if needed else ""
+    steps = []
+    for spec, sources in _hosts(places, name, entry):
+        origin = "dataurl" if spec == places.registry.dataurl else "mirror"
+        if isinstance(sources, str):
+            steps.append(Step("host", shown_url(spec), origin, False, sources))
+        else:
+            note = (f"not asked: {offline}" if offline else "would be asked") if needed else "not needed"
+            steps += [Step("host", source.shown, origin, False, note) for source in sources]
+    return steps
+
+
+def bring(
+    places: Places, missing: Mapping[str, list[tuple[str, str]]], *, jobs: int | None, show_progress: bool
+) -> dict[str, str | DataferryError]:
+    """Fetch files that are not on this machine.
+
+    Parameters
+    ----------
+    places : Places
+        The places of the package.
+    missing : mapping of str to list of (str, str)
+        Names, each with the places tried so far and their reasons.
+    jobs : int or None
+        How many files at once.
+    show_progress : bool
+        Whether to show progress.
+
+    Returns
+    -------
+    dict of str to (str or DataferryError)
+        For each name the path, or the error that says why there is none.
+    """
+    results: dict[str, str | DataferryError] = {}
+    wanted: list[Wanted] = []
+    offline = offline_reason()
+    for name, tried in missing.items():
+        entry = places.registry.find(name)
+        if not places.registry.dataurl:
+            results[name] = _nowhere(places, name, entry, tried)
+        elif offline:
+            hosts = [(f"host {shown_url(spec)}", f"not asked: {offline}") for spec, _ in _hosts(places, name, entry)]
+            results[name] = Offline(name, [*tried, *hosts], _prefetch(places, name))
+        elif entry is None:
+            results[name] = _plainly(places, name, tried, show_progress)
+        else:
+            sources: list[Source] = []
+            for spec, found in _hosts(places, name, entry):
+                if isinstance(found, str):
+                    tried.append((f"host {shown_url(spec)}", found))
+                else:
+                    sources += found
+            wanted.append(_as_wanted(places, entry, sources))
+    if wanted:
+        results |= _transfer(places, wanted, missing, jobs, show_progress)
+    return {name: results[name] for name in missing}
+
+
+def _as_wanted(places: Places, entry: Entry, sources: list[Source]) -> Wanted:
+    from .fetch import Wanted
+
+    return Wanted(entry.name, places.registry.dataurl + entry.name, entry.size, entry.sha256, tuple(sources))
+
+
+def _transfer(
+    places: Places,
+    wanted: list[Wanted],
+    tried: Mapping[str, list[tuple[str, str]]],
+    jobs: int | None,
+    show_progress: bool,
+) -> dict[str, str | DataferryError]:
+    from pathlib import Path
+
+    from .fetch import fetch
+
+    def entry_of(item: Wanted) -> Entry:
+        return Entry(item.name, item.sha256 or "", item.size)
+
+    def find(item: Wanted) -> Path | None:
+        path, _ = keeping.cached(places, entry_of(item), item.key)
+        return None if path is None else Path(path)
+
+    def store(item: Wanted, file: Path) -> Path:
+        return Path(keeping.keep(places, entry_of(item), item.key, str(file)))
+
+    results: dict[str, str | DataferryError] = {}
+    arrived = fetch(
+        wanted,
+        find=find,
+        store=store,
+        workdir=Path(keeping.incoming()),
+        settings=load_settings(),
+        jobs=jobs,
+        stall_timeout=places.registry.timeout or max(30.0, astropy_cache.astropy_timeout()),
+        progress=show_progress,
+    )
+    for item, result in zip(wanted, arrived, strict=True):
+        if isinstance(result, FileUnavailable):
+            remedy = result.remedy or (_prefetch if isinstance(result, Offline) else _look_closer)(places, item.name)
+            results[item.name] = type(result)(item.name, [*tried[item.name], *result.tried], remedy)
+        else:
+            results[item.name] = str(result.path)
+    return results
+
+
+def _plainly(places: Places, name: str, tried: list[tuple[str, str]], show_progress: bool) -> str | DataferryError:
+    """Leave a name that is not registered to the plain wrapper."""
+    from .plain import get_data_filename
+
+    registry = places.registry
+    mirror = next((m for m in registry.mirrors if m.startswith(("http://", "https://"))), None)
+    try:
+        contents = get_data_filename(
+            name,
+            package=places.package,
+            dataurl=registry.dataurl,
+            timeout=registry.timeout,
+            mirror=mirror,
+            show_progress=show_progress,
+        )
+    except FileUnavailable as error:
+        close = close_names(name, registry.names())
+        hint = f"; registered are {' and '.join(map(repr, close))}" if close else ""
+        return type(error)(name, [*tried, *error.tried], f"{name!r} is not registered in {registry.path}{hint}")
+    except DataferryError as error:
+        return error
+    return keeping.readable(places, name, contents)
+
+
+def _nowhere(places: Places, name: str, entry: Entry | None, tried: list[tuple[str, str]]) -> DataferryError:
+    registry = places.registry
+    if entry is None:
+        return UnknownFile(name, str(registry.path), close_names(name, registry.names()))
+    return FileUnavailable(name, tried, f"{registry.path} declares no dataurl, so there is no host to ask")
+
+
+def _prefetch(places: Places, name: str) -> str:
+    return f"where there is a network, run: dataferry get {places.package} {_quoted(name)}"
+
+
+def _look_closer(places: Places, name: str) -> str:
+    return f"each step is shown by: dataferry where {places.package} {_quoted(name)}"
+
+
+def _quoted(name: str) -> str:
+    import shlex
+
+    return shlex.quote(name)
