@@ -1,0 +1,76 @@
+"""What every test and every example in the docs gets: a home of its own, and no network but loopback."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+#: The environment as the run found it.
+_REAL_ENVIRON = dict(os.environ)
+
+#: Variables through which the user's machine would leak into a test.
+_LEAKS = ("ASTROPY_", "DATAFERRY_", "LMOD_", "SLURM_", "XDG_")
+_LEAKS_EXACT = {"NERSC_HOST", "STOCKYARD", "WORK", "FAST", "PUBLIC", "SSL_CERT_FILE", "SSL_CERT_DIR"}
+_PROXIES = {"http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy"}
+
+
+@pytest.fixture(scope="session")
+def real_environ() -> dict[str, str]:
+    """The environment outside the tests, for subprocesses such as pip that need the user's own settings."""
+    return dict(_REAL_ENVIRON)
+
+
+@pytest.fixture(scope="session")
+def _matplotlib_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    # matplotlib builds a list of fonts for each new home, which takes seconds
+    return tmp_path_factory.mktemp("matplotlib")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, _matplotlib_config: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give each test a fresh home; caches and settings of the user and of the machine are out of sight."""
+    for variable in list(os.environ):
+        if variable.startswith(_LEAKS) or variable in _LEAKS_EXACT or variable.lower() in _PROXIES:
+            monkeypatch.delenv(variable)
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_CONFIG_DIRS", str(home / "etc-xdg"))
+    monkeypatch.setenv("MPLCONFIGDIR", str(_matplotlib_config))
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    return home
+
+
+def _stays_here(address: object) -> bool:
+    if not isinstance(address, tuple):
+        return True
+    host = address[0]
+    if host in {"", "localhost"}:
+        return True
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except (AttributeError, ValueError):
+        return False
+
+
+def _guarded(connect: Callable[[socket.socket, object], object]) -> Callable[[socket.socket, object], object]:
+    def guarded(self: socket.socket, address: object) -> object:
+        if self.family in {socket.AF_INET, socket.AF_INET6} and not _stays_here(address):
+            raise OSError(f"a test without the mark remote_data tried to reach {address!r}")
+        return connect(self, address)
+
+    return guarded
+
+
+@pytest.fixture(autouse=True)
+def loopback_only(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Refuse connections that leave the machine, but for a test marked ``remote_data``."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not request.node.get_closest_marker("remote_data"):
+            patch.setattr(socket.socket, "connect", _guarded(socket.socket.connect))
+            patch.setattr(socket.socket, "connect_ex", _guarded(socket.socket.connect_ex))
+        yield

@@ -1,0 +1,137 @@
+"""Rules of the source tree itself, and that importing dataferry stays light."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+LARGEST = 1_000_000
+GRAB_BAGS = {"common", "helpers", "misc", "util", "utils"}
+
+
+@pytest.fixture(scope="session")
+def tracked(repository: Path) -> list[Path]:
+    """The files that git tracks, or in an unpacked sdist the files that came with it."""
+    if (repository / ".git").exists() and shutil.which("git"):
+        # a checkout that belongs to somebody else is still only read
+        command = ["git", "-c", f"safe.directory={repository}", "ls-files", "-z"]
+        listed = subprocess.run(command, cwd=repository, capture_output=True, check=True).stdout.decode()
+        names = [name for name in listed.split("\0") if name]
+    else:
+        sources = next(repository.glob("*.egg-info/SOURCES.txt"), None)
+        if sources is None:
+            pytest.skip("neither a git checkout nor an unpacked sdist")
+        names = [name for name in sources.read_text().splitlines() if ".egg-info/" not in name]
+    return [repository / name for name in names if (repository / name).is_file()]
+
+
+@pytest.fixture(scope="session")
+def texts(tracked: list[Path]) -> dict[Path, str]:
+    found = {}
+    for path in tracked:
+        content = path.read_bytes()
+        if b"\0" not in content:
+            found[path] = content.decode("utf-8")
+    return found
+
+
+def lines_that_match(texts: dict[Path, str], pattern: re.Pattern[str]) -> list[str]:
+    return [
+        f"{path}:{number}: {line.strip()}"
+        for path, text in texts.items()
+        if pattern.search(text)
+        for number, line in enumerate(text.splitlines(), 1)
+        if pattern.search(line)
+    ]
+
+
+def readme_commands(repository: Path) -> list[str]:
+    readme = (repository / "README.rst").read_text(encoding="utf-8")
+    return [line.strip() for line in readme.splitlines() if "python3 -m venv" in line and "``" not in line]
+
+
+def test_setup_cfg_holds_only_what_pyproject_cannot(repository: Path) -> None:
+    text = (repository / "setup.cfg").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 10
+    parser = configparser.ConfigParser()
+    parser.read_string(text)
+    shadows = [
+        s for s in parser.sections() if re.match(r"metadata|options|tool:pytest|coverage|egg_info|mypy|flake8", s)
+    ]
+    assert not shadows, f"{shadows} belong into pyproject.toml"
+
+
+def test_oldest_versions_are_tested(repository: Path) -> None:
+    project = tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["test"], *extras["maps"]]
+    minimum = {name: version for name, _, version in (line.partition(">=") for line in wanted)}
+    pins = re.findall(r"oldestdeps: (\S+?)==(\S+)", (repository / "tox.ini").read_text(encoding="utf-8"))
+    assert {name: version.removesuffix(".*") for name, version in pins} == minimum
+
+
+def test_no_host_of_a_package_registry_is_named(texts: dict[Path, str]) -> None:
+    # put together here, so that this file does not hold them either
+    hosts = ["pypi" + ".org", "pythonhosted" + ".org", "npmjs" + ".", "deb.debian" + ".org", "debian" + ".net"]
+    assert lines_that_match(texts, re.compile("|".join(map(re.escape, hosts)))) == []
+
+
+def test_no_path_of_a_machine_is_named(texts: dict[Path, str]) -> None:
+    starts = ["/ro" + "ot/", "/wo" + "rk/", "/fa" + "rm/", "/opt/" + "df", "/tm" + r"p/[a-z]"]
+    found = lines_that_match(texts, re.compile(rf"(?<![\w./}}~-])({'|'.join(starts)})"))
+    assert found == []
+
+
+def test_no_file_is_a_grab_bag(tracked: list[Path]) -> None:
+    assert [path for path in tracked if path.suffix == ".py" and path.stem in GRAB_BAGS] == []
+
+
+def test_no_file_is_large(tracked: list[Path]) -> None:
+    assert [path for path in tracked if path.stat().st_size > LARGEST] == []
+
+
+def test_readme_has_two_commands_of_one_line(repository: Path) -> None:
+    commands = readme_commands(repository)
+    assert len(commands) == 2
+    demo, tests = commands
+    assert demo.endswith("dataferry demo")
+    assert "pytest" in tests
+    assert not any(command.endswith("\\") for command in commands)
+
+
+def test_changes_of_users_interest_are_fragments(repository: Path) -> None:
+    config = tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["towncrier"]
+    kinds = {kind["directory"] for kind in config["type"]}
+    folder = repository / config["directory"]
+    odd = [p.name for p in folder.iterdir() if p.name != "README.rst" and p.name.split(".")[-2:-1][0] not in kinds]
+    assert odd == [], f"name them <name>.<kind>.rst with a kind of {sorted(kinds)}"
+
+
+def test_import_is_light(home: Path) -> None:
+    heavy = ["astropy", "numpy", "urllib3", "requests", "http.client", "ssl", "click", "tqdm", "tomlkit", "filelock"]
+    script = f"import sys, dataferry; print([name for name in {heavy!r} if name in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", script], cwd=home, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
+def test_tests_reach_loopback_only() -> None:
+    with socket.socket() as listener, socket.socket() as client, socket.socket() as stranger:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        client.connect(listener.getsockname())
+        with pytest.raises(OSError, match="remote_data"):
+            stranger.connect(("192.0.2.1", 80))
+
+
+def test_tests_have_a_home_of_their_own(home: Path) -> None:
+    assert Path.home() == home
+    assert not [name for name in os.environ if name.startswith(("DATAFERRY_", "ASTROPY_"))]
