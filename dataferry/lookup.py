@@ -7,7 +7,6 @@ import os
 import threading
 from collections.abc import Iterable, Mapping
 
-from . import remote
 from .errors import DataferryError, UnknownFile
 from .names import check_name, close_names
 from .packages import find_registry
@@ -132,6 +131,8 @@ class Lookup:
             tried.append((f"{candidate.kind} {candidate.path}", verdict.note))
         if not self.registry.dataurl:
             return None, tried
+        from . import remote
+
         path, note = remote.cached(places, name, entry)
         tried.append(("cache of astropy", note))
         return (None if path is None else self._remember(name, path)), tried
@@ -140,6 +141,8 @@ class Lookup:
         self, missing: Mapping[str, list[tuple[str, str]]], jobs: int | None = None
     ) -> dict[str, str | DataferryError]:
         """Fetch what is not on this machine; for each name its path or its error."""
+        from . import remote
+
         brought = remote.bring(self.places(), missing, jobs=jobs, show_progress=self.show_progress)
         for name, result in brought.items():
             if isinstance(result, str):

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, overload
 
-from . import remote
 from .errors import DataferryError, FetchErrors
 from .explain import Step, Where
 from .lookup import Lookup
@@ -127,6 +126,8 @@ class PackageData:
         BadName, UnknownFile, RegistryError, SettingsError
             As `get` does.
         """
+        from . import remote
+
         entry, places = self._lookup.entry(name), self._lookup.places()
         steps: list[Step] = []
         path: str | None = None
@@ -134,11 +135,16 @@ class PackageData:
             verdict = None if path else places.judge(candidate, entry)
             note = verdict.note if verdict else "not needed"
             good = verdict is not None and verdict.good
-            steps.append(Step(candidate.kind, candidate.path, candidate.origin, good, note))
+            if candidate.kind == "cache" and not (good or (verdict and verdict.wrong)):
+                continue  # one line tells of all the places in which astropy's rules may put its cache
+            origin = "astropy's cache" if candidate.kind == "cache" else candidate.origin
+            steps.append(Step(candidate.kind, candidate.path, origin, good, note))
             path = candidate.path if good else path
         if self.registry.dataurl:
             found, note = (None, "not needed") if path else remote.cached(places, name, entry)
-            steps.append(Step("cache", shown_url(self.registry.dataurl + name), "astropy's cache", bool(found), note))
+            if not any(step.kind == "cache" and step.found for step in steps):
+                key = shown_url(self.registry.dataurl + name)
+                steps.append(Step("cache", found or key, "astropy's cache", bool(found), note))
             path = path or found
         steps += remote.host_steps(places, name, entry, needed=path is None)
         return Where(name, entry, path, steps)

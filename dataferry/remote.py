@@ -205,7 +205,8 @@ def _plainly(places: Places, name: str, tried: list[tuple[str, str]], show_progr
     except FileUnavailable as error:
         close = close_names(name, registry.names())
         hint = f"; registered are {' and '.join(map(repr, close))}" if close else ""
-        return type(error)(name, [*tried, *error.tried], f"{name!r} is not registered in {registry.path}{hint}")
+        new = [(place, reason) for place, reason in error.tried if not place.startswith("package ")]
+        return type(error)(name, [*tried, *new], f"{name!r} is not registered in {registry.path}{hint}")
     except DataferryError as error:
         return error
     return keeping.readable(places, name, contents)
