@@ -1,0 +1,55 @@
+"""How the documentation is built: `tox -e build_docs`."""
+
+import builtins
+import os
+from importlib import metadata
+
+from sphinx_astropy.conf.v3 import *  # noqa: F403
+from sphinx_astropy.conf.v3 import exclude_patterns, extensions, intersphinx_mapping
+
+from dataferry import errors
+
+project = "dataferry"
+author = "dataferry developers"
+copyright = f"2026, {author}"
+release = metadata.version("dataferry")
+version = release.partition("+")[0]
+
+extensions = [*extensions, "sphinx_click"]
+exclude_patterns = [*exclude_patterns, "changes/*"]
+suppress_warnings = ["app.add_directive"]
+
+html_title = f"dataferry {version}"
+html_theme_options = {"navigation_with_keys": False}
+html_static_path: list[str] = []
+
+# signatures carry the types; the pages of functions need no list of the members' types again
+autodoc_typehints = "none"
+autodoc_class_signature = "mixed"
+autoclass_content = "class"
+numpydoc_xref_param_type = False
+numpydoc_show_class_members = False
+
+# The build asks nothing of the network unless it is told to.
+if not os.environ.get("DATAFERRY_INTERSPHINX"):
+    intersphinx_mapping = {}
+
+nitpicky = True
+# without the inventories of others their names cannot be looked up; our own must all resolve
+_others = ["astropy", "builtins", "click", "collections", "contextlib", "hashlib", "numpy", "os", "pathlib", "pooch"]
+_others += ["pytest", "ssl", "threading", "typing", "urllib", "urllib3", "logging", "tempfile", "concurrent"]
+nitpick_ignore_regex = [(r"py:.*", rf"({'|'.join([*_others, *dir(builtins)])})(\..*)?")]
+
+
+def _short_name(app, env, node, contnode):
+    """Let `UnknownFile` in a docstring mean `dataferry.errors.UnknownFile`."""
+    name = node["reftarget"].rpartition(".")[2]
+    if node.get("refdomain") != "py" or name not in errors.__all__:
+        return None
+    target = f"dataferry.errors.{name}"
+    return env.get_domain("py").resolve_xref(env, node["refdoc"], app.builder, "obj", target, node, contnode)
+
+
+def setup(app):
+    """Connect what Sphinx calls during the build."""
+    app.connect("missing-reference", _short_name)
