@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import importlib.util
 import os
 import shutil
+import sys
+import uuid
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
 import pytest
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Load the fixtures of ``tests/servers``, which has no importable name under ``--import-mode=importlib``."""
+    folder = Path(__file__).with_name("servers")
+    spec = importlib.util.spec_from_file_location("dataferry_test_servers", folder / "__init__.py")
+    if spec is None or spec.loader is None or config.pluginmanager.has_plugin(spec.name):
+        return
+    servers = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(servers)
+    config.pluginmanager.register(servers, spec.name)
+
 
 _REQUIRED = {part.strip() for part in os.environ.get("DATAFERRY_REQUIRE", "").split(",")} - {""}
 
@@ -57,3 +74,36 @@ def need() -> Need:
 def repository() -> Path:
     """The top folder of the source tree."""
     return Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def make_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """A factory of importable packages with data: ``make_package(files={name: bytes}, bundled={name: bytes}, head="...")``.
+
+    ``files`` are registered, ``bundled`` ones lie in the package (and are registered too unless ``register_bundled=False``),
+    ``head`` is the start of ``dataferry.toml``. It returns the package's name, a new one each time.
+    """
+    root = tmp_path / "packages"
+    monkeypatch.syspath_prepend(str(root))
+
+    def make(
+        files: Mapping[str, bytes] = {},
+        bundled: Mapping[str, bytes] = {},
+        head: str = "",
+        register_bundled: bool = True,
+    ) -> str:
+        name = f"made_{uuid.uuid4().hex[:10]}"
+        data = root / name / "data"
+        data.mkdir(parents=True)
+        (root / name / "__init__.py").touch()
+        for file, content in bundled.items():
+            (data / file).parent.mkdir(parents=True, exist_ok=True)
+            (data / file).write_bytes(content)
+        lines = [head]
+        for file, content in {**files, **(bundled if register_bundled else {})}.items():
+            digest = hashlib.sha256(content).hexdigest()
+            lines.append(f'[files."{file}"]\nsize = {len(content)}\nsha256 = "{digest}"\n')
+        (data / "dataferry.toml").write_text("\n".join(lines))
+        return name
+
+    return make

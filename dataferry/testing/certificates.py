@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +32,8 @@ class CertificateAuthority:
         except ImportError:
             raise MissingExtra("test", "trustme") from None
         self._ca = trustme.CA()
-        self._folder = tempfile.TemporaryDirectory(prefix="dataferry-ca-")  # goes away with this object
+        self._folder = tempfile.mkdtemp(prefix="dataferry-ca-")
+        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self._made = 0
         self.pem = self._write("ca.pem", self._ca.cert_pem.bytes())
 
@@ -91,6 +94,6 @@ class CertificateAuthority:
         return self._write(f"{self._made}.pem", chain), self._write(f"{self._made}.key", key)
 
     def _write(self, name: str, data: bytes) -> Path:
-        path = Path(self._folder.name, name)
+        path = Path(self._folder, name)
         path.write_bytes(data)
         return path

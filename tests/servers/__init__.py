@@ -1,0 +1,37 @@
+"""Real servers and proxies on loopback as fixtures; each is a factory that starts one, and all end with the module.
+
+==================== ===============================================================================================
+fixture              call
+==================== ===============================================================================================
+``nginx``            ``nginx(folder, limit_rate="", autoindex="", basic=None, tls=False, http2=False, extra="")``
+``apache``           ``apache(folder)``
+``caddy``            ``caddy(folder)``
+``lighttpd``         ``lighttpd(folder)``
+``python_http``      ``python_http(folder)``: HTTP/1.0, no ranges, no ETag
+``tinyproxy``        ``tinyproxy(login=None)``
+``squid``            ``squid(login=None)``: CONNECT to any port
+``delay_proxy``      ``delay_proxy(url, delay=0.04)``: a TCP link with a round trip of that many seconds
+``tls_ca``           the `dataferry.testing.CertificateAuthority` of ``nginx(tls=True)``
+==================== ===============================================================================================
+
+What a call gives has ``url`` (a slash at the end), ``port``, ``log`` (the path of its access log) and ``stop()``.
+"""
+
+from __future__ import annotations
+
+from .proxies import delay_proxy, squid, tinyproxy
+from .running import running
+from .web import apache, caddy, lighttpd, nginx, python_http, tls_ca
+
+__all__ = [
+    "apache",
+    "caddy",
+    "delay_proxy",
+    "lighttpd",
+    "nginx",
+    "python_http",
+    "running",
+    "squid",
+    "tinyproxy",
+    "tls_ca",
+]

@@ -1,0 +1,134 @@
+"""Daemons that run for a while: a free port, a folder of their own, an end for sure."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+NOBODY = 65534
+
+
+@dataclass
+class Running:
+    """A daemon that answers.
+
+    ``url`` ends with a slash; ``log`` is its access log, where it writes one.
+    """
+
+    name: str
+    port: int
+    home: Path
+    process: subprocess.Popen[bytes]
+    scheme: str = "http"
+    log: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.log = self.home / "access.log"
+
+    @property
+    def url(self) -> str:
+        return f"{self.scheme}://127.0.0.1:{self.port}/"
+
+    def stop(self) -> None:
+        """End it and its children; nothing happens if it has ended."""
+        self.signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(1)
+        self.signal(signal.SIGKILL)
+        self.process.wait(10)
+
+    def signal(self, number: int) -> None:
+        """Send a signal to it and its children; the group outlives its leader as long as a child runs."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, number)
+
+
+class Starter:
+    """Starts daemons and ends them all."""
+
+    def __init__(self, folders: pytest.TempPathFactory) -> None:
+        self.folders = folders
+        self.started: list[Running] = []
+
+    def __call__(
+        self,
+        name: str,
+        command: Callable[[int, Path], list[str]],
+        *,
+        scheme: str = "http",
+        as_nobody: bool = False,
+        env: dict[str, str] | None = None,
+    ) -> Running:
+        """Start ``command(port, home)`` and wait until the port answers.
+
+        ``as_nobody`` is for daemons that refuse to serve as root: they run as another user who may read everything.
+        """
+        for _ in range(3):  # the port may be taken between finding and using it
+            home = self.folders.mktemp(name)
+            port = free_port()
+            words = command(port, home)
+            if as_nobody and os.geteuid() == 0:
+                for path in (home, *home.rglob("*")):
+                    os.chown(path, NOBODY, NOBODY)
+                caps = "+dac_override,+dac_read_search"
+                user = [f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+                words = ["setpriv", *user, f"--inh-caps={caps}", f"--ambient-caps={caps}", *words]
+            with open(home / "output.log", "wb") as output:
+                process = subprocess.Popen(
+                    words,
+                    cwd=home,
+                    env={**os.environ, "HOME": str(home), **(env or {})},
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,
+                )
+            daemon = Running(name, port, home, process, scheme)
+            self.started.append(daemon)
+            if answers(daemon):
+                return daemon
+            daemon.stop()
+        output_text = (home / "output.log").read_text(errors="replace")
+        return pytest.fail(f"{name} did not start: {' '.join(words)}\n{output_text}", pytrace=False)
+
+    def stop_all(self) -> None:
+        for daemon in self.started:
+            daemon.signal(signal.SIGTERM)
+        for daemon in reversed(self.started):
+            daemon.stop()
+            shutil.rmtree(daemon.home, ignore_errors=True)
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def answers(daemon: Running) -> bool:
+    """True once the port takes connections, False if the daemon ends before or takes too long."""
+    end = time.monotonic() + 20
+    while time.monotonic() < end and daemon.process.poll() is None:
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", daemon.port), timeout=1).close()
+            return daemon.process.poll() is None
+        time.sleep(0.02)
+    return False
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Starter]:
+    """Starts daemons that end with the module."""
+    starter = Starter(tmp_path_factory)
+    yield starter
+    starter.stop_all()
