@@ -4,8 +4,8 @@ import builtins
 import os
 from importlib import metadata
 
-from sphinx_astropy.conf.v3 import *  # noqa: F403
-from sphinx_astropy.conf.v3 import exclude_patterns, extensions, intersphinx_mapping
+from sphinx_astropy.conf.v2 import *  # noqa: F403
+from sphinx_astropy.conf.v2 import exclude_patterns, extensions, intersphinx_mapping
 
 from dataferry import errors
 
@@ -20,7 +20,10 @@ exclude_patterns = [*exclude_patterns, "changes/*"]
 suppress_warnings = ["app.add_directive"]
 
 html_title = f"dataferry {version}"
-html_theme_options = {"navigation_with_keys": False}
+html_theme_options = {"navigation_with_keys": False, "header_links_before_dropdown": 8}
+# the pages are few and stand in the header
+html_sidebars = {"**": []}
+highlight_language = "none"
 html_static_path: list[str] = []
 
 # signatures carry the types; the pages of functions need no list of the members' types again
