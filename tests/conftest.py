@@ -107,3 +107,17 @@ def make_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..
         return name
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home of its own for every test: caches and configuration of whoever runs the tests are neither read nor written."""
+    folder = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(folder))
+    for variable, part in {"XDG_CACHE_HOME": ".cache", "XDG_CONFIG_HOME": ".config", "XDG_CONFIG_DIRS": "etc"}.items():
+        (folder / part).mkdir()
+        monkeypatch.setenv(variable, str(folder / part))
+    for variable in list(os.environ):
+        if variable.startswith(("ASTROPY_", "DATAFERRY_")) or variable.lower().endswith("_proxy"):
+            monkeypatch.delenv(variable)
+    return folder

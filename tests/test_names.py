@@ -1,0 +1,107 @@
+"""What is a legal name, and what a legal base URL."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dataferry import BadName
+from dataferry.names import LONGEST_PART, check_name, check_url, close_names, shown_url
+
+GOOD = ["a", "maps/dust_064.fits", "a b/c d.fits", "żółw.fits", "x-1_2+3=4@5,6.tar.gz", "~/x", ".hidden", "a/.b", "n" * LONGEST_PART]
+
+BAD = {
+    "": "empty",
+    "/etc/passwd": "absolute",
+    "C:/x": "absolute",
+    "../x": "'..'",
+    "a/../x": "'..'",
+    "a/./x": "'.'",
+    ".": "'.'",
+    "a//b": "empty part",
+    "a/": "empty part",
+    "a\\b": "backslash",
+    "a\0b": "control",
+    "a\nb": "control",
+    "a\x7fb": "control",
+    "a\u2028b": "control",
+    " a": "space",
+    "a /b": "space",
+    "%2e%2e/x": "percent",
+    "a%2Fb": "percent",
+    "a?b": "'?'",
+    "a#b": "'#'",
+    "e\u0301.fits": "NFC",
+    "a\ud800": "surrogate",
+    "n" * 300: "300 bytes",
+    "ü" * 150: "300 bytes",
+    "/".join(["n" * 200] * 6): "1024",
+}
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_legal_name_is_returned_as_it_is(name):
+    assert check_name(name) == name
+
+
+@pytest.mark.parametrize(("name", "why"), BAD.items(), ids=repr)
+def test_a_bad_name_is_refused_with_its_reason(name, why):
+    with pytest.raises(BadName, match=why.replace("?", r"\?").replace(".", r"\.")):
+        check_name(name)
+
+
+@pytest.mark.parametrize("name", [None, 3, b"a", ["a"]])
+def test_a_name_is_a_string(name):
+    with pytest.raises(BadName, match="is a string"):
+        check_name(name)
+
+
+@given(st.text(max_size=40))
+def test_whatever_is_accepted_stays_below_a_folder(name):
+    import posixpath
+
+    try:
+        check_name(name)
+    except BadName as error:
+        assert str(error)
+    else:
+        assert posixpath.normpath(posixpath.join("/data", name)) == f"/data/{name}"
+        assert "\\" not in name and "\0" not in name
+
+
+@pytest.mark.parametrize("url", ["http://h/", "https://h.example:8080/a/b/", "https://user:pw@h/a/"])
+def test_a_base_url_is_returned_as_it_is(url):
+    assert check_url(url) == url
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    {
+        "https://h/a": "must end with a slash",
+        "https://h/a/?x=1": "query",
+        "https://h/a/#x": "fragment",
+        "ftp://h/a/": "http",
+        "h/a/": "http",
+        "https:///a/": "host",
+        "https://h:port/": "not a URL",
+        "https://h/a b/": "space",
+    }.items(),
+)
+def test_a_bad_base_url_is_refused_with_its_reason(url, why):
+    with pytest.raises(BadName, match=why):
+        check_url(url)
+
+
+def test_credentials_and_signatures_are_never_shown():
+    with pytest.raises(BadName) as caught:
+        check_url("https://me:secret@h/a")
+    assert "secret" not in str(caught.value)
+    assert shown_url("https://me:secret@h:80/a?X-Sig=abc&t=1") == "https://h:80/a?X-Sig=...&t=..."
+
+
+def test_close_names_prefer_the_same_file_in_another_folder():
+    names = ["maps/dust_064.fits", "maps/dust_128.fits", "spectra/cl.txt"]
+    assert close_names("dust_064.fits", names)[0] == "maps/dust_064.fits"
+    assert close_names("map/dust_64.fits", names)[0] == "maps/dust_064.fits"
+    assert close_names("zzz", names) == []
