@@ -1,0 +1,5 @@
+"""mypkg: an example of a package whose data comes through dataferry."""
+
+from .maps import DATA, load_bands, load_map
+
+__all__ = ["DATA", "load_bands", "load_map"]
