@@ -16,7 +16,7 @@ from .content import Piece, Slice, in_memory
 from .log import Request
 from .reply import Asked, Reply, http_date, page, phrase
 
-__all__ = ["Connection", "Pace"]
+__all__ = ["Connection", "Pace", "reset_on_close"]
 
 SMALL = 1 << 16  # bytes that go out in one write with the headers
 STEP = 1 << 23  # bytes between two looks at the log
@@ -98,7 +98,7 @@ class Connection:
         """
         with contextlib.suppress(OSError):
             if reset:
-                self._linger_off()  # the serving thread's own close then sends the reset
+                reset_on_close(self.sock)  # the serving thread closes it
             self.sock.shutdown(socket.SHUT_RD if reset else socket.SHUT_RDWR)
 
     def _exchange(self) -> bool:
@@ -199,15 +199,12 @@ class Connection:
             raise ConnectionError("the server stops")
         return True
 
-    def _linger_off(self) -> None:
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-
     def _reset(self) -> None:
         """End with a TCP reset, after the client's machine has what was sent: a reset discards what is under way."""
         for _ in range(500):
             if not unsent(self.sock) or self.closing.wait(0.01):
                 break
-        self._linger_off()
+        reset_on_close(self.sock)
         self.sock.close()
 
     def _close(self) -> None:
@@ -218,6 +215,11 @@ class Connection:
                 self.sock.unwrap()  # type: ignore[attr-defined]
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_WR)
+
+
+def reset_on_close(sock: socket.socket) -> None:
+    """Let a socket's close send a TCP reset instead of an end."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def unsent(sock: socket.socket) -> int:

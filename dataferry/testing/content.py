@@ -11,12 +11,7 @@ from pathlib import Path
 
 __all__ = ["Content", "Files", "Piece", "Slice", "in_memory", "of_bytes", "of_file"]
 
-TYPES = {
-    ".html": "text/html",
-    ".txt": "text/plain",
-    ".toml": "text/plain",
-    ".json": "application/json",
-}
+TYPES = {".html": "text/html", ".txt": "text/plain", ".toml": "text/plain", ".json": "application/json"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,13 +135,7 @@ def of_file(path: Path, name: str = "") -> Content:
     stat = os.stat(path)
     etag = f'"{int(stat.st_mtime):x}-{stat.st_size:x}"'
     media_type = TYPES.get(os.path.splitext(name or path.name)[1], "application/octet-stream")
-    return Content(
-        stat.st_size,
-        lambda start, stop: [Slice(path, start, stop)],
-        etag,
-        stat.st_mtime,
-        media_type,
-    )
+    return Content(stat.st_size, lambda start, stop: [Slice(path, start, stop)], etag, stat.st_mtime, media_type)
 
 
 class Files:

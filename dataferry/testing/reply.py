@@ -119,15 +119,7 @@ def page(status: int, headers: Mapping[str, str] | None = None, body: bytes | No
         title = f"{status} {phrase(status)}"
         head = f"<html>\r\n<head><title>{title}</title></head>\r\n"
         body = f"{head}<body>\r\n<center><h1>{title}</h1></center>\r\n</body>\r\n</html>\r\n".encode()
-    return Reply(
-        status,
-        {
-            "Content-Type": "text/html",
-            "Content-Length": str(len(body)),
-            **(headers or {}),
-        },
-        [body],
-    )
+    return Reply(status, {"Content-Type": "text/html", "Content-Length": str(len(body)), **(headers or {})}, [body])
 
 
 def phrase(status: int) -> str:
@@ -168,14 +160,9 @@ def answer(content: Content | None, asked: Asked) -> Reply:
     span = parse_range(ranged, content.size) if ranged is not None else None
     if span == "bad":
         return page(416, {"Content-Range": f"bytes */{content.size}"})
-    headers = {
-        "Content-Type": content.media_type,
-        **proof,
-        "Accept-Ranges": "bytes",
-        **content.headers,
-    }
+    headers = {"Content-Type": content.media_type, **proof, **content.headers}
     if span is None:
-        headers["Content-Length"] = str(content.size)
+        headers |= {"Accept-Ranges": "bytes", "Content-Length": str(content.size)}
         return Reply(200, headers, content.pieces(0, content.size))
     start, stop = span
     headers["Content-Length"] = str(stop - start)
@@ -196,11 +183,11 @@ def parse_range(text: str, size: int) -> tuple[int, int] | Literal["bad"] | None
     Returns
     -------
     (int, int), "bad" or None
-        First byte and the one after the last; ``"bad"`` for 416; None if the header is to be ignored: another unit, or
-        several ranges at once.
+        First byte and the one after the last; ``"bad"`` for 416; None if the header is to be ignored: another unit,
+        several ranges at once, an empty file.
     """
     unit, _, spec = text.partition("=")
-    if unit.strip().lower() != "bytes" or "," in spec:
+    if unit.strip().lower() != "bytes" or not spec or "," in spec or not size:
         return None
     first, dash, last = (part.strip() for part in spec.partition("-"))
     if not dash or not (first or last) or not all(part.isdecimal() or not part for part in (first, last)):

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, Self
 from urllib.parse import quote
 
-from .connection import Connection, Pace
+from .connection import Connection, Pace, reset_on_close
 from .content import Files
 from .faults import Fault, login_page
 from .log import Log, Request
@@ -231,6 +231,7 @@ class RangeServer:
         while True:
             sock, _ = listener.accept()
             if self._closing.is_set():
+                reset_on_close(sock)  # as the system does with connections that nobody has accepted
                 sock.close()
                 return
             if self._context is not None:

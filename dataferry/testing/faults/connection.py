@@ -10,16 +10,7 @@ from .base import Fault
 if TYPE_CHECKING:
     from ..reply import Asked, Reply
 
-__all__ = [
-    "Cut",
-    "Garbage",
-    "HeaderFlood",
-    "NeverAnswers",
-    "Reset",
-    "Stall",
-    "Trickle",
-    "Truncated",
-]
+__all__ = ["Cut", "Garbage", "HeaderFlood", "NeverAnswers", "Reset", "Stall", "Trickle", "Truncated"]
 
 
 @dataclass(frozen=True)
@@ -56,14 +47,7 @@ class Cut(Fault):
     def reply(self, reply: Reply, asked: Asked) -> Reply:
         headers = {k: v for k, v in reply.headers.items() if not (self.chunked and k == "Content-Length")}
         silent = self.after is None
-        return replace(
-            reply,
-            headers=headers,
-            chunked=self.chunked,
-            cut=self.after or 0,
-            silent=silent,
-            ending="close",
-        )
+        return replace(reply, headers=headers, chunked=self.chunked, cut=self.after or 0, silent=silent, ending="close")
 
 
 @dataclass(frozen=True)
@@ -81,10 +65,7 @@ class Truncated(Fault):
     after: int = 0
 
     def ask(self, asked: Asked) -> Asked:
-        return replace(
-            asked,
-            headers={k: v for k, v in asked.headers.items() if k not in ("range", "if-range")},
-        )
+        return replace(asked, headers={k: v for k, v in asked.headers.items() if k not in ("range", "if-range")})
 
     def reply(self, reply: Reply, asked: Asked) -> Reply:
         headers = {k: v for k, v in reply.headers.items() if k not in ("Content-Length", "Accept-Ranges", "ETag")}

@@ -15,14 +15,7 @@ if TYPE_CHECKING:
     from ..content import Content, Piece
     from ..reply import Asked, Reply
 
-__all__ = [
-    "FlippedByte",
-    "GzipEncoding",
-    "LfsPointer",
-    "OtherFile",
-    "WrongContentLength",
-    "WrongLength",
-]
+__all__ = ["FlippedByte", "GzipEncoding", "LfsPointer", "OtherFile", "WrongContentLength", "WrongLength"]
 
 
 @dataclass(frozen=True)
@@ -45,11 +38,7 @@ class OtherFile(Fault):
         other = bytes(byte ^ 0x5A for byte in range(256))
         pieces = content.pieces
         etag = f'"other-{content.size:x}"'
-        return replace(
-            content,
-            etag=etag,
-            pieces=lambda *span: (b.translate(other) for b in in_memory(pieces(*span))),
-        )
+        return replace(content, etag=etag, pieces=lambda *span: (b.translate(other) for b in in_memory(pieces(*span))))
 
 
 @dataclass(frozen=True)
@@ -95,11 +84,7 @@ class WrongLength(Fault):
     def content(self, content: Content | None, asked: Asked) -> Content | None:
         if content is None:
             return None
-        size, full, pieces = (
-            max(0, content.size + self.by),
-            content.size,
-            content.pieces,
-        )
+        size, full, pieces = (max(0, content.size + self.by), content.size, content.pieces)
 
         def resized(start: int, stop: int) -> Iterator[Piece]:
             if start < full:

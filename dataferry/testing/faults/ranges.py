@@ -27,10 +27,7 @@ class IgnoresRange(Fault):
         return without(asked, "range", "if-range")
 
     def reply(self, reply: Reply, asked: Asked) -> Reply:
-        return replace(
-            reply,
-            headers={k: v for k, v in reply.headers.items() if k != "Accept-Ranges"},
-        )
+        return replace(reply, headers={k: v for k, v in reply.headers.items() if k != "Accept-Ranges"})
 
 
 @dataclass(frozen=True)

@@ -13,16 +13,7 @@ if TYPE_CHECKING:
     from ..content import Content
     from ..reply import Asked
 
-__all__ = [
-    "Empty",
-    "Flaky",
-    "LoginPage",
-    "RedirectLoop",
-    "RedirectTo",
-    "RedirectToLogin",
-    "Status",
-    "login_page",
-]
+__all__ = ["Empty", "Flaky", "LoginPage", "RedirectLoop", "RedirectTo", "RedirectToLogin", "Status", "login_page"]
 
 LOGIN = b"""<!DOCTYPE html>
 <html lang="en">
@@ -37,11 +28,7 @@ LOGIN = b"""<!DOCTYPE html>
 
 def login_page() -> Reply:
     """The page of a portal that wants a login: 200, HTML, no ETag, no ranges."""
-    return page(
-        200,
-        {"Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-store"},
-        LOGIN,
-    )
+    return page(200, {"Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-store"}, LOGIN)
 
 
 @dataclass(frozen=True)
@@ -70,10 +57,7 @@ class Status(Fault):
         if self.retry_after is not None:
             when = http_date(-(-(time.time() + self.retry_after) // 1)) if self.as_date else f"{self.retry_after:g}"
             headers["Retry-After"] = when
-        return replace(
-            page(self.code, headers, self.body),
-            ending="close" if self.code == 408 else "keep",
-        )
+        return replace(page(self.code, headers, self.body), ending="close" if self.code == 408 else "keep")
 
 
 @dataclass(frozen=True)
