@@ -1,0 +1,76 @@
+"""The group of commands: what every command shares."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from .command import shared_options
+from .outcome import INTERRUPTED, exit_code, say_error, say_stopped
+
+__all__ = ["Commands", "dataferry"]
+
+#: Command -> module, in the order in which a newcomer meets them.
+_MODULES = {
+    "get": "get_files",
+    "where": "explain_files",
+    "list": "list_files",
+}
+
+EXIT_CODES = """\b
+Exit codes:
+  0    all went well
+  1    a file could not be had, or is not the registered one
+  2    usage: no such option, or a name that is not legal or not registered
+  3    only the network has a file, and it is switched off or away
+  4    dataferry.toml or config.toml cannot be used, or there is no such package
+  5    this machine: no cache to write to, no room, a missing extra
+  130  stopped by Ctrl-C; the same command goes on from there"""
+
+
+class Commands(click.Group):
+    """The commands, each imported when it is wanted; their errors become messages and exit codes."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All commands, in the order of the help."""
+        return list(_MODULES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        from importlib import import_module
+
+        if cmd_name not in _MODULES:
+            return None
+        command = import_module(f".{_MODULES[cmd_name]}", __package__).command
+        return command if isinstance(command, click.Command) else None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; say its error and leave with the exit code for it."""
+        from ..errors import DataferryError
+
+        try:
+            return super().invoke(ctx)
+        except DataferryError as error:
+            say_error(error)
+            ctx.exit(exit_code(error))
+        except KeyboardInterrupt:
+            say_stopped()
+            ctx.exit(INTERRUPTED)
+
+
+@click.group(
+    cls=Commands,
+    params=shared_options(),
+    epilog=EXIT_CODES,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(package_name="dataferry", message="%(prog)s %(version)s")
+def dataferry() -> None:
+    """Data files of scientific packages: from the nearest place, always the right bytes.
+
+    A package declares its files in mypkg/data/dataferry.toml. Each is looked for in folders of this
+    machine, in the package, in astropy's cache, and then at the package's hosts.
+
+    New here? Run `dataferry demo`: it needs no network.
+    """

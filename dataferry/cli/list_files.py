@@ -1,0 +1,74 @@
+"""``dataferry list``."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from . import command as shared
+from .complete import complete_name
+
+if TYPE_CHECKING:
+    from ..places import Places
+    from ..registry import Entry
+
+__all__ = ["command"]
+
+
+@click.command("list", cls=shared.Command)
+@shared.package
+@click.argument("pattern", metavar="[GLOB]", default="*", shell_complete=complete_name)
+@shared.from_registry
+@shared.as_json
+def command(package: str, pattern: str, registry: str | None, as_json: bool) -> None:
+    """List the registered files of a package.
+
+    HERE says in which place of this machine a file of the registered size lies: a folder, the package or a cache. It is
+    hashed when it is asked for; `dataferry verify` hashes all.
+    """
+    from ..places import Places
+    from ..settings import load_settings
+
+    data = shared.open_data(package, registry)
+    places = Places(package, data.registry, load_settings(), [], {})
+    wanted = set(data.names(pattern))
+    rows = [(entry, *_here(places, entry)) for entry in data.registry.entries() if entry.name in wanted]
+    if as_json:
+        listed = [
+            {"name": entry.name, "size": entry.size, "sha256": entry.sha256, "here": kind or None, "path": path or None}
+            for entry, kind, path in rows
+        ]
+        shared.print_json({"package": package, "registry": str(data.registry.path), "files": listed})
+        return
+    if rows:
+        click.secho(f"{'SIZE':>8}  {'HERE':<8}  NAME", bold=True)
+    for entry, kind, _ in rows:
+        click.echo(f"{shared.size_text(entry.size):>8}  {kind or '-':<8}  {entry.name}")
+    total = sum(entry.size or 0 for entry, _, _ in rows)
+    here = sum(1 for _, kind, _ in rows if kind)
+    files = f"{len(rows)} file{'s' * (len(rows) != 1)}"
+    click.echo(f"{files}, {shared.size_text(total)}; {here} of them here" if rows else "no file matches", err=True)
+
+
+def _here(places: Places, entry: Entry) -> tuple[str, str]:
+    """The place of this machine that has a file, and its path; by size alone, since hashing all would take long."""
+    from .. import astropy_cache
+    from ..folders import folder_problem
+
+    for candidate in places.candidates(entry.name, entry):
+        if candidate.problem or (candidate.root and folder_problem(candidate.root, places.settings.folder_timeout)):
+            continue
+        if _fits(candidate.path, entry, any_size=candidate.kind == "override"):
+            return candidate.kind, candidate.path
+    contents = astropy_cache.find_entry(places.registry.dataurl + entry.name) if places.registry.dataurl else None
+    return ("cache", contents) if contents and _fits(contents, entry) else ("", "")
+
+
+def _fits(path: str, entry: Entry, *, any_size: bool = False) -> bool:
+    try:
+        size = os.stat(path).st_size
+    except (OSError, ValueError):
+        return False
+    return any_size or entry.size is None or size == entry.size
