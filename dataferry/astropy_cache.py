@@ -11,6 +11,7 @@ import os
 import shutil
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from . import cache_home
 from .errors import CacheError
@@ -18,25 +19,27 @@ from .errors import CacheError
 __all__ = ["astropy_timeout", "astropy_user_agent", "clear_entry", "find_entry", "internet_allowed", "put_entry"]
 
 
+def _setting(name: str, default: Any) -> Any:
+    try:
+        from astropy.utils.data import conf
+    except RuntimeError:  # astropy does not start without a home
+        return default
+    return getattr(conf, name)
+
+
 def internet_allowed() -> bool:
     """Whether ``astropy.utils.data.conf.allow_internet`` lets anybody use the network."""
-    from astropy.utils.data import conf
-
-    return bool(conf.allow_internet)
+    return bool(_setting("allow_internet", True))
 
 
 def astropy_timeout() -> float:
     """``astropy.utils.data.conf.remote_timeout`` in seconds."""
-    from astropy.utils.data import conf
-
-    return float(conf.remote_timeout)
+    return float(_setting("remote_timeout", 10.0))
 
 
 def astropy_user_agent() -> str:
     """``astropy.utils.data.conf.default_http_user_agent``."""
-    from astropy.utils.data import conf
-
-    return str(conf.default_http_user_agent)
+    return str(_setting("default_http_user_agent", "astropy"))
 
 
 def find_entry(url: str) -> str | None:
@@ -131,6 +134,7 @@ def _rename_in(url: str, file: str, folder: Path) -> str | None:
         Path(entry, "url").write_text(url, encoding="utf-8")
         folder.parent.mkdir(parents=True, exist_ok=True)
         os.rename(file, contents)
+        os.chmod(contents, os.stat(entry).st_mode & 0o666)  # the umask and the group's folders decide who may read it
         try:
             os.rename(entry, folder)
         except OSError:

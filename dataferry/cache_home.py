@@ -91,9 +91,9 @@ def cache_folders() -> list[str]:
 
 def location() -> Path | None:
     """Astropy's cache folder as it is now; None for a user without a home."""
-    from astropy.config import get_cache_dir_path
-
     try:
+        from astropy.config import get_cache_dir_path  # without a home not even this import works
+
         return Path(get_cache_dir_path())
     except (RuntimeError, OSError):
         return None

@@ -250,7 +250,7 @@ def test_an_error_names_every_place_in_order(package, server, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize(
-    ("fault", "word"), [(LoginPage(), "HTML"), (LfsPointer(), "git-lfs"), (Cut(100), "100"), (Status(202), "202")]
+    ("fault", "word"), [(LoginPage(), "HTML"), (LfsPointer(), "git-lfs"), (Cut(100), "cut"), (Status(202), "202")]
 )
 def test_what_is_not_the_file_never_enters_the_cache(package, server, fault, word):
     server.fault("*", fault)
