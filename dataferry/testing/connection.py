@@ -16,7 +16,7 @@ from .content import Piece, Slice, in_memory
 from .log import Request
 from .reply import Asked, Reply, http_date, page, phrase
 
-__all__ = ["Connection", "Pace", "reset_on_close"]
+__all__ = ["Closing", "Connection", "Pace", "reset_on_close"]
 
 SMALL = 1 << 16  # bytes that go out in one write with the headers
 STEP = 1 << 23  # bytes between two looks at the log
@@ -42,6 +42,12 @@ class Pace:
     delay: float
 
 
+class Closing(threading.Event):
+    """Set when a server stops; `reset` says how its connections end then."""
+
+    reset = False
+
+
 class Connection:
     """One accepted connection, served by the thread that calls `run`.
 
@@ -57,7 +63,7 @@ class Connection:
         Gives the reply to a request, and the record of it.
     finish : callable
         Called with the record when the reply is over.
-    closing : threading.Event
+    closing : Closing
         Set when the server stops.
     """
 
@@ -68,7 +74,7 @@ class Connection:
         pace: Pace,
         respond: Callable[[Asked, int], tuple[Reply, Request]],
         finish: Callable[[Request], None],
-        closing: threading.Event,
+        closing: Closing,
     ) -> None:
         self.sock, self.number, self.pace = sock, number, pace
         self.respond, self.finish, self.closing = respond, finish, closing
@@ -86,20 +92,20 @@ class Connection:
                 self.sock.do_handshake()  # type: ignore[attr-defined]
             while not self.closing.is_set() and self._exchange():
                 pass
+        if self.closing.is_set() and self.closing.reset:
+            reset_on_close(self.sock)
         self.sock.close()
 
-    def abort(self, *, reset: bool) -> None:
-        """End the connection from another thread.
+    def wake(self, how: int) -> None:
+        """Let the thread that serves see that the server stops.
 
         Parameters
         ----------
-        reset : bool
-            With a TCP reset instead of a clean end.
+        how : int
+            ``socket.SHUT_RD``, which shows nothing on the wire, or ``socket.SHUT_RDWR``.
         """
         with contextlib.suppress(OSError):
-            if reset:
-                reset_on_close(self.sock)  # the serving thread closes it
-            self.sock.shutdown(socket.SHUT_RD if reset else socket.SHUT_RDWR)
+            self.sock.shutdown(how)
 
     def _exchange(self) -> bool:
         """One request and its reply; True if the connection goes on."""
@@ -219,7 +225,8 @@ class Connection:
 
 def reset_on_close(sock: socket.socket) -> None:
     """Let a socket's close send a TCP reset instead of an end."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    with contextlib.suppress(OSError):  # closed already
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def unsent(sock: socket.socket) -> int:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, Self
 from urllib.parse import quote
 
-from .connection import Connection, Pace, reset_on_close
+from .connection import Closing, Connection, Pace, reset_on_close
 from .content import Files
 from .faults import Fault, login_page
 from .log import Log, Request
@@ -101,7 +101,7 @@ class RangeServer:
         self._rules = Rules()
         self._log = Log()
         self._lock = threading.Lock()
-        self._closing = threading.Event()
+        self._closing = Closing()
         self._listener: socket.socket | None = None
         self._accepting: threading.Thread | None = None
         self._open: dict[Connection, threading.Thread] = {}
@@ -186,7 +186,7 @@ class RangeServer:
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         self._listener = socket.create_server((self.host, self.port), family=family, backlog=512)
         self.port = self._listener.getsockname()[1]
-        self._closing.clear()
+        self._closing = Closing()
         self._accepting = threading.Thread(
             target=self._accept, args=(self._listener,), name=f"dataferry-testing-{self.port}", daemon=True
         )
@@ -202,17 +202,18 @@ class RangeServer:
         """
         if self._listener is None or self._accepting is None:
             return
+        self._closing.reset = reset
         self._closing.set()
         with contextlib.suppress(OSError):  # wakes accept() on every system
             socket.create_connection((self.host, self.port), timeout=1).close()
         self._accepting.join(5)
         self._listener.close()
         self._listener = None
-        for patience, with_reset in ((0.5, True), (5.0, False)) if reset else ((5.0, False),):
+        for how, patience in ((socket.SHUT_RD, 0.5), (socket.SHUT_RDWR, 5.0)) if reset else ((socket.SHUT_RDWR, 5.0),):
             with self._lock:
                 remaining = dict(self._open)
             for connection in remaining:
-                connection.abort(reset=with_reset)
+                connection.wake(how)
             for thread in remaining.values():
                 thread.join(patience)
 
