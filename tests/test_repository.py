@@ -14,6 +14,9 @@ from pathlib import Path
 
 import pytest
 
+import dataferry
+from dataferry import errors
+
 LARGEST = 1_000_000
 GRAB_BAGS = {"common", "helpers", "misc", "util", "utils"}
 
@@ -114,6 +117,12 @@ def test_changes_of_users_interest_are_fragments(repository: Path) -> None:
     folder = repository / config["directory"]
     odd = [p.name for p in folder.iterdir() if p.name != "README.rst" and p.name.split(".")[-2:-1][0] not in kinds]
     assert odd == [], f"name them <name>.<kind>.rst with a kind of {sorted(kinds)}"
+
+
+def test_public_names_are_documented(repository: Path) -> None:
+    page = (repository / "docs" / "api.rst").read_text(encoding="utf-8")
+    documented = {*re.findall(r"auto(?:class|function):: (\w+)", page), *errors.__all__}
+    assert set(dataferry.__all__) - documented == {"__version__"}
 
 
 def test_import_is_light(home: Path) -> None:
