@@ -2,74 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from .errors import CacheError, FileUnavailable, Offline, TransferError
+from .errors import CacheError, FileUnavailable, Offline
 from .hosts.base import Source
+from .transport.access import host_option
+from .transport.order import Arrived, Wanted
 
 if TYPE_CHECKING:
     from .settings import Settings
-    from .transport.client import Client
 
 __all__ = ["Arrived", "Progress", "Wanted", "fetch"]
-
-_BLOCK = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A file to fetch.
-
-    Parameters
-    ----------
-    name : str
-        Its name, for people.
-    key : str
-        The canonical URL.
-    size : int or None
-        Bytes that it must have.
-    sha256 : str or None
-        What it must hash to; None for a file that is not registered.
-    sources : tuple of Source
-        Where it may come from, best first.
-    """
-
-    name: str
-    key: str
-    size: int | None
-    sha256: str | None
-    sources: tuple[Source, ...]
-
-
-@dataclass(slots=True)
-class Arrived:
-    """A file that is here now.
-
-    Parameters
-    ----------
-    wanted : Wanted
-        What was asked for.
-    path : Path
-        Where it is.
-    source : Source or None
-        Who gave it; None if it was here already, or another process brought it.
-    seconds : float
-        From its start to its end.
-    moved_bytes : int
-        Bytes of it that came over the wire in this call.
-    """
-
-    wanted: Wanted
-    path: Path
-    source: Source | None
-    seconds: float
-    moved_bytes: int
-
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -126,83 +73,54 @@ def fetch(
     CacheError
         If nothing can be written in `workdir`.
     """
-    from .transport.client import Client
-
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        from .transport.blame import disk_error
-
-        raise disk_error(exc, workdir) from exc
-    client = Client(settings, connect_timeout, stall_timeout)
-    try:
-        return [_one(item, find, store, workdir, client) for item in wanted]
-    finally:
-        client.close()
-
-
-def _one(
-    item: Wanted,
-    find: Callable[[Wanted], Path | None],
-    store: Callable[[Wanted, Path], Path],
-    workdir: Path,
-    client: Client,
-) -> Arrived | FileUnavailable:
-    import tempfile
-
     from .transport.blame import disk_error
+    from .transport.client import Client
+    from .transport.crew import Crew
+    from .transport.health import HostHealth
+    from .transport.job import Job, Way
+    from .transport.work import Yard
 
-    started = time.monotonic()
-    here = find(item)
-    if here is not None:
-        return Arrived(item, here, None, 0.0, 0)
-    if client.settings.offline:
-        return Offline(item.name, [("network", str(client.settings.offline))])
-    tried: list[tuple[str, str]] = []
-    for source in item.sources:
-        fd, name = tempfile.mkstemp(dir=workdir)
+    results: dict[int, Arrived | FileUnavailable] = {}
+    missing: dict[str, list[int]] = {}
+    for index, item in enumerate(wanted):
+        here = None if item.etag else find(item)
+        if here is not None:
+            results[index] = Arrived(item, here, None, 0.0, 0)
+        elif settings.offline:
+            results[index] = Offline(item.name, [("network", str(settings.offline))])
+        else:
+            missing.setdefault(item.key, []).append(index)
+    if missing:
         try:
-            moved = _stream(client, item, source, fd)
-            path = store(item, Path(name))
-            return Arrived(item, path, source, time.monotonic() - started, moved)
-        except TransferError as exc:
-            tried.append((exc.place, exc.reason))
-        except CacheError:
-            raise
+            workdir.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
-            raise disk_error(exc, name) from exc
+            raise disk_error(exc, workdir) from exc
+        hosts: dict[str, HostHealth] = {}
+
+        def health(source: Source) -> HostHealth:
+            parts = urlsplit(source.url)
+            name = parts.netloc.rpartition("@")[2]
+            if name not in hosts:
+                limit, rate = (host_option(settings, parts, option) for option in ("connections", "rate"))
+                hosts[name] = HostHealth(name, limit, rate)
+            return hosts[name]
+
+        client = Client(settings, connect_timeout, stall_timeout)
+        todo = []
+        for indices in missing.values():
+            item = wanted[indices[0]]
+            todo.append(Job(item, [Way(source, health(source)) for source in item.sources], workdir))
+        crew = Crew(Yard(client, workdir, find, store), todo, jobs)
+        try:
+            crew.run(lambda: None)
+        except OSError as exc:
+            if isinstance(exc, CacheError) or exc.errno is None:
+                raise
+            raise disk_error(exc, workdir) from exc
         finally:
-            os.close(fd)
-            if os.path.exists(name):
-                os.unlink(name)
-    return FileUnavailable(item.name, tried)
-
-
-def _stream(client: Client, item: Wanted, source: Source, fd: int) -> int:
-    import hashlib
-
-    from .transport.blame import blame
-    from .transport.verdict import check_body, check_head
-
-    answer, line = client.ask(source)
-    digest, got, head = hashlib.sha256(), 0, b""
-    view = memoryview(bytearray(_BLOCK))
-    try:
-        check_head(answer, source, 0, None, item.size)
-        while True:
-            try:
-                count = answer.read_some(view)
-            except Exception as exc:
-                raise blame(exc, source.shown) from exc
-            if not count:
-                break
-            head = head or bytes(view[:1024])
-            os.pwrite(fd, view[:count], got)
-            digest.update(view[:count])
-            got += count
-    finally:
-        client.done(answer, line)
-    check_body(answer, source, item.name, head, got, item.size)
-    if item.sha256 is not None and digest.hexdigest() != item.sha256:
-        raise TransferError(source.shown, "its sha256 is not the registered one", kind="sha256", final=True)
-    return got
+            client.close()
+        for job, indices in zip(todo, missing.values(), strict=True):
+            for index in indices:
+                if job.result is not None:
+                    results[index] = job.result
+    return [results[index] for index in range(len(wanted))]

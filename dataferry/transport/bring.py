@@ -1,0 +1,292 @@
+"""Bytes from an answer: a whole small file into memory, a segment of a large one into its partial."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from ..errors import TransferError
+from .answer import Answer
+from .blame import blame
+from .client import Client, Line
+from .follow import BLOCK
+from .pieces import Segment
+from .verdict import check_body, check_head, nature, validator
+
+if TYPE_CHECKING:
+    from .job import Job, Way
+
+__all__ = ["SMALL", "Stall", "read_segment", "read_small", "request"]
+
+SMALL = 1 << 20
+_FLUSH = 0.5  # seconds after which even a half-filled block is written
+_SLOWEST = 256.0  # bytes per second below which a connection counts as stalled
+
+
+class Stall:
+    """Notices that too little comes: bytes per time, so that a trickle counts as a stall as well.
+
+    Parameters
+    ----------
+    seconds : float
+        The time in which enough must come.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._since = time.monotonic()
+        self._count = 0
+
+    def check(self, count: int, now: float) -> bool:
+        """Note bytes.
+
+        Parameters
+        ----------
+        count : int
+            How many came.
+        now : float
+            The time.
+
+        Returns
+        -------
+        bool
+            True if this is a stall.
+        """
+        self._count += count
+        if now - self._since < self.seconds:
+            return False
+        slow = self._count < _SLOWEST * self.seconds
+        self._since, self._count = now, 0
+        return slow
+
+    def error(self, place: str) -> TransferError:
+        """The error to raise.
+
+        Parameters
+        ----------
+        place : str
+            The source as it may be shown.
+
+        Returns
+        -------
+        TransferError
+            To be raised.
+        """
+        return TransferError(place, f"less than {_SLOWEST:.0f} bytes/s in {self.seconds:g} s", kind="stall")
+
+
+def request(client: Client, job: Job, way: Way, start: int, stop: int | None) -> tuple[Answer, Line]:
+    """Ask a source for a file, or for a range of it.
+
+    Parameters
+    ----------
+    client : Client
+        The session.
+    job : Job
+        The file.
+    way : Way
+        The source.
+    start : int
+        The first byte.
+    stop : int or None
+        One after the last; None for the whole file.
+
+    Returns
+    -------
+    Answer, Line
+        See `Client.ask`; the head was checked.
+
+    Raises
+    ------
+    TransferError
+        If the source does not give it.
+    """
+    extra = ""
+    if start or stop is not None:
+        extra = f"Range: bytes={start}-{'' if stop is None else stop - 1}\r\n"
+        if not job.registered and way.etag:
+            extra += f"If-Range: {way.etag}\r\n"
+    elif job.wanted.etag and not job.registered:
+        extra = f"If-None-Match: {job.wanted.etag}\r\n"
+    began = time.monotonic()
+    answer, line = client.ask(way.source, extra, url=way.url)
+    waited = time.monotonic() - began - (0 if line.used else line.connect_seconds)
+    way.host.first_byte = min(way.host.first_byte, waited)
+    try:
+        if answer.status in (401, 403, 404, 410) and way.url:
+            # Where a redirect led to may be good for a short time only: ask the source itself again.
+            client.drain(answer, line)
+            way.url = None
+            return request(client, job, way, start, stop)
+        total = check_head(answer, way.source, start if answer.status == 206 else 0, stop, job.size)
+        etag = validator(answer)
+        if way.etag and etag != way.etag and (etag or not job.registered):
+            raise TransferError(way.source.shown, "the file there was changed meanwhile", kind="changed")
+        way.etag = way.etag or etag
+        if answer.url != way.source.url:
+            way.url = answer.url
+        if job.size is None:
+            job.size = total
+    except BaseException:
+        client.drain(answer, line)
+        raise
+    return answer, line
+
+
+def read_small(client: Client, job: Job, way: Way, answer: Answer, line: Line, into: memoryview) -> int:
+    """Read a small file to its end.
+
+    Parameters
+    ----------
+    client : Client
+        The session.
+    job : Job
+        The file.
+    way : Way
+        The source.
+    answer, line : Answer, Line
+        From `request`; the connection is given back.
+    into : memoryview
+        More than `SMALL` bytes.
+
+    Returns
+    -------
+    int
+        The number of bytes; they are as many as are registered.
+
+    Raises
+    ------
+    TransferError
+        If it is cut, or not the file.
+    """
+    got, host, stall = 0, way.host, None
+    try:
+        while got < len(into):
+            count = answer.read_some(into[got : got + host.most_at_once])
+            if not count:
+                break
+            got += count
+            pause = host.got(count)
+            if pause:
+                time.sleep(pause)
+            if answer.length != 0:
+                stall = stall or Stall(client.stall_timeout)
+                if stall.check(count, time.monotonic()):
+                    raise stall.error(way.source.shown)
+    except Exception as exc:
+        raise _named(exc, way, into[:1024].tobytes() if got else b"", job, answer, client) from exc
+    finally:
+        job.moved += got
+        client.done(answer, line)
+    check_body(answer, way.source, job.wanted.name, bytes(into[: min(got, 1024)]), got, job.wanted.size)
+    return got
+
+
+def _named(exc: Exception, way: Way, head: bytes, job: Job, answer: Answer, client: Client) -> TransferError:
+    if isinstance(exc, TimeoutError):
+        return TransferError(way.source.shown, f"nothing came for {client.stall_timeout:g} s", kind="stall")
+    error = blame(exc, way.source.shown)
+    strange = nature(head, answer, job.wanted.name) if head else None
+    return TransferError(error.place, strange[1], kind=strange[0]) if strange and error.kind == "cut" else error
+
+
+def read_segment(client: Client, job: Job, way: Way, segment: Segment, answer: Answer, line: Line) -> None:
+    """Read a segment into its file's partial.
+
+    Parameters
+    ----------
+    client : Client
+        The session.
+    job : Job
+        The file.
+    way : Way
+        The source.
+    segment : Segment
+        What to bring. A server that knows no ranges sends the later ones along: they are read as well.
+    answer, line : Answer, Line
+        From `request`; the connection is given back.
+
+    Raises
+    ------
+    TransferError
+        If it is cut, or not the file. What came is kept.
+    OSError
+        If the disk does not take it.
+    """
+    partial, follower, pieces, host = job.partial, job.follower, job.pieces, way.host
+    if partial is None or follower is None or pieces is None:
+        raise RuntimeError("the job is not open")
+    place = segment.start if answer.status == 206 else 0
+    stall = Stall(client.stall_timeout)
+    read_some = answer.read_some
+    try:
+        while True:
+            block = follower.block()
+            filled, since = 0, time.monotonic()
+            try:
+                skip = segment.pos - place
+                room = min(BLOCK, skip) if skip > 0 else pieces.claim(segment, min(BLOCK, host.most_at_once))
+                while filled < room:
+                    count = read_some(block[filled:room])
+                    if not count:
+                        break
+                    filled += count
+                    now = time.monotonic()
+                    pause = host.got(count)
+                    if pause:
+                        time.sleep(pause)
+                    if stall.check(count, now):
+                        raise stall.error(way.source.shown)
+                    if now - since > _FLUSH:
+                        break
+            except Exception as exc:
+                raise _named(exc, way, job.head, job, answer, client) from exc
+            finally:
+                if filled and skip <= 0:
+                    if place == 0:
+                        job.head = bytes(block[: min(filled, 1024)])
+                    partial.write(place, block[:filled])
+                    follower.wrote(place, block, filled)
+                    pieces.wrote(segment, filled)
+                else:
+                    follower.give_back(block)
+                place += filled
+                job.moved += filled
+            if not job.registered and place == filled and filled:
+                strange = nature(job.head, answer, job.wanted.name)
+                if strange is not None:
+                    raise TransferError(way.source.shown, strange[1], kind=strange[0], final=True)
+            if skip > 0 and filled:
+                continue
+            if segment.stop is not None and segment.pos >= segment.stop:
+                if answer.status == 206 or answer.ended:
+                    break
+                following = pieces.take(after=place)
+                if following is None:
+                    _nothing_more(answer, way, job)
+                    break
+                pieces.end(segment)
+                segment = following
+            elif not filled:
+                _ended(answer, way, job, segment, place)
+                break
+    finally:
+        client.done(answer, line)
+        pieces.end(segment)
+
+
+def _nothing_more(answer: Answer, way: Way, job: Job) -> None:
+    if answer.length is None and job.registered and answer.read_some(memoryview(bytearray(1))):
+        strange = nature(job.head, answer, job.wanted.name)
+        kind, reason = strange or ("size", f"more bytes come than the {job.size} that are registered")
+        raise TransferError(way.source.shown, reason, kind=kind, final=True)
+
+
+def _ended(answer: Answer, way: Way, job: Job, segment: Segment, place: int) -> None:
+    if segment.stop is None:
+        check_body(answer, way.source, job.wanted.name, job.head, place, job.wanted.size)
+        job.size = segment.stop = place
+        return
+    strange = nature(job.head, answer, job.wanted.name)
+    kind, reason = strange or ("cut", f"the body ended after {place} of {job.size} bytes")
+    raise TransferError(way.source.shown, reason, kind=kind, final=strange is not None)

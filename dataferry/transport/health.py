@@ -1,0 +1,177 @@
+"""What a run knows of one host: how many connections pay, how fast it is, whether it fails, when to rest."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+
+from ..errors import TransferError
+
+__all__ = ["HostHealth"]
+
+POLITE = 16  # connections to one host, unless the user's settings allow more
+_START = 4
+_STEP = 4
+_PAYS = 1.15  # what more connections must bring to be kept
+_BUSY = 0.6  # of a processor: then the machine is the limit, not the connection
+_WINDOW = 0.1
+_GIVE_UP = 4  # failures one after the other
+_UNREACHABLE = frozenset({"connect", "dns", "timeout", "tls", "proxy"})
+
+
+class HostHealth:
+    """One host in one run.
+
+    Parameters
+    ----------
+    name : str
+        Host and port.
+    limit : int
+        The most connections.
+    rate : float, optional
+        Bytes per second that it may send, all connections together.
+    """
+
+    def __init__(self, name: str, limit: int | None = None, rate: float | None = None) -> None:
+        self.name = name
+        self.limit = max(1, limit or POLITE)
+        self.target = 1
+        self.active = 0
+        self.bytes = 0
+        self.first_byte = 1.0
+        self.failures = 0
+        self.reason = ""
+        self.aside = False
+        self.paused_until = 0.0
+        self.split = False
+        self.settled = self.limit == 1
+        self.per_connection = 0.0
+        self._rate = rate
+        self._owed_until = 0.0
+        self._lock = threading.Lock()
+        self._mark: tuple[float, int] | None = None
+        self._best = 0.0
+        self._probe_again = 0.0
+
+    # -- how many connections ------------------------------------------------------------------------------------------
+
+    def demand(self, files: int) -> None:
+        """Say how many files wait for this host.
+
+        Parameters
+        ----------
+        files : int
+            Their number.
+        """
+        if not self._best:
+            self.target = max(self.target, min(self.limit, _START, files))
+
+    def tick(self, now: float, busy: float) -> None:
+        """Decide whether more connections would bring more.
+
+        Parameters
+        ----------
+        now : float
+            The time.
+        busy : float
+            Processors that the download keeps busy.
+        """
+        if self.active < self.target or (self.settled and now < self._probe_again):
+            self._mark = None
+            return
+        if self._mark is None:
+            # New connections have first to be opened and asked.
+            self._mark = (now + (2 * self.first_byte + 0.02 if self._best else 0), -1)
+            return
+        since, count = self._mark
+        if count < 0:
+            if now >= since and self.first_byte < 1:
+                self._mark = (now, self.bytes)
+            return
+        if now - since < max(_WINDOW, 2 * self.first_byte):
+            return
+        rate = (self.bytes - count) / (now - since)
+        self._mark = None
+        self.per_connection = rate / self.active
+        if busy > _BUSY:
+            self.settled, self._probe_again = True, now + 1
+        elif rate >= self._best * _PAYS and self.target < self.limit:
+            self._best, self.split, self.settled = rate, True, False
+            self.target = min(self.limit, self.target * _STEP)
+        else:
+            if rate < self._best * _PAYS:
+                self.target = max(1, self.target // 2)
+                self._best = 0.0
+            self.settled, self._probe_again = True, now + 5
+        self.settled = self.settled or self.target == self.limit
+
+    # -- how it does ---------------------------------------------------------------------------------------------------
+
+    def got(self, count: int) -> float:
+        """Note bytes that came.
+
+        Parameters
+        ----------
+        count : int
+            How many.
+
+        Returns
+        -------
+        float
+            Seconds to wait before reading on, where a rate was set.
+        """
+        self.bytes += count
+        if not self._rate:
+            return 0.0
+        with self._lock:
+            now = time.monotonic()
+            self._owed_until = max(self._owed_until, now - 0.1) + count / self._rate
+            return max(0.0, self._owed_until - now)
+
+    @property
+    def most_at_once(self) -> int:
+        """Bytes to read at a time, so that a set rate is kept smoothly."""
+        return max(4096, int(self._rate / 10)) if self._rate else 1 << 30
+
+    def well(self) -> None:
+        """It gave a file, or a part of one."""
+        self.failures = 0
+
+    def failed(self, error: TransferError) -> None:
+        """It did not; after some failures in a row it is set aside for the rest of the run.
+
+        Parameters
+        ----------
+        error : TransferError
+            What happened.
+        """
+        now = time.monotonic()
+        self.reason = error.reason
+        if error.retry_after is not None:
+            jitter = random.uniform(1, 1.1)  # noqa: S311
+            self.paused_until = max(self.paused_until, now + error.retry_after * jitter)
+            self.target = max(1, self.active // 2)
+            self.settled, self._probe_again = True, now + 30
+            return
+        if error.kind in _UNREACHABLE:
+            self.failures += 1
+            self.paused_until = max(self.paused_until, now + self.backoff(self.failures))
+            if self.failures >= _GIVE_UP or error.final:
+                self.aside = True
+
+    @staticmethod
+    def backoff(attempt: int) -> float:
+        """Seconds to wait before the next attempt.
+
+        Parameters
+        ----------
+        attempt : int
+            How many there were.
+
+        Returns
+        -------
+        float
+            Growing, with jitter, so that many clients do not come back at once.
+        """
+        return min(20.0, 0.25 * 2.0**attempt) * random.uniform(0.5, 1.0)  # noqa: S311

@@ -1,0 +1,194 @@
+"""One file of a run: where it may come from, what was tried, what is there already."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import FileUnavailable, TransferError
+from ..hosts.base import Source
+from .follow import Follower
+from .health import HostHealth
+from .lease import Lease
+from .order import Arrived, Wanted
+from .partial import Partial, identity_of
+from .pieces import Pieces
+
+__all__ = ["Job", "Way"]
+
+_ROUNDS = 4
+_SLOWER = 3.0  # a host that is so many times slower than another is asked after it
+_PROGRESS = 1 << 20  # bytes that make an attempt worth repeating at once
+
+
+@dataclass(slots=True, eq=False)
+class Way:
+    """One source of one file.
+
+    Parameters
+    ----------
+    source : Source
+        The source.
+    host : HostHealth
+        Its host.
+    """
+
+    source: Source
+    host: HostHealth
+    tries: int = 0
+    wrong: int = 0
+    final: bool = False
+    url: str | None = None
+    etag: str | None = None
+    last: str = ""
+
+
+class Job:
+    """One file.
+
+    Parameters
+    ----------
+    wanted : Wanted
+        The file.
+    ways : list of Way
+        Its sources.
+    workdir : Path
+        Where partials lie.
+    """
+
+    def __init__(self, wanted: Wanted, ways: list[Way], workdir: Path) -> None:
+        self.wanted = wanted
+        self.ways = ways
+        self.identity = identity_of(wanted.sha256, wanted.key)
+        self.lease = Lease(workdir, self.identity)
+        self.leased = False
+        self.size = wanted.size
+        self.way: Way | None = None
+        self.givers: set[Way] = set()
+        self.alone: Way | None = None
+        self.partial: Partial | None = None
+        self.follower: Follower | None = None
+        self.pieces: Pieces | None = None
+        self.head = b""
+        self.moved = 0
+        self.started = 0.0
+        self.waiting_since = 0.0
+        self.seen = (0, 0.0)
+        self.tried: list[tuple[str, str]] = []
+        self.result: Arrived | FileUnavailable | None = None
+
+    @property
+    def registered(self) -> bool:
+        """Whether the right bytes are known."""
+        return self.wanted.sha256 is not None
+
+    def choose(self) -> Way | None:
+        """The source to ask next.
+
+        Returns
+        -------
+        Way or None
+            None if no source is worth asking any more.
+        """
+        now = time.monotonic()
+        left = [way for way in self.ways if not way.final and not way.host.aside and way.tries < _ROUNDS]
+        if not left:
+            return None
+        fastest = max(way.host.per_connection for way in left)
+
+        def cost(way: Way) -> tuple[bool, bool, int, bool]:
+            rate = way.host.per_connection
+            return way.host.paused_until > now, way.host.failures > 0, way.tries, 0 < rate * _SLOWER < fastest
+
+        self.way = min(left, key=cost)
+        return self.way
+
+    def failed(self, way: Way, error: TransferError, moved: int) -> float:
+        """Note that a source did not give the file, or not all of it.
+
+        Parameters
+        ----------
+        way : Way
+            The source.
+        error : TransferError
+            What happened.
+        moved : int
+            Bytes that came in this attempt and are kept.
+
+        Returns
+        -------
+        float
+            Seconds to wait before this file is tried again.
+        """
+        way.last = error.reason
+        self.tried.append((error.place, error.reason))
+        way.host.failed(error)
+        if error.final:
+            way.final = True
+            return 0.0
+        if moved >= _PROGRESS or (self.size and moved * 20 >= self.size):
+            return 0.0
+        way.tries += 1
+        others = any(w is not way and not w.final and not w.host.aside and w.tries < way.tries for w in self.ways)
+        return 0.0 if others else HostHealth.backoff(way.tries)
+
+    def wrong(self, way: Way, error: TransferError) -> None:
+        """Note that the file was brought to its end and is not the right one: nothing of it is kept.
+
+        Parameters
+        ----------
+        way : Way
+            The source of the last bytes.
+        error : TransferError
+            What happened.
+        """
+        mixed = len(self.givers) > 1 or (self.partial is not None and self.partial.resumed > 0)
+        self.tried.append((error.place, error.reason + (" (bytes of several attempts)" if mixed else "")))
+        self.drop()
+        way.wrong += 1
+        way.tries += 1
+        if mixed:
+            # Nobody can tell who was wrong: from now on one source at a time, from its first byte.
+            self.alone = way
+        elif way.wrong > 1 or len(self.ways) > 1:
+            way.final = True
+
+    def drop(self) -> None:
+        """Forget the bytes that are there."""
+        if self.follower is not None:
+            self.follower.close()
+        if self.partial is not None:
+            self.partial.discard()
+        self.partial = self.follower = self.pieces = None
+        self.givers = set()
+        self.head = b""
+
+    def keep(self) -> None:
+        """Leave what is there for another attempt, perhaps of another process."""
+        if self.follower is not None:
+            self.follower.close()
+        if self.partial is not None:
+            self.partial.keep()
+        self.partial = self.follower = self.pieces = None
+
+    def give_back(self) -> None:
+        """Let others have the file."""
+        if self.leased:
+            self.leased = False
+            self.lease.give_back()
+
+    def done_bytes(self) -> int:
+        """Bytes of the file that are there.
+
+        Returns
+        -------
+        int
+            Their number.
+        """
+        if isinstance(self.result, Arrived):
+            return self.size or 0
+        partial, pieces = self.partial, self.pieces
+        if partial is None:
+            return self.seen[0]
+        return partial.resumed + (pieces.moved if pieces else 0)
