@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,13 +17,15 @@ _BLOCK = 1 << 20
 _SETTLED_NS = 2_000_000_000
 
 
-def sha256_file(path: str | os.PathLike[str]) -> str:
+def sha256_file(path: str | os.PathLike[str], seen: Callable[[int], object] | None = None) -> str:
     """The sha256 of a file.
 
     Parameters
     ----------
     path : path-like
         The file.
+    seen : callable, optional
+        Is told the bytes of each block; what it raises ends the hashing.
 
     Returns
     -------
@@ -40,6 +43,8 @@ def sha256_file(path: str | os.PathLike[str]) -> str:
     with open(path, "rb", buffering=0) as file:
         while count := file.readinto(buffer):
             digest.update(view[:count])
+            if seen is not None:
+                seen(count)
     return digest.hexdigest()
 
 
