@@ -16,6 +16,8 @@ _MODULES = {
     "get": "get_files",
     "where": "explain_files",
     "list": "list_files",
+    "verify": "verify_files",
+    "add": "add_files",
 }
 
 EXIT_CODES = """\b

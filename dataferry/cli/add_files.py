@@ -1,0 +1,178 @@
+"""``dataferry add``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from . import command as shared
+from .complete import complete_package
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..registry import Entry
+    from ..registry_edit import Change
+
+__all__ = ["command"]
+
+_POINTER = b"version https://git-lfs.github.com/spec/"
+_EXAMPLES = """\b
+Examples:
+  dataferry add mypkg mypkg/data/maps/*.fits
+  dataferry add mypkg /scratch/dust_v2.fits --as maps/dust_v2.fits
+  dataferry add mypkg --dataurl https://portal.example.org/mypkg-data/
+  ssh portal 'cd mypkg-data && sha256sum *.fits' | dataferry add mypkg --from -"""
+
+
+@click.command("add", cls=shared.Command, epilog=_EXAMPLES)
+@click.argument("target", metavar="PACKAGE_OR_FOLDER", shell_complete=complete_package)
+@click.argument("files", nargs=-1, type=click.Path(), metavar="[FILES]...")
+@click.option("--as", "name", metavar="NAME", help="The name of the one file that is given.")
+@click.option("--prefix", default="", metavar="FOLDER", help="Put this before the names of files from elsewhere.")
+@click.option(
+    "--from",
+    "lists",
+    multiple=True,
+    type=click.Path(allow_dash=True),
+    metavar="LIST",
+    help="Read names and sha256 from a SHA256SUMS file or a pooch registry; - is stdin.",
+)
+@click.option("--dataurl", metavar="URL", help="Declare the package's primary host.")
+@click.option("--replace", is_flag=True, help="Let a registered name get other bytes: never for published files.")
+@click.option("-n", "--dry-run", is_flag=True, help="Say what would be written, and write nothing.")
+@shared.as_json
+def command(
+    target: str,
+    files: tuple[str, ...],
+    name: str | None,
+    prefix: str,
+    lists: tuple[str, ...],
+    dataurl: str | None,
+    replace: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Write size and sha256 of files into a package's dataferry.toml.
+
+    A file below the package's data folder is named by its path there, any other by its own name; the files of a folder
+    keep their path below it. Comments and order of dataferry.toml stay. The files themselves stay where they are.
+    """
+    from ..registry_edit import RegistryEditor
+    from .target import find_target, named_files
+
+    if not (files or lists or dataurl):
+        raise click.UsageError("Nothing to add: give files, --from LIST or --dataurl URL.")
+    if name is not None and (len(files) != 1 or os.path.isdir(files[0]) or prefix):
+        raise click.UsageError("--as names exactly one file, and goes without --prefix.")
+    path = find_target(target)
+    editor = RegistryEditor(path)
+    created = editor.created
+    new_url = editor.set_dataurl(dataurl) if dataurl else False
+    entries = [entry for origin in lists for entry in _read_list(origin)]
+    entries += _hashed(named_files(files, path.parent, name, prefix))
+    changes = editor.put(entries, replace=replace)
+    written = [] if dry_run else editor.save()
+    if as_json:
+        _print_json(path, changes, written, dry_run)
+        return
+    for change in changes:
+        sign = {"added": "+", "updated": "~", "replaced": "!", "unchanged": "="}[change.action]
+        known = f"{shared.size_text(change.entry.size):>8}  {change.entry.sha256[:12]}"
+        click.echo(f"{sign} {change.action:<9}  {known}  {change.entry.name}")
+    _summary(path, changes, created, dataurl if new_url else None, dry_run)
+    if created and not dry_run:
+        _say_how_to_ship(path)
+
+
+def _read_list(origin: str) -> list[Entry]:
+    from ..errors import RegistryError
+    from ..registry_text import read_list
+
+    if origin == "-":
+        return read_list(sys.stdin.read(), "stdin")
+    try:
+        return read_list(Path(origin).read_text(encoding="utf-8"), origin)
+    except OSError as error:
+        raise RegistryError(f"{origin}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise RegistryError(f"{origin}: byte {error.start} is not UTF-8: is it a list of checksums?") from None
+
+
+def _hashed(files: dict[str, Path]) -> list[Entry]:
+    """Hash files in threads, with a bar where a terminal watches and it takes a while."""
+    from concurrent.futures import ThreadPoolExecutor
+    from threading import Event, Lock
+
+    from tqdm import tqdm
+
+    total = sum(path.stat().st_size for path in files.values())
+    stopped, lock = Event(), Lock()
+    hidden = None if sys.stderr.isatty() else True
+    with tqdm(total=total, unit="B", unit_scale=True, desc="hashing", leave=False, delay=0.5, disable=hidden) as bar:
+
+        def seen(count: int) -> None:
+            if stopped.is_set():
+                raise InterruptedError("stopped")
+            with lock:
+                bar.update(count)
+
+        with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+            try:
+                return list(pool.map(lambda item: _hash(item[0], item[1], seen), files.items()))
+            except BaseException:
+                stopped.set()  # Ctrl-C does not wait for the end of a large file
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+
+def _hash(name: str, path: Path, seen: Callable[[int], None]) -> Entry:
+    from ..checksums import sha256_file, stamp_of
+    from ..errors import WrongBytes
+    from ..registry import Entry
+
+    try:
+        before = os.stat(path)
+        with open(path, "rb") as file:
+            if file.read(len(_POINTER)) == _POINTER:
+                raise WrongBytes(f"{path} is a git-lfs pointer, not the file itself: run git lfs pull first")
+        stamp = stamp_of(path, sha256_file(path, seen))
+    except WrongBytes:
+        raise
+    except OSError as error:
+        raise WrongBytes(f"{path}: {error.strerror or error}") from error
+    if not stamp.holds(before):
+        raise WrongBytes(f"{path} changed while it was read")
+    return Entry(name, stamp.sha256, stamp.size)
+
+
+def _summary(path: Path, changes: list[Change], created: bool, dataurl: str | None, dry_run: bool) -> None:
+    counts = {action: sum(1 for c in changes if c.action == action) for action in ("added", "updated", "replaced")}
+    said = [f"{count} {action}" for action, count in counts.items() if count]
+    said += ["dataurl set"] if dataurl else []
+    word = "new file" if created else "changed"
+    if dry_run:
+        click.echo(f"{path}: {', '.join(said) or 'nothing to change'} (dry run, nothing was written)")
+    else:
+        click.echo(f"{path}: {', '.join(said)} ({word})" if said else f"{path}: nothing to change")
+
+
+def _say_how_to_ship(path: Path) -> None:
+    package = path.parent.parent.resolve().name
+    click.echo(
+        f"It must be installed with the package. In pyproject.toml, for setuptools:\n"
+        f"  [tool.setuptools.package-data]\n"
+        f'  {package} = ["data/{path.name}"]       # and the small files that go with it',
+        err=True,
+    )
+
+
+def _print_json(path: Path, changes: list[Change], written: list[Path], dry_run: bool) -> None:
+    files = [
+        {"name": c.entry.name, "size": c.entry.size, "sha256": c.entry.sha256, "action": c.action} for c in changes
+    ]
+    shared.print_json({"registry": str(path), "written": [str(p) for p in written], "dry_run": dry_run, "files": files})

@@ -1,0 +1,46 @@
+"""``dataferry verify``."""
+
+from __future__ import annotations
+
+import click
+
+from . import command as shared
+from .complete import complete_name
+from .outcome import FAILED
+
+__all__ = ["command"]
+
+
+@click.command("verify", cls=shared.Command)
+@shared.package
+@click.argument("pattern", metavar="[GLOB]", default="*", shell_complete=complete_name)
+@shared.from_registry
+@shared.as_json
+def command(package: str, pattern: str, registry: str | None, as_json: bool) -> None:
+    """Hash again what lies on this machine.
+
+    Looks in every folder, the package and the caches, and fetches nothing. Exit code 1 if a file is not the registered
+    one.
+    """
+    data = shared.open_data(package, registry)
+    wanted = shared.expand(data, (pattern,)) if pattern != "*" else data.names()
+    found = []
+    for name, step in data.verify(wanted):
+        found.append((name, step))
+        if not as_json:
+            word = click.style("ok   ", fg="green") if step.found else click.style("WRONG", fg="red", bold=True)
+            click.echo(
+                f"{word}  {step.kind:<8}  {name}" + ("" if step.found else f": {step.note}\n       {step.place}")
+            )
+    wrong = sum(1 for _, step in found if not step.found)
+    absent = len(wanted) - len({name for name, _ in found})
+    if as_json:
+        files = [
+            {"name": name, "kind": step.kind, "path": step.place, "ok": step.found, "note": step.note}
+            for name, step in found
+        ]
+        shared.print_json({"package": package, "wrong": wrong, "not_here": absent, "files": files})
+    else:
+        click.echo(f"{len(found) - wrong} ok, {wrong} wrong, {absent} not here", err=True)
+    if wrong:
+        click.get_current_context().exit(FAILED)
