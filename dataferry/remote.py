@@ -168,12 +168,14 @@ def _transfer(
         return Path(keeping.keep(places, entry_of(item), item.key, str(file)))
 
     results: dict[str, str | DataferryError] = {}
+    settings = load_settings()
+    settings.agent = astropy_cache.astropy_user_agent()
     arrived = fetch(
         wanted,
         find=find,
         store=store,
         workdir=Path(keeping.incoming()),
-        settings=load_settings(),
+        settings=settings,
         jobs=jobs,
         stall_timeout=places.registry.timeout or max(30.0, astropy_cache.astropy_timeout()),
         progress=show_progress,

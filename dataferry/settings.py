@@ -88,6 +88,8 @@ class Settings:
         Host name -> ``token``, ``user``, ``password``, ``ca_bundle``, ``client_cert``, ``connections``, ``rate``.
     files : list of Path
         The configuration files that were read.
+    agent : str
+        What else is said to hosts behind dataferry's own name: astropy's user agent.
     """
 
     offline: str = ""
@@ -99,6 +101,7 @@ class Settings:
     sites: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     hosts: dict[str, dict[str, Any]] = field(default_factory=dict)
     files: list[Path] = field(default_factory=list)
+    agent: str = ""
 
     def package(self, name: str) -> PackageSettings:
         """What is said of one package; empty settings where nothing is."""
@@ -113,7 +116,7 @@ class Settings:
             number = version("dataferry")
         except PackageNotFoundError:
             number = "0"
-        return f"dataferry/{number}"
+        return f"dataferry/{number} {self.agent}".rstrip()
 
 
 def config_files() -> list[Path]:

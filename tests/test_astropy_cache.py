@@ -114,7 +114,8 @@ def test_every_place_of_the_cache_is_honoured(kind, package, home, monkeypatch):
     assert Path(path).resolve().is_relative_to(expected / "download/url")
     assert Path(path).is_relative_to(expected / "dataferry")
     assert kind != "legacy" or not (home / ".cache/astropy").exists()  # that would orphan the whole legacy cache
-    code = f"import sys, dataferry; print(dataferry.PackageData({package!r}).get({NAME!r})); assert 'astropy' not in sys.modules"
+    code = f"import sys, dataferry; print(dataferry.PackageData({package!r}).get({NAME!r}))"
+    code += "; assert 'astropy' not in sys.modules"
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "DATAFERRY_OFFLINE": "1"}
     again = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
     assert again.stdout.strip() == path, again.stderr

@@ -130,7 +130,9 @@ def test_a_file_that_just_changed_is_not_stamped(package, tmp_path, monkeypatch)
 
 def test_a_file_over_one_gib_in_a_folder_is_hashed_only_on_demand(make_package, tmp_path, home):
     name, size = "big.bin", (1 << 30) + 1
-    package = make_package(head=f'[files."{name}"]\nsize = {size}\nsha256 = "{"0" * 64}"\n[folders]\nany="{tmp_path}/own"')
+    package = make_package(
+        head=f'[files."{name}"]\nsize = {size}\nsha256 = "{"0" * 64}"\n[folders]\nany="{tmp_path}/own"'
+    )
     big = put(tmp_path / "own", name, b"")
     os.truncate(big, size)
     assert PackageData(package).get(name) == str(big)
@@ -365,7 +367,9 @@ def test_a_registry_apart_from_any_package(tmp_path, server):
 
 def test_an_override_of_the_users_configuration(package, tmp_path, home):
     mine = put(tmp_path, "mine.fits", WRONG)
-    config = put(home / ".config/dataferry", "config.toml", f'[packages.{package}.files."{NAME}"]\npath = "{mine}"'.encode())
+    config = put(
+        home / ".config/dataferry", "config.toml", f'[packages.{package}.files."{NAME}"]\npath = "{mine}"'.encode()
+    )
     assert PackageData(package).get(NAME) == str(mine)
     where = PackageData(package).where(NAME)
     assert where.steps[0][0:3] == ("override", str(mine), str(config))

@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 from dataferry import BadName
 from dataferry.names import LONGEST_PART, check_name, check_url, close_names, shown_url
 
-GOOD = ["a", "maps/dust_064.fits", "a b/c d.fits", "żółw.fits", "x-1_2+3=4@5,6.tar.gz", "~/x", ".hidden", "a/.b", "n" * LONGEST_PART]
+GOOD = [
+    "a",
+    "maps/dust_064.fits",
+    "a b/c d.fits",
+    "żółw.fits",
+    "x-1_2+3=4@5,6.tar.gz",
+    "~/x",
+    ".hidden",
+    "a/.b",
+    "n" * LONGEST_PART,
+]
 
 BAD = {
     "": "empty",
@@ -57,15 +67,19 @@ def test_a_name_is_a_string(name):
         check_name(name)
 
 
+def accepted(name):
+    try:
+        check_name(name)
+    except BadName:
+        return False
+    return True
+
+
 @given(st.text(max_size=40))
 def test_whatever_is_accepted_stays_below_a_folder(name):
     import posixpath
 
-    try:
-        check_name(name)
-    except BadName as error:
-        assert str(error)
-    else:
+    if accepted(name):
         assert posixpath.normpath(posixpath.join("/data", name)) == f"/data/{name}"
         assert "\\" not in name and "\0" not in name
 

@@ -61,7 +61,7 @@ FILE = f'[files."a"]\nsize = 1\nsha256 = "{SHA}"\n'
         'dataurl = "https://h/d"': r"line 1: dataurl .* must end with a slash",
         "\ndataurl = 3": r"line 2: dataurl is a string, not 3",
         'dataurls = "https://h/d/"': r"line 1: unknown key 'dataurls'; did you mean 'dataurl'\?",
-        'mirrors = [1]': r"line 1: mirrors is a string or a list of strings",
+        "mirrors = [1]": r"line 1: mirrors is a string or a list of strings",
         "timeout = -1": r"line 1: timeout is a number of seconds above 0",
         "timeout = true": r"line 1: timeout",
         'strict = "yes"': r"line 1: strict is true or false",
