@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import tomllib
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,7 +19,6 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from dataferry.checksums import sha256_file
 from dataferry.testing import RangeServer
 
 BUNDLED = ["bands.ecsv", "dataferry.toml", "maps/dust_016.fits"]
@@ -45,13 +43,13 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[P
     base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
     def once(name: str, make: Callable[[Path], None]) -> Path:
-        folder = base / name
+        folder, done = base / name, base / f"{name}.done"
         with FileLock(base / f"{name}.lock"):
-            if not (folder / "done").exists():
+            if not done.exists():
                 shutil.rmtree(folder, ignore_errors=True)
                 folder.mkdir()
                 make(folder)
-                (folder / "done").touch()
+                done.touch()
         return folder
 
     return once
@@ -216,14 +214,13 @@ def data_folder(installed: Path) -> Path:
     return folder
 
 
-def test_registry_describes_what_the_author_makes(repository: Path, hosted: Path) -> None:
-    table = tomllib.loads((repository / "examples" / "mypkg" / "mypkg" / "data" / "dataferry.toml").read_text())
-    made = {
-        path.relative_to(hosted).as_posix(): {"size": path.stat().st_size, "sha256": sha256_file(path)}
-        for path in hosted.rglob("*")
-        if path.suffix in {".fits", ".ecsv"}
-    }
-    assert table["files"] == made
+def test_registry_describes_what_the_author_makes(installed: Path, hosted: Path, tmp_path: Path) -> None:
+    registry = tmp_path / "dataferry.toml"
+    shutil.copy(data_folder(installed) / "dataferry.toml", registry)
+    before = registry.read_bytes()
+    told = run([installed / "dataferry", "add", registry, hosted], tmp_path, os.environ)
+    assert re.findall(r"= unchanged .* (\S+)$", told, re.MULTILINE) == ["bands.ecsv", "maps/dust_016.fits", *HOSTED]
+    assert registry.read_bytes() == before
 
 
 def test_missing_package_data_is_noticed(
