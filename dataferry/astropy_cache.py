@@ -16,7 +16,15 @@ from typing import Any
 from . import cache_home
 from .errors import CacheError
 
-__all__ = ["astropy_timeout", "astropy_user_agent", "clear_entry", "find_entry", "internet_allowed", "put_entry"]
+__all__ = [
+    "astropy_timeout",
+    "astropy_user_agent",
+    "clear_entry",
+    "entry_url",
+    "find_entry",
+    "internet_allowed",
+    "put_entry",
+]
 
 
 def _setting(name: str, default: Any) -> Any:
@@ -67,6 +75,25 @@ def find_entry(url: str) -> str | None:
             warnings.simplefilter("ignore", CacheMissingWarning)
             return str(download_file(url, cache=True, sources=[], show_progress=False))
     except (OSError, KeyError, ValueError):
+        return None
+
+
+def entry_url(contents: str) -> str | None:
+    """The URL that an entry of astropy's cache is kept for.
+
+    Parameters
+    ----------
+    contents : str
+        astropy's file.
+
+    Returns
+    -------
+    str or None
+        The canonical URL; None where this is no entry.
+    """
+    try:
+        return Path(contents).with_name("url").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
         return None
 
 
