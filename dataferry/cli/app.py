@@ -18,6 +18,8 @@ _MODULES = {
     "list": "list_files",
     "verify": "verify_files",
     "add": "add_files",
+    "cache": "manage_cache",
+    "doctor": "examine",
 }
 
 EXIT_CODES = """\b
@@ -56,7 +58,7 @@ class Commands(click.Group):
         except DataferryError as error:
             say_error(error)
             ctx.exit(exit_code(error))
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, click.Abort):
             say_stopped()
             ctx.exit(INTERRUPTED)
 
