@@ -38,11 +38,7 @@ def host_option(settings: Settings, url: SplitResult, name: str) -> Any:
     for key in (url.netloc.rpartition("@")[2], url.hostname or ""):
         options = hosts.get(key)
         if options is not None:
-            value = (
-                options.get(name)
-                if isinstance(options, Mapping)
-                else getattr(options, name, None)
-            )
+            value = options.get(name) if isinstance(options, Mapping) else getattr(options, name, None)
             if value is not None:
                 return value
     return None
@@ -125,11 +121,7 @@ def proxy_for(url: SplitResult) -> str | None:
 
     proxies = getproxies()
     proxy = proxies.get(url.scheme) or proxies.get("all")
-    if (
-        not proxy
-        or proxy_bypass(url.netloc.rpartition("@")[2])
-        or _in_excluded_network(url.hostname, proxies)
-    ):
+    if not proxy or proxy_bypass(url.netloc.rpartition("@")[2]) or _in_excluded_network(url.hostname, proxies):
         return None
     proxy = proxy if "://" in proxy else f"http://{proxy}"
     return proxy if urlsplit(proxy).hostname else None

@@ -62,9 +62,7 @@ class Answer(http.client.HTTPResponse):
         while True:
             line = self.fp.readline(_LONGEST_LINE + 1)
             if not line:
-                raise http.client.RemoteDisconnected(
-                    "the server closed the connection without an answer"
-                )
+                raise http.client.RemoteDisconnected("the server closed the connection without an answer")
             match = _STATUS.fullmatch(line)
             if match is None:
                 raise http.client.BadStatusLine(repr(line[:60]))
@@ -77,9 +75,7 @@ class Answer(http.client.HTTPResponse):
         self.reason = (match[3] or b"").decode("latin-1").strip()
         self.version = 11 if match[1] == b"1" else 10
         connection = fields.get("connection", "").lower()
-        self.will_close = "close" in connection or (
-            self.version == 10 and "keep-alive" not in connection
-        )
+        self.will_close = "close" in connection or (self.version == 10 and "keep-alive" not in connection)
         self.chunked = "chunked" in fields.get("transfer-encoding", "").lower()
         self.chunk_left = None
         self.length = None
@@ -104,9 +100,7 @@ class Answer(http.client.HTTPResponse):
                 return
             if not line.endswith(b"\n"):
                 raise (
-                    http.client.IncompleteRead(b"")
-                    if len(line) <= _LONGEST_LINE
-                    else http.client.LineTooLong("header")
+                    http.client.IncompleteRead(b"") if len(line) <= _LONGEST_LINE else http.client.LineTooLong("header")
                 )
             name, _, value = line.decode("latin-1").partition(":")
             name, value = name.strip().lower(), value.strip()

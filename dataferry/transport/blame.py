@@ -37,54 +37,29 @@ def blame(exc: BaseException, place: str, proxy: str | None = None) -> TransferE
     via = f" through the proxy {proxy}" if proxy else ""
     if proxy and "Tunnel connection failed" in str(exc):
         text = str(root).partition("Tunnel connection failed:")[2].strip()
-        hint = (
-            "; give user and password in the proxy's URL"
-            if text.startswith("407")
-            else ""
-        )
+        hint = "; give user and password in the proxy's URL" if text.startswith("407") else ""
         return TransferError(
-            place,
-            f"the proxy {proxy} answered {text}{hint}",
-            kind="proxy",
-            final=text.startswith("4"),
+            place, f"the proxy {proxy} answered {text}{hint}", kind="proxy", final=text.startswith("4")
         )
     if isinstance(root, ssl.SSLCertVerificationError):
         reason = f"the certificate is not trusted: {root.verify_message or root}; is an own CA needed (ca_bundle)?"
         return TransferError(place, reason, kind="tls", final=True)
     if isinstance(root, ssl.SSLError):
-        return TransferError(
-            place, f"TLS failed{via}: {root.reason or root}", kind="tls"
-        )
+        return TransferError(place, f"TLS failed{via}: {root.reason or root}", kind="tls")
     if isinstance(root, socket.gaierror):
-        return TransferError(
-            place,
-            f"the host name is not known{via}: {root.strerror or root}",
-            kind="dns",
-        )
+        return TransferError(place, f"the host name is not known{via}: {root.strerror or root}", kind="dns")
     if isinstance(root, (TimeoutError, urllib3.exceptions.ConnectTimeoutError)):
         return TransferError(place, f"no connection in time{via}", kind="timeout")
     if isinstance(root, http.client.IncompleteRead):
         return TransferError(place, "the connection was cut in mid-body", kind="cut")
     if isinstance(root, http.client.RemoteDisconnected):
-        return TransferError(
-            place, f"the connection was closed without an answer{via}", kind="cut"
-        )
+        return TransferError(place, f"the connection was closed without an answer{via}", kind="cut")
     if isinstance(root, http.client.HTTPException):
-        return TransferError(
-            place,
-            f"not an answer of HTTP: {type(root).__name__} {root}".rstrip(),
-            kind="protocol",
-        )
-    if isinstance(root, OSError) and root.errno in (
-        errno.ECONNRESET,
-        errno.EPIPE,
-        errno.ECONNABORTED,
-    ):
+        return TransferError(place, f"not an answer of HTTP: {type(root).__name__} {root}".rstrip(), kind="protocol")
+    if isinstance(root, OSError) and root.errno in (errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED):
         return TransferError(place, f"the connection was reset{via}", kind="cut")
     if isinstance(root, OSError):
-        return TransferError(
-            place, f"no connection{via}: {root.strerror or root}", kind="connect"
-        )
+        return TransferError(place, f"no connection{via}: {root.strerror or root}", kind="connect")
     return TransferError(place, f"{type(root).__name__}: {root}", kind="error")
 
 
@@ -92,14 +67,10 @@ def _root(exc: BaseException) -> BaseException:
     seen: set[int] = set()
     while id(exc) not in seen:
         seen.add(id(exc))
-        if isinstance(exc, (OSError, http.client.HTTPException)) and not isinstance(
-            exc, urllib3.exceptions.HTTPError
-        ):
+        if isinstance(exc, (OSError, http.client.HTTPException)) and not isinstance(exc, urllib3.exceptions.HTTPError):
             return exc
         inner = exc.__cause__ or getattr(exc, "original_error", None) or exc.__context__
-        inner = inner or next(
-            (arg for arg in exc.args if isinstance(arg, BaseException)), None
-        )
+        inner = inner or next((arg for arg in exc.args if isinstance(arg, BaseException)), None)
         if inner is None:
             return exc
         exc = inner
@@ -129,8 +100,6 @@ def disk_error(exc: OSError, place: object) -> CacheError:
         errno.EPERM: "it cannot be written by this user; let ASTROPY_CACHE_DIR name a place that can",
     }
     remedy = remedies.get(exc.errno or 0, "let ASTROPY_CACHE_DIR name another place")
-    error = CacheError(
-        f"{place}: {exc.strerror or exc}; {remedy}; what has arrived so far is kept where it can be"
-    )
+    error = CacheError(f"{place}: {exc.strerror or exc}; {remedy}; what has arrived so far is kept where it can be")
     error.errno = exc.errno
     return error

@@ -52,47 +52,24 @@ class Line:
         self.client = client
         self.key = (url.scheme, url.hostname, url.port, proxy)
         self.used = 0
+        self.owed = 0  # answers still to come after the one that is read now
         self.prefix = b""
         started = time.monotonic()
-        secure, host, port = (
-            url.scheme == "https",
-            url.hostname or "",
-            url.port or _PORTS[url.scheme],
-        )
+        secure, host, port = (url.scheme == "https", url.hostname or "", url.port or _PORTS[url.scheme])
         via = urlsplit(proxy) if proxy else None
         login = {}
         if via is not None and via.username is not None:
-            login = {
-                "Proxy-Authorization": basic(
-                    unquote(via.username), unquote(via.password or "")
-                )
-            }
+            login = {"Proxy-Authorization": basic(unquote(via.username), unquote(via.password or ""))}
         self.login = login if not secure else {}
-        at, door = (
-            (via.hostname or "", via.port or _PORTS[via.scheme])
-            if via is not None
-            else (host, port)
-        )
+        at, door = (via.hostname or "", via.port or _PORTS[via.scheme]) if via is not None else (host, port)
         connection: PlainConnection | TLSConnection
         if secure or (via is not None and via.scheme == "https"):
-            bundle, cert = (
-                host_option(client.settings, url, name)
-                for name in ("ca_bundle", "client_cert")
-            )
+            bundle, cert = (host_option(client.settings, url, name) for name in ("ca_bundle", "client_cert"))
             context = tls_context(bundle, cert)
             parsed = urllib3.util.parse_url(proxy) if proxy else None
-            config = (
-                urllib3.connection.ProxyConfig(context, not secure, None, None)
-                if proxy
-                else None
-            )
+            config = urllib3.connection.ProxyConfig(context, not secure, None, None) if proxy else None
             connection = TLSConnection(
-                at,
-                door,
-                timeout=client.connect_timeout,
-                ssl_context=context,
-                proxy=parsed,
-                proxy_config=config,
+                at, door, timeout=client.connect_timeout, ssl_context=context, proxy=parsed, proxy_config=config
             )
         else:
             connection = PlainConnection(at, door, timeout=client.connect_timeout)
@@ -139,9 +116,7 @@ class Client:
         Seconds to wait for a connection, and for the next bytes.
     """
 
-    def __init__(
-        self, settings: Settings, connect_timeout: float = 10, stall_timeout: float = 30
-    ) -> None:
+    def __init__(self, settings: Settings, connect_timeout: float = 10, stall_timeout: float = 30) -> None:
         self.settings = settings
         self.connect_timeout = connect_timeout
         self.stall_timeout = stall_timeout
@@ -153,9 +128,7 @@ class Client:
 
     # -- asking ------------------------------------------------------------------------------------------------------
 
-    def ask(
-        self, source: Source, extra: str = "", *, url: str | None = None
-    ) -> tuple[Answer, Line]:
+    def ask(self, source: Source, extra: str = "", *, url: str | None = None) -> tuple[Answer, Line]:
         """Send one GET and read the head of its answer, redirects followed.
 
         Parameters
@@ -186,36 +159,22 @@ class Client:
             if answer.status not in _REDIRECTS or "location" not in answer.fields:
                 return answer, line
             place = urljoin(place, answer.fields["location"])
-            if (
-                parts.scheme == "https"
-                and urlsplit(place).scheme == "http"
-                and not _is_loopback(place)
-            ):
+            if parts.scheme == "https" and urlsplit(place).scheme == "http" and not _is_loopback(place):
                 self.done(answer, line)
                 raise TransferError(
-                    source.shown,
-                    f"redirects from https to {shown_url(place)}",
-                    kind="redirect",
-                    final=True,
+                    source.shown, f"redirects from https to {shown_url(place)}", kind="redirect", final=True
                 )
             self.drain(answer, line)
-        raise TransferError(
-            source.shown,
-            f"more than {_MOST_REDIRECTS} redirects",
-            kind="redirect",
-            final=True,
-        )
+        raise TransferError(source.shown, f"more than {_MOST_REDIRECTS} redirects", kind="redirect", final=True)
 
-    def _ask_once(
-        self, parts: SplitResult, source: Source, own: bool, extra: str
-    ) -> tuple[Answer, Line]:
+    def _ask_once(self, parts: SplitResult, source: Source, own: bool, extra: str) -> tuple[Answer, Line]:
         prefix, proxy = self._prefix(parts, source, own)
         shown = shown_url(proxy) if proxy else None
         while True:
             line = None
             try:
                 line = self._line(parts, proxy)
-                self.send(line, parts, prefix, extra)
+                line.sock.sendall(self._request(line, parts, prefix, extra))
                 answer = Answer(line.reader)
                 answer.begin()
                 return answer, line
@@ -229,47 +188,26 @@ class Client:
                 error = blame(exc, source.shown, shown)
                 if line is not None and isinstance(exc, TimeoutError):
                     error = TransferError(
-                        source.shown,
-                        f"connected, but no answer in {self.stall_timeout:g} s",
-                        kind="stall",
+                        source.shown, f"connected, but no answer in {self.stall_timeout:g} s", kind="stall"
                     )
                 raise error from exc
 
-    def send(self, line: Line, parts: SplitResult, prefix: bytes, extra: str) -> None:
-        """Send the head of one GET.
-
-        Parameters
-        ----------
-        line : Line
-            The connection.
-        parts : urllib.parse.SplitResult
-            The URL.
-        prefix : bytes
-            The headers that all requests to this host share.
-        extra : str
-            Further header lines.
-        """
+    @staticmethod
+    def _request(line: Line, parts: SplitResult, prefix: bytes, extra: str) -> bytes:
         target = parts.path or "/"
         if parts.query:
             target = f"{target}?{parts.query}"
         if parts.scheme == "http" and line.key[3]:
             target = f"http://{parts.netloc.rpartition('@')[2]}{target}"
-        line.sock.sendall(
-            b"GET %b HTTP/1.1\r\n%b%b\r\n" % (target.encode(), prefix, extra.encode())
-        )
+        return b"GET %b HTTP/1.1\r\n%b%b\r\n" % (target.encode(), prefix, extra.encode())
 
-    def _prefix(
-        self, parts: SplitResult, source: Source, own: bool
-    ) -> tuple[bytes, str | None]:
+    def _prefix(self, parts: SplitResult, source: Source, own: bool) -> tuple[bytes, str | None]:
         key = (parts.scheme, parts.netloc, own)
         cached = self._prefixes.get(key) if not source.headers else None
         if cached is not None:
             return cached
         proxy = proxy_for(parts)
-        headers = {
-            "Host": parts.netloc.rpartition("@")[2],
-            "User-Agent": self.settings.user_agent,
-        }
+        headers = {"Host": parts.netloc.rpartition("@")[2], "User-Agent": self.settings.user_agent}
         headers |= {"Accept": "*/*", "Accept-Encoding": "identity"}
         login = authorization(parts, self.settings)
         if login:
@@ -277,9 +215,7 @@ class Client:
         if proxy and parts.scheme == "http":
             via = urlsplit(proxy)
             if via.username is not None:
-                headers["Proxy-Authorization"] = basic(
-                    unquote(via.username), unquote(via.password or "")
-                )
+                headers["Proxy-Authorization"] = basic(unquote(via.username), unquote(via.password or ""))
         if own:
             # What a source brings along is for its own host only: a redirect elsewhere must not see it.
             headers |= dict(source.headers)
@@ -287,6 +223,42 @@ class Client:
         if not source.headers:
             self._prefixes[key] = made
         return made
+
+    def ask_together(self, sources: list[Source]) -> Line | None:
+        """Send several GETs over one kept connection, before their answers are read one after the other.
+
+        Parameters
+        ----------
+        sources : list of Source
+            All at one host.
+
+        Returns
+        -------
+        Line or None
+            None if there is no connection that has served before, or not all can go over one.
+        """
+        heads = []
+        first = _checked(sources[0].url, sources[0])
+        prefix, proxy = self._prefix(first, sources[0], True)
+        with self._lock:
+            idle = self._idle.get((first.scheme, first.hostname, first.port, proxy))
+            line = idle.pop() if idle else None
+        if line is None:
+            return None
+        for source in sources:
+            parts = _checked(source.url, source)
+            own, _ = self._prefix(parts, source, True) if source.headers else (prefix, proxy)
+            if parts[:2] != first[:2]:
+                line.close()
+                return None
+            heads.append(self._request(line, parts, own, ""))
+        try:
+            line.sock.sendall(b"".join(heads))
+        except OSError:
+            line.close()
+            return None
+        line.owed = len(sources)
+        return line
 
     # -- connections -------------------------------------------------------------------------------------------------
 
@@ -310,6 +282,8 @@ class Client:
         """
         if answer.ended and not answer.will_close and not self.live.ended:
             line.used += 1
+            if line.owed:
+                return
             with self._lock:
                 if not self._shut:
                     self._idle.setdefault(line.key, deque()).append(line)
@@ -361,37 +335,19 @@ class Client:
 def _checked(url: str, source: Source) -> SplitResult:
     try:
         parts = urlsplit(url)
-        fit = (
-            parts.scheme in _PORTS
-            and bool(parts.hostname)
-            and (parts.port is None or parts.port > 0)
-        )
+        fit = parts.scheme in _PORTS and bool(parts.hostname) and (parts.port is None or parts.port > 0)
     except ValueError:
         fit = False
     if not fit or _UNFIT_FOR_A_HEAD.search(url):
-        raise TransferError(
-            source.shown,
-            f"{shown_url(url)!r} is not an http or https URL",
-            kind="url",
-            final=True,
-        )
+        raise TransferError(source.shown, f"{shown_url(url)!r} is not an http or https URL", kind="url", final=True)
     return parts
 
 
 def _head(headers: Mapping[str, str], source: Source) -> bytes:
     lines = []
     for name, value in headers.items():
-        if (
-            _UNFIT_FOR_A_HEAD.search(name)
-            or ":" in name
-            or _UNFIT_FOR_A_VALUE.search(value)
-        ):
-            raise TransferError(
-                source.shown,
-                f"the header {name!r} is not legal",
-                kind="url",
-                final=True,
-            )
+        if _UNFIT_FOR_A_HEAD.search(name) or ":" in name or _UNFIT_FOR_A_VALUE.search(value):
+            raise TransferError(source.shown, f"the header {name!r} is not legal", kind="url", final=True)
         lines.append(f"{name}: {value}\r\n")
     return "".join(lines).encode("latin-1")
 

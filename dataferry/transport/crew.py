@@ -9,11 +9,12 @@ from collections import deque
 from collections.abc import Callable
 
 from ..errors import FileUnavailable, TransferError
+from .batch import bring_together
 from .bring import SMALL
+from .health import HostHealth
 from .job import Job, Way
-from .order import Arrived
 from .pieces import Segment
-from .work import Yard, finish, lead, pull
+from .work import Yard, begin, finish, lead, pull
 
 __all__ = ["Crew"]
 
@@ -38,7 +39,9 @@ class Crew:
         self.yard = yard
         self.jobs = jobs
         self.most = most
-        self.change = threading.Condition()
+        lock = threading.RLock()
+        self.change = threading.Condition(lock)
+        self.news = threading.Condition(lock)
         self.hosts = list({id(way.host): way.host for job in jobs for way in job.ways}.values())
         self.pending: dict[int, deque[Job]] = {id(host): deque() for host in self.hosts}
         self.delayed: list[tuple[float, int, Job]] = []
@@ -49,7 +52,6 @@ class Crew:
         self.error: BaseException | None = None
         self.stopped = False
         self.threads: list[threading.Thread] = []
-        self.cpu: dict[int, float] = {}
         for job in jobs:
             self.enqueue(job)
 
@@ -87,14 +89,15 @@ class Crew:
             self.left -= 1
             if not self.left:
                 self.change.notify_all()
+                self.news.notify_all()
 
-    def take(self) -> tuple[Job, Way, Segment | None] | None:
+    def take(self) -> tuple[list[Job], Way, Segment | None] | None:
         """The next thing to do for a worker; waits until there is something.
 
         Returns
         -------
-        (Job, Way, Segment or None) or None
-            A segment to help with, or a file to begin; None at the end of the run.
+        (list of Job, Way, Segment or None) or None
+            A segment to help with, a file to begin, or several small ones; None at the end of the run.
         """
         with self.change:
             while not self.stopped and self.left:
@@ -122,14 +125,24 @@ class Crew:
                         continue
                     host.active += 1
                     self.busy[id(job)] = 1
-                    return job, way, None
+                    return [job, *self._company(job, host, queue)], way, None
                 helped = self._help()
                 if helped is not None:
                     return helped
                 self.change.wait(0.1)
         return None
 
-    def _help(self) -> tuple[Job, Way, Segment | None] | None:
+    def _company(self, job: Job, host: HostHealth, queue: deque[Job]) -> list[Job]:
+        """Further small files to ask for in the same breath: fewer round trips, and each connection has its share."""
+        depth = min(host.depth, len(queue) // (2 * host.target))
+        company: list[Job] = []
+        while len(company) < depth and job.small and queue[0].small and self.most is None:
+            job = queue.popleft()
+            self.busy[id(job)] = 1
+            company.append(job)
+        return company
+
+    def _help(self) -> tuple[list[Job], Way, Segment | None] | None:
         for job in self.open:
             way, pieces = job.way, job.pieces
             if way is None or pieces is None or not pieces.divisible or not way.host.split or job.alone is not None:
@@ -142,7 +155,7 @@ class Crew:
                     self.busy[id(job)] += 1
                     if job.follower is not None:
                         job.follower.start()
-                    return job, way, segment
+                    return [job], way, segment
         return None
 
     # -- the work ------------------------------------------------------------------------------------------------------
@@ -150,38 +163,42 @@ class Crew:
     def worker(self) -> None:
         """What each thread does until the run ends."""
         buffer = memoryview(bytearray(SMALL + 1))
-        me = threading.get_ident()
         while True:
             taken = self.take()
             if taken is None:
                 return
-            job, way, segment = taken
-            error: TransferError | None = None
-            moved = job.moved
+            jobs, way, segment = taken
             try:
-                if segment is None:
-                    self._begin(job, way, buffer)
-                else:
-                    self._bring(job, way, segment)
-            except TransferError as exc:
-                error = exc
+                if len(jobs) > 1:
+                    self._begin_many(jobs, way.host, buffer)
+                    continue
+                job, moved = jobs[0], jobs[0].moved
+                error: TransferError | None = None
+                try:
+                    if segment is None:
+                        self._begin(job, way, buffer)
+                    else:
+                        self._bring(job, way, segment)
+                except TransferError as exc:
+                    error = exc
+                self._leave(job, way, error, job.moved - moved)
             except BaseException as exc:  # noqa: BLE001
                 self.fail(exc)
-            self.cpu[me] = time.thread_time()
-            self._leave(job, way, error, job.moved - moved)
+                return
+
+    def _begin_many(self, jobs: list[Job], host: HostHealth, buffer: memoryview) -> None:
+        """Several small files over one connection, asked for at once."""
+        ready = [job for job in jobs if begin(self.yard, job)]
+        errors = bring_together(self.yard, ready, buffer) if ready else {}
+        with self.change:
+            host.active += len(jobs) - 1
+        for job in jobs:
+            if job.way is not None:
+                self._leave(job, job.way, errors.get(id(job)), 0)
 
     def _begin(self, job: Job, way: Way, buffer: memoryview) -> None:
-        if not job.leased:
-            if not job.lease.take(force=job.waiting_since < 0):
-                job.waiting_since = job.waiting_since or time.monotonic()
-                self.waiting.append(job)
-                return
-            job.leased = True
-            job.started = time.monotonic()
-            here = self.yard.find(job.wanted)
-            if here is not None and not job.wanted.etag:
-                job.result = Arrived(job.wanted, here, None, time.monotonic() - job.started, 0)
-                return
+        if not begin(self.yard, job):
+            return
         opened = lead(self.yard, job, way, buffer, alone=self.left == 1)
         if job.result is not None or job.pieces is None:
             return
@@ -233,7 +250,9 @@ class Crew:
             return
         if job.result is not None:
             self._close(job)
-        elif job not in self.waiting:
+        elif job.parked:
+            self.waiting.append(job)
+        else:
             if not job.registered and error is not None and (way.etag is None or way.final):
                 job.drop()
                 job.size = job.wanted.size
@@ -257,6 +276,7 @@ class Crew:
                 self.error = exc
             self.stopped = True
             self.change.notify_all()
+            self.news.notify_all()
         self.yard.client.abort()
 
     # -- the run -------------------------------------------------------------------------------------------------------
@@ -280,12 +300,13 @@ class Crew:
                 self._hire()
                 with self.change:
                     if self.left and not self.stopped:
-                        self.change.wait(0.05)
+                        self.news.wait(0.05)
                     if not self.left or self.stopped:
                         break
                 now = time.monotonic()
                 if now - then >= 0.04:
-                    spent = sum(self.cpu.values()) + sum(j.follower.cpu for j in self.open if j.follower is not None)
+                    spent = sum(sum(host.cpu.values()) for host in self.hosts)
+                    spent += sum(j.follower.cpu for j in self.open if j.follower is not None)
                     for host in self.hosts:
                         host.tick(now, max(0.0, spent - busy) / (now - then))
                     busy, then = spent, now
@@ -309,6 +330,7 @@ class Crew:
     def _look_at_waiting(self) -> None:
         for _ in range(min(len(self.waiting), 64)):
             job = self.waiting.popleft()
+            job.parked = False
             with self.change:
                 self.enqueue(job)
                 self.change.notify()

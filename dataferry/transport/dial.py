@@ -91,11 +91,7 @@ def dial(host: str, port: int, timeout: float | None, live: Live) -> socket.sock
     found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
     first = [a for a in found if a[0] == found[0][0]]
     other = [a for a in found if a[0] != found[0][0]]
-    waiting = (
-        [a for pair in zip(first, other, strict=False) for a in pair]
-        + first[len(other) :]
-        + other[len(first) :]
-    )
+    waiting = [a for pair in zip(first, other, strict=False) for a in pair] + first[len(other) :] + other[len(first) :]
     if len(waiting) == 1:
         return _ready(_begin(waiting[0], timeout), timeout)
     deadline = time.monotonic() + (timeout or 60)
@@ -107,17 +103,11 @@ def dial(host: str, port: int, timeout: float | None, live: Live) -> socket.sock
                     raise InterruptedError("ended")
                 if waiting:
                     try:
-                        selector.register(
-                            _begin(waiting.pop(0), 0), selectors.EVENT_WRITE
-                        )
+                        selector.register(_begin(waiting.pop(0), 0), selectors.EVENT_WRITE)
                     except OSError as exc:
                         error = exc
                         continue
-                pause = (
-                    _HEAD_START
-                    if waiting
-                    else min(0.5, max(0.0, deadline - time.monotonic()))
-                )
+                pause = _HEAD_START if waiting else min(0.5, max(0.0, deadline - time.monotonic()))
                 for key, _ in selector.select(pause):
                     sock: socket.socket = key.fileobj  # type: ignore[assignment]
                     selector.unregister(sock)
@@ -132,9 +122,7 @@ def dial(host: str, port: int, timeout: float | None, live: Live) -> socket.sock
     raise error
 
 
-def _begin(
-    address: tuple[int, int, int, str, tuple[object, ...]], timeout: float | None
-) -> socket.socket:
+def _begin(address: tuple[int, int, int, str, tuple[object, ...]], timeout: float | None) -> socket.socket:
     family, kind, protocol, _, place = address
     sock = socket.socket(family, kind, protocol)
     try:
@@ -172,9 +160,7 @@ class TLSConnection(urllib3.connection.HTTPSConnection):
         return _open(self, self._dns_host, self.port, self.timeout, self.live)
 
 
-def _open(
-    connection: object, host: str, port: int, timeout: float | None, live: Live
-) -> socket.socket:
+def _open(connection: object, host: str, port: int, timeout: float | None, live: Live) -> socket.socket:
     sock = dial(host.strip("[]"), port, timeout, live)
     # A second handle: TLS takes the first one over before its handshake, in which another thread may want to end it.
     handle = sock.dup()

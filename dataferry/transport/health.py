@@ -16,6 +16,7 @@ _STEP = 4
 _PAYS = 1.15  # what more connections must bring to be kept
 _BUSY = 0.6  # of a processor: then the machine is the limit, not the connection
 _WINDOW = 0.1
+_DEPTH = 7  # further small files that are asked for before the first has come
 _GIVE_UP = 4  # failures one after the other
 _UNREACHABLE = frozenset({"connect", "dns", "timeout", "tls", "proxy"})
 
@@ -45,6 +46,8 @@ class HostHealth:
         self.aside = False
         self.paused_until = 0.0
         self.split = False
+        self.depth = _DEPTH
+        self.cpu: dict[int, float] = {}
         self.settled = self.limit == 1
         self.per_connection = 0.0
         self._rate = rate
@@ -122,6 +125,7 @@ class HostHealth:
             Seconds to wait before reading on, where a rate was set.
         """
         self.bytes += count
+        self.cpu[threading.get_ident()] = time.thread_time()
         if not self._rate:
             return 0.0
         with self._lock:

@@ -19,6 +19,7 @@ __all__ = ["Job", "Way"]
 
 _ROUNDS = 4
 _SLOWER = 3.0  # a host that is so many times slower than another is asked after it
+_TOGETHER = 1 << 18
 _PROGRESS = 1 << 20  # bytes that make an attempt worth repeating at once
 
 
@@ -62,7 +63,7 @@ class Job:
         self.ways = ways
         self.identity = identity_of(wanted.sha256, wanted.key)
         self.lease = Lease(workdir, self.identity)
-        self.leased = False
+        self.leased = self.parked = False
         self.size = wanted.size
         self.way: Way | None = None
         self.givers: set[Way] = set()
@@ -74,9 +75,15 @@ class Job:
         self.moved = 0
         self.started = 0.0
         self.waiting_since = 0.0
+        self.impatient = False
         self.seen = (0, 0.0)
         self.tried: list[tuple[str, str]] = []
         self.result: Arrived | FileUnavailable | None = None
+
+    @property
+    def small(self) -> bool:
+        """Whether it may be asked for together with others over one connection."""
+        return self.registered and self.wanted.size is not None and self.wanted.size <= _TOGETHER and not self.tried
 
     @property
     def registered(self) -> bool:

@@ -1,20 +1,23 @@
-"""One downloader per file: a table for threads, a lock file for processes. Correctness never depends on it."""
+"""One downloader per file: a table for threads, a lock for processes. Correctness never depends on it.
+
+All files share one lock file, in which each has a byte of its own: a lock file for each would cost a small file
+more than its download does.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from filelock import BaseFileLock
 
 __all__ = ["Lease"]
 
-_held: set[tuple[str, str]] = set()
 _table = threading.Lock()
+_held: set[tuple[str, int]] = set()
+_files: dict[str, int] = {}
+_owner = os.getpid()
 
 
 class Lease:
@@ -29,10 +32,9 @@ class Lease:
     """
 
     def __init__(self, workdir: Path, identity: str) -> None:
-        self._path = workdir / f"{identity}.lock"
-        self._key = (str(workdir), identity)
-        self._lock: BaseFileLock | None = None
-        self._mine = False
+        self._place = str(workdir)
+        self._byte = int.from_bytes(hashlib.blake2b(identity.encode(), digest_size=6).digest())
+        self._mine = self._locked = False
 
     def take(self, *, force: bool = False) -> bool:
         """Try to take it, without waiting.
@@ -47,40 +49,78 @@ class Lease:
         bool
             True if the file may be brought.
         """
+        key = (self._place, self._byte)
         with _table:
-            if self._key in _held and not force:
+            fd = _file(self._place)
+            if key in _held:
+                return force
+            self._locked = fd >= 0 and _lock(fd, self._byte)
+            if not self._locked and fd >= 0 and not force:
                 return False
-            self._mine = self._key not in _held
-            _held.add(self._key)
-        if self._locked() or force:
-            return True
-        self.give_back()
-        return False
-
-    def _locked(self) -> bool:
-        import filelock
-
-        lock = filelock.FileLock(self._path, timeout=0, thread_local=False)
-        try:
-            lock.acquire(timeout=0, poll_interval=0.01)
-        except filelock.Timeout:
-            return False
-        except (OSError, NotImplementedError):
-            # A file system without locks: go on, private names and renames keep it right.
-            return True
-        self._lock = lock
+            self._mine = True
+            _held.add(key)
         return True
 
     def give_back(self) -> None:
         """Let others have it."""
-        lock, self._lock = self._lock, None
-        if lock is not None:
-            with suppress(OSError):
-                # Removed while held: who opened it meanwhile finds it without a name and opens a new one.
-                os.unlink(self._path)
-            with suppress(OSError):
-                lock.release()
         with _table:
-            if self._mine:
-                _held.discard(self._key)
-                self._mine = False
+            if not self._mine:
+                return
+            self._mine = False
+            _held.discard((self._place, self._byte))
+            fd = _file(self._place)
+            if self._locked and fd >= 0:
+                _unlock(fd, self._byte)
+
+
+def _file(place: str) -> int:
+    """The lock file, kept open: closing it would give all its locks back."""
+    global _owner  # noqa: PLW0603
+    if _owner != os.getpid():
+        # Locks are not inherited over a fork, so neither is the table of them.
+        _owner = os.getpid()
+        _held.clear()
+        _files.clear()
+    fd = _files.get(place, -1)
+    try:
+        if fd >= 0 and os.fstat(fd).st_nlink:
+            return fd
+        fd = os.open(os.path.join(place, "locks"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError:
+        return -1
+    _files[place] = fd
+    return fd
+
+
+try:
+    import fcntl
+
+    def _lock(fd: int, byte: int) -> bool:
+        try:
+            fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
+        except (BlockingIOError, PermissionError):
+            return False
+        except OSError:
+            # A file system without locks: go on, private names and renames keep it right.
+            return True
+        return True
+
+    def _unlock(fd: int, byte: int) -> None:
+        with suppress(OSError):
+            fcntl.lockf(fd, fcntl.LOCK_UN, 1, byte)
+
+except ImportError:
+    import msvcrt
+
+    def _lock(fd: int, byte: int) -> bool:
+        try:
+            os.lseek(fd, byte & 0x7FFFFFFF, os.SEEK_SET)
+            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        except OSError:
+            return False
+        return True
+
+    def _unlock(fd: int, byte: int) -> None:
+        with suppress(OSError):
+            os.lseek(fd, byte & 0x7FFFFFFF, os.SEEK_SET)
+            msvcrt.locking(fd, msvcrt.LK_UNLCK, 1)  # type: ignore[attr-defined]

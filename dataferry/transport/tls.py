@@ -16,9 +16,7 @@ _READ_BY_OPENSSL = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 _READ_HERE = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
-def tls_context(
-    ca_bundle: str | None = None, client_cert: str | Sequence[str] | None = None
-) -> ssl.SSLContext:
+def tls_context(ca_bundle: str | None = None, client_cert: str | Sequence[str] | None = None) -> ssl.SSLContext:
     """The context for a connection: the roots of the system and of certifi, and what variables and settings add.
 
     Parameters
@@ -43,15 +41,11 @@ def tls_context(
         extra.append(("ca_bundle", os.path.expanduser(ca_bundle)))
     cert = (client_cert,) if isinstance(client_cert, str) else tuple(client_cert or ())
     known = tuple(os.environ.get(name, "") for name in _READ_BY_OPENSSL)
-    return _context(
-        tuple(extra), tuple(os.path.expanduser(part) for part in cert), known
-    )
+    return _context(tuple(extra), tuple(os.path.expanduser(part) for part in cert), known)
 
 
 @lru_cache(maxsize=16)
-def _context(
-    extra: tuple[tuple[str, str], ...], cert: tuple[str, ...], known: tuple[str, ...]
-) -> ssl.SSLContext:
+def _context(extra: tuple[tuple[str, str], ...], cert: tuple[str, ...], known: tuple[str, ...]) -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
     try:
@@ -67,14 +61,10 @@ def _context(
             else:
                 context.load_verify_locations(cafile=place)
         except OSError as exc:
-            raise SettingsError(
-                f"{name} names {place!r}, which holds no certificates that can be read: {exc}"
-            ) from exc
+            raise SettingsError(f"{name} names {place!r}, which holds no certificates that can be read: {exc}") from exc
     if cert:
         try:
             context.load_cert_chain(*cert[:2])
         except OSError as exc:
-            raise SettingsError(
-                f"client_cert names {cert[0]!r}, which cannot be used: {exc}"
-            ) from exc
+            raise SettingsError(f"client_cert names {cert[0]!r}, which cannot be used: {exc}") from exc
     return context

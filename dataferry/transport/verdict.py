@@ -156,9 +156,7 @@ def _refusal(answer: Answer, place: str) -> TransferError:
     if wait is not None:
         hint += f" (it asks to wait {wait:.0f} s)"
     kind = {407: "proxy", 304: "unchanged"}.get(status, "status")
-    return TransferError(
-        place, f"answered {said}{hint}", kind=kind, retry_after=wait, final=status not in _TRANSIENT
-    )
+    return TransferError(place, f"answered {said}{hint}", kind=kind, retry_after=wait, final=status not in _TRANSIENT)
 
 
 def check_body(answer: Answer, source: Source, name: str, head: bytes, got: int, size: int | None) -> None:

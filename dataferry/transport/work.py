@@ -7,6 +7,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from .order import Arrived, Wanted
 from .partial import Partial, orphans
 from .pieces import Pieces, Segment
 
-__all__ = ["Yard", "finish", "lead", "open_partial", "pull"]
+__all__ = ["Yard", "begin", "finish", "lead", "open_partial", "pull", "store_small"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,35 @@ class Yard:
     workdir: Path
     find: Callable[[Wanted], Path | None]
     store: Callable[[Wanted, Path], Path]
+
+
+def begin(yard: Yard, job: Job) -> bool:
+    """Take a file's lease, and look whether it has come meanwhile.
+
+    Parameters
+    ----------
+    yard : Yard
+        The run.
+    job : Job
+        The file.
+
+    Returns
+    -------
+    bool
+        True if it is to be brought; False if it is here, or somebody else brings it.
+    """
+    if job.leased:
+        return True
+    if not job.lease.take(force=job.impatient):
+        job.parked = True
+        job.waiting_since = job.waiting_since or time.monotonic()
+        return False
+    job.leased = True
+    job.started = time.monotonic()
+    here = None if job.wanted.etag else yard.find(job.wanted)
+    if here is not None:
+        job.result = Arrived(job.wanted, here, None, 0.0, 0)
+    return here is None
 
 
 def lead(yard: Yard, job: Job, way: Way, buffer: memoryview, alone: bool) -> tuple[Answer, Line] | None:
@@ -84,7 +114,7 @@ def lead(yard: Yard, job: Job, way: Way, buffer: memoryview, alone: bool) -> tup
         return answer, line
     job.drop()
     if job.size is not None and job.size <= SMALL:
-        _small(yard, job, way, answer, line, buffer)
+        store_small(yard, job, way, answer, line, buffer)
         return None
     try:
         open_partial(yard, job, alone)
@@ -94,11 +124,33 @@ def lead(yard: Yard, job: Job, way: Way, buffer: memoryview, alone: bool) -> tup
     return answer, line
 
 
-def _small(yard: Yard, job: Job, way: Way, answer: Answer, line: Line, buffer: memoryview) -> None:
+def store_small(yard: Yard, job: Job, way: Way, answer: Answer, line: Line, buffer: memoryview) -> None:
+    """Bring a small file to its end.
+
+    Parameters
+    ----------
+    yard : Yard
+        The run.
+    job : Job
+        The file.
+    way : Way
+        The source.
+    answer, line : Answer, Line
+        From the source; the head was checked.
+    buffer : memoryview
+        More than `SMALL` bytes.
+
+    Raises
+    ------
+    TransferError
+        If it is not the right file.
+    OSError
+        If the disk does not take it.
+    """
     count = read_small(yard.client, job, way, answer, line, buffer)
     if job.registered and hashlib.sha256(buffer[:count]).hexdigest() != job.wanted.sha256:
         raise _wrong(way)
-    place = yard.workdir / f"{job.identity}.{os.getpid()}.{id(job):x}"
+    place = f"{yard.workdir}{os.sep}{job.identity}.{os.getpid()}.{id(job):x}"
     try:
         fd = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
@@ -107,12 +159,11 @@ def _small(yard: Yard, job: Job, way: Way, answer: Answer, line: Line, buffer: m
                 done += os.write(fd, buffer[done:count])
         finally:
             os.close(fd)
-        _arrived(yard, job, way, place)
-    finally:
-        try:
+        _arrived(yard, job, way, Path(place))
+    except BaseException:
+        with suppress(OSError):
             os.unlink(place)
-        except OSError:
-            pass  # moved into place, as it should be
+        raise
 
 
 def _resumable(yard: Yard, job: Job, way: Way) -> int:
