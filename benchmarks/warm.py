@@ -1,0 +1,89 @@
+"""A warm file: what it costs to get one that is here and verified, beside pooch and the plain astropy idiom.
+
+Run with ``python benchmarks/warm.py`` in an environment with ``pip install -e '.[bench]'``; no network is used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import statistics
+import sys
+import tempfile
+import timeit
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+SIZES = {"1 KB": 1 << 10, "10 MB": 10 << 20, "1 GB": 1 << 30}
+
+
+def median_us(call: Callable[[], object], seconds: float = 0.3) -> float:
+    """The median of seven rounds, in microseconds a call."""
+    call()
+    once = timeit.timeit(call, number=1)
+    number = max(1, int(seconds / 7 / max(once, 1e-7)))
+    return statistics.median(timeit.repeat(call, number=number, repeat=7 if once < 0.2 else 3)) / number * 1e6
+
+
+def make_package(root: Path, sizes: dict[str, int]) -> dict[str, str]:
+    """A package ``warmpkg`` with one registered file a size, and each file's hash."""
+    data = root / "warmpkg" / "data"
+    data.mkdir(parents=True)
+    (root / "warmpkg" / "__init__.py").touch()
+    hashes = {}
+    lines = ['dataurl = "http://127.0.0.1:9/warm/"']
+    for size in sizes.values():
+        file = root / "files" / f"{size}.bin"
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(b"\0" * size)
+        with open(file, "rb") as opened:
+            hashes[file.name] = hashlib.file_digest(opened, "sha256").hexdigest()
+        lines.append(f'[files."{file.name}"]\nsize = {size}\nsha256 = "{hashes[file.name]}"')
+    (data / "dataferry.toml").write_text("\n".join(lines))
+    return hashes
+
+
+def main() -> None:
+    """Measure and print one row a size."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="without the 1 GB file")
+    sizes = {k: v for k, v in SIZES.items() if not (parser.parse_args().quick and v > 1 << 28)}
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        os.environ |= {"XDG_CACHE_HOME": str(root / "cache"), "DATAFERRY_OFFLINE": "1"}
+        (root / "cache").mkdir()
+        hashes = make_package(root, sizes)
+        sys.path.insert(0, folder)
+        import pooch
+        from astropy.utils import data as astropy_data
+
+        from dataferry import PackageData
+
+        url = "http://127.0.0.1:9/warm/"
+        for name in hashes:
+            astropy_data.import_file_to_cache(url + name, str(root / "files" / name))
+        peer = pooch.create(root / "files", url, registry={n: f"sha256:{h}" for n, h in hashes.items()})
+        ours = PackageData("warmpkg")
+
+        def idiom(name: str) -> str:
+            with (
+                astropy_data.conf.set_temp("dataurl", url),
+                astropy_data.conf.set_temp("dataurl_mirror", url),
+                warnings.catch_warnings(),
+            ):
+                return str(astropy_data.get_pkg_data_filename(name, package="warmpkg", show_progress=False))
+
+        exists = median_us(lambda: os.path.exists(root / "files"))
+        print(f"os.path.exists: {exists:.1f} us; all times in us, in brackets the ratio to dataferry")
+        print(f"{'size':>6} {'dataferry':>10} {'pooch.fetch':>20} {'astropy idiom':>20}")
+        for label, size in sizes.items():
+            name = f"{size}.bin"
+            mine = median_us(lambda name=name: ours.get(name))
+            rows = [median_us(lambda name=name: peer.fetch(name)), median_us(lambda name=name: idiom(name))]
+            print(f"{label:>6} {mine:>10.1f} " + " ".join(f"{t:>12.1f} ({t / mine:.0f} x)".rjust(20) for t in rows))
+
+
+if __name__ == "__main__":
+    main()
