@@ -1,9 +1,250 @@
 """The contract that every host keeps, as a class of tests."""
 
+# ruff: noqa: S101 - these are tests
+
 from __future__ import annotations
+
+import hashlib
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from urllib.parse import urlsplit
+
+from ..errors import FileUnavailable, MissingExtra
+from .server import RangeServer
+
+try:
+    import pytest
+except ImportError:
+    raise MissingExtra("test", "pytest") from None
+
+if TYPE_CHECKING:
+    from ..fetch import Arrived, Wanted
+    from ..hosts.base import Host, Source
+    from ..registry import Entry
 
 __all__ = ["HostContract"]
 
 
+def content(name: str) -> bytes:
+    """Some bytes that no other name has, as many as two blocks of FITS."""
+    return hashlib.sha256(name.encode()).digest() * 180
+
+
 class HostContract:
-    """Tests for a host."""
+    """The tests that every host passes: subclass it, say how a host is made, and pytest runs them.
+
+    A host whose files lie below a base URL needs `host_at` alone. One with an interface of its own overrides `serving`
+    and starts whatever plays its server.
+
+    Attributes
+    ----------
+    names : sequence of str
+        Names that the host must be able to serve. A host that cannot have some of them says so by a shorter list.
+    secrets : sequence of (str, str)
+        Declarations with credentials in them, each with the part that must never be shown.
+
+    Examples
+    --------
+    ::
+
+        from dataferry.hosts.web import WebHost
+        from dataferry.testing import HostContract
+
+        class TestWebHost(HostContract):
+            secrets = [("https://ann:s3cret@host.example/data/", "s3cret")]
+
+            def host_at(self, url):
+                return WebHost(url)
+    """
+
+    names: ClassVar[Sequence[str]] = (
+        "plain.fits",
+        "maps/deep/er/dust_064.fits.gz",
+        "with space.fits",
+        "a+b&c=d;e,f@g!$'(~).fits",
+        "50%.fits",
+        "%41.fits",
+        "what?.fits",
+        "no#1.fits",
+        "colon: [brackets] {braces} ^`|.fits",
+        "Übersicht Σ 日本.fits",
+        "U\u0308bersicht.fits",
+        ".hidden",
+        "_private/file",
+    )
+    secrets: ClassVar[Sequence[tuple[str, str]]] = ()
+
+    def host_at(self, url: str) -> Host:
+        """Make the host, for files below a base URL.
+
+        Parameters
+        ----------
+        url : str
+            A base URL with a slash at its end; for `secrets` one of the declarations.
+
+        Returns
+        -------
+        Host
+            Of the class under test.
+        """
+        raise NotImplementedError(f"{type(self).__name__} needs host_at()")
+
+    def serving(self, files: Mapping[str, bytes]) -> AbstractContextManager[Host]:
+        """Serve files and make the host that reads them.
+
+        Parameters
+        ----------
+        files : mapping of str to bytes
+            The files of the host, by name.
+
+        Returns
+        -------
+        context manager
+            Gives the host; at its end the server is gone.
+        """
+
+        @contextmanager
+        def serve() -> Iterator[Host]:
+            with RangeServer(files) as server:
+                yield self.host_at(server.url)
+
+        return serve()
+
+    def entry(self, name: str, data: bytes) -> Entry | None:
+        """What the registry holds of a file; override it to add the host's locator.
+
+        Parameters
+        ----------
+        name : str
+            The file's name.
+        data : bytes
+            Its bytes.
+
+        Returns
+        -------
+        Entry or None
+            With size and sha256.
+        """
+        from ..registry import Entry
+
+        return Entry(name, hashlib.sha256(data).hexdigest(), len(data))
+
+    def sources(self, host: Host, name: str, data: bytes) -> Sequence[Source]:
+        """The host's sources of one file.
+
+        Parameters
+        ----------
+        host : Host
+            The host.
+        name : str
+            The file's name.
+        data : bytes
+            Its bytes.
+
+        Returns
+        -------
+        sequence of Source
+            What the host says.
+        """
+        return list(host.sources(name, self.entry(name, data)))
+
+    def fetched(self, host: Host, files: Mapping[str, bytes], folder: Path) -> list[Arrived | FileUnavailable]:
+        """What the engine gets from the host.
+
+        Parameters
+        ----------
+        host : Host
+            The host.
+        files : mapping of str to bytes
+            The registered files, which are asked for in this order.
+        folder : Path
+            An empty folder.
+
+        Returns
+        -------
+        list of Arrived or FileUnavailable
+            One for each file.
+        """
+        from ..fetch import Wanted, fetch
+        from ..settings import Settings
+
+        def store(wanted: Wanted, path: Path) -> Path:
+            return path.rename(folder / hashlib.sha256(wanted.name.encode()).hexdigest())
+
+        wanted = []
+        for name, data in files.items():
+            digest = hashlib.sha256(data).hexdigest()
+            sources = tuple(self.sources(host, name, data))
+            wanted.append(Wanted(name, sources[0].url, len(data), digest, sources))
+        work = folder / "incoming"
+        quick: Any = {"deadline": 30, "connect_timeout": 5, "stall_timeout": 5, "progress": False}
+        return fetch(wanted, find=lambda _: None, store=store, workdir=work, settings=Settings(), **quick)
+
+    def test_asking_for_sources_opens_no_socket(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Sources come from the declaration and the registry alone, and are the same each time."""
+
+        def refuse(*args: object, **kwargs: object) -> NoReturn:
+            pytest.fail("a host must not use the network to name its sources")
+
+        with self.serving({name: content(name) for name in self.names}) as host, monkeypatch.context() as patch:
+            for name in ("socket", "create_connection", "getaddrinfo"):
+                patch.setattr(socket, name, refuse)
+            for name in self.names:
+                first, second = (self.sources(host, name, content(name)) for _ in range(2))
+                assert first, f"no source for {name!r}"
+                assert first == second
+
+    def test_urls_are_quoted(self) -> None:
+        """Each URL can be sent as it is: ASCII, nothing to quote, no fragment; each name has its own."""
+        with self.serving({name: content(name) for name in self.names}) as host:
+            urls = {name: self.sources(host, name, content(name))[0].url for name in self.names}
+        for name, url in urls.items():
+            parts = urlsplit(url)
+            assert url.isascii(), f"{name!r}: {url} is not ASCII"
+            assert not set(' "<>\\^`{|}') & set(url), f"{name!r}: {url} holds characters that must be quoted"
+            assert parts.scheme in ("http", "https"), f"{name!r}: {url} is no web address"
+            assert parts.netloc, f"{name!r}: {url} has no host"
+            assert not parts.fragment, f"{name!r}: the end of {url} is a fragment, which is never sent"
+        assert len(set(urls.values())) == len(urls), "two names share a URL"
+
+    def test_credentials_are_never_shown(self) -> None:
+        """A user's password, token or signature is in no text that is printed."""
+        for declared, secret in self.secrets:
+            host = self.host_at(declared)
+            assert secret not in host.shown
+            for source in self.sources(host, "maps/a.fits", b"data"):
+                assert secret not in source.shown
+                assert secret not in source.host
+
+    def test_bytes_come_back(self, tmp_path: Path) -> None:
+        """The engine gets every file, odd names included, with the right bytes."""
+        files = {name: content(name) for name in self.names}
+        with self.serving(files) as host:
+            results = self.fetched(host, files, tmp_path)
+        for (name, data), result in zip(files.items(), results, strict=True):
+            if isinstance(result, FileUnavailable):
+                pytest.fail(f"{name!r}: {result}")
+            assert result.path.read_bytes() == data, f"{name!r} has other bytes"
+
+    def test_missing_file_is_an_error_that_names_the_place(self, tmp_path: Path) -> None:
+        """A file that the host does not have does not keep another from coming."""
+        there, gone = "plain.fits", "not/there.fits"
+        files = {gone: content(gone), there: content(there)}
+        with self.serving({there: files[there]}) as host:
+            place = self.sources(host, gone, files[gone])[0].shown
+            missing, found = self.fetched(host, files, tmp_path)
+        assert isinstance(missing, FileUnavailable), f"{gone!r} came from nowhere"
+        assert missing.name == gone
+        assert any(place in shown for shown, _ in missing.tried), f"{place} is not named in {missing}"
+        assert not isinstance(found, FileUnavailable), str(found)
+
+    def test_other_bytes_are_refused(self, tmp_path: Path) -> None:
+        """A host that has another file under the name gives an error and no file."""
+        name = "plain.fits"
+        with self.serving({name: content("another")}) as host:
+            (result,) = self.fetched(host, {name: content(name)}, tmp_path)
+        assert isinstance(result, FileUnavailable), "other bytes were taken for the file"
+        assert [path for path in tmp_path.iterdir() if path.is_file()] == []
