@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from .errors import CacheError, FileUnavailable, Offline
+from .errors import DataferryError, FileUnavailable, Offline
 from .hosts.base import Source
+from .progress import Progress, Reporter
 from .transport.access import host_option
 from .transport.order import Arrived, Wanted
 
@@ -18,13 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Arrived", "Progress", "Wanted", "fetch"]
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a call of `fetch` is."""
-
-    name: str
-    done_bytes: int
-    total_bytes: int | None
+_LARGE = 1 << 23
 
 
 def fetch(
@@ -78,6 +72,7 @@ def fetch(
     from .transport.crew import Crew
     from .transport.health import HostHealth
     from .transport.job import Job, Way
+    from .transport.watch import Watch
     from .transport.work import Yard
 
     results: dict[int, Arrived | FileUnavailable] = {}
@@ -110,17 +105,24 @@ def fetch(
         for indices in missing.values():
             item = wanted[indices[0]]
             todo.append(Job(item, [Way(source, health(source)) for source in item.sources], workdir))
+        # What is large is begun first, so that no long one is left for the end.
+        todo.sort(key=lambda job: -(job.size or 0) if (job.size or 0) > _LARGE else 0)
+        reporter = Reporter(todo, progress)
         crew = Crew(Yard(client, workdir, find, store), todo, jobs)
         try:
-            crew.run(lambda: None)
+            Watch(crew, deadline, max(60.0, 2 * stall_timeout)).run(reporter.tick)
+        except KeyboardInterrupt as exc:
+            exc.add_note("dataferry: what has arrived is kept; the same command goes on from there")
+            raise
         except OSError as exc:
-            if isinstance(exc, CacheError) or exc.errno is None:
+            if isinstance(exc, DataferryError) or exc.errno is None:
                 raise
-            raise disk_error(exc, workdir) from exc
+            raise disk_error(exc, exc.filename or workdir) from exc
         finally:
+            reporter.close()
             client.close()
-        for job, indices in zip(todo, missing.values(), strict=True):
-            for index in indices:
+        for job in todo:
+            for index in missing[job.wanted.key]:
                 if job.result is not None:
                     results[index] = job.result
     return [results[index] for index in range(len(wanted))]

@@ -48,6 +48,10 @@ def blame(exc: BaseException, place: str, proxy: str | None = None) -> TransferE
         return TransferError(place, f"TLS failed{via}: {root.reason or root}", kind="tls")
     if isinstance(root, socket.gaierror):
         return TransferError(place, f"the host name is not known{via}: {root.strerror or root}", kind="dns")
+    if isinstance(root, OSError) and root.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN):
+        return TransferError(
+            place, f"there is no way to the host{via}: {root.strerror}", kind="unreachable", final=True
+        )
     if isinstance(root, (TimeoutError, urllib3.exceptions.ConnectTimeoutError)):
         return TransferError(place, f"no connection in time{via}", kind="timeout")
     if isinstance(root, http.client.IncompleteRead):

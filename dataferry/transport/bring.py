@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from ..errors import TransferError
 from .answer import Answer
 from .blame import blame
-from .client import Client, Line
+from .client import Client
 from .follow import BLOCK
+from .line import Line
 from .pieces import Segment
 from .verdict import check_body, check_head, nature, validator
 

@@ -3,106 +3,31 @@
 from __future__ import annotations
 
 import re
-import socket
 import threading
-import time
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
-import urllib3.util
-
 from ..errors import TransferError
 from ..hosts.base import Source
 from ..names import shown_url
-from .access import authorization, basic, host_option, proxy_for
-from .answer import Answer, KeptReader
+from .access import authorization, basic, proxy_for
+from .answer import Answer
 from .blame import blame
-from .dial import Live, PlainConnection, TLSConnection
-from .tls import tls_context
+from .dial import Live
+from .line import PORTS, Line
 
 if TYPE_CHECKING:
     from ..settings import Settings
 
-__all__ = ["Client", "Line"]
+__all__ = ["Client"]
 
-_PORTS = {"http": 80, "https": 443}
 _MOST_REDIRECTS = 10
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _UNFIT_FOR_A_HEAD = re.compile(r"[^\x21-\x7e]")
 _UNFIT_FOR_A_VALUE = re.compile(r"[^\x20-\x7e\t]")
-
-
-class Line:
-    """One connection that is kept between requests.
-
-    Parameters
-    ----------
-    client : Client
-        The session.
-    url : urllib.parse.SplitResult
-        Where to.
-    proxy : str or None
-        The proxy's URL, perhaps with credentials.
-    """
-
-    def __init__(self, client: Client, url: SplitResult, proxy: str | None) -> None:
-        self.client = client
-        self.key = (url.scheme, url.hostname, url.port, proxy)
-        self.used = 0
-        self.owed = 0  # answers still to come after the one that is read now
-        self.prefix = b""
-        started = time.monotonic()
-        secure, host, port = (url.scheme == "https", url.hostname or "", url.port or _PORTS[url.scheme])
-        via = urlsplit(proxy) if proxy else None
-        login = {}
-        if via is not None and via.username is not None:
-            login = {"Proxy-Authorization": basic(unquote(via.username), unquote(via.password or ""))}
-        self.login = login if not secure else {}
-        at, door = (via.hostname or "", via.port or _PORTS[via.scheme]) if via is not None else (host, port)
-        connection: PlainConnection | TLSConnection
-        if secure or (via is not None and via.scheme == "https"):
-            bundle, cert = (host_option(client.settings, url, name) for name in ("ca_bundle", "client_cert"))
-            context = tls_context(bundle, cert)
-            parsed = urllib3.util.parse_url(proxy) if proxy else None
-            config = urllib3.connection.ProxyConfig(context, not secure, None, None) if proxy else None
-            connection = TLSConnection(
-                at, door, timeout=client.connect_timeout, ssl_context=context, proxy=parsed, proxy_config=config
-            )
-        else:
-            connection = PlainConnection(at, door, timeout=client.connect_timeout)
-        connection.live = client.live
-        self.connection = connection
-        try:
-            if secure and via is not None:
-                connection.set_tunnel(host, port, headers=login, scheme="https")
-            connection.connect()
-            sock = connection.sock
-            if sock is None:
-                raise ConnectionAbortedError("closed while it was opened")
-            client.live.add(sock)
-            self.sock: socket.socket = sock
-            sock.settimeout(client.stall_timeout)
-        except BaseException:
-            self.close()
-            raise
-        finally:
-            handle = getattr(connection, "handle", None)
-            if handle is not None:
-                client.live.forget(handle)
-                handle.close()
-        self.reader = KeptReader(self.sock)
-        self.connect_seconds = time.monotonic() - started
-
-    def close(self) -> None:
-        """Close the connection."""
-        sock = self.connection.sock
-        if sock is not None:
-            self.client.live.forget(sock)
-        with suppress(OSError):
-            self.connection.close()
 
 
 class Client:
@@ -125,6 +50,7 @@ class Client:
         self._idle: dict[object, deque[Line]] = {}
         self._prefixes: dict[tuple[str, str, bool], tuple[bytes, str | None]] = {}
         self._shut = False
+        self._agent = settings.user_agent
 
     # -- asking ------------------------------------------------------------------------------------------------------
 
@@ -207,7 +133,7 @@ class Client:
         if cached is not None:
             return cached
         proxy = proxy_for(parts)
-        headers = {"Host": parts.netloc.rpartition("@")[2], "User-Agent": self.settings.user_agent}
+        headers = {"Host": parts.netloc.rpartition("@")[2], "User-Agent": self._agent}
         headers |= {"Accept": "*/*", "Accept-Encoding": "identity"}
         login = authorization(parts, self.settings)
         if login:
@@ -335,7 +261,7 @@ class Client:
 def _checked(url: str, source: Source) -> SplitResult:
     try:
         parts = urlsplit(url)
-        fit = parts.scheme in _PORTS and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        fit = parts.scheme in PORTS and bool(parts.hostname) and (parts.port is None or parts.port > 0)
     except ValueError:
         fit = False
     if not fit or _UNFIT_FOR_A_HEAD.search(url):

@@ -6,9 +6,8 @@ import heapq
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 
-from ..errors import FileUnavailable, TransferError
+from ..errors import FileUnavailable, Offline, TransferError
 from .batch import bring_together
 from .bring import SMALL
 from .health import HostHealth
@@ -19,7 +18,10 @@ from .work import Yard, begin, finish, lead, pull
 __all__ = ["Crew"]
 
 _LONGEST_WAIT = 120.0  # a server that asks for more is not waited for
+_NO_NETWORK = frozenset({"dns", "unreachable"})
 _marks = iter(range(1 << 62))
+
+Task = tuple[list[Job], Way, Segment | None]
 
 
 class Crew:
@@ -30,7 +32,7 @@ class Crew:
     yard : Yard
         Where files come from and go to.
     jobs : list of Job
-        The files.
+        The files, in the order in which they are begun.
     most : int or None
         Files at the same time.
     """
@@ -40,18 +42,18 @@ class Crew:
         self.jobs = jobs
         self.most = most
         lock = threading.RLock()
-        self.change = threading.Condition(lock)
-        self.news = threading.Condition(lock)
+        self.change = threading.Condition(lock)  # for workers
+        self.news = threading.Condition(lock)  # for who looks after them
         self.hosts = list({id(way.host): way.host for job in jobs for way in job.ways}.values())
         self.pending: dict[int, deque[Job]] = {id(host): deque() for host in self.hosts}
         self.delayed: list[tuple[float, int, Job]] = []
         self.waiting: deque[Job] = deque()
+        self.rivals: deque[tuple[Job, Way]] = deque()
         self.open: list[Job] = []
         self.busy: dict[int, int] = {}  # id(job) -> workers on it
         self.left = len(jobs)
         self.error: BaseException | None = None
         self.stopped = False
-        self.threads: list[threading.Thread] = []
         for job in jobs:
             self.enqueue(job)
 
@@ -67,23 +69,46 @@ class Crew:
         """
         way = job.choose()
         if way is None:
-            self._give_up(job)
+            self.give_up(job)
         elif way.host.paused_until > time.monotonic() + _LONGEST_WAIT:
             way.final = True
             self.enqueue(job)
         else:
-            self.pending[id(way.host)].append(job)
+            with self.change:
+                self.pending[id(way.host)].append(job)
+                self.change.notify()
 
-    def _give_up(self, job: Job) -> None:
+    def give_up(self, job: Job, reason: str = "") -> None:
+        """Note that a file cannot be had; what there is of it is kept.
+
+        Parameters
+        ----------
+        job : Job
+            The file.
+        reason : str
+            Why, if it is not the sources' fault.
+        """
         for way in job.ways:
-            if way.host.aside and not way.last:
+            if not way.last and way.host.reason:
                 job.tried.append((way.source.shown, f"not asked, its host failed before: {way.host.reason}"))
         tried = list(dict.fromkeys(job.tried))
+        if reason:
+            tried.append(("this run", reason))
+        have = job.done_bytes()
         job.keep()
-        job.result = FileUnavailable(job.wanted.name, tried)
-        self._close(job)
+        away = bool(job.ways) and all(way.host.kind in _NO_NETWORK and way.host.failures for way in job.ways)
+        remedy = f"{have} bytes are kept: the same command goes on from there" if have and job.registered else ""
+        job.result = (Offline if away else FileUnavailable)(job.wanted.name, tried, remedy)
+        self.close(job)
 
-    def _close(self, job: Job) -> None:
+    def close(self, job: Job) -> None:
+        """Note that a file is through.
+
+        Parameters
+        ----------
+        job : Job
+            The file.
+        """
         job.give_back()
         with self.change:
             self.left -= 1
@@ -91,7 +116,7 @@ class Crew:
                 self.change.notify_all()
                 self.news.notify_all()
 
-    def take(self) -> tuple[list[Job], Way, Segment | None] | None:
+    def take(self) -> Task | None:
         """The next thing to do for a worker; waits until there is something.
 
         Returns
@@ -104,32 +129,30 @@ class Crew:
                 now = time.monotonic()
                 while self.delayed and self.delayed[0][0] <= now:
                     self.enqueue(heapq.heappop(self.delayed)[2])
-                for host in self.hosts:
-                    queue = self.pending[id(host)]
-                    if not queue or host.active >= host.target or now < host.paused_until:
-                        continue
-                    if self.most is not None and len(self.busy) >= self.most:
-                        continue
-                    if host.aside:
-                        jobs = list(queue)
-                        queue.clear()
-                        for job in jobs:
-                            self.enqueue(job)
-                        continue
-                    # After a failure a single file finds out whether the host is back.
-                    if host.failures and host.active:
-                        continue
-                    job = queue.popleft()
-                    way = job.way
-                    if way is None:
-                        continue
-                    host.active += 1
-                    self.busy[id(job)] = 1
-                    return [job, *self._company(job, host, queue)], way, None
-                helped = self._help()
-                if helped is not None:
-                    return helped
+                task = self._rival() or self._next(now) or self._help(now)
+                if task is not None:
+                    return task
                 self.change.wait(0.1)
+        return None
+
+    def _next(self, now: float) -> Task | None:
+        for host in self.hosts:
+            queue = self.pending[id(host)]
+            if host.aside and queue:
+                jobs = list(queue)
+                queue.clear()
+                for job in jobs:
+                    self.enqueue(job)
+                return self._next(now)
+            full = host.active >= host.target or (self.most is not None and len(self.busy) >= self.most)
+            # After a failure a single file finds out whether the host is back.
+            if not queue or full or now < host.paused_until or (host.failures and host.active):
+                continue
+            job = queue.popleft()
+            host.active += 1
+            self.busy[id(job)] = 1
+            if job.way is not None:
+                return [job, *self._company(job, host, queue)], job.way, None
         return None
 
     def _company(self, job: Job, host: HostHealth, queue: deque[Job]) -> list[Job]:
@@ -142,21 +165,35 @@ class Crew:
             company.append(job)
         return company
 
-    def _help(self) -> tuple[list[Job], Way, Segment | None] | None:
+    def _help(self, now: float) -> Task | None:
         for job in self.open:
             way, pieces = job.way, job.pieces
             if way is None or pieces is None or not pieces.divisible or not way.host.split or job.alone is not None:
                 continue
             host = way.host
-            if host.active < host.target and host.paused_until < time.monotonic():
+            if host.active < host.target and host.paused_until <= now and not host.failures:
                 segment = pieces.take(max(2, host.target), growing=not host.settled)
                 if segment is not None:
-                    host.active += 1
-                    self.busy[id(job)] += 1
-                    if job.follower is not None:
-                        job.follower.start()
-                    return [job], way, segment
+                    return self._join(job, way, segment)
         return None
+
+    def _rival(self) -> Task | None:
+        while self.rivals:
+            job, way = self.rivals.popleft()
+            if job in self.open and job.pieces is not None:
+                segment = job.pieces.take(2, growing=True)
+                if segment is not None:
+                    job.rival = (way, segment)
+                    return self._join(job, way, segment)
+        return None
+
+    def _join(self, job: Job, way: Way, segment: Segment) -> Task:
+        segment.way = way
+        way.host.active += 1
+        self.busy[id(job)] += 1
+        if job.follower is not None:
+            job.follower.start()
+        return [job], way, segment
 
     # -- the work ------------------------------------------------------------------------------------------------------
 
@@ -164,10 +201,10 @@ class Crew:
         """What each thread does until the run ends."""
         buffer = memoryview(bytearray(SMALL + 1))
         while True:
-            taken = self.take()
-            if taken is None:
+            task = self.take()
+            if task is None:
                 return
-            jobs, way, segment = taken
+            jobs, way, segment = task
             try:
                 if len(jobs) > 1:
                     self._begin_many(jobs, way.host, buffer)
@@ -187,7 +224,6 @@ class Crew:
                 return
 
     def _begin_many(self, jobs: list[Job], host: HostHealth, buffer: memoryview) -> None:
-        """Several small files over one connection, asked for at once."""
         ready = [job for job in jobs if begin(self.yard, job)]
         errors = bring_together(self.yard, ready, buffer) if ready else {}
         with self.change:
@@ -207,19 +243,21 @@ class Crew:
             self.open.append(job)
             self.change.notify()
         if segment is not None:
+            segment.way = way
             pull(self.yard, job, way, segment, opened)
             self._bring(job, way, None)
 
     def _bring(self, job: Job, way: Way, segment: Segment | None) -> None:
+        host = way.host
         while not self.stopped and job.pieces is not None:
             if segment is None:
-                host = way.host
-                if host.active > host.target and host.active > 1 and self.busy[id(job)] > 1:
+                surplus = host.active > host.target and host.active > 1
+                if self.busy[id(job)] > 1 and (surplus or job.way is not way):
                     return
-                many = host.target if host.split else 1
-                segment = job.pieces.take(many, growing=not host.settled)
-            if segment is None:
-                return
+                segment = job.pieces.take(host.target if host.split else 1, growing=not host.settled)
+                if segment is None:
+                    return
+                segment.way = way
             pull(self.yard, job, way, segment, None)
             segment = None
 
@@ -245,11 +283,8 @@ class Crew:
                 finish(self.yard, job, way)
         except TransferError as exc:
             job.wrong(way, exc)
-        except BaseException as exc:  # noqa: BLE001
-            self.fail(exc)
-            return
         if job.result is not None:
-            self._close(job)
+            self.close(job)
         elif job.parked:
             self.waiting.append(job)
         else:
@@ -261,7 +296,6 @@ class Crew:
                     heapq.heappush(self.delayed, (time.monotonic() + wait, next(_marks), job))
                 else:
                     self.enqueue(job)
-                self.change.notify()
 
     def fail(self, exc: BaseException) -> None:
         """End the run with an error that is not of one source.
@@ -269,7 +303,7 @@ class Crew:
         Parameters
         ----------
         exc : BaseException
-            Raised by `run`.
+            To be raised to who asked for the files.
         """
         with self.change:
             if self.error is None and not self.stopped:
@@ -278,74 +312,3 @@ class Crew:
             self.change.notify_all()
             self.news.notify_all()
         self.yard.client.abort()
-
-    # -- the run -------------------------------------------------------------------------------------------------------
-
-    def run(self, tick: Callable[[], None]) -> None:
-        """Bring all files; the calling thread looks after the others.
-
-        Parameters
-        ----------
-        tick : callable
-            Called about twenty times a second.
-
-        Raises
-        ------
-        CacheError
-            If the disk does not take the files.
-        """
-        busy, then = 0.0, time.monotonic()
-        try:
-            while True:
-                self._hire()
-                with self.change:
-                    if self.left and not self.stopped:
-                        self.news.wait(0.05)
-                    if not self.left or self.stopped:
-                        break
-                now = time.monotonic()
-                if now - then >= 0.04:
-                    spent = sum(sum(host.cpu.values()) for host in self.hosts)
-                    spent += sum(j.follower.cpu for j in self.open if j.follower is not None)
-                    for host in self.hosts:
-                        host.tick(now, max(0.0, spent - busy) / (now - then))
-                    busy, then = spent, now
-                self._look_at_waiting()
-                tick()
-        finally:
-            self._end()
-        if self.error is not None:
-            raise self.error
-
-    def _hire(self) -> None:
-        for host in self.hosts:
-            host.demand(len(self.pending[id(host)]) + host.active)
-        split = sum(host.target for host in self.hosts if host.split)
-        work = sum(map(len, self.pending.values())) + len(self.busy) + split
-        while len(self.threads) < min(sum(host.target for host in self.hosts), max(1, work)):
-            thread = threading.Thread(target=self.worker, name=f"dataferry-{len(self.threads) + 1}", daemon=True)
-            self.threads.append(thread)
-            thread.start()
-
-    def _look_at_waiting(self) -> None:
-        for _ in range(min(len(self.waiting), 64)):
-            job = self.waiting.popleft()
-            job.parked = False
-            with self.change:
-                self.enqueue(job)
-                self.change.notify()
-
-    def _end(self) -> None:
-        with self.change:
-            unfinished = self.left > 0
-            self.stopped = True
-            self.change.notify_all()
-        if unfinished:
-            self.yard.client.abort()
-        until = time.monotonic() + 0.8
-        for thread in self.threads:
-            thread.join(max(0.0, until - time.monotonic()))
-        for job in self.jobs:
-            if job.result is None:
-                job.keep()
-            job.give_back()

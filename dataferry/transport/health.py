@@ -16,9 +16,10 @@ _STEP = 4
 _PAYS = 1.15  # what more connections must bring to be kept
 _BUSY = 0.6  # of a processor: then the machine is the limit, not the connection
 _WINDOW = 0.1
+_RATE_OVER = 0.5
 _DEPTH = 7  # further small files that are asked for before the first has come
 _GIVE_UP = 4  # failures one after the other
-_UNREACHABLE = frozenset({"connect", "dns", "timeout", "tls", "proxy"})
+_UNREACHABLE = frozenset({"connect", "dns", "timeout", "tls", "proxy", "unreachable"})
 
 
 class HostHealth:
@@ -42,7 +43,7 @@ class HostHealth:
         self.bytes = 0
         self.first_byte = 1.0
         self.failures = 0
-        self.reason = ""
+        self.reason = self.kind = ""
         self.aside = False
         self.paused_until = 0.0
         self.split = False
@@ -50,6 +51,8 @@ class HostHealth:
         self.cpu: dict[int, float] = {}
         self.settled = self.limit == 1
         self.per_connection = 0.0
+        self.rate = 0.0
+        self._last = (time.monotonic(), 0)
         self._rate = rate
         self._owed_until = 0.0
         self._lock = threading.Lock()
@@ -109,6 +112,19 @@ class HostHealth:
             self.settled, self._probe_again = True, now + 5
         self.settled = self.settled or self.target == self.limit
 
+    def measure(self, now: float) -> None:
+        """Note how fast it is.
+
+        Parameters
+        ----------
+        now : float
+            The time.
+        """
+        since, count = self._last
+        if now - since >= _RATE_OVER:
+            self.rate = (self.bytes - count) / (now - since)
+            self._last = (now, self.bytes)
+
     # -- how it does ---------------------------------------------------------------------------------------------------
 
     def got(self, count: int) -> float:
@@ -161,7 +177,8 @@ class HostHealth:
         if error.kind in _UNREACHABLE:
             self.failures += 1
             self.paused_until = max(self.paused_until, now + self.backoff(self.failures))
-            if self.failures >= _GIVE_UP or error.final:
+            self.kind = error.kind
+            if self.failures >= (2 if error.kind == "dns" else _GIVE_UP) or error.final:
                 self.aside = True
 
     @staticmethod

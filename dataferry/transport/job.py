@@ -13,7 +13,7 @@ from .health import HostHealth
 from .lease import Lease
 from .order import Arrived, Wanted
 from .partial import Partial, identity_of
-from .pieces import Pieces
+from .pieces import Pieces, Segment
 
 __all__ = ["Job", "Way"]
 
@@ -76,6 +76,9 @@ class Job:
         self.started = 0.0
         self.waiting_since = 0.0
         self.impatient = False
+        self.opened = 0.0
+        self.rival: tuple[Way, Segment] | None = None
+        self.compared: set[int] = set()
         self.seen = (0, 0.0)
         self.tried: list[tuple[str, str]] = []
         self.result: Arrived | FileUnavailable | None = None
@@ -106,7 +109,8 @@ class Job:
 
         def cost(way: Way) -> tuple[bool, bool, int, bool]:
             rate = way.host.per_connection
-            return way.host.paused_until > now, way.host.failures > 0, way.tries, 0 < rate * _SLOWER < fastest
+            resting = way.host.paused_until > now
+            return resting, way.host.failures > 0, way.tries, 0 < rate * _SLOWER < fastest
 
         self.way = min(left, key=cost)
         return self.way

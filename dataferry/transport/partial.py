@@ -20,7 +20,7 @@ from typing import Any
 
 from .ranges import Ranges
 
-__all__ = ["Partial", "StalePartial", "identity_of", "in_use", "orphans", "prune", "stale"]
+__all__ = ["Partial", "StalePartial", "identity_of", "in_use", "orphans", "progress_of", "prune", "stale"]
 
 _ALIVE = 120.0  # seconds without a sign of life after which another machine's partial may be taken
 Facts = dict[str, Any]
@@ -268,6 +268,28 @@ def in_use(workdir: Path, identity: str) -> list[Path]:
             return [Path(e.path) for e in entries if e.name.startswith(identity + ".") and e.is_dir()]
     except OSError:
         return []
+
+
+def progress_of(path: Path) -> int:
+    """Bytes that a partial holds, whoever brings it.
+
+    Parameters
+    ----------
+    path : Path
+        Its directory.
+
+    Returns
+    -------
+    int
+        As far as its journal says.
+    """
+    ranges = Ranges()
+    with contextlib.suppress(OSError, ValueError):
+        for line in (path / "ranges").read_bytes().split(b"\n")[:-1]:
+            if not line.startswith(b"#"):
+                start, stop = line.split(b" ")
+                ranges.add(int(start), int(stop))
+    return ranges.total()
 
 
 def _in_use(path: Path) -> bool:

@@ -36,6 +36,8 @@ class Segment:
     pos: int
     claimed: int
     since: float = field(default_factory=time.monotonic)
+    way: object = None
+    ended: float = 0.0
 
     def rate(self) -> float:
         """Bytes per second so far.
@@ -196,6 +198,7 @@ class Pieces:
         """
         with self._lock:
             self.active.remove(segment)
+            segment.ended = time.monotonic()
             if segment.stop is None or segment.pos < segment.stop:
                 self._queue.append((segment.pos, segment.stop))
                 self._queue.sort()

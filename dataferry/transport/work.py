@@ -14,9 +14,10 @@ from pathlib import Path
 from ..errors import TransferError
 from .answer import Answer
 from .bring import SMALL, read_segment, read_small, request
-from .client import Client, Line
+from .client import Client
 from .follow import Follower
 from .job import Job, Way
+from .line import Line
 from .order import Arrived, Wanted
 from .partial import Partial, orphans
 from .pieces import Pieces, Segment
@@ -107,7 +108,15 @@ def lead(yard: Yard, job: Job, way: Way, buffer: memoryview, alone: bool) -> tup
     if job.pieces is not None:
         return None
     start = _resumable(yard, job, way)
-    answer, line = request(yard.client, job, way, start, None)
+    try:
+        answer, line = request(yard.client, job, way, start, None)
+    except TransferError as exc:
+        here = yard.find(job.wanted) if exc.kind == "unchanged" else None
+        if here is None:
+            raise
+        seconds = time.monotonic() - job.started
+        job.result = Arrived(job.wanted, here, way.source, seconds, 0, job.wanted.etag, unchanged=True)
+        return None
     if answer.status == 206 and job.partial is not None and job.size is not None:
         job.partial.size = job.size
         _follow(job, alone)
@@ -211,6 +220,7 @@ def _follow(job: Job, alone: bool) -> None:
         job.follower = Follower(partial, threaded=alone)
         job.pieces = Pieces([(0, None)] if size is None else list(partial.ranges.missing(size)))
         job.pieces.divisible = job.registered
+        job.opened = time.monotonic()
         job.seen = (0, 0.0)
 
 
