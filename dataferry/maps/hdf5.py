@@ -1,0 +1,125 @@
+"""HEALPix maps in HDF5: a dataset of (npix,), (fields, npix) or (npix, fields), with attributes for the rest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import MissingExtra
+from .columns import Column
+from .header import Hdu
+from .layout import Layout, nside_of
+from .place import Place
+from .source import ByteSource, LocalFile, Memory
+
+__all__ = ["hdf5_layout"]
+
+
+def hdf5_layout(source: ByteSource, dataset: int | str | None) -> Layout:
+    """Describe a map in an HDF5 file.
+
+    ``nside`` is checked against the shape where it is given; ``ordering`` (or ``order``, or a true ``nest``) and ``unit``
+    (or ``units``) are read from the attributes of the dataset or of the file.
+
+    Parameters
+    ----------
+    source : ByteSource
+        The file, on a disk.
+    dataset : str or None
+        Path of the dataset; None takes the only one that has the shape of a map.
+
+    Returns
+    -------
+    Layout
+        A dataset that is stored in one piece is read straight from the file.
+
+    Raises
+    ------
+    MapError
+        If there is no such dataset.
+    MissingExtra
+        If h5py is not installed.
+    """
+    try:
+        import h5py  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise MissingExtra("maps", "h5py") from error
+    if not isinstance(source, LocalFile):
+        raise source.place.error("HDF5 is read from a file on a disk only", "fetch it whole: dataferry get")
+    try:
+        with h5py.File(source.place.file, "r") as opened:
+            found = _choose(opened, dataset, source.place)
+            place = Place(f"{source.place.file}, dataset {found.name}")
+            attrs = {k.lower(): _text(v) for k, v in {**opened.attrs, **found.attrs}.items()}
+            columns = _columns(source, found, place, str(attrs.get("unit", attrs.get("units", ""))))
+    except OSError as error:
+        raise source.place.error(f"is not a readable HDF5 file: {error}", "fetch it again") from error
+    nside = nside_of(columns[0].count)
+    said = attrs.get("nside", nside)
+    if not nside or said != nside:
+        raise place.error(f"holds {columns[0].count} values, but nside is {said or 'not given'}: not a whole-sky map")
+    word = str(attrs.get("ordering", attrs.get("order", attrs.get("scheme", "")))).upper()
+    if not word and "nest" in attrs:
+        word = "NESTED" if attrs["nest"] in (True, 1, "True", "true") else "RING"
+    if word and word not in ("RING", "NEST", "NESTED"):
+        raise place.error(f"ordering {word!r} is neither RING nor NESTED")
+    order = "NESTED" if word.startswith("NEST") else "RING"
+    return Layout(place, Hdu(0, {}, b"", 0, 0), nside, order, columns, said=bool(word))
+
+
+def _text(value: Any) -> Any:
+    value = value.item() if getattr(value, "shape", None) == () else value
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _choose(opened: Any, wanted: int | str | None, place: Place) -> Any:
+    import h5py
+
+    if isinstance(wanted, str):
+        if isinstance(opened.get(wanted), h5py.Dataset):
+            return opened[wanted]
+        raise place.error(f"there is no dataset {wanted!r}")
+    maps: list[Any] = []
+
+    def look(_: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and item.dtype.kind in "iuf" and 1 <= item.ndim <= 2:
+            if any(nside_of(n) for n in item.shape if n >= 12):
+                maps.append(item)
+
+    opened.visititems(look)
+    if len(maps) == 1:
+        return maps[0]
+    if not maps:
+        raise place.error("no dataset has the shape of a HEALPix map")
+    raise place.error("several datasets may be the map", "say which: hdu=" + " or ".join(repr(m.name) for m in maps))
+
+
+def _columns(source: ByteSource, found: Any, place: Place, unit: str) -> list[Column]:
+    import numpy as np
+
+    shape, width = found.shape, found.dtype.itemsize
+    # of (3, npix) and (npix, 3) the long axis is the sky
+    fields = 1 if found.ndim == 1 else min(shape)
+    npix = max(shape)
+    by_field = found.ndim == 1 or shape[0] == fields
+    start = found.id.get_offset()
+    if start is None:  # chunked, compressed or never written
+        data = np.ascontiguousarray(found[...])
+        source, start = Memory(data.view("u1").reshape(-1).data, source.place), 0
+    # HDF5 allows every byte order; numpy spells the native one "=" or "|"
+    dtype = found.dtype.newbyteorder("<" if found.dtype.isnative and np.little_endian else found.dtype.byteorder).str
+    dtype = dtype.replace("|", "<")
+    return [
+        Column(
+            number=k + 1,
+            name=f"{found.name.rpartition('/')[2]}" + (f"_{k}" if fields > 1 else ""),
+            unit=unit,
+            dtype=dtype,
+            source=source,
+            start=start + (k * npix if by_field else k) * width,
+            per_row=1,
+            row_bytes=width if by_field else fields * width,
+            count=npix,
+            place=place.in_column(k + 1, ""),
+        )
+        for k in range(fields)
+    ]

@@ -1,0 +1,92 @@
+"""From what the caller names, a path, a URL or a host's source, to an open map and its layout."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ..hosts.base import Source
+from .layout import Layout, choose_hdu, layout_of
+from .place import Place
+from .source import ByteSource, open_local
+
+__all__ = ["Named", "open_layout", "open_source"]
+
+Named = str | os.PathLike[str] | Source
+
+
+def is_url(named: Named) -> bool:
+    """Whether a caller's word for a file is a URL."""
+    return isinstance(named, Source) or (isinstance(named, str) and named.startswith(("http://", "https://")))
+
+
+def open_source(named: Named, *, remote: bool = False) -> ByteSource:
+    """Open the bytes of a file, here or at a server.
+
+    Parameters
+    ----------
+    named : path-like, str or Source
+        A path; with ``remote`` a URL or a host's source.
+    remote : bool
+        Whether to ask a server for ranges.
+
+    Returns
+    -------
+    ByteSource
+        To be closed by the caller.
+
+    Raises
+    ------
+    MapError
+        If there is no such file, or a URL is given without ``remote``.
+    """
+    if not is_url(named):
+        if remote and not isinstance(named, Source):
+            raise Place(os.fspath(named)).error("remote=True needs a URL, or a registered name (PackageData.read_map)")
+        return open_local(os.fspath(named))  # type: ignore[arg-type]
+    from .remote import RangeFile
+
+    source = named if isinstance(named, Source) else Source(str(named), str(named))
+    if not remote:
+        raise Place(source.shown).error("is a URL", "remote=True reads parts of it; dataferry get fetches it whole")
+    return RangeFile(source)
+
+
+@contextmanager
+def open_layout(named: Named, hdu: int | str | None = None, *, remote: bool = False) -> Iterator[Layout]:
+    """Open a map.
+
+    Parameters
+    ----------
+    named : path-like, str or Source
+        As for `open_source`.
+    hdu : int, str or None
+        Number or name of the HDU, or of the dataset in an HDF5 file; None finds the map.
+    remote : bool
+        Whether to ask a server for ranges.
+
+    Yields
+    ------
+    Layout
+        Its columns can be read inside the block.
+
+    Raises
+    ------
+    MapError
+        If it is no map.
+    """
+    with open_source(named, remote=remote) as source:
+        if source.read(0, 8) == b"\x89HDF\r\n\x1a\n":
+            from .hdf5 import hdf5_layout
+
+            yield hdf5_layout(source, hdu)
+            return
+        found = choose_hdu(source, hdu)
+        if found["ZIMAGE"] is True:
+            from .compressed import unpacked
+
+            header, columns = unpacked(source, found)
+            yield layout_of(source, header, columns)
+        else:
+            yield layout_of(source, found)

@@ -1,0 +1,221 @@
+"""A piece of the sky: only the blocks of the file that hold its pixels are read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from .blocks import BLOCK, Reader
+from .grade import degrade
+from .lanes import run
+from .layout import Layout
+from .order import nest2ring, ring2nest
+from .place import Place
+from .values import Finish
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Ints = NDArray[np.int64]
+
+__all__ = ["fill_piece", "pixel_numbers", "take"]
+
+_MOST = 1 << 22
+
+
+def pixel_numbers(pixels: Any, npix: int, place: Place) -> slice | Ints:
+    """Check the pixels asked for.
+
+    Parameters
+    ----------
+    pixels : slice, range or array_like of int
+        As the caller gave them.
+    npix : int
+        Pixels of the whole sky.
+    place : Place
+        What errors call the map.
+
+    Returns
+    -------
+    slice or numpy.ndarray of int64
+        A slice with start and stop where they are a run of neighbours.
+
+    Raises
+    ------
+    MapError
+        If they are not integers, negative, or more than the map has.
+    """
+    import numpy as np
+
+    if isinstance(pixels, slice):
+        pixels = range(*pixels.indices(npix))
+    if isinstance(pixels, range) and pixels.step == 1:
+        if pixels and (pixels.start < 0 or pixels.stop > npix):
+            raise _outside(pixels.start if pixels.start < 0 else pixels.stop - 1, npix, place)
+        return slice(pixels.start, pixels.start + len(pixels))
+    numbers = np.asarray(pixels)
+    if numbers.size == 0:
+        numbers = numbers.astype("i8")
+    if numbers.dtype.kind not in "iu" or numbers.ndim != 1:
+        raise place.error(f"pixels must be a list of integers, not {numbers.dtype} of shape {numbers.shape}")
+    if numbers.size:
+        low, high = int(numbers.min()), int(numbers.max())
+        if low < 0 or high >= npix:
+            raise _outside(low if low < 0 else high, npix, place)
+        if high - low == numbers.size - 1 and numbers[0] == low and (np.diff(numbers) == 1).all():
+            return slice(low, high + 1)
+    wide: Ints = numbers.astype("i8", copy=False)
+    return wide
+
+
+def _outside(pixel: int, npix: int, place: Place) -> Exception:
+    return place.error(f"pixel {pixel} is out of range: the map has {npix} pixels, 0 to {npix - 1}")
+
+
+def take(reader: Reader, positions: Ints, into: Sequence[NDArray[Any]]) -> None:
+    """Read values at any positions of the file; neighbours are read together, in the order of the file.
+
+    Parameters
+    ----------
+    reader : Reader
+        Of the columns.
+    positions : numpy.ndarray of int64
+        In any order.
+    into : sequence of numpy.ndarray
+        One a column, of the length of ``positions``.
+    """
+    import numpy as np
+
+    if not positions.size:
+        return
+    steps = np.diff(positions)
+    order = None
+    if (steps < 0).any():
+        order = np.argsort(positions, kind="stable")
+        positions = positions[order]
+        steps = np.diff(positions)
+    column = reader.columns[0]
+    gap = max(1, reader.source.gap * column.per_row // max(1, column.row_bytes))
+    breaks = np.flatnonzero(steps > gap) + 1
+    starts = [0, *breaks.tolist()]
+    stops = [*breaks.tolist(), positions.size]
+    tasks = [part for start, stop in zip(starts, stops, strict=True) for part in _cut(positions, start, stop)]
+
+    def work(mine: Sequence[tuple[int, int]]) -> None:
+        rooms: list[NDArray[Any]] = [np.empty(0, out.dtype) for out in into]
+        for start, stop in mine:
+            first = int(positions[start])
+            count = int(positions[stop - 1]) - first + 1
+            if rooms[0].size < count:
+                rooms = [np.empty(max(count, BLOCK // 4), out.dtype) for out in into]
+            reader.read(first, count, [room[:count] for room in rooms])
+            inside = positions[start:stop] - first
+            for room, out in zip(rooms, into, strict=True):
+                got = room[:count].take(inside)
+                if order is None:
+                    out[start:stop] = got
+                else:
+                    out[order[start:stop]] = got
+
+    run(work, tasks, reader.threads if positions.size > 4096 or reader.source.lanes else 1)
+
+
+def _cut(positions: Ints, start: int, stop: int) -> list[tuple[int, int]]:
+    """Cut a long run so that no piece of the file is larger than what is read at once."""
+    import numpy as np
+
+    first, last = int(positions[start]), int(positions[stop - 1])
+    if last - first < _MOST:
+        return [(start, stop)]
+    edges = np.arange(first, last, _MOST) + _MOST
+    cuts = sorted({start, *(start + np.searchsorted(positions[start:stop], edges)).tolist(), stop})
+    return list(zip(cuts[:-1], cuts[1:], strict=True))
+
+
+def fill_piece(
+    layout: Layout,
+    reader: Reader,
+    nside: int,
+    order: str,
+    pixels: slice | Ints,
+    out: NDArray[Any],
+    finishes: Sequence[Finish],
+) -> None:
+    """Read some pixels of a map that is not partial.
+
+    Parameters
+    ----------
+    layout : Layout
+        The map.
+    reader : Reader
+        Of the wanted columns.
+    nside, order : int, str
+        What ``pixels`` are numbers of.
+    pixels : slice or numpy.ndarray of int64
+        As `pixel_numbers` gives them.
+    out : numpy.ndarray
+        Shape (fields, len(pixels)), native.
+    finishes : sequence of Finish
+        The last step on each field.
+    """
+    if isinstance(pixels, slice) and nside == layout.nside and order == layout.order:
+        reader.stream(pixels.start, pixels.stop - pixels.start, list(out), finishes)
+        return
+    numbers = _numbers(pixels)
+    if nside < layout.nside:
+        _degraded(layout, reader, nside, order, numbers, out)
+    else:
+        take(reader, positions_of(layout, nside, order, numbers), list(out))
+    for line, finish in zip(out, finishes, strict=True):
+        finish(line)
+
+
+def _numbers(pixels: slice | Ints) -> Ints:
+    import numpy as np
+
+    return np.arange(pixels.start, pixels.stop, dtype="i8") if isinstance(pixels, slice) else pixels
+
+
+def positions_of(layout: Layout, nside: int, order: str, pixels: slice | Ints) -> Ints:
+    """Find the pixels of the file that cover pixels of the same or a finer resolution.
+
+    Parameters
+    ----------
+    layout : Layout
+        The map.
+    nside, order : int, str
+        What ``pixels`` are numbers of.
+    pixels : slice or numpy.ndarray of int64
+        The pixels.
+
+    Returns
+    -------
+    numpy.ndarray of int64
+        Pixel numbers in the file's resolution and ordering.
+    """
+    numbers = _numbers(pixels)
+    if nside == layout.nside and order == layout.order:
+        return numbers
+    nested = numbers if order == "NESTED" else ring2nest(nside, numbers)
+    if nside > layout.nside:
+        nested = nested // (nside // layout.nside) ** 2
+    return nested if layout.order == "NESTED" else nest2ring(layout.nside, nested)
+
+
+def _degraded(layout: Layout, reader: Reader, nside: int, order: str, numbers: Ints, out: NDArray[Any]) -> None:
+    import numpy as np
+
+    children = (layout.nside // nside) ** 2
+    nested = numbers if order == "NESTED" else ring2nest(nside, numbers)
+    step = max(1, _MOST // children)
+    for at in range(0, numbers.size, step):
+        parents = nested[at : at + step]
+        fine = (parents[:, None] * children + np.arange(children)).ravel()
+        if layout.order == "RING":
+            fine = nest2ring(layout.nside, fine)
+        rooms = [np.empty(fine.size, out.dtype) for _ in out]
+        take(reader, fine, rooms)
+        for room, line in zip(rooms, out, strict=True):
+            Finish()(room)
+            line[at : at + step] = degrade(room, children)

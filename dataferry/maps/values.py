@@ -1,0 +1,143 @@
+"""From stored numbers to values: byte order, scaling, nulls, UNSEEN and the unit, on one block at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .columns import Column
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["AS_IS", "UNSEEN", "Finish", "bad_pixels", "holds", "stored_to_native"]
+
+UNSEEN = -1.6375e30
+"""The value of a pixel without data, as all HEALPix software writes it."""
+
+# healpy's own tolerance: within it a value is taken for UNSEEN
+_TOLERANCE = 1e-8 + 1e-5 * abs(UNSEEN)
+
+
+def bad_pixels(values: NDArray[Any]) -> NDArray[np.bool_] | None:
+    """Find the values that stand for UNSEEN, as `healpy.mask_bad` does.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        Native values of any shape.
+
+    Returns
+    -------
+    numpy.ndarray of bool or None
+        None if there are none, which is found fast.
+    """
+    import numpy as np
+
+    if values.dtype.kind != "f" or values.dtype.itemsize < 4 or not values.size:
+        return None
+    # NaN as the minimum compares false and so takes the slow path, which is right too
+    if values.min() > -1.6e30:
+        return None
+    with np.errstate(over="ignore", invalid="ignore"):
+        mask: NDArray[np.bool_] = np.absolute(values - UNSEEN) <= _TOLERANCE
+    return mask if mask.any() else None
+
+
+def stored_to_native(column: Column, raw: NDArray[Any], into: NDArray[Any], fill: float) -> None:
+    """Turn stored numbers into physical values, in the type of ``into``.
+
+    Parameters
+    ----------
+    column : Column
+        How they are stored.
+    raw : numpy.ndarray
+        As on disk, in the column's ``dtype``.
+    into : numpy.ndarray
+        Native, of the same shape.
+    fill : float
+        Takes the place of stored nulls, where ``into`` can hold it.
+    """
+    import numpy as np
+
+    if column.plain:
+        _cast(raw, into)
+        return
+    if column.logical:
+        np.equal(raw, ord("T"), out=into, casting="unsafe")
+        return
+    if column.unsigned:
+        # modular arithmetic of the same width: exact for all values
+        native = raw.astype(raw.dtype.newbyteorder("=")).view(column.unsigned)
+        _cast(
+            native ^ native.dtype.type(1 << (8 * native.dtype.itemsize - 1) if native.dtype.kind == "u" else -128), into
+        )
+        return
+    if column.scale == 1 and column.zero == 0:
+        _cast(raw, into)
+    else:
+        values = raw.astype("f8")
+        if column.scale != 1:
+            values *= column.scale
+        if column.zero != 0:
+            values += column.zero
+        _cast(values, into)
+    if column.null is not None and holds(into.dtype, fill):
+        into[raw == column.null] = fill
+
+
+def _cast(values: NDArray[Any], into: NDArray[Any]) -> None:
+    import numpy as np
+
+    # as astype does it: an overflow or a NaN on the way to integers is the caller's choice of dtype
+    with np.errstate(invalid="ignore", over="ignore"):
+        np.copyto(into, values, casting="unsafe")
+
+
+def holds(dtype: np.dtype[Any], fill: float) -> bool:
+    """Whether a type can hold a fill value."""
+    import numpy as np
+
+    if dtype.kind == "f":
+        return True
+    if dtype.kind not in "iu" or fill != fill or abs(fill) == float("inf") or int(fill) != fill:
+        return False
+    limits = np.iinfo(dtype)
+    return bool(limits.min <= fill <= limits.max)
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The last step on native values: UNSEEN becomes the fill value, the rest is converted to the unit.
+
+    Parameters
+    ----------
+    fill : float
+        Value of pixels without data.
+    factor : float
+        From the file's unit to the one asked for.
+    """
+
+    fill: float = UNSEEN
+    factor: float = 1.0
+
+    def __call__(self, values: NDArray[Any]) -> None:
+        """Finish values in place.
+
+        Parameters
+        ----------
+        values : numpy.ndarray
+            Native values of any shape.
+        """
+        bad = bad_pixels(values)
+        if self.factor != 1:
+            import numpy as np
+
+            np.multiply(values, self.factor, out=values, casting="unsafe")
+        if bad is not None:
+            values[bad] = self.fill
+
+
+AS_IS = Finish()
+"""The unit of the file, and every value near UNSEEN exactly that."""
