@@ -207,6 +207,7 @@ def test_an_unreadable_folder_is_explained(need, package, tmp_path, monkeypatch,
     assert "permission denied" in step.note.lower()
 
 
+@pytest.mark.usefixtures("astropy_leaks")
 def test_the_current_directory_is_never_a_place(package, tmp_path, monkeypatch):
     put(tmp_path / "here", "only_here.fits", b"x")
     monkeypatch.chdir(tmp_path / "here")
@@ -283,6 +284,7 @@ def test_credentials_of_a_dataurl_are_never_shown(make_package, server):
     assert "topsecret" not in f"{caught.value}{caught.value!r}{PackageData(package).where(NAME)}"
 
 
+@pytest.mark.usefixtures("astropy_leaks")
 def test_an_unregistered_name_is_left_to_the_plain_wrapper_or_refused(package, server):
     data = PackageData(package)
     path = data.get("c.txt")

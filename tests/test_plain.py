@@ -14,6 +14,7 @@ from astropy.utils import data as astropy_data
 from dataferry import BadName, FileUnavailable, Offline, RegistryError, RemoteData, get_data_filename
 from dataferry.testing import Cut, NeverAnswers, RangeServer, Reset, Status
 
+pytestmark = pytest.mark.usefixtures("astropy_leaks")
 NAME, BYTES = "maps/a.fits", b"some bytes\n" * 100
 
 
