@@ -8,23 +8,48 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .cutouts import cutout as cutout
+    from .cutouts import header as header
+    from .pictures import draw as draw
+    from .pictures import show as show
     from .read import read_map as read_map
     from .read import read_partial as read_partial
+    from .summary import info as info
     from .units import K_CMB as K_CMB
     from .units import K_RJ as K_RJ
     from .units import cmb_equivalencies as cmb_equivalencies
     from .values import UNSEEN as UNSEEN
+    from .write import write_map as write_map
 
 _ROOMS = {
     "K_CMB": "units",
     "K_RJ": "units",
     "UNSEEN": "values",
     "cmb_equivalencies": "units",
+    "cutout": "cutouts",
+    "draw": "pictures",
+    "header": "cutouts",
+    "info": "summary",
     "read_map": "read",
     "read_partial": "read",
+    "show": "pictures",
+    "write_map": "write",
 }
 
-__all__ = sorted(_ROOMS)
+__all__ = [
+    "K_CMB",
+    "K_RJ",
+    "UNSEEN",
+    "cmb_equivalencies",
+    "cutout",
+    "draw",
+    "header",
+    "info",
+    "read_map",
+    "read_partial",
+    "show",
+    "write_map",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -162,10 +162,8 @@ class Reader:
             Called with each block of each output while that is hot.
         """
         per_row, row_bytes = self.columns[0].per_row, self.columns[0].row_bytes
-        if self.in_rows:
-            step = max(1, 2 * BLOCK // row_bytes) * per_row
-        else:
-            step = 2 * BLOCK // int(self.columns[0].dtype[2:])
+        width = int(self.columns[0].dtype[2:])
+        step = max(1, 2 * BLOCK // row_bytes) * per_row if self.in_rows else 2 * BLOCK // width
 
         def work(starts: Sequence[int]) -> None:
             for at in starts:

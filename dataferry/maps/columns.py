@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from .header import Hdu
+from .headers import Hdu
 from .place import Place
 from .source import ByteSource
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Column", "columns_of", "pixels_in"]
+__all__ = ["Column", "columns_of", "image_column", "pixels_in"]
 
 _TFORM = re.compile(r"^\s*(\d*)([A-Z])(.*)$")
 _CODES = {"L": ">u1", "B": ">u1", "I": ">i2", "J": ">i4", "K": ">i8", "E": ">f4", "D": ">f8"}
@@ -132,7 +132,7 @@ def columns_of(source: ByteSource, hdu: Hdu) -> list[Column]:
             f"the file is truncated: {hdu.data + hdu.size} bytes needed, {source.size} there", "fetch it again"
         )
     if hdu.kind != "BINTABLE":
-        return [_image(source, hdu, place)]
+        return _fields_of(image_column(source, hdu), hdu)
     if len(hdu.shape) != 2 or hdu.number("BITPIX") != 8:
         raise place.error(f"a binary table has NAXIS=2 and BITPIX=8, this one {len(hdu.shape)} and {hdu['BITPIX']!r}")
     rows, row_bytes = hdu.shape
@@ -176,7 +176,22 @@ def _column(source: ByteSource, hdu: Hdu, number: int, at: int) -> tuple[Column,
     return column, width
 
 
-def _image(source: ByteSource, hdu: Hdu, place: Place) -> Column:
+def image_column(source: ByteSource, hdu: Hdu) -> Column:
+    """Describe an image as one column of all its values.
+
+    Parameters
+    ----------
+    source : ByteSource
+        The file.
+    hdu : Hdu
+        An image that is not compressed.
+
+    Returns
+    -------
+    Column
+        Contiguous.
+    """
+    place = source.place.in_hdu(hdu.index)
     dtype = _BITPIX[hdu.number("BITPIX")]
     count = pixels_in(hdu)
     width = abs(hdu.number("BITPIX")) // 8
@@ -196,6 +211,19 @@ def _image(source: ByteSource, hdu: Hdu, place: Place) -> Column:
         _factor(hdu, "BZERO", 0.0, place),
         null if isinstance(null, int) else None,
     )
+
+
+def _fields_of(column: Column, hdu: Hdu) -> list[Column]:
+    """Cut an image of (fields, npix) into its fields."""
+    npix = hdu.shape[-1] if hdu.shape else 0
+    fields = column.count // npix if npix else 1
+    if fields < 2 or npix != 12 * hdu.number("NSIDE") ** 2:
+        return [column]
+    width = column.row_bytes
+    return [
+        replace(column, number=k + 1, count=npix, start=column.start + k * npix * width, place=column.place)
+        for k in range(fields)
+    ]
 
 
 def _factor(hdu: Hdu, key: str, default: float, place: Place) -> float:

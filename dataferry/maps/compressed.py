@@ -6,7 +6,7 @@ import io
 from dataclasses import replace
 
 from .columns import Column, columns_of
-from .header import Hdu
+from .headers import Hdu
 from .source import ByteSource, LocalFile, Memory
 
 __all__ = ["unpacked"]

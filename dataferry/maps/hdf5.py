@@ -6,7 +6,7 @@ from typing import Any
 
 from ..errors import MissingExtra
 from .columns import Column
-from .header import Hdu
+from .headers import Hdu
 from .layout import Layout, nside_of
 from .place import Place
 from .source import ByteSource, LocalFile, Memory
@@ -17,8 +17,8 @@ __all__ = ["hdf5_layout"]
 def hdf5_layout(source: ByteSource, dataset: int | str | None) -> Layout:
     """Describe a map in an HDF5 file.
 
-    ``nside`` is checked against the shape where it is given; ``ordering`` (or ``order``, or a true ``nest``) and ``unit``
-    (or ``units``) are read from the attributes of the dataset or of the file.
+    ``nside`` is checked against the shape where it is given; ``ordering`` (or ``order``, or a true ``nest``) and
+    ``unit`` (or ``units``) are read from the attributes of the dataset or of the file.
 
     Parameters
     ----------
@@ -81,9 +81,9 @@ def _choose(opened: Any, wanted: int | str | None, place: Place) -> Any:
     maps: list[Any] = []
 
     def look(_: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and item.dtype.kind in "iuf" and 1 <= item.ndim <= 2:
-            if any(nside_of(n) for n in item.shape if n >= 12):
-                maps.append(item)
+        numbers = isinstance(item, h5py.Dataset) and item.dtype.kind in "iuf" and 1 <= item.ndim <= 2
+        if numbers and any(nside_of(n) for n in item.shape):
+            maps.append(item)
 
     opened.visititems(look)
     if len(maps) == 1:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .columns import Column, columns_of, pixels_in
-from .header import Hdu, hdus
+from .headers import Hdu, hdus
 from .place import Place
 from .source import ByteSource
 

@@ -213,10 +213,10 @@ def _cap_ring(from_pole: Ints) -> Ints:
 def strip_tables(nside: int) -> tuple[Ints, Ints]:
     """Make the tables that turn a place in a quarter of a ring into a nested pixel number with one addition.
 
-    A quarter turn of the sky, from pole to pole, is a strip of four faces: the equatorial one in the west, between it and
-    the next equatorial one a polar one in the north and one in the south. The x and y of the western face, continued
-    onto the others, are ``x`` in [0, 2 nside) and ``y`` in [-nside, nside). Bits of x and y do not mix, so the nested
-    pixel number is a sum: ``X[half, quarter, x] + Y[half, quarter, y + nside]``.
+    A quarter turn of the sky, from pole to pole, is a strip of four faces: the equatorial one in the west, between it
+    and the next equatorial one a polar one in the north and one in the south. The x and y of the western face,
+    continued onto the others, are ``x`` in [0, 2 nside) and ``y`` in [-nside, nside). Bits of x and y do not mix, so
+    the nested pixel number is a sum: ``X[half, quarter, x] + Y[half, quarter, y + nside]``.
 
     Parameters
     ----------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from .blocks import BLOCK, Reader
@@ -130,7 +131,7 @@ def _cut(positions: Ints, start: int, stop: int) -> list[tuple[int, int]]:
         return [(start, stop)]
     edges = np.arange(first, last, _MOST) + _MOST
     cuts = sorted({start, *(start + np.searchsorted(positions[start:stop], edges)).tolist(), stop})
-    return list(zip(cuts[:-1], cuts[1:], strict=True))
+    return list(pairwise(cuts))
 
 
 def fill_piece(

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from .blocks import Reader
-from .columns import Column
-from .layout import Layout
 from .opened import Named, open_layout
-from .partial import fill_partial, fill_partial_piece, in_order, stored_pixels
-from .pieces import fill_piece, pixel_numbers
-from .units import units_of
-from .values import UNSEEN, Finish, holds
-from .whole import fill_whole
+from .partial import in_order, stored_pixels
+from .pieces import pixel_numbers
+from .task import Fields, Task
+from .values import UNSEEN, Finish
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,8 +16,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 __all__ = ["read_map", "read_partial"]
-
-Fields = int | str | Sequence[int | str] | None
 
 
 def read_map(
@@ -49,19 +42,21 @@ def read_map(
     Parameters
     ----------
     path : path-like, str or Source
-        A FITS file (also ``.gz``, ``.bz2``, ``.xz``, also a tile-compressed image) or an HDF5 file; with ``remote`` a URL.
+        A FITS file (also ``.gz``, ``.bz2``, ``.xz``, also a tile-compressed image) or an HDF5 file; with ``remote`` a
+        URL.
     field : int, str, sequence of these, or None
         Which columns, by number from 0 or by name; None is all. The column of pixel numbers of a partial map is not
         counted.
     nside : int, optional
         Resolution of the output, a power of two; None is that of the file. Down, the mean of the good pixels, as
-        `healpy.ud_grade` takes it, in the type of the output (``dtype="f8"`` for means in double precision); up, copies.
+        ``healpy.ud_grade`` takes it, in the type of the output (``dtype="f8"`` for means in double precision); up,
+        copies.
     unit : unit-like, optional
         States the unit where the file gives none, converts from the file's otherwise. None takes the file's, and
         dimensionless where it gives none. K_CMB is not K: see `dataferry.maps.K_CMB`.
     order : {"RING", "NESTED", "file"}, optional
-        Ordering of the output, and of ``pixels``; None is RING, as with `healpy.read_map`. A file that does not say its
-        ordering is taken for RING.
+        Ordering of the output, and of ``pixels``; None is RING, as with ``healpy.read_map``. A file that does not say
+        its ordering is taken for RING.
     dtype : dtype-like, optional
         Type of the output. None keeps that of the file, native-endian; scaled integers and integers with a null value
         become float64.
@@ -84,8 +79,9 @@ def read_map(
     -------
     astropy.units.Quantity
         Shape (npix,) for one field given alone, (fields, npix) for a sequence or None; npix is 12 * nside**2, or the
-        number of ``pixels``. Native-endian, in ``order``. ``info.meta`` says ``nside``, ``order``, ``file``, ``hdu``, ``fields``,
-        with ``comm`` the ``pixels`` of this rank, and with ``remote`` ``moved_bytes`` and ``verified`` (False).
+        number of ``pixels``. Native-endian, in ``order``. ``info.meta`` says ``nside``, ``order``, ``file``, ``hdu``,
+        ``fields``, with ``comm`` the ``pixels`` of this rank, and with ``remote`` ``moved_bytes`` and ``verified``
+        (False).
 
     Raises
     ------
@@ -100,7 +96,7 @@ def read_map(
     >>> dust = maps.read_map("dust.fits", nside=64, unit="uK_RJ")  # doctest: +SKIP
     """
     with open_layout(path, hdu, remote=remote) as layout:
-        task = _Task(layout, field, nside, unit, order, dtype, fill, threads=1 if comm is not None else 0)
+        task = Task(layout, field, nside, unit, order, dtype, fill, threads=1 if comm is not None else 0)
         if comm is not None:
             from .mpi import shared_map, this_share
 
@@ -120,142 +116,6 @@ def read_map(
         if remote:
             task.meta |= {"moved_bytes": getattr(layout.columns[0].source, "moved", 0), "verified": False}
         return task.quantity(values)
-
-
-class _Task:
-    """What is asked for, checked against what is there."""
-
-    def __init__(
-        self,
-        layout: Layout,
-        field: Fields,
-        nside: int | None,
-        unit: Any,
-        order: str | None,
-        dtype: DTypeLike | None,
-        fill: float,
-        threads: int,
-    ) -> None:
-        self.layout = layout
-        columns = layout.pick(field)
-        if not columns:
-            raise layout.place.error("no field is asked for")
-        self.single = isinstance(field, str) or (field is not None and not hasattr(field, "__iter__"))
-        self.nside = _nside(layout, nside)
-        self.npix = 12 * self.nside**2
-        self.order = _order(layout, order, self.nside)
-        self.unit, factors = units_of(columns, unit)
-        self.reader = Reader(columns, fill, threads)
-        self.dtype = _dtype(layout, columns, dtype, fill, scaled=any(f != 1 for f in factors))
-        self.fill = fill
-        self.finishes = [Finish(fill, factor) for factor in factors]
-        self.meta: dict[str, Any] = {
-            "nside": self.nside,
-            "order": self.order,
-            "file": layout.place.file,
-            "hdu": layout.hdu.index,
-            "fields": [column.name for column in columns],
-        }
-
-    def shape(self, count: int) -> tuple[int, ...]:
-        return (count,) if self.single else (len(self.reader.columns), count)
-
-    def room(self, count: int, out: NDArray[Any] | None) -> NDArray[Any]:
-        """The caller's array, checked, or a new one."""
-        import numpy as np
-
-        shape = self.shape(count)
-        if out is None:
-            return np.empty(shape, self.dtype)
-        given = np.asarray(out)
-        if (
-            given.shape != shape
-            or not given.flags.c_contiguous
-            or not given.flags.writeable
-            or not given.dtype.isnative
-        ):
-            raise self.layout.place.error(
-                f"out must be a writeable C-contiguous native array of shape {shape}, not {given.dtype.str}{given.shape}"
-            )
-        self.dtype = _dtype(self.layout, self.reader.columns, given.dtype, self.fill, scaled=False)
-        return given
-
-    def fill_whole(self, values: NDArray[Any]) -> None:
-        lines = values.reshape(-1, self.npix)
-        if self.layout.pixels is not None:
-            fill_partial(self.layout, self.reader, self.nside, self.order, lines, self.finishes, self.fill)
-        else:
-            fill_whole(self.layout, self.reader, self.nside, self.order, lines, self.finishes)
-
-    def fill_piece(self, numbers: Any, values: NDArray[Any]) -> None:
-        import numpy as np
-
-        lines = values.reshape(len(self.reader.columns), -1)
-        if self.layout.pixels is None:
-            fill_piece(self.layout, self.reader, self.nside, self.order, numbers, lines, self.finishes)
-        elif self.nside < self.layout.nside:
-            whole = np.empty((len(lines), self.npix), self.dtype)
-            self.fill_whole(whole)
-            lines[...] = whole[:, numbers]
-        else:
-            fill_partial_piece(
-                self.layout, self.reader, self.nside, self.order, numbers, lines, self.finishes, self.fill
-            )
-
-    def quantity(self, values: NDArray[Any]) -> Quantity:
-        from astropy.units import Quantity
-
-        result = Quantity(values, self.unit, dtype=values.dtype, copy=False)
-        result.info.meta = self.meta
-        return result
-
-
-def _nside(layout: Layout, nside: int | None) -> int:
-    import operator
-
-    if nside is None:
-        return layout.nside
-    try:
-        wanted = operator.index(nside)
-    except TypeError:
-        raise layout.place.error(f"nside={nside!r} is not an integer") from None
-    if wanted == layout.nside:
-        return wanted
-    for what, value in (("nside", wanted), ("the map's NSIDE", layout.nside)):
-        if value < 1 or value & (value - 1):
-            raise layout.place.error(f"{what}={value} is no power of two: the resolution cannot be changed")
-    return wanted
-
-
-def _order(layout: Layout, order: str | None, nside: int) -> str:
-    word = "RING" if order is None else str(order).upper()
-    if word == "FILE":
-        return layout.order
-    if word not in ("RING", "NESTED", "NEST"):
-        raise layout.place.error(f"order={order!r} is none of 'RING', 'NESTED' and 'file'")
-    if word != "RING" and nside & (nside - 1):
-        raise layout.place.error(f"NSIDE={nside} is no power of two: there is no NESTED ordering")
-    return "RING" if word == "RING" else "NESTED"
-
-
-def _dtype(
-    layout: Layout, columns: Sequence[Column], dtype: DTypeLike | None, fill: float, *, scaled: bool
-) -> np.dtype[Any]:
-    import numpy as np
-
-    if dtype is None:
-        found = np.result_type(*(column.natural for column in columns))
-        needs_fill = layout.pixels is not None and not holds(found, fill)
-        return np.dtype("f8") if found.kind != "f" and (scaled or needs_fill) else found
-    try:
-        wanted = np.dtype(dtype).newbyteorder("=")
-    except TypeError as error:
-        raise layout.place.error(f"dtype={dtype!r} is no type of numbers") from error
-    if wanted.kind not in "fiub":
-        raise layout.place.error(f"dtype={wanted} is no type that a map can have")
-    if layout.pixels is not None and not holds(wanted, fill):
-        raise layout.place.error(f"{wanted} cannot hold the fill value {fill} of a partial map", "give fill= as well")
-    return wanted
 
 
 def read_partial(
@@ -280,8 +140,8 @@ def read_partial(
     Returns
     -------
     pixels : numpy.ndarray of int64
-        Shape (n,). Of a partial map in the order in which they are stored; of a whole-sky map those, ascending, that are
-        not UNSEEN in every field.
+        Shape (n,). Of a partial map in the order in which they are stored; of a whole-sky map those, ascending, that
+        are not UNSEEN in every field.
     values : astropy.units.Quantity
         Shape (n,) for one field given alone, (fields, n) otherwise; ``info.meta`` as for `read_map`.
 
@@ -300,7 +160,7 @@ def read_partial(
             meta, values = whole.info.meta, whole[..., pixels]
             values.info.meta = meta
             return pixels, values
-        task = _Task(layout, field, None, unit, order, dtype, 0.0, threads=0)
+        task = Task(layout, field, None, unit, order, dtype, 0.0, threads=0)
         stored = stored_pixels(layout)
         got = np.empty(task.shape(stored.size), task.dtype)
         task.reader.stream(

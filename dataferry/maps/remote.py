@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from ..hosts.base import Source
-from .header import FIRST
+from .headers import FIRST
 from .place import Place
 from .source import ByteSource
 
@@ -57,6 +57,7 @@ class RangeFile(ByteSource):
         self._start = self._get(0, FIRST)
 
     def read_into(self, offset: int, into: memoryview) -> None:
+        """Fill ``into`` by one request; the start of the file is kept."""
         if offset + len(into) > self.size:
             raise self.short(offset, len(into))
         here = self._start[offset : offset + len(into)]
@@ -113,6 +114,7 @@ class RangeFile(ByteSource):
         return body
 
     def close(self) -> None:
+        """Let go of the connections."""
         self._pool.clear()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import Self
 
 from ..errors import MapError
 from .place import Place
@@ -79,10 +80,10 @@ class ByteSource(ABC):
             "fetch it again (dataferry verify finds the damaged ones)",
         )
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - a source may have nothing to close
         """Let go of what is held open."""
 
-    def __enter__(self) -> ByteSource:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -114,6 +115,7 @@ class LocalFile(ByteSource):
         self.stamp = (os.path.abspath(path), info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns)
 
     def read_into(self, offset: int, into: memoryview) -> None:
+        """Fill ``into`` from the disk."""
         got = self._pread(offset, into)
         while got < len(into):
             more = self._pread(offset + got, into[got:])
@@ -128,6 +130,7 @@ class LocalFile(ByteSource):
             raise self.place.error(f"cannot be read: {error.strerror}") from error
 
     def close(self) -> None:
+        """Close the file."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -150,6 +153,7 @@ class Memory(ByteSource):
         self.size = len(self._data)
 
     def read_into(self, offset: int, into: memoryview) -> None:
+        """Copy from memory."""
         if offset + len(into) > self.size:
             raise self.short(offset, len(into))
         into[:] = self._data[offset : offset + len(into)]
@@ -185,13 +189,13 @@ def open_local(path: str | os.PathLike[str]) -> ByteSource:
 
 def _unpacked(path: str | os.PathLike[str], module: str, packed: LocalFile) -> Memory:
     import importlib
+    import lzma
     import zlib
 
-    opener = importlib.import_module(module)
     try:
-        with opener.open(path, "rb") as stream:
+        with importlib.import_module(module).open(path, "rb") as stream:
             memory = Memory(stream.read(), packed.place)
-    except (OSError, EOFError, zlib.error, opener.LZMAError if module == "lzma" else EOFError) as error:
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise packed.place.error(f"does not decompress as {module}: {error}", "the file may be truncated") from error
     memory.stamp = packed.stamp
     return memory

@@ -110,9 +110,11 @@ class RawTiles(Tiles):
         )
 
     def address(self, pixels: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Give the element in the rows of the table."""
         return pixels // self._per_row * self._step + pixels % self._per_row
 
     def load(self, first: int, into: NDArray[Any]) -> None:
+        """Read the rows of a tile."""
         buffer = into.view("u1").data[: self._bytes]
         self._source.read_into(self._base + first // self._per_row * self._row_bytes, buffer)
 
@@ -138,6 +140,7 @@ class ValueTiles(Tiles):
         self.offsets = [size * k for k in range(len(reader.columns))]
 
     def load(self, first: int, into: NDArray[Any]) -> None:
+        """Read and convert the values of a tile."""
         self._reader.read(first, self.size, list(into.reshape(-1, self.size)))
 
 
@@ -162,6 +165,7 @@ class ArrayTiles(Tiles):
         self.offsets = [size * k for k in range(len(values))]
 
     def load(self, first: int, into: NDArray[Any]) -> None:
+        """Copy a tile, or repeat its coarser pixels."""
         finer = self._finer
         for values, plane in zip(self._values, into.reshape(-1, self.size), strict=True):
             if finer > self.size:

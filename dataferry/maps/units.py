@@ -1,4 +1,4 @@
-"""Units of maps: what TUNITn means, on astropy.units. A thermodynamic temperature (K_CMB) is never taken for a kelvin."""
+"""Units of maps: what TUNITn means, on astropy.units. A thermodynamic temperature (K_CMB) is never a kelvin."""
 
 from __future__ import annotations
 

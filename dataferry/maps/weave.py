@@ -1,8 +1,8 @@
 """NESTED to RING in one pass: tiles of the nested map go through the processor's cache into the rings.
 
 The sky is taken in four strips of a quarter turn (see `order.strip_tables`) and each strip in bands of rings. A band
-crosses two diagonals of square tiles; a tile is contiguous in a nested file, so it is read once, kept in a small wheel of
-tiles until the band below is done, and gathered from there by a sum of two table values for each pixel.
+crosses two diagonals of square tiles; a tile is contiguous in a nested file, so it is read once, kept in a small wheel
+of tiles until the band below is done, and gathered from there by a sum of two table values for each pixel.
 """
 
 from __future__ import annotations
