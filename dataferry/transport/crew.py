@@ -274,7 +274,9 @@ class Crew:
         if self.stopped:
             return
         wait = 0.0
-        if error is not None:
+        if error is not None and error.kind == "sha256" and last:
+            job.wrong(way, error)  # its bytes are not kept, so they are no progress
+        elif error is not None:
             wait = job.failed(way, error, moved)
         if not last:
             return
