@@ -13,6 +13,7 @@ __all__ = ["Commands", "dataferry"]
 
 #: Command -> module, in the order in which a newcomer meets them.
 _MODULES = {
+    "demo": "show_demo",
     "get": "get_files",
     "where": "explain_files",
     "list": "list_files",
