@@ -12,11 +12,13 @@ import sys
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from inspect import signature
 from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
 import pytest
+from click.testing import CliRunner, Result
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -109,6 +111,23 @@ def make_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..
         return name
 
     return make
+
+
+@pytest.fixture
+def command() -> Callable[..., Result]:
+    """Run the command line in this process: ``command("get", package, name)`` gives exit code, stdout and stderr."""
+    from dataferry.cli.app import dataferry
+
+    # before click 8.2 stderr was mixed into stdout
+    runner = CliRunner(**({"mix_stderr": False} if "mix_stderr" in signature(CliRunner).parameters else {}))
+
+    def run(*args: str | os.PathLike[str], input: str | None = None) -> Result:  # noqa: A002
+        result = runner.invoke(dataferry, list(map(os.fspath, args)), input=input, prog_name="dataferry")
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception  # the user would see a traceback
+        return result
+
+    return run
 
 
 @pytest.fixture(autouse=True)
