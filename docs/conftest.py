@@ -1,9 +1,8 @@
-"""The examples in these pages run as tests: ``mypkg`` is `examples/mypkg`, ``dataurl`` a server on loopback that has its data."""
+"""The examples in these pages run as tests: ``mypkg`` is ``examples/mypkg``, ``dataurl`` a server that has its data."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,9 +15,9 @@ EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "mypkg"
 
 @pytest.fixture(scope="session")
 def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RangeServer]:
-    """A web server with all data of mypkg."""
+    """A web server on loopback with all data of mypkg."""
     folder = tmp_path_factory.mktemp("portal")
-    subprocess.run([sys.executable, EXAMPLE / "tools" / "make_data.py", folder], check=True)
+    runpy.run_path(str(EXAMPLE / "tools" / "make_data.py"))["main"](folder)
     with RangeServer(folder) as server:
         yield server
 
