@@ -7,8 +7,8 @@ from http.client import HTTPException
 
 from ..errors import TransferError
 from .answer import Answer
+from .bring import accept
 from .job import Job
-from .verdict import check_head
 from .work import Yard, lead, store_small
 
 __all__ = ["bring_together"]
@@ -57,11 +57,9 @@ def bring_together(yard: Yard, jobs: list[Job], buffer: memoryview) -> dict[int,
             break
         answered += 1
         try:
-            check_head(answer, way.source, 0, None, job.size)
+            accept(yard.client, job, way, answer, line)
             store_small(yard, job, way, answer, line, buffer)
         except TransferError as exc:
-            if not answer.ended:
-                yard.client.drain(answer, line)
             errors[id(job)] = exc
         if not answer.ended or answer.will_close:
             break

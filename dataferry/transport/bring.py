@@ -17,7 +17,7 @@ from .verdict import check_body, check_head, nature, validator
 if TYPE_CHECKING:
     from .job import Job, Way
 
-__all__ = ["SMALL", "Stall", "read_segment", "read_small", "request"]
+__all__ = ["SMALL", "Stall", "accept", "read_segment", "read_small", "request"]
 
 SMALL = 1 << 20
 _FLUSH = 0.5  # seconds after which even a half-filled block is written
@@ -113,25 +113,62 @@ def request(client: Client, job: Job, way: Way, start: int, stop: int | None) ->
     answer, line = client.ask(way.source, extra, url=way.url)
     waited = time.monotonic() - began - (0 if line.used else line.connect_seconds)
     way.host.first_byte = min(way.host.first_byte, waited)
-    try:
-        if answer.status in (401, 403, 404, 410) and way.url:
-            # Where a redirect led to may be good for a short time only: ask the source itself again.
-            client.drain(answer, line)
-            way.url = None
-            return request(client, job, way, start, stop)
-        total = check_head(answer, way.source, start if answer.status == 206 else 0, stop, job.size)
-        etag = validator(answer)
-        if way.etag and etag != way.etag and (etag or not job.registered):
-            raise TransferError(way.source.shown, "the file there was changed meanwhile", kind="changed")
-        way.etag = way.etag or etag
-        if answer.url != way.source.url:
-            way.url = answer.url
-        if job.size is None:
-            job.size = total
-    except BaseException:
+    if answer.status in (401, 403, 404, 410) and way.url:
+        # Where a redirect led to may be good for a short time only: ask the source itself again.
         client.drain(answer, line)
-        raise
+        way.url = None
+        return request(client, job, way, start, stop)
+    total = accept(client, job, way, answer, line, start, stop)
+    etag = validator(answer)
+    if not job.registered and way.etag and etag != way.etag and answer.status == 200 and job.pieces is None:
+        way.etag = None  # another version: it comes whole, and what was kept of the old one is of no use
+    elif not job.registered and way.etag and etag != way.etag:
+        client.drain(answer, line)
+        raise TransferError(way.source.shown, "the file there was changed meanwhile", kind="changed")
+    way.etag = way.etag or etag
+    if answer.url != way.source.url:
+        way.url = answer.url
+    if job.size is None:
+        job.size = total
     return answer, line
+
+
+def accept(
+    client: Client, job: Job, way: Way, answer: Answer, line: Line, start: int = 0, stop: int | None = None
+) -> int | None:
+    """Check the head of an answer; if it is not the file, see what came instead.
+
+    Parameters
+    ----------
+    client : Client
+        The session.
+    job : Job
+        The file.
+    way : Way
+        The source.
+    answer, line : Answer, Line
+        Its answer; the connection is given back if it is not accepted.
+    start, stop : int
+        What was asked for, see `request`.
+
+    Returns
+    -------
+    int or None
+        The size of the whole file at this source, if it says.
+
+    Raises
+    ------
+    TransferError
+        If this is not the file.
+    """
+    try:
+        return check_head(answer, way.source, start if answer.status == 206 else 0, stop, job.size)
+    except TransferError as exc:
+        head = client.drain(answer, line)[:1024]
+        strange = nature(head, answer, job.wanted.name) if exc.kind == "size" else None
+        if strange is None:
+            raise
+        raise TransferError(exc.place, strange[1], kind=strange[0], final=True) from None
 
 
 def read_small(client: Client, job: Job, way: Way, answer: Answer, line: Line, into: memoryview) -> int:

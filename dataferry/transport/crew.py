@@ -209,7 +209,8 @@ class Crew:
                 if len(jobs) > 1:
                     self._begin_many(jobs, way.host, buffer)
                     continue
-                job, moved = jobs[0], jobs[0].moved
+                job = jobs[0]
+                before = job.kept_bytes()
                 error: TransferError | None = None
                 try:
                     if segment is None:
@@ -218,7 +219,7 @@ class Crew:
                         self._bring(job, way, segment)
                 except TransferError as exc:
                     error = exc
-                self._leave(job, way, error, job.moved - moved)
+                self._leave(job, way, error, job.kept_bytes() - before)
             except BaseException as exc:  # noqa: BLE001
                 self.fail(exc)
                 return
@@ -290,9 +291,9 @@ class Crew:
         elif job.parked:
             self.waiting.append(job)
         else:
-            if not job.registered and error is not None and (way.etag is None or way.final):
+            if not job.registered and error is not None and (way.etag is None or error.kind == "changed"):
                 job.drop()
-                job.size = job.wanted.size
+                way.etag = None
             with self.change:
                 if wait:
                     heapq.heappush(self.delayed, (time.monotonic() + wait, next(_marks), job))

@@ -67,6 +67,7 @@ class Job:
         self.size = wanted.size
         self.way: Way | None = None
         self.givers: set[Way] = set()
+        self.began: Way | None = None
         self.alone: Way | None = None
         self.partial: Partial | None = None
         self.follower: Follower | None = None
@@ -174,6 +175,7 @@ class Job:
         self.partial = self.follower = self.pieces = None
         self.givers = set()
         self.head = b""
+        self.size = self.wanted.size
 
     def keep(self) -> None:
         """Leave what is there for another attempt, perhaps of another process."""
@@ -188,6 +190,16 @@ class Job:
         if self.leased:
             self.leased = False
             self.lease.give_back()
+
+    def kept_bytes(self) -> int:
+        """Bytes that came in this run and would be there for another attempt.
+
+        Returns
+        -------
+        int
+            Their number.
+        """
+        return self.pieces.moved if self.pieces is not None else 0
 
     def done_bytes(self) -> int:
         """Bytes of the file that are there.

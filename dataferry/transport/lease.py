@@ -71,10 +71,13 @@ class Lease:
             fd = _file(self._place)
             if self._locked and fd >= 0:
                 _unlock(fd, self._byte)
+            if fd >= 0 and not any(place == self._place for place, _ in _held):
+                # No lock is left to lose, and an open file would keep the file system from being unmounted.
+                os.close(_files.pop(self._place))
 
 
 def _file(place: str) -> int:
-    """The lock file, kept open: closing it would give all its locks back."""
+    """The lock file, kept open while a lock is held: closing it would give all of them back."""
     global _owner  # noqa: PLW0603
     if _owner != os.getpid():
         # Locks are not inherited over a fork, so neither is the table of them.

@@ -102,6 +102,10 @@ def lead(yard: Yard, job: Job, way: Way, buffer: memoryview, alone: bool) -> tup
     OSError
         If the disk does not take it.
     """
+    if not job.registered and job.began is not way:
+        # Nothing says that two sources have the same file.
+        job.drop()
+    job.began = way
     known = job.size is not None and job.size > SMALL
     if job.partial is None and known:
         open_partial(yard, job, alone)
@@ -121,7 +125,9 @@ def lead(yard: Yard, job: Job, way: Way, buffer: memoryview, alone: bool) -> tup
         job.partial.size = job.size
         _follow(job, alone)
         return answer, line
+    size = job.size
     job.drop()
+    job.size = size
     if job.size is not None and job.size <= SMALL:
         store_small(yard, job, way, answer, line, buffer)
         return None
@@ -262,9 +268,9 @@ def pull(yard: Yard, job: Job, way: Way, segment: Segment, opened: tuple[Answer,
     pieces.divisible = ranges and (job.registered or way.etag is not None)
     if not job.registered and job.partial is not None and way.etag and job.partial.etag != way.etag:
         job.partial.describe(etag=way.etag, source=way.source.shown, name=job.wanted.name)
+    job.givers.add(way)
     read_segment(yard.client, job, way, segment, answer, line)
     way.host.well()
-    job.givers.add(way)
 
 
 def finish(yard: Yard, job: Job, way: Way) -> None:

@@ -1,0 +1,329 @@
+"""What `fetch` promises: resume, one downloader per file, failover, many files, and a clean end."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dataferry.errors import CacheError, FileUnavailable, Offline
+from dataferry.fetch import Arrived, Progress, Wanted, fetch
+from dataferry.hosts.base import Source
+from dataferry.settings import Settings
+from dataferry.testing import Cut, OtherFile, RangeServer, Stall, Status
+from dataferry.testing.fixtures import range_server  # noqa: F401
+
+MB = 1_000_000
+DATA = random.Random(1).randbytes(20 * MB)
+Serve = Callable[..., RangeServer]
+
+
+@pytest.fixture(autouse=True)
+def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dataferry.transport.health.HostHealth.backoff", staticmethod(lambda attempt: 0.02))
+
+
+def order(name: str, data: bytes, *servers: RangeServer, registered: bool = True) -> Wanted:
+    sources = tuple(Source(server.url_of(name), server.url) for server in servers)
+    known = (len(data), hashlib.sha256(data).hexdigest()) if registered else (None, None)
+    return Wanted(name, sources[0].url, *known, sources)
+
+
+def bring(place: Path, *wanted: Wanted, **options: Any) -> list[Any]:
+    out = place / "cache"
+    out.mkdir(exist_ok=True)
+
+    def find(item: Wanted) -> Path | None:
+        path = out / item.name
+        return path if path.exists() else None
+
+    def store(item: Wanted, path: Path) -> Path:
+        (out / item.name).parent.mkdir(exist_ok=True)
+        return path.rename(out / item.name)
+
+    options = {"stall_timeout": 2, "progress": False, "settings": Settings(), "find": find, "store": store} | options
+    return list(fetch(wanted, workdir=place / "incoming", **options))
+
+
+def fine(result: Any) -> bool:
+    assert isinstance(result, Arrived), str(result)
+    return True
+
+
+def leftovers(place: Path) -> list[str]:
+    return [path.name for path in (place / "incoming").iterdir() if path.name != "locks"]
+
+
+def test_a_cut_download_goes_on_where_it_was(tmp_path: Path, range_server: Serve) -> None:  # noqa: F811
+    server = range_server({"a.bin": DATA})
+    server.fault("*", Cut(after=6 * MB), first=1)
+    server.fault("*", Status(500), skip=1)
+    (result,) = bring(tmp_path, order("a.bin", DATA, server))
+    assert isinstance(result, FileUnavailable)
+    assert "kept" in str(result)
+    server.heal()
+    server.forget()
+    (result,) = bring(tmp_path, order("a.bin", DATA, server))
+    assert fine(result) and result.path.read_bytes() == DATA
+    assert sum(request.sent for request in server.requests) < len(DATA) - 5 * MB
+    assert not leftovers(tmp_path)
+
+
+def test_bytes_of_one_mirror_complete_those_of_another(tmp_path: Path, range_server: Serve) -> None:  # noqa: F811
+    one, two = range_server({"a.bin": DATA}), range_server({"a.bin": DATA})
+    one.fault("*", Cut(after=6 * MB), first=1)
+    one.fault("*", Status(503), skip=1)
+    (result,) = bring(tmp_path, order("a.bin", DATA, one, two))
+    assert fine(result) and result.path.read_bytes() == DATA
+    assert sum(request.sent for request in two.requests) < len(DATA) - 5 * MB
+
+
+def test_a_partial_with_wrong_bytes_is_begun_again(tmp_path: Path, range_server: Serve) -> None:  # noqa: F811
+    wrong, right = range_server({"a.bin": DATA}), range_server({"a.bin": DATA})
+    wrong.fault("*", OtherFile(), Cut(after=6 * MB), first=1)
+    wrong.fault("*", Status(404), skip=1)
+    (result,) = bring(tmp_path, order("a.bin", DATA, wrong, right))
+    assert fine(result) and result.path.read_bytes() == DATA
+    assert sum(request.sent for request in right.requests) >= len(DATA)
+
+
+def test_an_unregistered_file_resumes_only_if_it_is_the_same(tmp_path: Path, range_server: Serve) -> None:  # noqa: F811
+    server = range_server({"a.bin": DATA})
+    server.fault("*", Cut(after=6 * MB), first=1)
+    server.fault("*", Status(404), skip=1)
+    wanted = order("a.bin", DATA, server, registered=False)
+    (result,) = bring(tmp_path, wanted)
+    assert isinstance(result, FileUnavailable)
+    changed = DATA[::-1]
+    server.stop()
+    with RangeServer({"a.bin": changed}, port=server.port) as again:
+        (result,) = bring(tmp_path, wanted)
+        assert fine(result) and result.path.read_bytes() == changed
+        assert again.requests[0].headers["if-range"]
+
+
+def test_the_same_unregistered_file_is_not_sent_again(tmp_path: Path, range_server: Serve) -> None:  # noqa: F811
+    server = range_server({"a.bin": DATA})
+    wanted = order("a.bin", DATA, server, registered=False)
+    (first,) = bring(tmp_path, wanted)
+    again = Wanted(*(getattr(wanted, f) for f in ("name", "key", "size", "sha256", "sources")), etag=first.etag)
+    (second,) = bring(tmp_path, again)
+    assert second.unchanged
+    assert second.moved_bytes == 0
+    assert second.path == first.path
+
+
+def test_a_slow_connection_is_helped_by_others(tmp_path: Path, range_server: Serve) -> None:  # noqa: F811
+    server = range_server({"a.bin": DATA}, rate=5 * MB)
+    (result,) = bring(tmp_path, order("a.bin", DATA, server))
+    assert fine(result) and result.path.read_bytes() == DATA
+    assert len({request.connection for request in server.requests}) > 4
+    assert sum(request.sent for request in server.requests) < 1.05 * len(DATA)
+
+
+def test_connections_are_limited_and_kept(tmp_path: Path, range_server: Serve) -> None:  # noqa: F811
+    files = {f"{i}.bin": random.Random(i).randbytes(2000) for i in range(200)}
+    server = range_server(files, delay=0.01)
+    settings = Settings()
+    settings.hosts[f"127.0.0.1:{server.port}"] = {"connections": 3}
+    results = bring(tmp_path, *(order(name, data, server) for name, data in files.items()), settings=settings)
+    assert all(isinstance(result, Arrived) for result in results)
+    assert [result.path.read_bytes() for result in results] == list(files.values())
+    assert server.connections <= 3
+
+
+def test_one_failure_does_not_stop_the_others(tmp_path: Path, range_server: Serve) -> None:  # noqa: F811
+    files = {f"{i}.bin": random.Random(i).randbytes(3000) for i in range(50)}
+    server = range_server(files)
+    server.fault("7.bin", Status(404))
+    server.fault("9.bin", OtherFile())
+    results = bring(tmp_path, *(order(name, data, server) for name, data in files.items()))
+    assert [i for i, result in enumerate(results) if not isinstance(result, Arrived)] == [7, 9]
+    assert "404" in str(results[7])
+    assert "sha256" in str(results[9])
+
+
+def test_a_dead_host_is_not_asked_for_each_file(tmp_path: Path, range_server: Serve) -> None:  # noqa: F811
+    files = {f"{i}.bin": random.Random(i).randbytes(3000) for i in range(100)}
+    dead, alive = range_server(files), range_server(files)
+    dead.stop()
+    results = bring(tmp_path, *(order(name, data, dead, alive) for name, data in files.items()))
+    assert all(isinstance(result, Arrived) for result in results)
+    alive.stop()
+    started = time.monotonic()
+    results = bring(tmp_path / "incoming", *(order(name, data, dead, alive) for name, data in files.items()))
+    assert all(isinstance(result, FileUnavailable) for result in results)
+    assert "refused" in str(results[-1])
+    assert time.monotonic() - started < 5
+
+
+def test_a_mirror_switched_off_in_mid_file(tmp_path: Path, range_server: Serve) -> None:  # noqa: F811
+    one, two = range_server({"a.bin": DATA}, rate=4 * MB), range_server({"a.bin": DATA})
+    threading.Timer(0.4, one.stop).start()
+    (result,) = bring(tmp_path, order("a.bin", DATA, one, two))
+    assert fine(result) and result.path.read_bytes() == DATA
+    assert sum(r.sent for r in one.requests) + sum(r.sent for r in two.requests) < 1.2 * len(DATA)
+
+
+def test_retry_after_is_kept(tmp_path: Path, range_server: Serve) -> None:  # noqa: F811
+    server = range_server({"a.bin": DATA})
+    server.fault("*", Status(429, retry_after=1), first=1)
+    (result,) = bring(tmp_path, order("a.bin", DATA, server))
+    assert isinstance(result, Arrived)
+    first, second = server.requests[:2]
+    assert second.at - first.at >= 1
+
+
+def test_the_deadline_ends_it_and_what_came_is_kept(tmp_path: Path, range_server: Serve) -> None:  # noqa: F811
+    server = range_server({"a.bin": DATA})
+    server.fault("*", Stall(after=6 * MB))
+    (result,) = bring(tmp_path, order("a.bin", DATA, server), deadline=1, stall_timeout=30)
+    assert isinstance(result, FileUnavailable)
+    assert "deadline" in str(result)
+    assert leftovers(tmp_path)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("dataferry-h")]
+
+
+def test_offline_asks_nobody(tmp_path: Path, range_server: Serve) -> None:  # noqa: F811
+    server = range_server({"a.bin": DATA})
+    (result,) = bring(tmp_path, order("a.bin", DATA, server), settings=Settings(offline="DATAFERRY_OFFLINE=1"))
+    assert isinstance(result, Offline)
+    assert not server.requests
+
+
+def test_an_unknown_host_counts_as_offline(tmp_path: Path) -> None:
+    source = Source("http://no-such-host.invalid/a", "http://no-such-host.invalid/")
+    (result,) = bring(tmp_path, Wanted("a", source.url, 3, "0" * 64, (source,)))
+    assert isinstance(result, Offline)
+    assert "not known" in str(result)
+
+
+def test_threads_share_one_download(tmp_path: Path, range_server: Serve) -> None:  # noqa: F811
+    server = range_server({"a.bin": DATA[: 3 * MB]}, rate=4 * MB)
+    wanted = order("a.bin", DATA[: 3 * MB], server)
+    results: list[Any] = []
+    threads = [threading.Thread(target=lambda: results.extend(bring(tmp_path, wanted))) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [result.path.read_bytes() == DATA[: 3 * MB] for result in results] == [True] * 16
+    assert sum(request.sent for request in server.requests) == 3 * MB
+
+
+CHILD = """
+import sys
+sys.path[:0] = [{tests!r}]
+import importlib.util, pathlib, time
+spec = importlib.util.spec_from_file_location("test_fetch", {file!r})
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+from dataferry.fetch import Wanted
+from dataferry.hosts.base import Source
+source = Source({url!r}, {url!r})
+(result,) = module.bring(pathlib.Path({place!r}), Wanted("a.bin", {url!r}, {size}, {sha!r}, (source,)))
+print(result.moved_bytes)
+"""
+
+
+def child(place: Path, data: bytes, server: RangeServer) -> subprocess.Popen[str]:
+    text = CHILD.format(
+        tests=str(Path(__file__).parent),
+        file=__file__,
+        url=server.url_of("a.bin"),
+        place=str(place),
+        size=len(data),
+        sha=hashlib.sha256(data).hexdigest(),
+    )
+    return subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_processes_share_one_download(tmp_path: Path, range_server: Serve) -> None:  # noqa: F811
+    server = range_server({"a.bin": DATA}, rate=4 * MB)
+    children = [child(tmp_path, DATA, server) for _ in range(6)]
+    moved = [int(process.communicate(timeout=60)[0]) for process in children]
+    assert sum(moved) == len(DATA)
+    assert (tmp_path / "cache" / "a.bin").read_bytes() == DATA
+    assert sum(request.sent for request in server.requests) < 1.05 * len(DATA)
+
+
+def test_a_killed_downloader_is_followed_by_another(tmp_path: Path, range_server: Serve) -> None:  # noqa: F811
+    server = range_server({"a.bin": DATA}, rate=1 * MB)
+    victim = child(tmp_path, DATA, server)
+    while sum(request.sent for request in server.requests) < 5 * MB:
+        time.sleep(0.05)
+    heir = child(tmp_path, DATA, server)
+    time.sleep(1)
+    victim.kill()
+    victim.wait()
+    server.pace = dataclasses.replace(server.pace, rate=None)
+    moved = int(heir.communicate(timeout=60)[0])
+    assert (tmp_path / "cache" / "a.bin").read_bytes() == DATA
+    assert moved < len(DATA) - 3 * MB
+    assert not leftovers(tmp_path)
+
+
+def test_ctrl_c_ends_soon_and_leaves_what_came(tmp_path: Path, range_server: Serve) -> None:  # noqa: F811
+    server = range_server({"a.bin": DATA}, rate=1 * MB)
+    process = child(tmp_path, DATA, server)
+    while sum(request.sent for request in server.requests) < 4 * MB:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    started = time.monotonic()
+    _, errors = process.communicate(timeout=20)
+    assert time.monotonic() - started < 2
+    assert "goes on from there" in errors
+    assert len(leftovers(tmp_path)) == 1
+    server.pace = dataclasses.replace(server.pace, rate=None)
+    (result,) = bring(tmp_path, order("a.bin", DATA, server))
+    assert result.moved_bytes < len(DATA) - 2 * MB
+
+
+def test_progress_tells_a_program(tmp_path: Path, range_server: Serve) -> None:  # noqa: F811
+    server = range_server({"a.bin": DATA}, rate=2 * MB)
+    seen: list[Progress] = []
+    bring(tmp_path, order("a.bin", DATA, server), progress=seen.append)
+    assert seen[-1].finished
+    assert seen[-1].done_bytes == seen[-1].total_bytes == len(DATA)
+    assert [p.done_bytes for p in seen] == sorted(p.done_bytes for p in seen)
+    assert any(p.files and p.files[0].name == "a.bin" and p.rate > 0 for p in seen)
+
+
+def test_a_full_disk_is_named(tmp_path: Path, range_server: Serve, need: Any) -> None:  # noqa: F811
+    need.that("mount", hasattr(os, "geteuid") and os.geteuid() == 0, "only root mounts")
+    place = tmp_path / "full"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", place], capture_output=True)
+    need.that("mount", mounted.returncode == 0, mounted.stderr.decode())
+    try:
+        server = range_server({"a.bin": DATA, "b.bin": DATA[:MB]})
+        with pytest.raises(CacheError, match="free"):
+            bring(place, order("a.bin", DATA, server))
+        assert isinstance(bring(place, order("b.bin", DATA[:MB], server))[0], Arrived)
+    finally:
+        subprocess.run(["umount", place])
+
+
+def test_threads_have_names_and_end(tmp_path: Path, range_server: Serve) -> None:  # noqa: F811
+    server = range_server({"a.bin": DATA})
+    before = set(threading.enumerate())
+    names: set[str] = set()
+    bring(
+        tmp_path,
+        order("a.bin", DATA, server),
+        progress=lambda _: names.update(t.name for t in set(threading.enumerate()) - before),
+    )
+    left = [t for t in set(threading.enumerate()) - before if not t.name.startswith("dataferry-testing")]
+    assert not left
+    assert all(name.startswith("dataferry-") for name in names)

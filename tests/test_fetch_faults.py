@@ -1,0 +1,114 @@
+"""Every fault of the range server, alone and with a good mirror behind it: right bytes or an error that says why."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dataferry import testing
+from dataferry.errors import FileUnavailable
+from dataferry.fetch import Arrived, Wanted, fetch
+from dataferry.hosts.base import Source
+from dataferry.settings import Settings
+from dataferry.testing import Fault, RangeServer
+from dataferry.testing.fixtures import range_server  # noqa: F401
+
+SMALL, LARGE = 300_000, 3_000_000
+DATA = {size: random.Random(size).randbytes(size) for size in (SMALL, LARGE)}
+
+#: fault -> (can the file still be had from this server alone, a word of the reason if not)
+FAULTS: dict[str, tuple[Fault, bool, str]] = {
+    "reset at once": (testing.Reset(), False, "reset|closed"),
+    "reset in mid-body": (testing.Reset(after=200_000), False, "reset|cut"),
+    "cut": (testing.Cut(after=200_000), False, "cut"),
+    "truncated": (testing.Truncated(200_000), False, "cut|200000|ended"),
+    "stall": (testing.Stall(after=100_000), False, "nothing came|bytes/s"),
+    "never answers": (testing.NeverAnswers(), False, "no answer"),
+    "trickle": (testing.Trickle(), False, "bytes/s"),
+    "garbage": (testing.Garbage(), False, "not an answer of HTTP"),
+    "header flood": (testing.HeaderFlood(), False, "headers"),
+    "403": (testing.Status(403), False, "403"),
+    "404": (testing.Status(404), False, "404"),
+    "408": (testing.Status(408), False, "408"),
+    "425": (testing.Status(425), False, "425"),
+    "429": (testing.Status(429, retry_after=600), False, "429"),
+    "500": (testing.Status(500), False, "500"),
+    "503": (testing.Status(503), False, "503"),
+    "empty 202": (testing.Empty(), False, "202|empty|0 bytes"),
+    "login page": (testing.LoginPage(), False, "HTML"),
+    "redirect to login": (testing.RedirectToLogin(), False, "HTML"),
+    "redirect loop": (testing.RedirectLoop(), False, "redirects"),
+    "flaky": (testing.Flaky(times=1), True, ""),
+    "ignores Range": (testing.IgnoresRange(), True, ""),
+    "ignores If-Range": (testing.IgnoresIfRange(), True, ""),
+    "wrong Content-Range": (testing.WrongContentRange(), False, "Content-Range"),
+    "other range": (testing.OtherRange(), False, "Content-Range"),
+    "other file": (testing.OtherFile(), False, "sha256"),
+    "flipped byte": (testing.FlippedByte(), False, "sha256"),
+    "longer": (testing.WrongLength(10), False, "registered"),
+    "wrong Content-Length": (testing.WrongContentLength(10), False, "registered|cut|range"),
+    "weak ETag": (testing.WrongETag('W/"a"'), True, ""),
+    "changing ETag": (testing.ChangingETag(), True, ""),
+    "lfs pointer": (testing.LfsPointer(), False, "git-lfs"),
+    "gzip": (testing.GzipEncoding(), False, "encoded|gzip"),
+}
+#: Ranges are not asked for in small files, so faults of ranges cannot be seen there.
+ONLY_LARGE = {"wrong Content-Range", "other range"}
+
+
+def bring(tmp_path: Path, data: bytes, *servers: RangeServer, **options: Any) -> tuple[Any, Path]:
+    name, out = "maps/a b.fits", tmp_path / "cache"
+    out.mkdir(exist_ok=True)
+    sources = tuple(Source(server.url_of(name), server.url) for server in servers)
+    wanted = Wanted(name, sources[0].url, len(data), hashlib.sha256(data).hexdigest(), sources)
+
+    def store(item: Wanted, path: Path) -> Path:
+        return path.rename(out / "a b.fits")
+
+    options = {"stall_timeout": 0.5, "progress": False, "settings": Settings()} | options
+    (result,) = fetch([wanted], find=lambda _: None, store=store, workdir=tmp_path / "incoming", **options)
+    return result, out / "a b.fits"
+
+
+@pytest.fixture(autouse=True)
+def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dataferry.transport.health.HostHealth.backoff", staticmethod(lambda attempt: 0.02))
+
+
+@pytest.fixture
+def servers(range_server: Callable[..., RangeServer]) -> Callable[[bytes], RangeServer]:  # noqa: F811
+    return lambda data: range_server({"maps/a b.fits": data})
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_alone(fault: str, size: int, tmp_path: Path, servers: Callable[[bytes], RangeServer]) -> None:
+    fault_made, good, reason = FAULTS[fault]
+    server = servers(DATA[size])
+    server.fault("*", fault_made)
+    result, path = bring(tmp_path, DATA[size], server)
+    if good or (fault in ONLY_LARGE and size == SMALL):
+        assert isinstance(result, Arrived)
+    if isinstance(result, Arrived):
+        assert path.read_bytes() == DATA[size]
+    else:
+        assert isinstance(result, FileUnavailable)
+        assert not path.exists()
+        assert re.search(reason, str(result)), str(result)
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_with_a_mirror(fault: str, size: int, tmp_path: Path, servers: Callable[[bytes], RangeServer]) -> None:
+    bad, good = servers(DATA[size]), servers(DATA[size])
+    bad.fault("*", FAULTS[fault][0])
+    result, path = bring(tmp_path, DATA[size], bad, good)
+    assert isinstance(result, Arrived), str(result)
+    assert path.read_bytes() == DATA[size]
+    assert not [p for p in (tmp_path / "incoming").iterdir() if p.name != "locks"]
