@@ -108,7 +108,7 @@ def choose_hdu(source: ByteSource, wanted: int | str | None = None) -> Hdu:
         The file.
     wanted : int, str or None
         Its number or EXTNAME; None takes the first that says it is a HEALPix map, then the first binary table, then
-        the first image with as many pixels as a map has.
+        the first image with as many pixels in one row as a map has.
 
     Returns
     -------
@@ -130,7 +130,8 @@ def choose_hdu(source: ByteSource, wanted: int | str | None = None) -> Hdu:
             return hdu
         elif hdu.kind == "BINTABLE" and hdu["ZIMAGE"] is not True:
             tables.append(hdu)
-        elif hdu.size and nside_of(pixels_in(hdu)):
+        elif hdu.size and nside_of(pixels_in(hdu)) and max(hdu.shape) * abs(hdu.number("BITPIX")) // 8 == hdu.size:
+            # in one row: many a photograph of 3 to 4 has 12 n**2 pixels
             images.append(hdu)
     if wanted is None and tables + images:
         return (tables + images)[0]

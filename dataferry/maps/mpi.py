@@ -34,7 +34,7 @@ def this_share(comm: Any, npix: int) -> range:
 
 def shared_map(
     comm: Any, shape: tuple[int, ...], dtype: np.dtype[Any], read: Callable[[NDArray[Any]], None]
-) -> NDArray[Any]:
+) -> tuple[NDArray[Any], Any]:
     """Read a map once a node, into memory that all ranks of the node see.
 
     Parameters
@@ -48,8 +48,10 @@ def shared_map(
 
     Returns
     -------
-    numpy.ndarray
-        Over the node's shared memory, which lives as long as an array over it does.
+    values : numpy.ndarray
+        Over the node's shared memory.
+    window : mpi4py.MPI.Win
+        The memory; it stays until all ranks call its ``Free``, or the program ends.
 
     Raises
     ------
@@ -81,4 +83,4 @@ def shared_map(
     message = node.bcast(str(failed) if failed else "", root=0)
     if message:
         raise failed or MapError(message)
-    return values
+    return values, window

@@ -69,7 +69,8 @@ def read_map(
     comm : mpi4py.MPI.Comm, optional
         Each rank reads only its pixels: ``pixels`` if given, else its share of equal runs of neighbours.
     shared : bool, optional
-        With ``comm``: the whole map, once a node, in memory that the node's ranks share. Collective.
+        With ``comm``: the whole map, once a node, in memory that the node's ranks share until all of them call
+        ``info.meta["window"].Free()``, or the program ends. Collective.
     hdu : int or str, optional
         Number or EXTNAME of the HDU, or path of the HDF5 dataset; None finds the map.
     remote : bool, optional
@@ -101,7 +102,9 @@ def read_map(
             from .mpi import shared_map, this_share
 
             if shared:
-                return task.quantity(shared_map(comm, task.shape(task.npix), task.dtype, task.fill_whole))
+                values, window = shared_map(comm, task.shape(task.npix), task.dtype, task.fill_whole)
+                task.meta["window"] = window
+                return task.quantity(values)
             if pixels is None:
                 pixels = this_share(comm, task.npix)
                 task.meta["pixels"] = (pixels.start, pixels.stop)

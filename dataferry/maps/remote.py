@@ -6,6 +6,7 @@ import re
 import threading
 from typing import TYPE_CHECKING, Any
 
+from ..errors import MapError
 from ..hosts.base import Source
 from .headers import FIRST
 from .place import Place
@@ -18,6 +19,11 @@ __all__ = ["RangeFile"]
 
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)$")
 _LANES = 8
+_TRIES = 3
+
+
+class _Broken(MapError):
+    """An answer that ended too early: worth asking again."""
 
 
 class RangeFile(ByteSource):
@@ -66,6 +72,14 @@ class RangeFile(ByteSource):
             into[len(here) :] = self._get(offset + len(here), len(into) - len(here))
 
     def _get(self, offset: int, length: int) -> bytes:
+        for _ in range(_TRIES - 1):
+            try:
+                return self._once(offset, length)
+            except _Broken:
+                continue
+        return self._once(offset, length)
+
+    def _once(self, offset: int, length: int) -> bytes:
         import urllib3
 
         headers = {
@@ -82,7 +96,7 @@ class RangeFile(ByteSource):
         try:
             return self._body(answer, offset, length)
         except urllib3.exceptions.HTTPError as error:
-            raise self.place.error(f"the connection broke: {type(error).__name__}") from error
+            raise _Broken(f"{self.place}: the connection broke: {type(error).__name__}") from error
         finally:
             # of an answer that is not wanted, the rest is not waited for
             answer.close()
@@ -108,8 +122,7 @@ class RangeFile(ByteSource):
         with self._count:
             self.moved += len(body)
         if len(body) != wanted:
-            raise self.place.error(f"the connection ended after {len(body)} of {wanted} bytes")
-        answer.drain_conn()
+            raise _Broken(f"{self.place}: the connection ended after {len(body)} of {wanted} bytes")
         answer.release_conn()
         return body
 

@@ -84,6 +84,7 @@ def _parse(text: str, enabled: int) -> Any:
         return stand_in
 
     plain = _SPECIAL.sub(swap, text)
+    plain = re.sub(r"\((\w+)\)", r"\1", plain)  # astropy does not know (K)^2
     parsed = u.Unit(plain)
     if not used:
         return parsed

@@ -1,0 +1,221 @@
+"""Every bad input has a clear error that names file, HDU and column."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.io import fits
+
+from dataferry import maps
+from dataferry.errors import MapError
+
+NSIDE = 8
+NPIX = 12 * NSIDE**2
+
+
+def table(path: Path, *columns: fits.Column, **cards: object) -> Path:
+    columns = columns or (fits.Column("TEMPERATURE", "E", array=np.arange(NPIX, dtype="f4"), unit="uK_CMB"),)
+    hdu = fits.BinTableHDU.from_columns(columns)
+    hdu.header["PIXTYPE"], hdu.header["ORDERING"], hdu.header["NSIDE"] = "HEALPIX", "RING", NSIDE
+    for key, value in cards.items():
+        if value is None:
+            hdu.header.remove(key)
+        else:
+            hdu.header[key] = value
+    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(path)
+    return path
+
+
+def fails(path: Path, *words: str, **options: object) -> str:
+    with pytest.raises(MapError) as caught:
+        maps.read_map(path, **options)
+    message = str(caught.value)
+    for word in (str(path), *words):
+        assert word in message
+    return message
+
+
+@pytest.mark.parametrize("keep", [0, 5, 100, 2880, 4000, 5760, 6000, 8639])
+def test_truncated(tmp_path, keep):
+    path = table(tmp_path / "a.fits")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:keep])
+    message = fails(path)
+    assert re.search("truncated|not a FITS file|no HDU holds", message), message
+
+
+def test_truncated_gzip(tmp_path):
+    import gzip
+
+    path = tmp_path / "a.fits.gz"
+    path.write_bytes(gzip.compress(table(tmp_path / "a.fits").read_bytes())[:-300])
+    fails(path, "does not decompress")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "empty"),
+        (b"<!DOCTYPE html><html>login</html>", "web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "git-lfs pointer"),
+        (b"not actually FITS", "not a FITS file"),
+    ],
+)
+def test_a_file_that_is_not_fits(tmp_path, content, said):
+    path = tmp_path / "a.fits"
+    path.write_bytes(content)
+    fails(path, said)
+
+
+def test_no_such_file_and_a_folder(tmp_path):
+    fails(tmp_path / "nothing.fits", "No such file")
+    fails(tmp_path, "folder")
+
+
+def test_wrong_naxis(tmp_path):
+    path = table(tmp_path / "a.fits")
+    raw = path.read_bytes().replace(b"NAXIS1  =                    4", b"NAXIS1  =                    6")
+    path.write_bytes(raw + bytes(2880))
+    fails(path, "HDU 1", "NAXIS1")
+
+
+@pytest.mark.parametrize("nside", [16, 7, 1])
+def test_nside_that_does_not_fit_the_rows(tmp_path, nside):
+    fails(table(tmp_path / "a.fits", NSIDE=nside), "HDU 1", "column 1 'TEMPERATURE'", "768 values", f"NSIDE={nside}")
+
+
+def test_nside_as_a_string_names_the_remedy(tmp_path):
+    path = table(tmp_path / "a.fits", NSIDE="8")
+    message = fails(path, "HDU 1", "NSIDE='8' is not an integer", "astropy.io.fits.setval")
+    exec(message[message.index("astropy.io.fits.setval") :], {"astropy": __import__("astropy.io.fits")})
+    assert maps.read_map(path).shape == (NPIX,)
+
+
+@pytest.mark.parametrize("nside", ["many", 8.5, True, 0, -4])
+def test_nside_that_is_none(tmp_path, nside):
+    fails(table(tmp_path / "a.fits", NSIDE=nside), "HDU 1", "NSIDE=")
+
+
+def test_a_moc(tmp_path):
+    path = table(tmp_path / "a.fits", fits.Column("UNIQ", "K", array=np.arange(4, 50)), ORDERING="NUNIQ", NSIDE=None)
+    fails(path, "HDU 1", "NUNIQ", "MOC")
+
+
+def test_unknown_ordering(tmp_path):
+    fails(table(tmp_path / "a.fits", ORDERING="PEANO"), "HDU 1", "PEANO")
+
+
+def test_nested_without_a_power_of_two(tmp_path):
+    column = fits.Column("T", "E", array=np.zeros(12 * 9, "f4"))
+    fails(table(tmp_path / "a.fits", column, NSIDE=3, ORDERING="NESTED"), "NSIDE=3 is no power of two")
+    path = table(tmp_path / "b.fits", column, NSIDE=3)
+    assert maps.read_map(path).shape == (108,)
+    fails(path, "power of two", nside=2)
+    fails(path, "power of two", order="NESTED")
+
+
+@pytest.mark.parametrize("field", [1, 7, -1, "Q", (0, 1)])
+def test_a_field_that_is_not_there(tmp_path, field):
+    fails(table(tmp_path / "a.fits"), "HDU 1", "there is no field", "0 'TEMPERATURE'", field=field)
+
+
+@pytest.mark.parametrize("pixels", [[-1], [0, NPIX], range(5, NPIX + 1), range(-3, 4)])
+def test_pixels_out_of_range(tmp_path, pixels):
+    fails(table(tmp_path / "a.fits"), "HDU 1", "out of range", "768 pixels", pixels=pixels)
+
+
+@pytest.mark.parametrize("pixels", [[0.5], ["a"], [[1, 2]], np.ones(NPIX, bool)])
+def test_pixels_that_are_not_a_list_of_integers(tmp_path, pixels):
+    fails(table(tmp_path / "a.fits"), "integers", pixels=pixels)
+
+
+def test_a_unit_that_does_not_convert(tmp_path):
+    path = table(tmp_path / "a.fits")
+    fails(path, "HDU 1", "column 1 'TEMPERATURE'", "uK_CMB", "K_CMB is not K", unit="K")
+    fails(path, "does not convert", unit=u.MJy / u.sr)
+    fails(path, "no unit that astropy knows", unit="furlongs of dust")
+
+
+def test_a_unit_that_nobody_knows_can_be_stated(tmp_path):
+    path = table(tmp_path / "a.fits", fits.Column("T", "E", array=np.ones(NPIX, "f4"), unit="ZORKMID"))
+    fails(path, "column 1 'T'", "ZORKMID", "unit=")
+    assert maps.read_map(path, unit="mK").unit == u.mK
+
+
+def test_a_column_without_numbers(tmp_path):
+    path = table(tmp_path / "a.fits", fits.Column("NAME", "4A", array=["abcd"] * NPIX))
+    fails(path, "column 1 'NAME'")
+
+
+def test_fields_of_different_units(tmp_path):
+    ones = np.ones(NPIX, "f4")
+    path = table(
+        tmp_path / "a.fits",
+        fits.Column("T", "E", array=ones, unit="K_CMB"),
+        fits.Column("Q", "E", array=ones, unit="uK_CMB"),
+        fits.Column("HITS", "E", array=ones, unit="s"),
+    )
+    both = maps.read_map(path, (0, 1))
+    assert both.unit == maps.K_CMB
+    np.testing.assert_allclose(both.value[:, 0], [1, 1e-6], rtol=1e-6)
+    fails(path, "different units", field=None)
+
+
+@pytest.mark.parametrize("pixel", [-1, NPIX])
+def test_partial_map_with_a_pixel_outside(tmp_path, pixel):
+    path = table(
+        tmp_path / "a.fits",
+        fits.Column("PIXEL", "J", array=np.array([0, pixel])),
+        fits.Column("T", "E", array=np.ones(2, "f4")),
+        INDXSCHM="EXPLICIT",
+    )
+    fails(path, "column 1 'PIXEL'", f"pixel {pixel} is out of range")
+
+
+def test_contradicting_partial_map(tmp_path):
+    fails(table(tmp_path / "a.fits", OBJECT="PARTIAL", INDXSCHM="IMPLICIT"), "HDU 1", "contradict")
+
+
+def test_partial_map_in_integers_needs_a_fill(tmp_path):
+    path = table(
+        tmp_path / "a.fits",
+        fits.Column("PIXEL", "J", array=np.array([3])),
+        fits.Column("HITS", "J", array=np.array([5])),
+        INDXSCHM="EXPLICIT",
+    )
+    assert maps.read_map(path).dtype == "f8"
+    fails(path, "fill", dtype="i4")
+    hits = maps.read_map(path, dtype="i4", fill=0).value
+    assert hits.dtype == "i4"
+    assert hits.sum() == hits[3] == 5
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"nside": 3}, {"nside": 0}, {"nside": 2.5}, {"order": "north"}, {"dtype": "banana"}, {"dtype": "U3"}, {"hdu": 5}],
+)
+def test_options_that_make_no_sense(tmp_path, options):
+    fails(table(tmp_path / "a.fits"), **options)
+
+
+@pytest.mark.parametrize(
+    "out", [np.empty(5, "f4"), np.empty(NPIX, ">f4"), np.empty(2 * NPIX, "f4")[::2], np.empty((1, NPIX), "f4")]
+)
+def test_an_output_that_does_not_fit(tmp_path, out):
+    fails(table(tmp_path / "a.fits"), "out must be", out=out)
+
+
+def test_no_map_in_the_file(tmp_path):
+    path = tmp_path / "a.fits"
+    fits.PrimaryHDU(np.zeros((10, 10))).writeto(path)
+    fails(path, "no HDU holds a HEALPix map", "0 PRIMARY")
+    fails(path, "there is no HDU 3", hdu=3)
+
+
+def test_a_url_without_remote():
+    with pytest.raises(MapError, match="remote=True"):
+        maps.read_map("https://user:secret@example.org/a.fits") 

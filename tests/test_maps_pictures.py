@@ -1,0 +1,133 @@
+"""Pictures and descriptions of files."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.io import fits
+from astropy.table import Table
+
+from dataferry import maps
+from dataferry.errors import MapError, MissingExtra
+from dataferry.maps.angles import mollweide, pixel_at
+
+UNSEEN = -1.6375e30
+
+
+@pytest.mark.parametrize("nside", [1, 2, 3, 8, 100, 4096])
+def test_directions_are_the_pixels_that_healpy_finds(nside):
+    hp = pytest.importorskip("healpy")
+    rng = np.random.default_rng(nside)
+    lon, lat = rng.uniform(-np.pi, 3 * np.pi, 20000), np.arcsin(rng.uniform(-1, 1, 20000))
+    np.testing.assert_array_equal(pixel_at(nside, lon, lat), hp.ang2pix(nside, np.pi / 2 - lat, lon))
+
+
+def test_mollweide_is_equal_area():
+    pixels, inside = mollweide(4, 800)
+    assert inside.shape == (400, 800)
+    counts = np.bincount(pixels, minlength=192)
+    assert counts.std() / counts.mean() < 0.05
+
+
+def picture(path) -> np.ndarray:
+    import matplotlib.image
+
+    return matplotlib.image.imread(path)
+
+
+def test_a_map_has_a_panel_a_field_and_grey_where_it_has_no_data(tmp_path):
+    pytest.importorskip("matplotlib")
+    sky = np.random.default_rng(0).uniform(1, 2, (3, 768))
+    sky[:, :300] = UNSEEN
+    path = maps.write_map(tmp_path / "a.fits", sky, unit="uK_CMB")
+    figure = maps.draw(path)
+    panels = [axes for axes in figure.axes if axes.get_title()]
+    assert [axes.get_title() for axes in panels] == ["TEMPERATURE", "Q_POLARISATION", "U_POLARISATION"]
+    assert [axes.get_xlabel() for axes in figure.axes if axes not in panels] == ["uK_CMB"] * 3
+    rgba = panels[0].images[0].get_array()
+    assert (rgba[rgba.shape[0] * 9 // 10, rgba.shape[1] // 2] == (0.5, 0.5, 0.5, 1)).all()
+    assert rgba[0, 0, 3] == 0
+    made = maps.show(path, tmp_path / "a.png")
+    assert picture(made).shape[2] == 4
+
+
+def test_without_a_place_the_picture_is_beside_one(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "deep").mkdir()
+    maps.write_map("deep/sky.fits", np.arange(48.0))
+    assert str(maps.show("deep/sky.fits", field=0)) == "sky.png"
+    assert (tmp_path / "sky.png").stat().st_size > 1000
+
+
+def test_an_image_and_a_table(tmp_path):
+    pytest.importorskip("matplotlib")
+    image = np.random.default_rng(0).standard_normal((2, 50, 3000)).astype("f4")
+    image[0, 3, 3] = np.nan
+    fits.PrimaryHDU(image).writeto(tmp_path / "image.fits")
+    assert maps.show(tmp_path / "image.fits", tmp_path / "image.pdf").read_bytes().startswith(b"%PDF")
+    Table({"ra": [1.0, 2.0] * u.deg, "name": ["a", "b"]}).write(tmp_path / "table.fits")
+    summary = maps.show(tmp_path / "table.fits", tmp_path / "table.png")
+    assert "column 0 'ra'" in summary
+    assert "deg" in summary
+
+
+def test_errors(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    path = maps.write_map(tmp_path / "a.fits", np.arange(12.0))
+    with pytest.raises(MapError, match="picture cannot be written"):
+        maps.show(path, tmp_path / "a.banana")
+    with pytest.raises(MapError, match="there is no field"):
+        maps.show(path, tmp_path / "a.png", field=3)
+    (tmp_path / "b.fits").write_bytes(b"nothing")
+    with pytest.raises(MapError, match="not a FITS file"):
+        maps.show(tmp_path / "b.fits")
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(MissingExtra, match=r"dataferry\[maps\]"):
+        maps.show(path)
+
+
+def test_info_says_how_to_load(tmp_path):
+    sky = np.ones((3, 768), "f4")
+    sky[0, :192] = UNSEEN
+    path = maps.write_map(tmp_path / "a.fits", sky, order="NESTED", unit="uK_CMB", header={"COORDSYS": "G"})
+    text = maps.info(path)
+    for words in (
+        "HDU 1  BINTABLE",
+        "column 0 'TEMPERATURE'",
+        "uK_CMB",
+        "NSIDE 8, NESTED, 3 fields",
+        "coordinates G",
+        "coverage 75.00% of the sky",
+    ):
+        assert words in text
+    line = next(line for line in text.splitlines() if "read_map" in line)
+    found: dict[str, object] = {"maps": maps}
+    exec(line.strip(), found)
+    assert found["m"].shape == (3, 768)
+
+
+def test_info_of_other_files(tmp_path):
+    fits.PrimaryHDU(np.zeros((3, 4))).writeto(tmp_path / "image.fits")
+    text = maps.info(tmp_path / "image.fits")
+    assert "HDU 0  PRIMARY  3 x 4" in text
+    assert "no HEALPix map" in text
+    partial = maps.write_map(tmp_path / "p.fits", np.ones(96), pixels=np.arange(96), nside=8)
+    assert "12.50% of the sky, stored as pixel numbers" in maps.info(partial)
+    with pytest.raises(MapError):
+        maps.info(tmp_path / "nothing.fits")
+
+
+def test_cutouts_of_a_disk(tmp_path):
+    cube = np.random.default_rng(0).standard_normal((4, 30, 40)).astype("f4")
+    fits.PrimaryHDU(cube).writeto(tmp_path / "a.fits")
+    for section in ((slice(1, 3), slice(5, 9), slice(0, 40)), slice(2, 4), (slice(0, 4), slice(7, 8), slice(3, 5)), ()):
+        got = maps.cutout(tmp_path / "a.fits", section).value
+        np.testing.assert_array_equal(got, cube[section])
+        assert got.dtype.isnative
+    for section in (slice(2, 9), slice(3, 3), slice(0, 4, 2), [slice(0, 1)] * 4):
+        with pytest.raises(MapError, match="section"):
+            maps.cutout(tmp_path / "a.fits", section)
