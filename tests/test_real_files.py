@@ -71,7 +71,7 @@ def unpacked(
             wanted = f"{package}=={WHEELS[package]}"
             command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", *PYTHON, "-d", private, wanted]
             done = subprocess.run(command, env=real_environ, capture_output=True, text=True)
-            need.that("index", done.returncode == 0, f"the package index does not give {wanted}: {done.stderr}")
+            need.that("index", done.returncode == 0, f"the package index does not give {wanted}")
             [wheel] = private.glob("*.whl")
             with zipfile.ZipFile(wheel) as archive:
                 archive.extractall(private, [name for name in archive.namelist() if name.endswith(ENDINGS)])

@@ -2,7 +2,7 @@
 
 from importlib import metadata
 
-from sphinx_astropy.conf.v3 import *  # noqa: F403
+from sphinx_astropy.conf.v2 import *  # noqa: F403
 
 project = "mypkg"
 author = "dataferry developers"
