@@ -87,8 +87,9 @@ class Lookup:
         """The names that names and globs mean, each once. Raises `UnknownFile` for a glob that matches nothing."""
         wanted: dict[str, None] = {}
         for name in [names] if isinstance(names, str) else names:
-            if any(c in name for c in "*?["):
-                found = fnmatch.filter(self.registry.names(), name)
+            # a registered name may hold such a character itself
+            if any(c in name for c in "*?[") and name not in (registered := self.registry.names()):
+                found = fnmatch.filter(registered, name)
                 if not found:
                     raise UnknownFile(name, str(self.registry.path))
             else:
