@@ -29,7 +29,7 @@ Exit codes:
   1    a file could not be had, or is not the registered one
   2    usage: no such option, or a name that is not legal or not registered
   3    only the network has a file, and it is switched off or away
-  4    dataferry.toml or config.toml cannot be used, or there is no such package
+  4    dataferry.toml or config.toml cannot be used, or no such package
   5    this machine: no cache to write to, no room, a missing extra
   130  stopped by Ctrl-C; the same command goes on from there"""
 

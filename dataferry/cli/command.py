@@ -194,7 +194,7 @@ def expand(data: PackageData, names: tuple[str, ...]) -> list[str]:
 
     found: dict[str, None] = {}
     for name in names:
-        if any(c in name for c in "*?["):
+        if any(c in name for c in "*?[") and name not in data.names():
             several = data.names(name)
             if not several:
                 raise UnknownFile(name, str(data.registry.path))

@@ -1,0 +1,238 @@
+"""Bad input on the command line: a dataferry error that names the place, no traceback, nothing changed on disk."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from dataferry.testing import RangeServer
+
+SHA = "a" * 64
+
+
+def disk(*folders: Path) -> dict[str, object]:
+    """Everything below some folders: kind, mode, time and bytes."""
+    found: dict[str, object] = {}
+    for top in folders:
+        for path in [top, *top.rglob("*")]:
+            stat = path.lstat()
+            content = path.read_bytes() if path.is_file() and not path.is_symlink() else None
+            found[str(path)] = stat.st_mode, stat.st_ino, stat.st_mtime_ns if content else 0, content
+    return found
+
+
+@pytest.fixture
+def unchanged(tmp_path, home):
+    """Check that a test leaves package, home and caches as they were once `unchanged()` is called."""
+    before: list[dict[str, object]] = []
+
+    def now() -> None:
+        before.append(disk(tmp_path, home))
+
+    yield now
+    assert disk(tmp_path, home) == before[0]
+
+
+@pytest.fixture
+def package(make_package):
+    with RangeServer({}) as server:
+        yield make_package(
+            {"maps/a.fits": b"a"}, {"small.txt": b"small\n"}, f'strict = true\ndataurl = "{server.url}"\n'
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("../../etc/passwd", "holds '..'"),
+        ("maps/../../x", "holds '..'"),
+        ("/etc/passwd", "absolute"),
+        ("C:/x", "absolute"),
+        ("maps\\a.fits", "backslash"),
+        ("maps/a\0.fits", "control character"),
+        ("maps/a\x1b]0;x.fits", "control character"),
+        ("maps/a\n.fits", "control character"),
+        ("", "empty"),
+        ("maps//a.fits", "empty part"),
+        ("x" * 300, "300 bytes"),
+        ("y/" * 600 + "z", "1201 bytes"),
+        (unicodedata.normalize("NFD", "é.fits"), "decomposed"),
+        (" a.fits", "space"),
+        ("a.fits ", "space"),
+        ("%2e%2e/x", "percent escape"),
+        ("a.fits#x", "'?' and '#'"),
+        ("\udcff.fits", "half a character"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["get", "where"])
+def test_a_name_that_is_not_legal(command, package, unchanged, verb, name, reason):
+    unchanged()
+    result = command(verb, package, name)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: ")
+    assert reason in result.stderr
+    assert "\x1b" not in result.stderr
+    assert len(result.stderr) < 400
+
+
+@pytest.mark.parametrize("name", ["a b.fits", unicodedata.normalize("NFC", "é.fits"), "地図.fits"])
+def test_odd_names_that_are_legal(command, make_package, name):
+    package = make_package({}, {name: b"x"})
+    result = command("get", package, name)
+    assert result.exit_code == 0
+    assert Path(result.stdout.rstrip("\n")).name == name
+
+
+def test_an_unknown_name_offers_close_ones(command, package, unchanged):
+    unchanged()
+    result = command("get", package, "maps/a.fit", "small.txt")
+    assert result.exit_code == 2
+    assert "did you mean 'maps/a.fits'?" in result.stderr
+    assert "dataferry.toml" in result.stderr
+    result = command("get", package, "nothing/*")
+    assert result.exit_code == 2
+    assert "'nothing/*' is not registered" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("dataurl = \n", "line 1"),
+        ("dataurl = 3\n", "line 1: dataurl is a string"),
+        ("timeout = -1\n", "line 1: timeout is a number"),
+        ("\nmirorrs = []\n", "line 2: unknown key 'mirorrs'; did you mean 'mirrors'?"),
+        ('\n\n[files."a"]\nsha256 = "abc"\n', "line 3: sha256 of 'a' is 64 hexadecimal digits"),
+        (f'[files."a"]\nsize = -1\nsha256 = "{SHA}"\n', "line 1: size of 'a' is a number of bytes"),
+        (f'[files."a"]\nsize = "1"\nsha256 = "{SHA}"\n', "line 1: size of 'a' is a number of bytes"),
+        (f'[files."a"]\nsha256 = "{SHA}"\n\n[files."a"]\nsha256 = "{SHA}"\n', "line 4"),
+        (f'[files."../a"]\nsha256 = "{SHA}"\n', "line 1: '../a' is not a legal name"),
+        ('[files]\n"a" = 3\n', "line 2: the entry of 'a' is a table"),
+        ('dataurl = "https://h.example/x"\n', "line 1: dataurl 'https://h.example/x' must end with a slash"),
+        ('dataurl = "https://h.example/x/?a=secret"\n', "line 1: dataurl 'https://h.example/x/?a=...' has a query"),
+        ('dataurl = "ftp://h.example/x/"\n', "line 1: dataurl 'ftp://h.example/x/' is not an http or https URL"),
+        ('dataurl = "https://ann:secret@h.example/x"\n', "line 1: dataurl 'https://h.example/x' must end with a slash"),
+        ("\x00\x01", "line 1"),
+    ],
+)
+@pytest.mark.parametrize("args", [["get", "{}", "a"], ["list", "{}"], ["verify", "{}"], ["add", "{}", "{file}"]])
+def test_a_registry_that_cannot_be_used(command, make_package, tmp_path, unchanged, args, text, reason):
+    package = make_package({}, {}, text)
+    file = tmp_path / "new.fits"
+    file.write_bytes(b"new")
+    unchanged()
+    result = command(*(arg.format(package, file=file) for arg in args))
+    assert result.exit_code == 4
+    assert result.stdout == ""
+    assert f"{package}/data/dataferry.toml: " in result.stderr
+    assert reason in result.stderr
+    assert "secret" not in result.stderr
+
+
+def test_a_registry_that_is_not_text(command, make_package, tmp_path):
+    package = make_package()
+    (tmp_path / "packages" / package / "data" / "dataferry.toml").write_bytes(b"\xff\xfe\x00")
+    result = command("list", package)
+    assert result.exit_code == 4
+    assert "byte 0 is not UTF-8" in result.stderr
+
+
+def test_a_text_registry_with_a_wrong_line(command, make_package, tmp_path):
+    package = make_package({}, {}, 'registry = "files.txt"\n')
+    (tmp_path / "packages" / package / "data" / "files.txt").write_text(f"{SHA}  3  a.fits\nabc  b.fits\n")
+    result = command("list", package)
+    assert result.exit_code == 4
+    assert "files.txt: line 2: " in result.stderr
+
+
+@pytest.mark.parametrize("package", ["no_such_package", "json.tool", "..", "", "a b", "../x", "os.path"])
+def test_a_package_that_is_none(command, package):
+    result = command("list", package)
+    assert result.exit_code == 4
+    assert result.stderr.startswith("error: ")
+    assert repr(package) in result.stderr
+
+
+def test_a_package_without_data_says_what_to_do(command):
+    result = command("list", "click")
+    assert result.exit_code == 4
+    assert "declares no data" in result.stderr
+    assert "dataferry add" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda path: path.write_text("a file"), "not a folder"),
+        (lambda path: path.symlink_to("nowhere"), "a link to a folder that is not there"),
+        (lambda path: None, "no such file or directory"),
+        (lambda path: (path / "small.txt").mkdir(parents=True), "a folder, not a file"),
+        (lambda path: (path.mkdir(), (path / "small.txt").symlink_to("nowhere")), "a link to a file that is not there"),
+        (lambda path: (path.mkdir(), (path / "small.txt").write_text("no")), "2 bytes instead of 6"),
+    ],
+)
+def test_a_folder_that_will_not_do_is_passed_over(command, make_package, tmp_path, make, reason):
+    package = make_package({}, {"small.txt": b"small\n"}, f'[folders]\nany = "{tmp_path}/folder"\n')
+    make(tmp_path / "folder")
+    assert reason in command("where", package, "small.txt").stdout
+    result = command("get", package, "small.txt")
+    assert result.exit_code == 0
+    assert Path(result.stdout.strip()).read_bytes() == b"small\n"
+
+
+@pytest.mark.parametrize(
+    ("config", "variable", "reason"),
+    [
+        ("offline = 3\n", None, "config.toml: offline is true or false"),
+        ("[packages]\nx = 3\n", None, "config.toml: packages.x is a table"),
+        ("ofline = true\n", None, "did you mean 'offline'?"),
+        ("verify = \n", None, "config.toml: not valid TOML: "),
+        ("", "perhaps", "DATAFERRY_OFFLINE is 1 or 0, not 'perhaps'"),
+    ],
+)
+def test_settings_that_cannot_be_used(command, package, home, monkeypatch, config, variable, reason):
+    (home / ".config" / "dataferry").mkdir()
+    (home / ".config" / "dataferry" / "config.toml").write_text(config)
+    if variable:
+        monkeypatch.setenv("DATAFERRY_OFFLINE", variable)
+    result = command("get", package, "small.txt")
+    assert result.exit_code == 4
+    assert reason in result.stderr
+    result = command("doctor")
+    assert result.exit_code == 4
+    assert reason in result.stdout
+
+
+def test_credentials_are_never_shown(command, make_package, monkeypatch):
+    with RangeServer({}, basic=("ann", "another")) as server:
+        url = server.url.replace("http://", "http://ann:secret@")
+        package = make_package({"a.fits": b"a"}, {}, f'dataurl = "{url}"\n')
+        for args in (
+            ["get", package, "a.fits"],
+            ["where", package, "a.fits"],
+            ["doctor", package],
+            ["-vv", "get", package, "a.fits"],
+        ):
+            result = command(*args)
+            assert server.url in result.stdout + result.stderr
+            assert "secret" not in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("args", [["get", "../x"], ["get", "a\\b"], ["list"], ["where", "%2e%2e/x"]], ids=" ".join)
+def test_no_traceback_from_the_installed_command(make_package, tmp_path, args):
+    package = make_package({}, {}, 'dataurl = "https://h.example/x"\n' if args == ["list"] else "")
+    run = subprocess.run(
+        [Path(sys.executable).with_name("dataferry"), args[0], package, *args[1:]],
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "packages")},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode in {2, 4}
+    assert run.stdout == ""
+    assert run.stderr.startswith("error: ")
+    assert "Traceback" not in run.stderr
