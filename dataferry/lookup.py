@@ -129,13 +129,14 @@ class Lookup:
                 return self._remember(name, candidate.path), tried
             if verdict.wrong or candidate.kind == "override":
                 self._warn(name, candidate, verdict.note)
-            tried.append((f"{candidate.kind} {candidate.path}", verdict.note))
+            if candidate.kind != "cache" or verdict.wrong:  # the last line tells of all places of astropy's cache
+                tried.append((f"{candidate.kind} {candidate.path}", verdict.note))
         if not self.registry.dataurl:
             return None, tried
         from . import remote
 
         path, note = remote.cached(places, name, entry)
-        tried.append(("cache of astropy", note))
+        tried.append(("astropy's cache", note))
         return (None if path is None else self._remember(name, path)), tried
 
     def bring(

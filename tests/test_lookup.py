@@ -247,7 +247,7 @@ def test_an_error_names_every_place_in_order(package, server, tmp_path, monkeypa
     with pytest.raises(FileUnavailable) as caught:
         PackageData(package).get(NAME)
     places = [place.partition(" ")[0].partition(":")[0] for place, _ in caught.value.tried]
-    assert places == ["folder", "folder", "package", *["cache"] * (len(places) - 4), "http"]
+    assert places == ["folder", "folder", "package", "astropy's", "http"]
     assert "404" in caught.value.tried[-1][1]
     assert f"dataferry where {package} {NAME}" in str(caught.value)
 
