@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
-from ..errors import TransferError
+from ..errors import DataferryError, TransferError
 from ..hosts.base import Source
 from ..names import shown_url
 from .access import authorization, basic, proxy_for
@@ -111,6 +111,8 @@ class Client:
                 # A kept connection may have been closed by the server while it was idle: that is no failure.
                 if stale and not self.live.ended and not isinstance(exc, TimeoutError):
                     continue
+                if isinstance(exc, DataferryError):
+                    raise
                 error = blame(exc, source.shown, shown)
                 if line is not None and isinstance(exc, TimeoutError):
                     error = TransferError(

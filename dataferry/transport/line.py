@@ -65,7 +65,7 @@ class Line:
         self.connection = connection
         try:
             if secure and via is not None:
-                connection.set_tunnel(host, port, headers=login, scheme="https")
+                connection.set_tunnel(host, port, headers=login, scheme=via.scheme)
             connection.connect()
             sock = connection.sock
             if sock is None:

@@ -295,9 +295,11 @@ def progress_of(path: Path) -> int:
 def _in_use(path: Path) -> bool:
     host, pid, _ = path.name.split(".", 1)[1].rsplit(".", 2)
     try:
-        age = time.time() - (path / "ranges").stat().st_mtime
+        # Between its making and its first line a partial has no journal.
+        sign = path / "ranges" if (path / "ranges").exists() else path
+        age = time.time() - sign.stat().st_mtime
     except OSError:
-        return False
+        return True  # gone meanwhile
     if host == _token().rsplit(".", 2)[0]:
         try:
             os.kill(int(pid), 0)

@@ -1,0 +1,317 @@
+"""The way over the wire: real servers, proxies, TLS, logins, redirects; and what lies on disk meanwhile."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dataferry.errors import FileUnavailable, SettingsError
+from dataferry.fetch import Arrived, Wanted, fetch
+from dataferry.hosts.base import Source
+from dataferry.settings import Settings
+from dataferry.testing import RangeServer, RedirectTo
+from dataferry.testing.fixtures import range_server  # noqa: F401
+from dataferry.transport.partial import Partial, prune, stale
+from dataferry.transport.ranges import Ranges
+
+FILES = {
+    "a.bin": random.Random(1).randbytes(20_000_000),
+    **{f"small/{i}.bin": random.Random(i).randbytes(20_000) for i in range(40)},
+}
+Serve = Callable[..., Any]
+PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dataferry.transport.health.HostHealth.backoff", staticmethod(lambda attempt: 0.02))
+    for name in (*PROXY_VARIABLES, "NETRC", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("www")
+    place.chmod(0o755)
+    (place / "small").mkdir()
+    for name, data in FILES.items():
+        (place / name).write_bytes(data)
+    return place
+
+
+def bring(place: Path, *urls: str, settings: Settings | None = None, names: tuple[str, ...] = ("a.bin",)) -> list[Any]:
+    out = place / "cache"
+    out.mkdir(exist_ok=True)
+    wanted = [
+        Wanted(
+            name,
+            urls[0] + name,
+            len(FILES[name]),
+            hashlib.sha256(FILES[name]).hexdigest(),
+            tuple(Source(url + name, url) for url in urls),
+        )
+        for name in names
+    ]
+    return list(
+        fetch(
+            wanted,
+            find=lambda _: None,
+            store=lambda item, path: path.rename(out / item.name.replace("/", "-")),
+            workdir=place / "incoming",
+            settings=settings or Settings(),
+            connect_timeout=3,
+            stall_timeout=3,
+            progress=False,
+        )
+    )
+
+
+def check(results: list[Any]) -> None:
+    for result in results:
+        assert isinstance(result, Arrived), str(result)
+        assert result.path.read_bytes() == FILES[result.wanted.name]
+
+
+@pytest.mark.parametrize("name", ["nginx", "apache", "caddy", "lighttpd", "python_http"])
+def test_real_servers(name: str, tmp_path: Path, folder: Path, request: pytest.FixtureRequest) -> None:
+    server = request.getfixturevalue(name)(folder)
+    check(bring(tmp_path, server.url, names=tuple(FILES)))
+
+
+def test_nginx_with_slow_connections(tmp_path: Path, folder: Path, nginx: Serve) -> None:
+    server = nginx(folder, limit_rate="2m")
+    started = time.monotonic()
+    check(bring(tmp_path, server.url))
+    assert time.monotonic() - started < 8  # 10 s over a single connection
+
+
+@pytest.mark.parametrize("proxy", ["tinyproxy", "squid"])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_proxies_with_login(
+    proxy: str,
+    scheme: str,
+    tmp_path: Path,
+    folder: Path,
+    nginx: Serve,
+    tls_ca: Any,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = nginx(folder, tls=scheme == "https")
+    through = request.getfixturevalue(proxy)(("ada", "secret9"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tls_ca.pem))
+    names = ("a.bin", "small/1.bin", "small/2.bin")
+    monkeypatch.setenv(f"{scheme}_proxy", f"http://ada:%73ecret9@127.0.0.1:{through.port}")
+    check(bring(tmp_path, server.url, names=names))
+    monkeypatch.setenv(f"{scheme}_proxy", f"http://ada:wrong@127.0.0.1:{through.port}")
+    (result,) = bring(tmp_path, server.url)
+    assert "407" in str(result) or "the proxy" in str(result) or "401" in str(result)  # tinyproxy says 401
+    assert "wrong" not in str(result)
+    monkeypatch.setenv("no_proxy", "127.0.0.0/8")
+    check(bring(tmp_path, server.url))
+
+
+def test_a_proxy_that_is_down_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://ada:secret@127.0.0.1:9")
+    (result,) = bring(tmp_path, "http://example.org/")
+    assert "127.0.0.1:9" in str(result)
+    assert "secret" not in str(result)
+
+
+@pytest.mark.parametrize("how", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "ca_bundle"])
+def test_own_authority(
+    how: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    range_server: Serve,  # noqa: F811
+) -> None:
+    server = range_server({"a.bin": FILES["a.bin"]}, tls="good")
+    (result,) = bring(tmp_path, server.url)
+    assert "not trusted" in str(result)
+    settings = Settings()
+    if how == "ca_bundle":
+        settings.hosts["127.0.0.1"] = {"ca_bundle": str(server.ca.pem)}
+    else:
+        monkeypatch.setenv(how, str(server.ca.pem))
+    check(bring(tmp_path, server.url, settings=settings))
+
+
+@pytest.mark.parametrize("tls", ["bad-name", "expired"])
+def test_bad_certificates(
+    tls: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    range_server: Serve,  # noqa: F811
+) -> None:
+    server = range_server({"a.bin": FILES["a.bin"]}, tls=tls)
+    monkeypatch.setenv("SSL_CERT_FILE", str(server.ca.pem))
+    (result,) = bring(tmp_path, server.url)
+    assert "certificate" in str(result)
+    assert len(result.tried) == 1
+
+
+def test_a_bundle_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "no.pem"))
+    with pytest.raises(SettingsError, match="REQUESTS_CA_BUNDLE"):
+        bring(tmp_path, "https://127.0.0.1:9/")
+
+
+def test_logins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, range_server: Serve) -> None:  # noqa: F811
+    server = range_server({"a.bin": FILES["a.bin"]}, basic=("ada", "s:cret"), bearer="t0ken")
+    host = f"127.0.0.1:{server.port}"
+    (result,) = bring(tmp_path, server.url)
+    assert "401" in str(result)
+    assert "netrc" in str(result)
+    check(bring(tmp_path, server.url.replace("//", "//ada:s%3Acret@")))
+    for options in ({"token": "t0ken"}, {"user": "ada", "password": "s:cret"}):
+        check(bring(tmp_path, server.url, settings=Settings(hosts={host: options})))
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login ada password s:cret\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    check(bring(tmp_path, server.url))
+
+
+def test_a_login_stays_with_its_host(tmp_path: Path, range_server: Serve) -> None:  # noqa: F811
+    other = range_server({"a.bin": FILES["a.bin"]})
+    first = range_server({"a.bin": FILES["a.bin"]})
+    first.fault("*", RedirectTo(other.url_of("a.bin")))
+    settings = Settings(hosts={f"127.0.0.1:{first.port}": {"token": "t0ken"}})
+    check(bring(tmp_path, first.url, settings=settings))
+    assert all(request.headers["authorization"] == "Bearer t0ken" for request in first.requests)
+    assert not any("authorization" in request.headers for request in other.requests)
+    assert len(first.requests) == 1
+
+
+def test_secrets_are_not_shown(tmp_path: Path, range_server: Serve) -> None:  # noqa: F811
+    server = range_server({})
+    (result,) = bring(tmp_path, server.url.replace("//", "//ada:secret@"))
+    assert isinstance(result, FileUnavailable)
+    assert "secret" not in str(result)
+    assert "404" in str(result)
+
+
+def test_it_says_who_it_is(tmp_path: Path, range_server: Serve) -> None:  # noqa: F811
+    server = range_server({"a.bin": FILES["a.bin"]})
+    check(bring(tmp_path, server.url))
+    headers = server.requests[0].headers
+    assert headers["user-agent"].startswith("dataferry/")
+    assert headers["accept-encoding"] == "identity"
+
+
+def test_a_rate_is_kept(tmp_path: Path, range_server: Serve) -> None:  # noqa: F811
+    server = range_server({"a.bin": FILES["a.bin"]})
+    started = time.monotonic()
+    check(bring(tmp_path, server.url, settings=Settings(hosts={"127.0.0.1": {"rate": 10_000_000}})))
+    assert 1.5 < time.monotonic() - started
+
+
+def test_the_other_family_is_tried_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, range_server: Serve) -> None:  # noqa: F811
+    server = range_server({"a.bin": FILES["a.bin"]})
+    real = socket.getaddrinfo
+    hole = socket.socket(socket.AF_INET6)
+    hole.bind(("::1", 0))  # bound and not listening: refused, as fast as can be
+    port = hole.getsockname()[1]
+
+    def both(host: str, *args: Any, **kwargs: Any) -> Any:
+        if host != "both.example":
+            return real(host, *args, **kwargs)
+        six = (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", port, 0, 0))
+        return [six, (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", both)
+    check(bring(tmp_path, f"http://both.example:{server.port}/"))
+    hole.close()
+
+
+def test_a_server_that_closes_kept_connections(tmp_path: Path, folder: Path, nginx: Serve) -> None:
+    server = nginx(folder, extra="keepalive_requests 3;")
+    check(bring(tmp_path, server.url, names=tuple(FILES)))
+
+
+def test_a_read_only_place_is_named(tmp_path: Path, need: Any) -> None:
+    from dataferry.errors import CacheError
+
+    place = tmp_path / "file"
+    place.write_text("")
+    with pytest.raises(CacheError, match="ASTROPY_CACHE_DIR"):
+        fetch(
+            [Wanted("a", "http://127.0.0.1:9/a", None, None, (Source("http://127.0.0.1:9/a", "x"),))],
+            find=lambda _: None,
+            store=lambda _, path: path,
+            workdir=place / "incoming",
+            settings=Settings(),
+            progress=False,
+        )
+
+
+def test_ranges() -> None:
+    for seed in range(200):
+        dice = random.Random(seed)
+        ranges, truth = Ranges(), set()
+        for _ in range(dice.randrange(12)):
+            start = dice.randrange(40)
+            stop = start + dice.randrange(12)
+            ranges.add(start, stop)
+            truth |= set(range(start, stop))
+        missing = [i for a, b in ranges.missing(40) for i in range(a, b)]
+        assert missing == sorted(set(range(40)) - truth)
+        assert ranges.total() == len(truth)
+        assert ranges.prefix() == next(i for i in range(99) if i not in truth)
+
+
+def test_a_partial_is_adopted_once(tmp_path: Path) -> None:
+    partial = Partial.open(tmp_path, "ab" * 32, 100, "a.bin")
+    partial.write(10, memoryview(b"x" * 20))
+    partial.keep()
+    opened: list[Partial] = []
+    threads = [threading.Thread(target=lambda: opened.append(Partial.open(tmp_path, "ab" * 32, 100))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(p.resumed for p in opened) == [0] * 7 + [20]
+    for partial in opened:
+        partial.discard()
+
+
+def test_a_torn_journal_claims_nothing(tmp_path: Path) -> None:
+    partial = Partial.open(tmp_path, "ab" * 32, 100, "a.bin")
+    partial.write(0, memoryview(b"x" * 20))
+    partial.keep()
+    with (tmp_path / ("ab" * 32) / "ranges").open("ab") as journal:
+        journal.write(b"20 9")
+    again = Partial.open(tmp_path, "ab" * 32, 100)
+    assert again.ranges.total() == 20
+    again.discard()
+
+
+def test_old_partials_are_listed_and_cleared(tmp_path: Path) -> None:
+    partial = Partial.open(tmp_path, "ab" * 32, 100, "maps/a.bin")
+    partial.write(0, memoryview(b"x" * 20))
+    assert stale(tmp_path) == []  # in use
+    partial.keep()
+    (old,) = stale(tmp_path)
+    assert (old.name, old.have, old.size) == ("maps/a.bin", 20, 100)
+    assert prune(tmp_path, older_than_days=1) == []
+    os.utime(old.path / "ranges", (0, 0))
+    assert [item.name for item in prune(tmp_path, older_than_days=1)] == ["maps/a.bin"]
+    assert not old.path.exists()
+
+
+def test_transport_needs_no_astropy() -> None:
+    import subprocess
+    import sys
+
+    code = "import sys, dataferry.fetch, dataferry.transport.watch as w; print({'astropy', 'numpy'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
