@@ -23,10 +23,10 @@ __all__ = ["command"]
 _POINTER = b"version https://git-lfs.github.com/spec/"
 _EXAMPLES = """\b
 Examples:
-  dataferry add mypkg mypkg/data/maps/*.fits
+  dataferry add mypkg mypkg/data/maps/dust_*.fits
   dataferry add mypkg /scratch/dust_v2.fits --as maps/dust_v2.fits
   dataferry add mypkg --dataurl https://portal.example.org/mypkg-data/
-  ssh portal 'cd mypkg-data && sha256sum *.fits' | dataferry add mypkg --from -"""
+  ssh portal 'cd mypkg-data && sha256sum dust_*.fits' | dataferry add mypkg --from -"""
 
 
 @click.command("add", cls=shared.Command, epilog=_EXAMPLES)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import warnings
+from typing import Any, TextIO
 
 import click
 
@@ -55,13 +56,27 @@ class Commands(click.Group):
         from ..errors import DataferryError
 
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.showwarning = _say_warning
+                return super().invoke(ctx)
         except DataferryError as error:
             say_error(error)
             ctx.exit(exit_code(error))
         except (KeyboardInterrupt, click.Abort):
             say_stopped()
             ctx.exit(INTERRUPTED)
+
+
+def _say_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """A warning as a line for users: without the line of code that gave it."""
+    click.echo(f"{click.style('warning:', fg='yellow', bold=True)} {message}", err=True)
 
 
 @click.group(
@@ -77,5 +92,5 @@ def dataferry() -> None:
     A package declares its files in mypkg/data/dataferry.toml. Each is looked for in folders of this
     machine, in the package, in astropy's cache, and then at the package's hosts.
 
-    New here? Run `dataferry demo`: it needs no network.
+    New here? "dataferry demo" shows how it works, and needs no network.
     """

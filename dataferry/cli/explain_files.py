@@ -17,7 +17,7 @@ __all__ = ["command"]
 def command(package: str, names: tuple[str, ...], registry: str | None, as_json: bool) -> None:
     """Explain where files would come from.
 
-    Shows every place in the order in which `get` asks them, what is there, and which one answers. Nothing is fetched.
+    Shows every place in the order in which "get" asks them, what is there, and which one answers. Nothing is fetched.
     """
     data = shared.open_data(package, registry)
     found = [data.where(name) for name in shared.expand(data, names)]

@@ -122,7 +122,8 @@ def _nearest(path: str) -> Path:
 
 
 def _writable(path: str) -> bool:
-    return os.access(_nearest(path), os.W_OK | os.X_OK)
+    nearest = _nearest(path)
+    return nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
 
 
 def _free(path: str) -> int | None:

@@ -24,7 +24,7 @@ Examples:
 def command(package: str, names: tuple[str, ...], jobs: int | None, registry: str | None, as_json: bool) -> None:
     """Get files and print their paths.
 
-    Each comes from the nearest place that has it, verified. NAME is a file's name or a quoted glob, such as 'maps/*'.
+    Each comes from the nearest place that has it, verified. NAME is a name or a quoted glob, such as 'maps/dust_*'.
     """
     from ..errors import FetchErrors
 

@@ -26,7 +26,7 @@ def command(package: str, pattern: str, registry: str | None, as_json: bool) -> 
     """List the registered files of a package.
 
     HERE says in which place of this machine a file of the registered size lies: a folder, the package or a cache. It is
-    hashed when it is asked for; `dataferry verify` hashes all.
+    hashed when it is asked for; "dataferry verify" hashes all.
     """
     from ..places import Places
     from ..settings import load_settings
