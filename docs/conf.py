@@ -24,6 +24,8 @@ html_theme_options = {"navigation_with_keys": False, "header_links_before_dropdo
 # the pages are few and stand in the header
 html_sidebars = {"**": []}
 highlight_language = "none"
+# the examples of the command line hold "--"
+smartquotes = False
 html_static_path: list[str] = []
 
 # signatures carry the types; the pages of functions need no list of the members' types again
