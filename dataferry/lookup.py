@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
+import sys
 import threading
 from collections.abc import Iterable, Mapping
 
@@ -152,6 +153,8 @@ class Lookup:
         return brought
 
     def _remember(self, name: str, path: str) -> str:
+        if (logging := sys.modules.get("logging")) is not None:  # whoever reads the log has loaded it
+            logging.getLogger("dataferry").info("%s: %s", name, path)
         stat = os.stat(path)
         self._known[name] = path, stat.st_size, stat.st_mtime_ns, stat.st_ino
         return path

@@ -161,6 +161,13 @@ class Places:
             places += [str(folder / "data") for folder in package_folders(self.package)]
         return list(dict.fromkeys(places))
 
+    @property
+    def installed(self) -> bool:
+        """Whether the registry is the one of an installed package."""
+        with contextlib.suppress(RegistryError):
+            return self.registry.path.parent in [folder / "data" for folder in package_folders(self.package)]
+        return False
+
     def view(self, name: str) -> str:
         """The readable path of a file below dataferry's part of the cache."""
         return cache_home.view_name(self.package, self.registry.dataurl, name)

@@ -162,6 +162,7 @@ def _ask_astropy(
             ):
                 path = str(data.get_pkg_data_filename(name, package=package, show_progress=progress))
         except (OSError, HTTPException, ValueError) as error:
+            _close_answers(error)
             tried += [(shown_url(base + name), _reason(error)) for base in dict.fromkeys((dataurl, mirror))]
             raise FileUnavailable(
                 name,
@@ -182,6 +183,17 @@ def _cached(url: str) -> str | None:
     from .astropy_cache import find_entry
 
     return find_entry(url)
+
+
+def _close_answers(error: BaseException | None) -> None:
+    """Close the answers that astropy's error holds: urllib leaves their sockets open."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        for answer in (error, getattr(error, "reason", None)):
+            if callable(close := getattr(answer, "close", None)):
+                close()
+        error = error.__cause__ or error.__context__
 
 
 def _reason(error: Exception) -> str:

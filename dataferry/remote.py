@@ -56,7 +56,8 @@ def _hosts(places: Places, name: str, entry: Entry | None) -> Iterator[tuple[str
     from .hosts import make_host
 
     primary = [places.registry.dataurl] if places.registry.dataurl else []
-    for spec in [*primary, *places.settings.package(places.package).mirrors, *places.registry.mirrors]:
+    # the user's mirrors are nearer than the author's hosts
+    for spec in [*places.settings.package(places.package).mirrors, *primary, *places.registry.mirrors]:
         try:
             yield spec, make_host(spec).sources(name, entry) or "it has no such file"
         except DataferryError as error:
@@ -124,7 +125,8 @@ def bring(
             results[name] = _nowhere(places, name, entry, tried)
         elif offline:
             hosts = [(f"host {shown_url(spec)}", f"not asked: {offline}") for spec, _ in _hosts(places, name, entry)]
-            results[name] = Offline(name, [*tried, *hosts], _prefetch(places, name))
+            remedy = _prefetch(places, name) if entry else _not_registered(places, name)
+            results[name] = Offline(name, [*tried, *hosts], remedy)
         elif entry is None:
             results[name] = _plainly(places, name, tried, show_progress)
         else:
@@ -205,10 +207,8 @@ def _plainly(places: Places, name: str, tried: list[tuple[str, str]], show_progr
             show_progress=show_progress,
         )
     except FileUnavailable as error:
-        close = close_names(name, registry.names())
-        hint = f"; registered are {' and '.join(map(repr, close))}" if close else ""
         new = [(place, reason) for place, reason in error.tried if not place.startswith("package ")]
-        return type(error)(name, [*tried, *new], f"{name!r} is not registered in {registry.path}{hint}")
+        return type(error)(name, [*tried, *new], _not_registered(places, name))
     except DataferryError as error:
         return error
     return keeping.readable(places, name, contents)
@@ -221,15 +221,22 @@ def _nowhere(places: Places, name: str, entry: Entry | None, tried: list[tuple[s
     return FileUnavailable(name, tried, f"{registry.path} declares no dataurl, so there is no host to ask")
 
 
+def _not_registered(places: Places, name: str) -> str:
+    close = close_names(name, places.registry.names())
+    hint = f"; registered are {' and '.join(map(repr, close))}" if close else ""
+    return f"{name!r} is not registered in {places.registry.path}{hint}"
+
+
 def _prefetch(places: Places, name: str) -> str:
-    return f"where there is a network, run: dataferry get {places.package} {_quoted(name)}"
+    return f"where there is a network, run: {_command('get', places, name)}"
 
 
 def _look_closer(places: Places, name: str) -> str:
-    return f"each step is shown by: dataferry where {places.package} {_quoted(name)}"
+    return f"each step is shown by: {_command('where', places, name)}"
 
 
-def _quoted(name: str) -> str:
+def _command(verb: str, places: Places, name: str) -> str:
     import shlex
 
-    return shlex.quote(name)
+    apart = [] if places.installed else ["--registry", str(places.registry.path)]
+    return shlex.join(["dataferry", verb, places.package, name, *apart])

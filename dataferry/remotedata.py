@@ -31,6 +31,8 @@ class RemoteData:
         The environment variable that names a folder, for a package without a ``dataferry.toml``.
     timeout : float, optional
         Seconds without an answer after which the server is given up.
+    mirror : str, optional
+        A second base URL, for a package without a ``dataferry.toml``.
     """
 
     def __init__(
@@ -40,12 +42,14 @@ class RemoteData:
         folders: Iterable[str | os.PathLike[str]] = (),
         env: str | None = None,
         timeout: float | None = None,
+        mirror: str | None = None,
     ) -> None:
         self.package = package
         self.data_url = dataurl
         self.data_folders = [os.fspath(f) for f in folders]
         self.env = env
         self.timeout = timeout
+        self.mirror = mirror
         self._data: PackageData | None = None
 
     def get(self, filename: str) -> str:
@@ -85,5 +89,6 @@ class RemoteData:
             package=self.package,
             dataurl=self.data_url,
             timeout=self.timeout,
+            mirror=self.mirror,
             folders=[*first, *self.data_folders],
         )

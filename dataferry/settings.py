@@ -40,6 +40,7 @@ _TOP = {
     "hosts",
 }
 _PACKAGE = {"folders", "mirrors", "strict", "files"}
+_HOST = {"token", "user", "password", "ca_bundle", "client_cert", "connections", "rate"}
 
 
 @dataclass
@@ -51,7 +52,7 @@ class PackageSettings:
     folders : list of (str, str, str)
         Site label, folder as written, file that says it.
     mirrors : list of str
-        Hosts to ask before the author's own.
+        Hosts to ask before the author's own, because they are nearer.
     strict : bool or None
         Whether an unregistered name is an error; None leaves it to the author.
     overrides : dict of str to (str, str)
@@ -205,6 +206,7 @@ class _Reader:
         for host, options in self.typed(table, "hosts", dict, {}).items():
             if not isinstance(options, dict):
                 raise self.error(f"hosts.{host} is a table")
+            self.keys(options, _HOST, f"hosts.{host}.")
             settings.hosts[host] = settings.hosts.get(host, {}) | options
         for package, said in self.typed(table, "packages", dict, {}).items():
             if not isinstance(said, dict):

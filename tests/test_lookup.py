@@ -363,6 +363,10 @@ def test_a_registry_apart_from_any_package(tmp_path, server):
     registry = put(tmp_path / "apart", "dataferry.toml", toml.encode())
     data = PackageData("some_survey", registry=registry)
     assert data.contents(NAME) == RIGHT
+    server.fault("*", Status(404))
+    shutil.rmtree(Path(data.get(NAME)).parents[3])
+    with pytest.raises(FileUnavailable, match=f"dataferry where some_survey {NAME} --registry {registry}"):
+        PackageData("some_survey", registry=registry).get(NAME)
     with pytest.raises(RegistryError, match="no package 'some_survey'"):
         PackageData("some_survey").get(NAME)
 
@@ -378,6 +382,20 @@ def test_an_override_of_the_users_configuration(package, tmp_path, home):
     assert "taken as it is" in where.steps[0].note
 
 
+def test_the_users_mirror_is_nearer_than_the_authors_hosts(package, server, home):
+    with RangeServer({NAME: RIGHT}) as near:
+        put(home / ".config/dataferry", "config.toml", f'[packages.{package}]\nmirrors = "{near.url}"'.encode())
+        assert Path(PackageData(package).get(NAME)).read_bytes() == RIGHT
+        assert len(near.requests) == 1
+    assert not server.requests
+
+
+def test_offline_a_misspelt_name_is_recognised(package, monkeypatch):
+    monkeypatch.setenv("DATAFERRY_OFFLINE", "1")
+    with pytest.raises(Offline, match=r"not registered in .*registered are 'maps/a\.fits'"):
+        PackageData(package).get("maps/aa.fits")
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     {
@@ -389,6 +407,7 @@ def test_an_override_of_the_users_configuration(package, tmp_path, home):
         "[packages.p]\nfoldrs = 3": r"packages\.p\.foldrs; did you mean 'folders'",
         '[packages.p.files."a"]\nx = 3': "the path to use instead",
         "hosts = { h = 3 }": r"hosts\.h is a table",
+        "[hosts.h]\ntokn = 'x'": r"unknown key hosts\.h\.tokn; did you mean 'token'",
     }.items(),
 )
 def test_a_mistake_in_the_configuration_names_file_and_key(package, home, text, says):

@@ -146,6 +146,8 @@ def test_credentials_are_never_shown(server, package, caplog):
 
 def test_the_drop_in_class(server, package, tmp_path, monkeypatch, make_package):
     (tmp_path / "packages" / package / "data/dataferry.toml").unlink()
+    with RangeServer({"only/there.txt": b"t"}) as mirror:
+        assert Path(RemoteData(package, server.url, mirror=mirror.url).get("only/there.txt")).read_bytes() == b"t"
     data = RemoteData(package, server.url, folders=[tmp_path / "gone"], env="MADE_DATA")
     path = data.get(NAME)
     assert Path(path).read_bytes() == BYTES
