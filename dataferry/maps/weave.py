@@ -26,7 +26,7 @@ SMALLEST = 64
 # above, the tables themselves would be large
 LARGEST = 8192
 # pixels that one gather handles
-_GATHER = 1 << 16
+_GATHER = 1 << 17
 
 
 def weave(
@@ -76,7 +76,6 @@ class _Loom:
         self.wheel = np.zeros(self.slots * 2 * tiles.stride, tiles.dtype)
         # gathers move bytes, whatever their order means
         self.moved = self.wheel.view(f"u{tiles.dtype.itemsize}")
-        self.native = tiles.dtype.newbyteorder("=")
         self.loaded: dict[int, int] = {}
         self.tile_x, self.tile_y = strip_tables(nside)
         bits = spread(np.arange(tile, dtype="i8"))
@@ -88,6 +87,9 @@ class _Loom:
         self.y = np.concatenate([margin, by_y[::-1], margin])
         self.index = np.empty(0, "i8")
         self.got = np.empty(0, self.moved.dtype)
+        self.values = np.empty(0, out.dtype)
+        # views of bytes: see _cap
+        self.bytes = [line.view("u1").data for line in out]
 
     def strip(self, quarter: int, first: int, last: int) -> None:
         """Do some bands of a quarter."""
@@ -142,18 +144,17 @@ class _Loom:
         if len(self.index) < count:
             self.index = np.empty(count, "i8")
             self.got = np.empty(count, self.moved.dtype)
+            self.values = np.empty(count, self.out.dtype)
         return self.index[:count]
 
     def _gather(self, index: NDArray[np.int64], field: int) -> NDArray[Any]:
         import numpy as np
 
-        got = self.got[: index.size]
+        got, values = self.got[: index.size], self.values[: index.size]
         np.take(self.moved[self.tiles.offsets[field] :], index, out=got, mode="clip")
-        if not self.tiles.dtype.isnative:
-            got.byteswap(inplace=True)
-        values: NDArray[Any] = got.view(self.native)
-        if values.dtype != self.out.dtype:
-            values = values.astype(self.out.dtype)
+        with np.errstate(invalid="ignore", over="ignore"):
+            # byte order and type in one go; not byteswap(), which keeps the other threads waiting
+            np.copyto(values, got.view(self.tiles.dtype), casting="unsafe")
         self.finishes[field](values)
         return values
 
@@ -189,8 +190,9 @@ class _Loom:
             (rows, widest), "i8", self.y, self._at_y(3 * nside - 1 - ring - west) * 8, (8, 8)
         )
         np.add(self.x[west : west + widest], y, out=index.reshape(rows, widest))
-        for field, values in enumerate(self.out):
-            lines = self._gather(index, field).reshape(rows, widest)
+        width = self.out.dtype.itemsize
+        for field, target in enumerate(self.bytes):
+            lines = self._gather(index, field).view("u1").data
             for row in range(rows):
                 if north:
                     wide = ring + row
@@ -198,4 +200,6 @@ class _Loom:
                 else:
                     wide = 4 * nside - ring - row
                     start, skip = 12 * nside**2 - 2 * wide * (wide + 1) + quarter * wide, 0
-                values[start : start + wide] = lines[row, skip : skip + wide]
+                skip += row * widest
+                # not through numpy: it would hand over to another thread and wait for its turn at each short row
+                target[start * width : (start + wide) * width] = lines[skip * width : (skip + wide) * width]
