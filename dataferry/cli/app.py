@@ -21,6 +21,7 @@ _MODULES = {
     "verify": "verify_files",
     "add": "add_files",
     "cache": "manage_cache",
+    "check-dist": "check_dist",
     "doctor": "examine",
 }
 
@@ -83,7 +84,7 @@ def _say_warning(
     cls=Commands,
     params=shared_options(),
     epilog=EXIT_CODES,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 100},
 )
 @click.version_option(package_name="dataferry", message="%(prog)s %(version)s")
 def dataferry() -> None:

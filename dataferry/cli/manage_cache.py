@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import command as shared
+from .cache_key import key
 from .complete import complete_name, complete_package
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ def command() -> None:
     Files lie in astropy's own cache; dataferry adds a path with the file's name to each. The other files in
     astropy's cache are never touched.
     """
+
+
+command.add_command(key)
 
 
 @command.command("list", cls=shared.Command)

@@ -11,6 +11,7 @@ fixture              call
 ``tinyproxy``        ``tinyproxy(login=None)``
 ``squid``            ``squid(login=None)``: CONNECT to any port
 ``delay_proxy``      ``delay_proxy(url, delay=0.04)``: a TCP link with a round trip of that many seconds
+``suite``            ``suite.write(name, text)``, ``suite.run(*args)``: a package with data, tested by pytest
 ``tls_ca``           the `dataferry.testing.CertificateAuthority` of ``nginx(tls=True)``
 ==================== ===============================================================================================
 
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 from .proxies import delay_proxy, squid, tinyproxy
 from .running import running
+from .suite import suite
 from .web import apache, caddy, lighttpd, nginx, python_http, tls_ca
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "python_http",
     "running",
     "squid",
+    "suite",
     "tinyproxy",
     "tls_ca",
 ]

@@ -1,0 +1,133 @@
+"""The pytest plugin: tests that say which data files they need.
+
+It is loaded in every session of everybody who has dataferry installed, so this room imports nothing but pytest; the
+others are imported once a test is marked ``package_data`` or uses one of the fixtures.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+
+from .fixtures import CURRENT, RUN, assert_matches_data, data_path, isolated_cache, needs_file, package_data, run_of
+
+__all__ = ["assert_matches_data", "data_path", "isolated_cache", "package_data"]
+
+_MARKER = (
+    "package_data(*names, package=None): the registered data files that the test needs, as names and globs. It runs "
+    "if they are on this machine or can be fetched; else it is skipped. (dataferry)"
+)
+_OFFLINE = "DATAFERRY_OFFLINE"
+
+_BEFORE = pytest.StashKey[str | None]()
+_FOLDER = pytest.StashKey[str]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options, none of them short."""
+    group = parser.getgroup("dataferry", "data files of packages (dataferry)")
+    group.addoption(
+        "--dataferry",
+        choices=["auto", "offline", "require"],
+        default=None,
+        help="auto: fetch what tests need if the network is allowed, skip tests whose files cannot be had; offline: "
+        "fetch nothing; require: as auto, but such a test fails. Default: the ini option dataferry_mode, or auto.",
+    )
+    group.addoption(
+        "--dataferry-report", metavar="FILE", default=None, help="write what the summary says as JSON to FILE"
+    )
+    group.addoption(
+        "--dataferry-needs",
+        metavar="FILE",
+        default=None,
+        help="collect only, and write the files that the selected tests need as JSON to FILE",
+    )
+    group.addoption(
+        "--dataferry-update",
+        action="store_true",
+        default=False,
+        help="assert_matches_data writes new files to the folder dataferry_update_dir instead of failing",
+    )
+    parser.addini("dataferry_mode", "default of --dataferry: auto, offline or require", default="auto")
+    parser.addini("dataferry_package", "the package whose data a test means that names no package", default="")
+    parser.addini(
+        "dataferry_update_dir",
+        "where --dataferry-update writes, below the rootdir (default: dataferry-update)",
+        default="dataferry-update",
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Listing what tests need runs none of them."""
+    if config.option.dataferry_needs:
+        config.option.collectonly = True
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker; ``offline`` holds for all that runs in this session."""
+    config.addinivalue_line("markers", _MARKER)
+    mode = config.option.dataferry or config.getini("dataferry_mode")
+    if mode not in {"auto", "offline", "require"}:
+        raise pytest.UsageError(f"dataferry_mode is auto, offline or require, not {mode!r}")
+    config.option.dataferry = mode
+    if mode == "offline":
+        config.stash[_BEFORE] = os.environ.get(_OFFLINE)
+        os.environ[_OFFLINE] = "1"
+    if config.option.dataferry_report:
+        run_of(config)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Give the environment back."""
+    if _FOLDER in config.stash:
+        import shutil
+
+        shutil.rmtree(config.stash[_FOLDER], ignore_errors=True)
+    if _BEFORE in config.stash:
+        before = config.stash[_BEFORE]
+        os.environ.pop(_OFFLINE, None) if before is None else os.environ.update({_OFFLINE: before})
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Gather what the selected tests need, and fetch it once."""
+    marked = [item for item in session.items if item.get_closest_marker("package_data") is not None]
+    if marked or session.config.option.dataferry_needs:
+        run_of(session.config).collected(marked)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip or fail a test whose files are not here, before any fixture of it is made."""
+    item.config.stash[CURRENT] = item
+    run: Any = item.config.pluginmanager.get_plugin(RUN)
+    if run is not None:
+        run.before(item)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker of pytest-xdist where it leaves its needs."""
+    if _FOLDER not in node.config.stash:
+        import tempfile
+
+        node.config.stash[_FOLDER] = tempfile.mkdtemp(prefix="dataferry-pytest-")
+    node.workerinput["dataferry"] = node.config.stash[_FOLDER]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any) -> None:
+    """Fetch in the controller what the workers' tests need; none of them has started yet."""
+    if os.path.exists(needs_file(node.workerinput)):
+        run_of(node.config).supply_worker(node.workerinput)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what a worker has to report."""
+    told = getattr(node, "workeroutput", {}).get("dataferry")
+    if told:
+        run_of(node.config).tally.merge(told)

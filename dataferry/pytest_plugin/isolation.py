@@ -1,0 +1,89 @@
+"""A temporary cache in which the verified files of the user's cache are found."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from .. import cache_home
+from ..astropy_cache import entry_url
+
+__all__ = ["adopt", "isolate"]
+
+
+def isolate(folder: Path, package: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let the caches of this process and of its children be a temporary folder.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+    package : str
+        The package whose files are to be found there; empty for those of all packages.
+    monkeypatch : pytest.MonkeyPatch
+        Takes it back after the test.
+
+    Returns
+    -------
+    Path
+        astropy's cache there.
+    """
+    place = folder / "astropy"
+    target = str(place / cache_home.OWN)
+    os.makedirs(target)
+    for home in reversed(cache_home.cache_folders()):  # what the nearest has stays
+        for view, _ in cache_home.entries(home):
+            if view.startswith(f"{package}-" if package else ""):
+                _adopt(home, view, target)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    monkeypatch.setenv("ASTROPY_CACHE_DIR", str(place))
+    return place
+
+
+def adopt(paths: Iterable[str], homes: list[str]) -> None:
+    """Let files in the cache of another process be found in the cache of this one, where that is another.
+
+    Parameters
+    ----------
+    paths : iterable of str
+        Verified files there.
+    homes : list of str
+        dataferry's folders there.
+    """
+    target = cache_home.writable_home()
+    others = [home for home in homes if home not in cache_home.cache_folders()]
+    for path in paths if target else ():
+        for home in others:
+            if target and path.startswith(home + os.sep):
+                _adopt(home, os.path.relpath(path, home).replace(os.sep, "/"), target)
+
+
+def _adopt(home: str, view: str, target: str) -> None:
+    if os.path.realpath(home) == os.path.realpath(target):
+        return
+    path = os.path.join(home, view)
+    stamp = cache_home.stamps_of(home).read(path)
+    with contextlib.suppress(OSError):  # what cannot be linked is fetched again
+        if stamp is not None and stamp.holds(os.stat(path)):
+            there = _entry(Path(target).parent, os.path.realpath(path))
+            shown = cache_home.link_entry(target, view, there)
+            cache_home.stamps_of(target).keep(shown, stamp, settled=True)
+
+
+def _entry(place: Path, contents: str) -> str:
+    """Give astropy an entry of its own whose contents are a link to the user's file."""
+    url = entry_url(contents)
+    if url is None or os.path.basename(contents) != "contents":
+        return contents
+    entry = place / "download" / "url" / hashlib.md5(url.encode(), usedforsecurity=False).hexdigest()
+    entry.mkdir(parents=True, exist_ok=True)
+    (entry / "url").write_text(url, encoding="utf-8")
+    link = entry / "contents"
+    if not os.path.lexists(link):
+        link.symlink_to(contents)
+    return str(link)

@@ -1,0 +1,173 @@
+"""What a run used and could not use: the summary, the JSON report, the properties of junit."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .supply import HERE, MISSING, Outcome
+
+__all__ = ["Tally"]
+
+_ORIGINS = {
+    "override": "given by path",
+    "folder": "from folders",
+    "package": "bundled",
+    "cache": "from the cache",
+    "host": "fetched",
+}
+
+
+class Tally:
+    """Counts files and tests; that of a worker is merged into that of the controller.
+
+    Parameters
+    ----------
+    config : pytest.Config
+        The session's configuration.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._files: dict[tuple[str, str], Outcome] = {}
+        self._tests: dict[tuple[str, str], set[str]] = {}
+        self._stopped: dict[str, list[tuple[str, str]]] = {}
+        self.updated: list[tuple[str, str, str]] = []
+
+    def note(self, item: pytest.Item, outcome: Outcome) -> None:
+        """Note that a test uses a file, or wants one that is not here.
+
+        Parameters
+        ----------
+        item : pytest.Item
+            The test; it gets a property for junit.
+        outcome : Outcome
+            What came of the file.
+        """
+        key = outcome.package, outcome.name
+        tests = self._tests.setdefault(key, set())
+        if item.nodeid in tests:
+            return
+        tests.add(item.nodeid)
+        word = outcome.origin if outcome.state == HERE else outcome.state
+        item.user_properties.append((f"dataferry.{word}", f"{outcome.package}:{outcome.name}"))
+        if outcome.state != HERE:
+            self._stopped.setdefault(item.nodeid, []).append(key)
+
+    def add_files(self, outcomes: Iterable[Outcome]) -> None:
+        """Add what this process knows of files."""
+        for outcome in outcomes:
+            key = outcome.package, outcome.name
+            before = self._files.get(key)
+            if before is None or before.origin != "host":  # what was fetched is in the cache for others
+                self._files[key] = outcome
+
+    def as_told(self) -> dict[str, Any]:
+        """What a worker tells the controller, in plain types."""
+        return {
+            "files": [list(outcome) for outcome in self._files.values()],
+            "tests": [[*key, sorted(tests)] for key, tests in self._tests.items()],
+            "stopped": {test: [list(key) for key in keys] for test, keys in self._stopped.items()},
+            "updated": [list(item) for item in self.updated],
+        }
+
+    def merge(self, told: dict[str, Any]) -> None:
+        """Add what a worker tells.
+
+        Parameters
+        ----------
+        told : dict
+            What its `as_told` returned.
+        """
+        self.add_files(Outcome(*outcome) for outcome in told["files"])
+        for package, name, tests in told["tests"]:
+            self._tests.setdefault((package, name), set()).update(tests)
+        for test, keys in told["stopped"].items():
+            self._stopped[test] = [(package, name) for package, name in keys]
+        self.updated += [(package, name, path) for package, name, path in told["updated"]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report in plain types."""
+        outcomes = sorted(self._files.values())
+        return {
+            "mode": self._config.option.dataferry,
+            "fetched_files": sum(o.origin == "host" for o in outcomes),
+            "fetched_bytes": sum(o.size for o in outcomes if o.origin == "host"),
+            "files": [
+                {
+                    "package": o.package,
+                    "name": o.name,
+                    "state": o.state,
+                    "from": o.origin or None,
+                    "path": o.place or None,
+                    "size": o.size if o.state == HERE else None,
+                    "reason": None if o.state == HERE else o.reason,
+                    "tests": len(self._tests.get((o.package, o.name), ())),
+                }
+                for o in outcomes
+            ],
+            "not_run": [
+                {"test": test, "outcome": self._end(keys), "files": [":".join(key) for key in keys]}
+                for test, keys in sorted(self._stopped.items())
+            ],
+            "updated": [
+                {"package": package, "name": name, "path": path} for package, name, path in sorted(set(self.updated))
+            ],
+        }
+
+    def _end(self, keys: Iterable[tuple[str, str]]) -> str:
+        missing = all(self._files[key].state == MISSING for key in keys if key in self._files)
+        return "skipped" if missing and self._config.option.dataferry != "require" else "failed"
+
+    def write(self, path: Path) -> None:
+        """Write the report as JSON.
+
+        Parameters
+        ----------
+        path : Path
+            The file.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(self.as_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    def print(self, terminal: Any) -> None:
+        """Print the summary.
+
+        Parameters
+        ----------
+        terminal : TerminalReporter
+            pytest's reporter.
+        """
+        if (not self._files and not self.updated) or self._config.option.verbose < -1:
+            return
+        here = [outcome for outcome in self._files.values() if outcome.state == HERE]
+        counts = Counter(outcome.origin for outcome in here)
+        fetched = sum(outcome.size for outcome in here if outcome.origin == "host")
+        parts = [f"{counts[origin]} {words}" for origin, words in _ORIGINS.items() if counts[origin]]
+        terminal.section("data files", sep="-")
+        if here:
+            size = f" ({fetched / 1e6:.1f} MB)" if fetched else ""
+            terminal.write_line(f"{_count(len(here), 'file')}: {', '.join(parts)}{size}")
+        for outcome in sorted(self._files.values()):
+            tests = self._tests.get((outcome.package, outcome.name), set())
+            if outcome.state != HERE and tests:
+                word = self._end([(outcome.package, outcome.name)])
+                terminal.write_line(f"{word} {_count(len(tests), 'test')}: {outcome.reason}")
+            if outcome.state == HERE and self._config.option.verbose > 0:
+                terminal.write_line(
+                    f"{outcome.package}: {outcome.name} <- {outcome.place} ({_count(len(tests), 'test')})"
+                )
+        if self.updated:
+            from .baseline import explain_updates
+
+            for line in explain_updates(sorted(set(self.updated))):
+                terminal.write_line(line)
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'s' * (number != 1)}"

@@ -1,0 +1,95 @@
+"""A test suite of a package with data, run by pytest in a process of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import textwrap
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dataferry.testing import RangeServer
+
+__all__ = ["Ran", "Suite", "suite"]
+
+
+@dataclass
+class Ran:
+    """What a run of pytest left."""
+
+    code: int
+    text: str
+    counts: dict[str, int]
+    report: dict[str, Any]
+    requests: dict[str, int]
+
+
+class Suite:
+    """A package ``mypkg`` with four files at a server, and its tests."""
+
+    def __init__(self, folder: Path, server: RangeServer, served: dict[str, bytes]) -> None:
+        self.folder, self.server, self.served = folder, server, served
+        self.write("pytest.ini", "[pytest]\npythonpath = .\ndataferry_package = mypkg\n")
+        self.write("mypkg/__init__.py", "")
+        self.files = {f"maps/{name}.dat": name.encode() * 1000 for name in "abcd"}
+        self.serve(self.files)
+        self.declare(self.files)
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text), encoding="utf-8")
+        return path
+
+    def serve(self, files: Mapping[str, bytes]) -> None:
+        self.served.clear()
+        self.served.update(files)
+
+    def declare(self, files: Mapping[str, bytes], package: str = "mypkg", head: str = "") -> None:
+        lines = [f'dataurl = "{self.server.url}"\n{head}\n']
+        for name, content in files.items():
+            digest = hashlib.sha256(content).hexdigest()
+            lines.append(f'[files."{name}"]\nsize = {len(content)}\nsha256 = "{digest}"\n')
+        self.write(f"{package}/data/dataferry.toml", "\n".join(lines))
+
+    def run(self, *args: str, remotedata: bool = False, env: Mapping[str, str] = {}, cwd: Path | None = None) -> Ran:
+        report = self.folder / "report.json"
+        report.unlink(missing_ok=True)
+        self.server.forget()
+        without = [] if remotedata else ["-p", "no:remotedata"]
+        command = [sys.executable, "-m", "pytest", "-rsfE", "-p", "no:randomly", *without]
+        command += [f"--dataferry-report={report}", *args]
+        done = subprocess.run(
+            command, cwd=cwd or self.folder, env={**os.environ, **env}, capture_output=True, text=True, timeout=120
+        )
+        text = done.stdout + done.stderr
+        last = next((line for line in reversed(done.stdout.splitlines()) if " in " in line), "")
+        found = re.findall(r"(\d+) (passed|failed|skipped|error|deselected)", last)
+        return Ran(
+            done.returncode,
+            text,
+            {word: int(number) for number, word in found},
+            json.loads(report.read_text()) if report.exists() else {},
+            dict(Counter(request.name for request in self.server.requests)),
+        )
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Iterator[Suite]:
+    """A suite of tests; its server stops with the test."""
+    if not any(point.name == "dataferry" for point in entry_points(group="pytest11")):
+        pytest.fail("the plugin is not registered: install dataferry again")
+    served: dict[str, bytes] = {}
+    with RangeServer(served) as server:
+        (tmp_path / "suite").mkdir()
+        yield Suite(tmp_path / "suite", server, served)
