@@ -92,10 +92,9 @@ def test_clear_frees_the_space_in_astropys_cache(command, package, server, home)
     assert command("get", package, "maps/a.fits").exit_code == 0
 
 
-@pytest.mark.parametrize(("answer", "code"), [("n\n", 0), ("", 130)])
-def test_clear_asks(command, package, answer, code):
+@pytest.mark.parametrize("answer", ["n\n", "\n", ""])
+def test_clear_asks(command, package, answer):
     result = command("cache", "clear", input=answer)
-    assert result.exit_code == code
     assert "Remove 2 files? [y/N]" in result.stdout
     assert len(kept(command)) == 2
     assert "2 files would be removed" in command("cache", "clear", "-n").stdout
