@@ -57,10 +57,11 @@ def command(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Write size and sha256 of files into a package's dataferry.toml.
+    """Register files in a package's dataferry.toml.
 
-    A file below the package's data folder is named by its path there, any other by its own name; the files of a folder
-    keep their path below it. Comments and order of dataferry.toml stay. The files themselves stay where they are.
+    Writes size and sha256 of each. A file below the package's data folder is named by its path there, any other by its
+    own name; the files of a folder keep their path below it. Comments and order of dataferry.toml stay. The files
+    themselves stay where they are.
     """
     from ..registry_edit import RegistryEditor
     from .target import find_target, named_files

@@ -36,7 +36,9 @@ _NEXT = (
 
 @click.command("demo", cls=shared.Command)
 def command() -> None:
-    """See it work, without internet: real files, two web servers on this machine.
+    """See it work, without internet.
+
+    Real files and two web servers on this machine: a file comes from each kind of place, a wrong one is refused.
 
     Writes one picture, dataferry-demo.png, into the current directory. Needs healpy and matplotlib:
     pip install 'dataferry[demo]'.
