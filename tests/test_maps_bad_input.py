@@ -218,4 +218,4 @@ def test_no_map_in_the_file(tmp_path):
 
 def test_a_url_without_remote():
     with pytest.raises(MapError, match="remote=True"):
-        maps.read_map("https://user:secret@example.org/a.fits") 
+        maps.read_map("https://user:secret@example.org/a.fits")

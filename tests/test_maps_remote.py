@@ -79,7 +79,9 @@ def test_cutout_of_an_image(server):
     np.testing.assert_array_equal(got.value, np.arange(600 * 800, dtype="i2").reshape(600, 800)[10:12, 700:800])
     assert got.value.dtype == np.dtype("i2")
     assert got.info.meta["moved_bytes"] < 40_000
-    assert (maps.cutout(url, slice(599, 600), "SCI", remote=True).value == np.arange(599 * 800, 600 * 800).astype("i2")).all()
+    assert (
+        maps.cutout(url, slice(599, 600), "SCI", remote=True).value == np.arange(599 * 800, 600 * 800).astype("i2")
+    ).all()
 
 
 def test_a_hosts_source_with_headers(folder, sky):

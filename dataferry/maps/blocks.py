@@ -61,6 +61,12 @@ class Reader:
         """The native type of each column."""
         return [c.natural for c in self.columns]
 
+    def threads_for(self, count: int) -> int:
+        """How many threads are worth starting to read so many values."""
+        column = self.columns[0]
+        size = count * column.row_bytes // max(1, column.per_row)
+        return self.threads if self.source.lanes else max(1, min(self.threads, size // (4 * BLOCK)))
+
     def read(self, first: int, count: int, into: Sequence[NDArray[Any]]) -> None:
         """Read a range of values of every column, in this thread.
 
@@ -173,4 +179,4 @@ class Reader:
                 for part, finish in zip(parts, finishes, strict=True):
                     finish(part)
 
-        run(work, range(0, count, step), self.threads)
+        run(work, range(0, count, step), self.threads_for(count))

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["fill_piece", "pixel_numbers", "take"]
 
 _MOST = 1 << 22
+# fewer pixels than this are read one by one
+_FEW = 4096
+_BLOCK_BITS = 10
+_PIECE = 64
 
 
 def pixel_numbers(pixels: Any, npix: int, place: Place) -> slice | Ints:
@@ -90,15 +94,67 @@ def take(reader: Reader, positions: Ints, into: Sequence[NDArray[Any]]) -> None:
 
     if not positions.size:
         return
-    steps = np.diff(positions)
-    order = None
-    if (steps < 0).any():
-        order = np.argsort(positions, kind="stable")
-        positions = positions[order]
-        steps = np.diff(positions)
+    # from a disk, whole blocks are cheaper than sorting; from a server every byte counts
+    if positions.size < _FEW or reader.source.lanes or not _take_blocks(reader, positions, into):
+        order = None
+        if (np.diff(positions) < 0).any():
+            order = np.argsort(positions, kind="stable")
+            positions = positions[order]
+        _take_runs(reader, positions, order, into)
+
+
+def _gap(reader: Reader) -> int:
+    """How many unwanted values are cheaper read than left out."""
     column = reader.columns[0]
-    gap = max(1, reader.source.gap * column.per_row // max(1, column.row_bytes))
-    breaks = np.flatnonzero(steps > gap) + 1
+    return max(1, reader.source.gap * column.per_row // max(1, column.row_bytes))
+
+
+def _take_blocks(reader: Reader, positions: Ints, into: Sequence[NDArray[Any]]) -> bool:
+    """Read the blocks that hold the positions side by side and gather from there; False if those are too many."""
+    import numpy as np
+
+    wanted = np.zeros((reader.count >> _BLOCK_BITS) + 2, bool)
+    blocks = positions >> _BLOCK_BITS
+    wanted[blocks] = True
+    numbers = np.flatnonzero(wanted)
+    breaks = np.flatnonzero(np.diff(numbers) > 1 + (_gap(reader) >> _BLOCK_BITS)) + 1
+    starts = numbers[[0, *breaks]]
+    stops = numbers[[*(breaks - 1), -1]] + 1
+    lengths = stops - starts
+    total = int(lengths.sum()) << _BLOCK_BITS
+    if total > max(_MOST, 8 * positions.size):
+        return False
+    rooms: list[NDArray[Any]] = [np.empty(total, out.dtype) for out in into]
+    before = np.cumsum(lengths) - lengths
+    # what to add to a position to have its place in the room
+    shift = np.zeros(wanted.size, "i8")
+    for start, stop, place in zip(starts.tolist(), stops.tolist(), before.tolist(), strict=True):
+        shift[start:stop] = (place - start) << _BLOCK_BITS
+    pieces = [
+        (at, min(stop, at + _PIECE), place + at - start)
+        for start, stop, place in zip(starts.tolist(), stops.tolist(), before.tolist(), strict=True)
+        for at in range(start, stop, _PIECE)
+    ]
+
+    def work(mine: Sequence[tuple[int, int, int]]) -> None:
+        for start, stop, place in mine:
+            first = start << _BLOCK_BITS
+            count = min(stop << _BLOCK_BITS, reader.count) - first
+            at = place << _BLOCK_BITS
+            reader.read(first, count, [room[at : at + count] for room in rooms])
+
+    run(work, pieces, reader.threads_for(total))
+    index = positions + shift.take(blocks)
+    for room, out in zip(rooms, into, strict=True):
+        np.take(room, index, out=out, mode="clip")
+    return True
+
+
+def _take_runs(reader: Reader, positions: Ints, order: Ints | None, into: Sequence[NDArray[Any]]) -> None:
+    """Read runs of sorted positions one by one."""
+    import numpy as np
+
+    breaks = np.flatnonzero(np.diff(positions) > _gap(reader)) + 1
     starts = [0, *breaks.tolist()]
     stops = [*breaks.tolist(), positions.size]
     tasks = [part for start, stop in zip(starts, stops, strict=True) for part in _cut(positions, start, stop)]
@@ -113,13 +169,9 @@ def take(reader: Reader, positions: Ints, into: Sequence[NDArray[Any]]) -> None:
             reader.read(first, count, [room[:count] for room in rooms])
             inside = positions[start:stop] - first
             for room, out in zip(rooms, into, strict=True):
-                got = room[:count].take(inside)
-                if order is None:
-                    out[start:stop] = got
-                else:
-                    out[order[start:stop]] = got
+                out[slice(start, stop) if order is None else order[start:stop]] = room[:count].take(inside)
 
-    run(work, tasks, reader.threads if positions.size > 4096 or reader.source.lanes else 1)
+    run(work, tasks, reader.threads if positions.size > _FEW or reader.source.lanes else 1)
 
 
 def _cut(positions: Ints, start: int, stop: int) -> list[tuple[int, int]]:

@@ -46,7 +46,7 @@ class RangeFile(ByteSource):
     """
 
     # a request costs a round trip: what lies closer together than this is fetched in one piece
-    gap = 1 << 16
+    gap = 1 << 15
     lanes = _LANES
 
     def __init__(self, source: Source) -> None:

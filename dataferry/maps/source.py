@@ -34,7 +34,7 @@ class ByteSource(ABC):
 
     place: Place
     size: int
-    gap = 16384
+    gap = 65536
     lanes = 0
     stamp: tuple[object, ...] | None = None
 
