@@ -92,6 +92,13 @@ class Answer(http.client.HTTPResponse):
 
     def _read_fields(self) -> None:
         fields: dict[str, str] = {}
+        # Most heads are in the buffer as a whole: one look and one cut instead of a call for each line.
+        end = self.fp.peek().find(b"\r\n\r\n")
+        if 0 <= end < _LONGEST_LINE:
+            for text in self.fp.read(end + 4).decode("latin-1").split("\r\n")[:-2]:
+                self._field(fields, text)
+            self.fields = fields
+            return
         readline = self.fp.readline
         for _ in range(_MOST_HEADERS):
             line = readline(_LONGEST_LINE + 1)
@@ -102,12 +109,16 @@ class Answer(http.client.HTTPResponse):
                 raise (
                     http.client.IncompleteRead(b"") if len(line) <= _LONGEST_LINE else http.client.LineTooLong("header")
                 )
-            name, _, value = line.decode("latin-1").partition(":")
-            name, value = name.strip().lower(), value.strip()
-            if name == "content-length" and fields.get(name, value) != value:
-                raise http.client.HTTPException("two different Content-Length headers")
-            fields[name] = value
+            self._field(fields, line.decode("latin-1"))
         raise http.client.HTTPException(f"more than {_MOST_HEADERS} headers")
+
+    @staticmethod
+    def _field(fields: dict[str, str], text: str) -> None:
+        name, _, value = text.partition(":")
+        name, value = name.strip().lower(), value.strip()
+        if name == "content-length" and fields.get(name, value) != value:
+            raise http.client.HTTPException("two different Content-Length headers")
+        fields[name] = value
 
     @property
     def total(self) -> int | None:

@@ -100,7 +100,7 @@ class Client:
             line = None
             try:
                 line = self._line(parts, proxy)
-                line.sock.sendall(self._request(line, parts, prefix, extra))
+                line.sock.sendall(self._request(proxy, parts, prefix, extra))
                 answer = Answer(line.reader)
                 answer.begin()
                 return answer, line
@@ -121,11 +121,11 @@ class Client:
                 raise error from exc
 
     @staticmethod
-    def _request(line: Line, parts: SplitResult, prefix: bytes, extra: str) -> bytes:
+    def _request(proxy: str | None, parts: SplitResult, prefix: bytes, extra: str) -> bytes:
         target = parts.path or "/"
         if parts.query:
             target = f"{target}?{parts.query}"
-        if parts.scheme == "http" and line.key[3]:
+        if proxy and parts.scheme == "http":
             target = f"http://{parts.netloc.rpartition('@')[2]}{target}"
         return b"GET %b HTTP/1.1\r\n%b%b\r\n" % (target.encode(), prefix, extra.encode())
 
@@ -168,18 +168,17 @@ class Client:
         heads = []
         first = _checked(sources[0].url, sources[0])
         prefix, proxy = self._prefix(first, sources[0], True)
+        for source in sources:
+            parts = _checked(source.url, source)
+            if parts[:2] != first[:2]:
+                return None
+            own, _ = self._prefix(parts, source, True) if source.headers else (prefix, proxy)
+            heads.append(self._request(proxy, parts, own, ""))
         with self._lock:
             idle = self._idle.get((first.scheme, first.hostname, first.port, proxy))
             line = idle.pop() if idle else None
         if line is None:
             return None
-        for source in sources:
-            parts = _checked(source.url, source)
-            own, _ = self._prefix(parts, source, True) if source.headers else (prefix, proxy)
-            if parts[:2] != first[:2]:
-                line.close()
-                return None
-            heads.append(self._request(line, parts, own, ""))
         try:
             line.sock.sendall(b"".join(heads))
         except OSError:

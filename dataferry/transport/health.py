@@ -12,7 +12,8 @@ __all__ = ["HostHealth"]
 
 POLITE = 16  # connections to one host, unless the user's settings allow more
 _START = 4
-_STEP = 4
+_START_SMALL = 2
+_STEP = 8
 _PAYS = 1.15  # what more connections must bring to be kept
 _BUSY = 0.6  # of a processor: then the machine is the limit, not the connection
 _WINDOW = 0.1
@@ -62,16 +63,18 @@ class HostHealth:
 
     # -- how many connections ------------------------------------------------------------------------------------------
 
-    def demand(self, files: int) -> None:
+    def demand(self, files: int, small: bool) -> None:
         """Say how many files wait for this host.
 
         Parameters
         ----------
         files : int
             Their number.
+        small : bool
+            Whether the next one is small: those share round trips, and more threads only wait for each other.
         """
         if not self._best:
-            self.target = max(self.target, min(self.limit, _START, files))
+            self.target = max(self.target, min(self.limit, _START_SMALL if small else _START, files))
 
     def tick(self, now: float, busy: float) -> None:
         """Decide whether more connections would bring more.
@@ -89,13 +92,12 @@ class HostHealth:
         if self._mark is None:
             # New connections have first to be opened and asked.
             self._mark = (now + (2 * self.first_byte + 0.02 if self._best else 0), -1)
-            return
         since, count = self._mark
         if count < 0:
             if now >= since and self.first_byte < 1:
                 self._mark = (now, self.bytes)
             return
-        if now - since < max(_WINDOW, 2 * self.first_byte):
+        if now - since < max(_WINDOW, 1.5 * self.first_byte):
             return
         rate = (self.bytes - count) / (now - since)
         self._mark = None

@@ -126,7 +126,10 @@ def check_head(answer: Answer, source: Source, start: int, end: int | None, size
     TransferError
         If this is not the file, or not the range.
     """
-    status, place = answer.status, source.shown
+    status = answer.status
+    if status == 200 and answer.total == size is not None:
+        return size
+    place = source.shown
     if status == 206:
         match = _RANGE.fullmatch(answer.fields.get("content-range", ""))
         total = int(match[3]) if match and match[3] != "*" else None

@@ -84,7 +84,8 @@ class Watch:
     def _hire(self) -> None:
         crew = self.crew
         for host in crew.hosts:
-            host.demand(len(crew.pending[id(host)]) + host.active)
+            queue = crew.pending[id(host)]
+            host.demand(len(queue) + host.active, bool(queue) and queue[0].small)
         wanted = sum(host.target for host in crew.hosts)
         split = sum(host.target for host in crew.hosts if host.split)
         work = sum(map(len, crew.pending.values())) + len(crew.busy) + split + 2 * len(crew.rivals)
