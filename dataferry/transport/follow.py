@@ -182,6 +182,8 @@ class Follower:
         stop = self.partial.reach(self.hashed)
         if self._ready:
             stop = min(stop, self._ready[0][0])
+        if stop <= self.hashed:
+            return  # a block that is in memory came first
         count = os.preadv(self.partial.fd, [scratch[: min(BLOCK, stop - self.hashed)]], self.hashed)
         if count <= 0:
             raise OSError(5, f"{self.partial.path} ended at byte {self.hashed}")

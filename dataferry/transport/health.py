@@ -13,7 +13,7 @@ __all__ = ["HostHealth"]
 POLITE = 16  # connections to one host, unless the user's settings allow more
 _START = 4
 _START_SMALL = 2
-_STEP = 8
+_STEP = 16
 _PAYS = 1.15  # what more connections must bring to be kept
 _BUSY = 0.6  # of a processor: then the machine is the limit, not the connection
 _WINDOW = 0.1
@@ -59,6 +59,7 @@ class HostHealth:
         self._lock = threading.Lock()
         self._mark: tuple[float, int] | None = None
         self._best = 0.0
+        self._before = 1
         self._probe_again = 0.0
 
     # -- how many connections ------------------------------------------------------------------------------------------
@@ -91,13 +92,13 @@ class HostHealth:
             return
         if self._mark is None:
             # New connections have first to be opened and asked.
-            self._mark = (now + (2 * self.first_byte + 0.02 if self._best else 0), -1)
+            self._mark = (now + (1.2 * self.first_byte + 0.02 if self._best else 0), -1)
         since, count = self._mark
         if count < 0:
             if now >= since and self.first_byte < 1:
                 self._mark = (now, self.bytes)
             return
-        if now - since < max(_WINDOW, 1.5 * self.first_byte):
+        if now - since < max(_WINDOW, 1.2 * self.first_byte):
             return
         rate = (self.bytes - count) / (now - since)
         self._mark = None
@@ -106,11 +107,10 @@ class HostHealth:
             self.settled, self._probe_again = True, now + 1
         elif rate >= self._best * _PAYS and self.target < self.limit:
             self._best, self.split, self.settled = rate, True, False
-            self.target = min(self.limit, self.target * _STEP)
+            self._before, self.target = self.target, min(self.limit, self.target * _STEP)
         else:
             if rate < self._best * _PAYS:
-                self.target = max(1, self.target // 2)
-                self._best = 0.0
+                self.target, self._best = self._before, 0.0
             self.settled, self._probe_again = True, now + 5
         self.settled = self.settled or self.target == self.limit
 

@@ -10,7 +10,7 @@ __all__ = ["Pieces", "Segment"]
 
 _MIB = 1 << 20
 _FIRST = 8 * _MIB  # proves ranges, measures the rate, and is the most that is sent in vain if it goes elsewhere
-_LEAST = 2 * _MIB
+_LEAST = 4 * _MIB
 _MOST = 512 * _MIB
 _WORTH_STEALING = 0.4  # seconds that the victim would still need
 
