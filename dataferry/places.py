@@ -6,6 +6,7 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterator
+from functools import cached_property
 from typing import NamedTuple
 
 from . import cache_home
@@ -148,12 +149,13 @@ class Places:
                     folder.problem,
                     folder.path,
                 )
-        for data in self.data_folders():
+        for data in self.data_folders:
             yield Candidate("package", f"{data}/{name}", self.package)
         if entry is not None:
             for home in cache_home.cache_folders():
                 yield Candidate("cache", f"{home}/{self.view(name)}", home)
 
+    @cached_property
     def data_folders(self) -> list[str]:
         """The package's ``data`` folders: beside its registry, and in each part of a namespace package."""
         places = [str(self.registry.path.parent)]

@@ -14,6 +14,8 @@ from .registry import Entry
 from .settings import load_settings
 
 if TYPE_CHECKING:
+    import logging
+
     from .fetch import Wanted
     from .hosts.base import Source
 
@@ -188,7 +190,21 @@ def _transfer(
             results[item.name] = type(result)(item.name, [*tried[item.name], *result.tried], remedy)
         else:
             results[item.name] = str(result.path)
+            if result.source is not None:
+                _log().info(
+                    "%s: %d bytes in %.1f s from %s",
+                    item.name,
+                    result.moved_bytes,
+                    result.seconds,
+                    result.source.shown,
+                )
     return results
+
+
+def _log() -> logging.Logger:
+    import logging
+
+    return logging.getLogger("dataferry")
 
 
 def _plainly(places: Places, name: str, tried: list[tuple[str, str]], show_progress: bool) -> str | DataferryError:
