@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from .errors import DataferryError, UnknownFile
 from .names import check_name, close_names
@@ -14,6 +15,9 @@ from .packages import find_registry
 from .places import Candidate, Places
 from .registry import Entry, Registry
 from .settings import DATA_VARIABLE, load_settings
+
+if TYPE_CHECKING:
+    from .hosts.base import Source
 
 __all__ = ["Lookup"]
 
@@ -151,6 +155,12 @@ class Lookup:
             if isinstance(result, str):
                 self._remember(name, result)
         return brought
+
+    def sources(self, name: str) -> list[Source]:
+        """Where hosts would have a file, best first. Raises `Offline` where the network is not to be used."""
+        from . import remote
+
+        return remote.sources(self.places(), name, self.entry(name))
 
     def _remember(self, name: str, path: str) -> str:
         if (logging := sys.modules.get("logging")) is not None:  # whoever reads the log has loaded it

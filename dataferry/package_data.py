@@ -11,13 +11,14 @@ from typing import IO, Any, overload
 from .errors import DataferryError, FetchErrors
 from .explain import Step, Where
 from .lookup import Lookup
+from .map_methods import MapMethods
 from .names import check_name, shown_url
 from .registry import Registry
 
 __all__ = ["PackageData"]
 
 
-class PackageData:
+class PackageData(MapMethods):
     """The data of one package.
 
     Parameters

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .fetch import Wanted
     from .hosts.base import Source
 
-__all__ = ["bring", "cached", "host_steps"]
+__all__ = ["bring", "cached", "host_steps", "sources"]
 
 
 def cached(places: Places, name: str, entry: Entry | None) -> tuple[str | None, str]:
@@ -66,6 +66,42 @@ def _hosts(places: Places, name: str, entry: Entry | None) -> Iterator[tuple[str
             yield spec, str(error)
 
 
+def sources(places: Places, name: str, entry: Entry | None) -> list[Source]:
+    """Where hosts would have a file.
+
+    Parameters
+    ----------
+    places : Places
+        The places of the package.
+    name : str
+        The file's name.
+    entry : Entry or None
+        What the registry knows of it.
+
+    Returns
+    -------
+    list of Source
+        At least one, best first.
+
+    Raises
+    ------
+    Offline
+        If the network is not to be used.
+    FileUnavailable
+        If no host has it.
+    """
+    hosts = list(_hosts(places, name, entry))
+    offline = offline_reason()
+    if offline:
+        tried = [(f"host {shown_url(spec)}", f"not asked: {offline}") for spec, _ in hosts]
+        raise Offline(name, tried, _prefetch(places, name))
+    found = [source for _, several in hosts if not isinstance(several, str) for source in several]
+    if not found:
+        tried = [(f"host {shown_url(spec)}", str(reason)) for spec, reason in hosts]
+        raise FileUnavailable(name, tried, f"{places.registry.path} declares no host that can be asked")
+    return found
+
+
 def host_steps(places: Places, name: str, entry: Entry | None, *, needed: bool) -> list[Step]:
     """The hosts as steps of `PackageData.where`.
 
@@ -87,13 +123,13 @@ def host_steps(places: Places, name: str, entry: Entry | None, *, needed: bool) 
     """
     offline = offline_reason() if needed else ""
     steps = []
-    for spec, sources in _hosts(places, name, entry):
+    for spec, several in _hosts(places, name, entry):
         origin = "dataurl" if spec == places.registry.dataurl else "mirror"
-        if isinstance(sources, str):
-            steps.append(Step("host", shown_url(spec), origin, False, sources))
+        if isinstance(several, str):
+            steps.append(Step("host", shown_url(spec), origin, False, several))
         else:
             note = (f"not asked: {offline}" if offline else "would be asked") if needed else "not needed"
-            steps += [Step("host", source.shown, origin, False, note) for source in sources]
+            steps += [Step("host", source.shown, origin, False, note) for source in several]
     return steps
 
 
@@ -132,13 +168,13 @@ def bring(
         elif entry is None:
             results[name] = _plainly(places, name, tried, show_progress)
         else:
-            sources: list[Source] = []
+            known: list[Source] = []
             for spec, found in _hosts(places, name, entry):
                 if isinstance(found, str):
                     tried.append((f"host {shown_url(spec)}", found))
                 else:
-                    sources += found
-            wanted.append(_as_wanted(places, entry, sources))
+                    known += found
+            wanted.append(_as_wanted(places, entry, known))
     if wanted:
         results |= _transfer(places, wanted, missing, jobs, show_progress)
     return {name: results[name] for name in missing}

@@ -12,13 +12,15 @@ from .outcome import INTERRUPTED, exit_code, say_error, say_stopped
 
 __all__ = ["Commands", "dataferry"]
 
-#: Command -> module, in the order in which a newcomer meets them.
+#: Command -> module, and the command's name there where it holds several; in the order in which a newcomer meets them.
 _MODULES = {
     "demo": "show_demo",
     "get": "get_files",
     "where": "explain_files",
     "list": "list_files",
     "verify": "verify_files",
+    "info": "map_files:info",
+    "show": "map_files:show",
     "add": "add_files",
     "cache": "manage_cache",
     "check-dist": "check_dist",
@@ -49,7 +51,8 @@ class Commands(click.Group):
 
         if cmd_name not in _MODULES:
             return None
-        command = import_module(f".{_MODULES[cmd_name]}", __package__).command
+        module, _, name = _MODULES[cmd_name].partition(":")
+        command = getattr(import_module(f".{module}", __package__), name or "command")
         return command if isinstance(command, click.Command) else None
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -1,0 +1,60 @@
+"""``dataferry info`` and ``dataferry show``: what is in a file, in words and as a picture."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from . import command as shared
+
+__all__ = ["info", "show"]
+
+_WHAT = click.argument("what", metavar="PATH | PACKAGE NAME", nargs=-1, required=True)
+
+
+def _path(what: tuple[str, ...], registry: str | None) -> str:
+    """One word is a file's path; two are a package and a name."""
+    if len(what) == 2:
+        return shared.open_data(what[0], registry).get(what[1])
+    if len(what) != 1:
+        raise click.UsageError("give the path of a file, or a package and a name")
+    if not os.path.isfile(what[0]):
+        raise click.UsageError(f"there is no file {what[0]!r}; for a registered file give its package and its name")
+    return what[0]
+
+
+@click.command("info", cls=shared.Command)
+@_WHAT
+@shared.from_registry
+def info(what: tuple[str, ...], registry: str | None) -> None:
+    """Describe a file: HDUs, units, ordering, coverage.
+
+    Says how to load it in Python, too. Headers are read, and of the data what the coverage needs.
+    """
+    from ..maps import info as describe
+
+    click.echo(describe(_path(what, registry)))
+
+
+@click.command("show", cls=shared.Command)
+@_WHAT
+@click.option(
+    "-o", "--output", metavar="PATH", help="The picture to write; without it a window opens, or a PNG is written here."
+)
+@click.option("--field", metavar="N", help="Only this column, by number or name.")
+@click.option("--hdu", metavar="N", help="Number or EXTNAME of the HDU.")
+@shared.from_registry
+def show(what: tuple[str, ...], output: str | None, field: str | None, hdu: str | None, registry: str | None) -> None:
+    """Write or open a picture of a map or an image.
+
+    Maps in Mollweide's projection, all fields with their units; images stretched by asinh; tables as a summary.
+    """
+    from ..maps import show as draw
+
+    path = _path(what, registry)
+    click.echo(str(draw(path, output, field=_number(field), hdu=_number(hdu))))
+
+
+def _number(text: str | None) -> int | str | None:
+    return int(text) if text is not None and text.lstrip("-").isdecimal() else text
