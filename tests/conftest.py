@@ -82,10 +82,10 @@ def repository() -> Path:
 
 @pytest.fixture
 def make_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """A factory of importable packages with data: ``make_package(files={name: bytes}, bundled={name: bytes}, head="...")``.
+    """A factory of importable packages with data: ``make_package({name: bytes}, {name: bytes}, head="...")``.
 
-    ``files`` are registered, ``bundled`` ones lie in the package (and are registered too unless ``register_bundled=False``),
-    ``head`` is the start of ``dataferry.toml``. It returns the package's name, a new one each time.
+    The first files are registered only, the second ones lie in the package (and are registered too unless
+    ``register_bundled=False``), ``head`` is the start of ``dataferry.toml``. It returns a new package's name.
     """
     root = tmp_path / "packages"
     monkeypatch.syspath_prepend(str(root))
@@ -141,7 +141,7 @@ def home(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def astropy_leaks() -> Iterator[None]:
-    """For tests in which astropy's downloader fails: it leaves the sockets of failed answers to the garbage collector."""
+    """For tests in which astropy's downloader fails: it leaves open sockets to the garbage collector."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         yield
