@@ -56,10 +56,10 @@ def mpiexec() -> str | None:
     return str(beside) if beside.exists() else shutil.which("mpiexec")
 
 
-@pytest.mark.skipif(importlib.util.find_spec("mpi4py") is None, reason="mpi4py is not installed")
-@pytest.mark.skipif(mpiexec() is None, reason="there is no mpiexec")
 @pytest.mark.parametrize("order", ["RING", "NESTED"])
-def test_four_ranks(tmp_path, order):
+def test_four_ranks(need, tmp_path, order):
+    need.that("mpi4py", importlib.util.find_spec("mpi4py"), "it is not installed")
+    need.that("mpiexec", mpiexec(), "it is not installed")
     values = np.random.default_rng(0).standard_normal((3, 12 * 128**2))
     path = maps.write_map(tmp_path / "a.fits", values)
     # what only the rank that reads can find out has to reach the others

@@ -179,8 +179,8 @@ def test_packed_files(tmp_path, suffix, pack):
     assert maps.read_map(packed).value.sum() == maps.read_map(path).value.sum()
 
 
-def test_hdf5(tmp_path):
-    h5py = pytest.importorskip("h5py")
+def test_hdf5(need, tmp_path):
+    h5py = need.module("h5py")
     values = np.random.default_rng(0).standard_normal((3, NPIX))
     path = tmp_path / "a.h5"
     with h5py.File(path, "w") as made:
