@@ -1,10 +1,10 @@
-"""Reading maps beside the disk and beside others: ``python benchmarks/maps.py [--nside 1024 ...] [--folder DIR] [--rst FILE]``.
+"""Reading maps beside the disk and beside others: ``python benchmarks/maps.py [--nside 1024 ...] [--rst FILE]``.
 
-The limit is `numpy.fromfile` of the bytes of one field, from a FITS file that holds nothing else; all else is given as a
-ratio to its time in the same run. Each way runs in a process of its own, takes turns with the limit there, and reports
-the best of several runs, and the peak of its memory in units of one field. healpy, fitsio, astropy and pysm3 are measured
-where they are installed; another Python with some of them can be named: ``--python PATH``. Linux only, where the kernel
-tells a process its own peak.
+The limit is `numpy.fromfile` of the bytes of one field, from a FITS file that holds nothing else; all else is given as
+a ratio to its time in the same run. Each way runs in a process of its own, takes turns with the limit there, and reports
+the best of several runs, and the peak of its memory in units of one field. healpy, fitsio, astropy and pysm3 are
+measured where they are installed; another Python with some of them can be named: ``--python PATH``. Linux only, where
+the kernel tells a process its own peak.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def make(folder: Path, nside: int) -> None:
 
 
 def measure(python: str, folder: Path, nside: int, name: str, runs: int) -> list[float] | None:
-    """Run one way in a process of its own: seconds, seconds of the limit, peak in fields; None if it is not installed."""
+    """Run one way in a process of its own: seconds, those of the limit, peak in fields; None if not installed."""
     library, before, code = WAYS[name]
     program = f"{SETUP}\n{before}\n" + MEASURE.format(code=code)
     done = subprocess.run(
@@ -156,8 +156,9 @@ def main() -> None:
                     found = measure(python, folder, nside, name, runs)
                     if found:
                         break
-                row += [f"{found[0] / found[1]:.3g}", f"{found[2]:.2f}"] if found else ["", ""]
-                print(f"nside {nside}  {name:40s} {row[-2]:>8} x  {row[-1]:>6} fields", flush=True)
+                ratio, peak = (f"{found[0] / found[1]:.3g}", f"{found[2]:.2f}") if found else ("", "")
+                row.extend((ratio, peak))
+                print(f"nside {nside}  {name:40s} {ratio:>8} x  {peak:>6} fields", flush=True)
             print(f"nside {nside}  header and one row over HTTP: {remote(folder)} bytes", flush=True)
     lines += [",".join([f'"{name}"', *row]) for name, row in rows.items()]
     if options.rst:

@@ -125,7 +125,11 @@ class LocalFile(ByteSource):
 
     def _pread(self, offset: int, into: memoryview) -> int:
         try:
-            return os.preadv(self._fd, [into], offset)
+            if hasattr(os, "preadv"):
+                return os.preadv(self._fd, [into], offset)
+            part = os.pread(self._fd, len(into), offset)
+            into[: len(part)] = part
+            return len(part)
         except OSError as error:
             raise self.place.error(f"cannot be read: {error.strerror}") from error
 

@@ -10,7 +10,7 @@ from .grade import degrade, stream_degraded
 from .layout import Layout
 from .tiles import ArrayTiles, tiles_of
 from .unweave import gather_nested, gather_ring
-from .values import Finish
+from .values import AS_IS, Finish
 from .weave import LARGEST, SMALLEST, weave
 
 if TYPE_CHECKING:
@@ -49,13 +49,14 @@ def fill_whole(
         weave(nside, lambda size: tiles_of(reader, size, out.dtype), out, finishes, reader.threads)
     elif nside < layout.nside and layout.order == "NESTED":
         low = out if order == "NESTED" else np.empty_like(out)
-        stream_degraded(reader, low, (layout.nside // nside) ** 2, [out.dtype] * len(out), finishes)
+        last = finishes if order == "NESTED" else [AS_IS] * len(out)
+        stream_degraded(reader, low, (layout.nside // nside) ** 2, [out.dtype] * len(out), last)
         if order == "RING":
-            gather_ring(nside, low, out, reader.threads)
+            regrade(low, nside, "NESTED", nside, "RING", out, finishes, reader.threads)
     else:
         values = np.empty((len(out), layout.npix), out.dtype)
         # UNSEEN stays UNSEEN until the means are taken
-        reader.stream(0, layout.npix, list(values), [Finish()] * len(out))
+        reader.stream(0, layout.npix, list(values), [AS_IS] * len(out))
         regrade(values, layout.nside, layout.order, nside, order, out, finishes, reader.threads)
 
 
