@@ -146,9 +146,8 @@ class Supply:
     def _bring(self, data: PackageData, names: list[str]) -> None:
         entries = [data.registry.find(name) for name in names]
         size = sum((entry.size or 0) for entry in entries if entry is not None)
-        self._say(
-            f"dataferry: fetching {len(names)} file{'s' * (len(names) != 1)} of {data.package}, {size / 1e6:.1f} MB"
-        )
+        known = f", {size / 1e6:.1f} MB" if size else ""
+        self._say(f"dataferry: fetching {len(names)} {'file' if len(names) == 1 else 'files'} of {data.package}{known}")
         errors: dict[str, DataferryError] = {}
         common: DataferryError | None = None
         paths: dict[str, str] = {}

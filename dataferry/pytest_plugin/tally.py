@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from .supply import HERE, MISSING, Outcome
 
 __all__ = ["Tally"]
 
+_SHOWN = 10
 _ORIGINS = {
     "override": "given by path",
     "folder": "from folders",
@@ -153,20 +154,28 @@ class Tally:
         if here:
             size = f" ({fetched / 1e6:.1f} MB)" if fetched else ""
             terminal.write_line(f"{_count(len(here), 'file')}: {', '.join(parts)}{size}")
-        for outcome in sorted(self._files.values()):
-            tests = self._tests.get((outcome.package, outcome.name), set())
-            if outcome.state != HERE and tests:
-                word = self._end([(outcome.package, outcome.name)])
-                terminal.write_line(f"{word} {_count(len(tests), 'test')}: {outcome.reason}")
-            if outcome.state == HERE and self._config.option.verbose > 0:
-                terminal.write_line(
-                    f"{outcome.package}: {outcome.name} <- {outcome.place} ({_count(len(tests), 'test')})"
-                )
+        for line in self._lines():
+            terminal.write_line(line)
         if self.updated:
             from .baseline import explain_updates
 
             for line in explain_updates(sorted(set(self.updated))):
                 terminal.write_line(line)
+
+    def _lines(self) -> Iterator[str]:
+        verbose = self._config.option.verbose > 0
+        left = 0
+        for outcome in sorted(self._files.values()):
+            tests = self._tests.get((outcome.package, outcome.name), set())
+            if outcome.state == HERE:
+                if verbose:
+                    yield f"{outcome.package}: {outcome.name} <- {outcome.place} ({_count(len(tests), 'test')})"
+            elif tests:
+                left += 1
+                if verbose or left <= _SHOWN:
+                    yield f"{self._end([outcome[:2]])} {_count(len(tests), 'test')}: {outcome.reason}"
+        if left > _SHOWN and not verbose:
+            yield f"and {left - _SHOWN} more files that could not be had (-v shows them)"
 
 
 def _count(number: int, word: str) -> str:

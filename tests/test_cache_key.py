@@ -1,0 +1,54 @@
+"""``dataferry cache key``: it changes with the registered files, and with nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+
+def key(suite, *args, code=0):
+    command = [sys.executable, "-m", "dataferry", "cache", "key", *args]
+    env = {**os.environ, "PYTHONPATH": str(suite.folder)}
+    done = subprocess.run(command, cwd=suite.folder, env=env, capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
+    return done.stdout.strip() or done.stderr
+
+
+def test_it_follows_the_registry(suite):
+    first = key(suite, "mypkg")
+    assert first.startswith("dataferry-1-") and key(suite, "mypkg") == first
+    suite.declare(suite.files, head="timeout = 5")
+    assert key(suite, "mypkg") == first
+    suite.declare(dict(reversed(suite.files.items())))
+    assert key(suite, "mypkg") == first
+    suite.declare({**suite.files, "maps/a.dat": b"new"})
+    assert key(suite, "mypkg") != first
+
+
+def test_of_the_selected_tests_only(suite):
+    suite.write(
+        "test_it.py",
+        """
+        import pytest
+        @pytest.mark.package_data("maps/a.dat")
+        def test_first(): pass
+        @pytest.mark.package_data("maps/[bc].dat")
+        def test_second(): pass
+        """,
+    )
+    some = json.loads(key(suite, "--json", "--pytest", "-k 'first or nothing'"))
+    assert (some["packages"], some["files"], some["bytes"]) == (["mypkg"], 1, 1000)
+    assert json.loads(key(suite, "--json", "--pytest", ""))["files"] == 3
+    before = key(suite, "--pytest", "-k first")
+    suite.declare({**suite.files, "maps/c.dat": b"new"})
+    assert key(suite, "--pytest", "-k first") == before
+    assert suite.server.requests == []
+
+
+def test_what_is_wrong_is_said(suite):
+    assert "give a package" in key(suite, code=2)
+    assert "no package" in key(suite, "not_there", code=4)
+    suite.write("test_it.py", "1/0")
+    assert "ZeroDivisionError" in key(suite, "--pytest", "", code=2)
