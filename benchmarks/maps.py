@@ -1,10 +1,10 @@
 """Reading maps beside the disk and beside others: ``python benchmarks/maps.py [--nside 1024 ...] [--rst FILE]``.
 
 The limit is `numpy.fromfile` of the bytes of one field, from a FITS file that holds nothing else; all else is given as
-a ratio to its time in the same run. Each way runs in a process of its own, takes turns with the limit there, and reports
-the best of several runs, and the peak of its memory in units of one field. healpy, fitsio, astropy and pysm3 are
-measured where they are installed; another Python with some of them can be named: ``--python PATH``. Linux only, where
-the kernel tells a process its own peak.
+a ratio to its time in the same run. Each way runs in a process of its own, takes turns with the limit there, and
+reports the best of several runs, and the peak of its memory in fields. healpy, fitsio, astropy and pysm3 are measured
+where they are installed; another Python with some of them can be named: ``--python PATH``. Linux only, where the
+kernel tells a process its own peak.
 """
 
 from __future__ import annotations

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.int64]
 
-__all__ = ["nest2ring", "ring2nest", "spread", "squeeze", "strip_tables", "strip_x"]
+__all__ = ["TABLES", "nest2ring", "ring2nest", "ring_table", "spread", "squeeze", "strip_tables", "strip_x"]
 
 _CHUNK = 1 << 15
 # up to this nside, tables of a row each are worth their memory
-_TABLES = 8192
+TABLES = 8192
 # the ring of a face's southern corner, and its longitude, in units of nside and of an eighth of a turn
 _FACE_RING = (2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4)
 _FACE_LON = (1, 3, 5, 7, 0, 2, 4, 6, 1, 3, 5, 7)
@@ -88,7 +88,8 @@ def _ring_base(nside: int, face: Ints, s: Ints) -> Ints:
 
 
 @lru_cache(maxsize=2)
-def _ring_table(nside: int) -> Ints:
+def ring_table(nside: int) -> Ints:
+    """Make the table, by face and x + y, of what to add to x for the ring pixel number (but see face 4)."""
     import numpy as np
 
     return _ring_base(nside, np.arange(12)[:, None], np.arange(2 * nside - 1, dtype="i8")[None, :])
@@ -120,8 +121,8 @@ def _nest2ring(nside: int, pixels: Ints) -> Ints:
     inner >>= 1
     s = _coordinate(inner, nside)
     s += x
-    if nside <= _TABLES:
-        out: Ints = _ring_table(nside).ravel().take(s + face * (2 * nside - 1))
+    if nside <= TABLES:
+        out: Ints = ring_table(nside).ravel().take(s + face * (2 * nside - 1))
     else:
         out = _ring_base(nside, face, s)
     out += x
@@ -256,7 +257,7 @@ def _strip_to_nest(nside: int, ring: Ints, quarter: Ints, t: Ints) -> Ints:
     x = t + strip_x(nside, ring)
     y = 3 * nside - 1 - ring - x
     nest: Ints
-    if nside <= _TABLES:
+    if nside <= TABLES:
         table_x, table_y = strip_tables(nside)
         at = quarter * (2 * nside) + (ring >= 2 * nside) * (8 * nside)
         nest = table_x.ravel().take(at + x)

@@ -140,7 +140,7 @@ def _draw_map(path: Named, field: Fields, hdu: int | str | None, *, remote: bool
     unique, back = np.unique(pixels, return_inverse=True)
     rows = -(-len(columns) // _COLUMNS)
     across = min(len(columns), _COLUMNS)
-    figure = Figure(figsize=(6.4 * across, 4.2 * rows), layout="constrained")
+    figure = Figure(figsize=(6.4 * across, 4.4 * rows + 0.5), layout="constrained")
     for k, column in enumerate(columns):
         name = column.name or str(column.number - 1)
         number = layout.columns.index(column)
