@@ -12,7 +12,8 @@ from .lanes import run
 from .layout import Layout
 from .order import nest2ring, ring2nest
 from .place import Place
-from .values import Finish
+from .values import AS_IS, Finish
+from .whole import fill_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -215,19 +216,28 @@ def fill_piece(
     if isinstance(pixels, slice) and nside == layout.nside and order == layout.order:
         reader.stream(pixels.start, pixels.stop - pixels.start, list(out), finishes)
         return
-    numbers = _numbers(pixels)
-    if nside < layout.nside:
-        _degraded(layout, reader, nside, order, numbers, out)
-    else:
-        take(reader, positions_of(layout, nside, order, numbers), list(out))
-    for line, finish in zip(out, finishes, strict=True):
-        finish(line)
+    if isinstance(pixels, slice) and pixels.stop - pixels.start == 12 * nside**2:
+        fill_whole(layout, reader, nside, order, out, finishes)
+        return
+    # neighbours in one ordering are near each other in the other too, so runs go in pieces that bound the memory
+    count = out.shape[1]
+    step = max(1 << 18, 256 * nside) if isinstance(pixels, slice) else max(1, count)
+    for at in range(0, count, step):
+        part = out[:, at : at + step]
+        numbers = _numbers(pixels, at, part.shape[1]) if isinstance(pixels, slice) else pixels
+        if nside < layout.nside:
+            _degraded(layout, reader, nside, order, numbers, part)
+        else:
+            take(reader, positions_of(layout, nside, order, numbers), list(part))
+        for line, finish in zip(part, finishes, strict=True):
+            finish(line)
 
 
-def _numbers(pixels: slice | Ints) -> Ints:
+def _numbers(pixels: slice, skip: int, count: int) -> Ints:
     import numpy as np
 
-    return np.arange(pixels.start, pixels.stop, dtype="i8") if isinstance(pixels, slice) else pixels
+    first = int(pixels.start) + skip
+    return np.arange(first, first + count, dtype="i8")
 
 
 def positions_of(layout: Layout, nside: int, order: str, pixels: slice | Ints) -> Ints:
@@ -247,7 +257,7 @@ def positions_of(layout: Layout, nside: int, order: str, pixels: slice | Ints) -
     numpy.ndarray of int64
         Pixel numbers in the file's resolution and ordering.
     """
-    numbers = _numbers(pixels)
+    numbers = _numbers(pixels, 0, pixels.stop - pixels.start) if isinstance(pixels, slice) else pixels
     if nside == layout.nside and order == layout.order:
         return numbers
     nested = numbers if order == "NESTED" else ring2nest(nside, numbers)
@@ -270,5 +280,5 @@ def _degraded(layout: Layout, reader: Reader, nside: int, order: str, numbers: I
         rooms = [np.empty(fine.size, out.dtype) for _ in out]
         take(reader, fine, rooms)
         for room, line in zip(rooms, out, strict=True):
-            Finish()(room)
+            AS_IS(room)
             line[at : at + step] = degrade(room, children)
