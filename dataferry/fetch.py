@@ -73,7 +73,7 @@ def fetch(
     from .transport.health import HostHealth
     from .transport.job import Job, Way
     from .transport.watch import Watch
-    from .transport.work import Yard
+    from .transport.yard import Yard
 
     results: dict[int, Arrived | FileUnavailable] = {}
     missing: dict[str, list[int]] = {}

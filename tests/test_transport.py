@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ from dataferry.hosts.base import Source
 from dataferry.settings import Settings
 from dataferry.testing import RedirectTo
 from dataferry.testing.fixtures import range_server  # noqa: F401
-from dataferry.transport.partial import Partial, prune, stale
+from dataferry.transport.follow import Follower
+from dataferry.transport.leftovers import prune, stale
+from dataferry.transport.partial import Partial
 from dataferry.transport.ranges import Ranges
 
 FILES = {
@@ -90,9 +93,8 @@ def test_real_servers(name: str, tmp_path: Path, folder: Path, request: pytest.F
 
 def test_nginx_with_slow_connections(tmp_path: Path, folder: Path, nginx: Serve) -> None:
     server = nginx(folder, limit_rate="2m")
-    started = time.monotonic()
     check(bring(tmp_path, server.url))
-    assert time.monotonic() - started < 8  # 10 s over a single connection
+    assert server.log.read_text().count(" 206 ") > 4  # more than one connection
 
 
 @pytest.mark.parametrize("proxy", ["tinyproxy", "squid"])
@@ -315,3 +317,33 @@ def test_transport_needs_no_astropy() -> None:
 
     code = "import sys, dataferry.fetch, dataferry.transport.watch as w; print({'astropy', 'numpy'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
+
+
+def test_the_hash_follows_whatever_the_order(tmp_path: Path) -> None:
+    for seed in range(60):
+        dice = random.Random(seed)
+        data = dice.randbytes(dice.randrange(100_000, 1_000_000))
+        partial = Partial.open(tmp_path, f"{seed:064d}", len(data))
+        follower = Follower(partial, threaded=dice.random() < 0.6)
+        cuts = sorted({0, len(data), *(dice.randrange(len(data)) for _ in range(20))})
+        pieces = list(pairwise(cuts))
+        count = dice.choice([1, 2, 4])
+
+        def write(lane: list[tuple[int, int]], partial: Partial, follower: Follower, data: bytes) -> None:
+            for start, stop in lane:
+                for at in range(start, stop, 20_000):
+                    block, size = follower.block(), min(20_000, stop - at)
+                    block[:size] = data[at : at + size]
+                    partial.write(at, block[:size])
+                    follower.wrote(at, block, size)
+
+        threads = [
+            threading.Thread(target=write, args=(pieces[i::count], partial, follower, data)) for i in range(count)
+        ]
+        for thread in threads:
+            thread.start()
+        follower.start()
+        for thread in threads:
+            thread.join()
+        assert follower.digest(len(data)) == hashlib.sha256(data).hexdigest()
+        partial.discard()

@@ -7,9 +7,10 @@ from http.client import HTTPException
 
 from ..errors import TransferError
 from .answer import Answer
-from .bring import accept
+from .asking import accept
 from .job import Job
-from .work import Yard, lead, store_small
+from .work import lead, store_small
+from .yard import Yard
 
 __all__ = ["bring_together"]
 

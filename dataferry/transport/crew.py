@@ -7,18 +7,18 @@ import threading
 import time
 from collections import deque
 
-from ..errors import FileUnavailable, Offline, TransferError
+from ..errors import TransferError
 from .batch import bring_together
 from .bring import SMALL
 from .health import HostHealth
 from .job import Job, Way
 from .pieces import Segment
-from .work import Yard, begin, finish, lead, pull
+from .work import begin, finish, lead, pull
+from .yard import Yard
 
 __all__ = ["Crew"]
 
 _LONGEST_WAIT = 120.0  # a server that asks for more is not waited for
-_NO_NETWORK = frozenset({"dns", "unreachable"})
 _marks = iter(range(1 << 62))
 
 Task = tuple[list[Job], Way, Segment | None]
@@ -57,8 +57,6 @@ class Crew:
         for job in jobs:
             self.enqueue(job)
 
-    # -- whose turn it is ----------------------------------------------------------------------------------------------
-
     def enqueue(self, job: Job) -> None:
         """Put a file in the queue of the host that is to be asked next.
 
@@ -79,7 +77,7 @@ class Crew:
                 self.change.notify()
 
     def give_up(self, job: Job, reason: str = "") -> None:
-        """Note that a file cannot be had; what there is of it is kept.
+        """Note that a file cannot be had, see `Job.give_up`.
 
         Parameters
         ----------
@@ -88,17 +86,7 @@ class Crew:
         reason : str
             Why, if it is not the sources' fault.
         """
-        for way in job.ways:
-            if not way.last and way.host.reason:
-                job.tried.append((way.source.shown, f"not asked, its host failed before: {way.host.reason}"))
-        tried = list(dict.fromkeys(job.tried))
-        if reason:
-            tried.append(("this run", reason))
-        have = job.done_bytes()
-        job.keep()
-        away = bool(job.ways) and all(way.host.kind in _NO_NETWORK and way.host.failures for way in job.ways)
-        remedy = f"{have} bytes are kept: the same command goes on from there" if have and job.registered else ""
-        job.result = (Offline if away else FileUnavailable)(job.wanted.name, tried, remedy)
+        job.give_up(reason)
         self.close(job)
 
     def close(self, job: Job) -> None:
@@ -171,7 +159,8 @@ class Crew:
             if way is None or pieces is None or not pieces.divisible or not way.host.split or job.alone is not None:
                 continue
             host = way.host
-            if host.active < host.target and host.paused_until <= now and not host.failures:
+            # Where somebody got nothing lately, more of them would only keep each other trying.
+            if not way.tries and host.active < host.target and host.paused_until <= now and not host.failures:
                 segment = pieces.take(max(2, host.target), growing=not host.settled)
                 if segment is not None:
                     return self._join(job, way, segment)
@@ -194,8 +183,6 @@ class Crew:
         if job.follower is not None:
             job.follower.start()
         return [job], way, segment
-
-    # -- the work ------------------------------------------------------------------------------------------------------
 
     def worker(self) -> None:
         """What each thread does until the run ends."""
@@ -221,7 +208,7 @@ class Crew:
                     error = exc
                 self._leave(job, way, error, job.kept_bytes() - before)
             except BaseException as exc:  # noqa: BLE001
-                self.fail(exc)
+                self._fail(exc)
                 return
 
     def _begin_many(self, jobs: list[Job], host: HostHealth, buffer: memoryview) -> None:
@@ -300,14 +287,8 @@ class Crew:
                 else:
                     self.enqueue(job)
 
-    def fail(self, exc: BaseException) -> None:
-        """End the run with an error that is not of one source.
-
-        Parameters
-        ----------
-        exc : BaseException
-            To be raised to who asked for the files.
-        """
+    def _fail(self, exc: BaseException) -> None:
+        """End the run with an error that is not of one source."""
         with self.change:
             if self.error is None and not self.stopped:
                 self.error = exc

@@ -97,19 +97,16 @@ class Follower:
         """
         with self._change:
             if self._thread is None and start == self.hashed:
-                inline = True
+                # Under the lock: a thread that starts now must find this block hashed, or not begun.
+                self._digest.update(block[:count])
+                self.hashed += count
+                self._spare.append(block)
+            elif self._thread is not None and start == self._tail:
+                self._ready.append((start, block, count))
+                self._tail += count
             else:
-                inline = False
-                if start == self._tail:
-                    self._ready.append((start, block, count))
-                    self._tail += count
-                else:
-                    self._spare.append(block)
-                self._change.notify_all()
-        if inline:
-            self._digest.update(block[:count])
-            self.hashed += count
-            self.give_back(block)
+                self._spare.append(block)
+            self._change.notify_all()
 
     def digest(self, size: int) -> str:
         """Wait until the whole file is hashed.
@@ -157,6 +154,9 @@ class Follower:
                         self._change.wait(1)
                     if self._ended:
                         return
+                    while self._ready and self._ready[0][0] < self.hashed:
+                        # Its bytes were proven, and read back, before it was handed over.
+                        self._spare.append(self._ready.popleft()[1])
                     head = self._ready.popleft() if self._ready and self._ready[0][0] == self.hashed else None
                 if head is not None:
                     _, block, count = head

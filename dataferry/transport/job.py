@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import FileUnavailable, TransferError
+from ..errors import FileUnavailable, Offline, TransferError
 from ..hosts.base import Source
 from .follow import Follower
 from .health import HostHealth
@@ -18,6 +18,7 @@ from .pieces import Pieces, Segment
 __all__ = ["Job", "Way"]
 
 _ROUNDS = 4
+_NO_NETWORK = frozenset({"dns", "unreachable"})
 _SLOWER = 3.0  # a host that is so many times slower than another is asked after it
 _TOGETHER = 1 << 18
 _PROGRESS = 1 << 20  # bytes that make an attempt worth repeating at once
@@ -165,6 +166,27 @@ class Job:
             self.alone = way
         elif way.wrong > 1 or len(self.ways) > 1:
             way.final = True
+
+    def give_up(self, reason: str = "") -> None:
+        """Note that the file cannot be had; what there is of it is kept.
+
+        Parameters
+        ----------
+        reason : str
+            Why, if it is not the sources' fault.
+        """
+        for way in self.ways:
+            if not way.last and way.host.reason:
+                why = f"not asked, its host failed before: {way.host.reason}"
+                self.tried.append((way.source.shown, why))
+        tried = list(dict.fromkeys(self.tried))
+        if reason:
+            tried.append(("this run", reason))
+        have = self.done_bytes()
+        self.keep()
+        away = bool(self.ways) and all(way.host.kind in _NO_NETWORK and way.host.failures for way in self.ways)
+        remedy = f"{have} bytes are kept: the same command goes on from there" if have and self.registered else ""
+        self.result = (Offline if away else FileUnavailable)(self.wanted.name, tried, remedy)
 
     def drop(self) -> None:
         """Forget the bytes that are there."""

@@ -11,20 +11,13 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import threading
-import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from .leftovers import Facts, orphans, read_journal, token
 from .ranges import Ranges
 
-__all__ = ["Partial", "StalePartial", "identity_of", "in_use", "orphans", "progress_of", "prune", "stale"]
-
-_ALIVE = 120.0  # seconds without a sign of life after which another machine's partial may be taken
-Facts = dict[str, Any]
-_marks = iter(range(1 << 62))
+__all__ = ["Partial", "identity_of"]
 
 
 def identity_of(sha256: str | None, url: str) -> str:
@@ -101,13 +94,13 @@ class Partial:
         OSError
             If nothing can be written there.
         """
-        mine = workdir / f"{identity}.{_token()}"
+        mine = workdir / f"{identity}.{token()}"
         for found in [workdir / identity, *(p for p in orphans(workdir, identity))]:
             try:
                 found.rename(mine)
             except OSError:
                 continue
-            kept = _read(mine, size, registered=not identity.startswith("url-"))
+            kept = _usable(mine, size, registered=not identity.startswith("url-"))
             if kept is not None:
                 return cls(mine, identity, size, *kept)
             shutil.rmtree(mine, ignore_errors=True)
@@ -202,24 +195,9 @@ class Partial:
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
-def _token() -> str:
-    host = "".join(c if c.isalnum() or c == "-" else "-" for c in socket.gethostname())[:40]
-    return f"{host}.{os.getpid()}.{next(_marks)}"
-
-
-def _read(directory: Path, size: int | None, registered: bool) -> tuple[Ranges, Facts] | None:
-    facts: Facts = {}
-    ranges = Ranges()
+def _usable(directory: Path, size: int | None, registered: bool) -> tuple[Ranges, Facts] | None:
     try:
-        there = os.stat(directory / "bytes").st_size
-        lines = (directory / "ranges").read_bytes().split(b"\n")[:-1]  # the last one ends without a newline if torn
-        for line in lines:
-            if line.startswith(b"#"):
-                facts |= json.loads(line[1:])
-                continue
-            start, stop = map(int, line.split(b" "))
-            if 0 <= start <= stop <= there:
-                ranges.add(start, stop)
+        ranges, facts = read_journal(directory)
     except (OSError, ValueError):
         return None
     if registered:
@@ -228,162 +206,3 @@ def _read(directory: Path, size: int | None, registered: bool) -> tuple[Ranges, 
     if not facts.get("etag") or facts.get("boot") != _boot():
         return None
     return ranges, facts
-
-
-def orphans(workdir: Path, identity: str) -> list[Path]:
-    """Partials of a file whose process is gone.
-
-    Parameters
-    ----------
-    workdir : Path
-        Where partials lie.
-    identity : str
-        See `identity_of`.
-
-    Returns
-    -------
-    list of Path
-        Directories.
-    """
-    return [path for path in in_use(workdir, identity) if not _in_use(path)]
-
-
-def in_use(workdir: Path, identity: str) -> list[Path]:
-    """Partials of a file that a process has taken, alive or not.
-
-    Parameters
-    ----------
-    workdir : Path
-        Where partials lie.
-    identity : str
-        See `identity_of`.
-
-    Returns
-    -------
-    list of Path
-        Directories.
-    """
-    try:
-        with os.scandir(workdir) as entries:
-            return [Path(e.path) for e in entries if e.name.startswith(identity + ".") and e.is_dir()]
-    except OSError:
-        return []
-
-
-def progress_of(path: Path) -> int:
-    """Bytes that a partial holds, whoever brings it.
-
-    Parameters
-    ----------
-    path : Path
-        Its directory.
-
-    Returns
-    -------
-    int
-        As far as its journal says.
-    """
-    ranges = Ranges()
-    with contextlib.suppress(OSError, ValueError):
-        for line in (path / "ranges").read_bytes().split(b"\n")[:-1]:
-            if not line.startswith(b"#"):
-                start, stop = line.split(b" ")
-                ranges.add(int(start), int(stop))
-    return ranges.total()
-
-
-def _in_use(path: Path) -> bool:
-    host, pid, _ = path.name.split(".", 1)[1].rsplit(".", 2)
-    try:
-        # Between its making and its first line a partial has no journal.
-        sign = path / "ranges" if (path / "ranges").exists() else path
-        age = time.time() - sign.stat().st_mtime
-    except OSError:
-        return True  # gone meanwhile
-    if host == _token().rsplit(".", 2)[0]:
-        try:
-            os.kill(int(pid), 0)
-        except ProcessLookupError:
-            return False
-        except (OSError, ValueError):
-            pass
-    return age < _ALIVE
-
-
-@dataclass(frozen=True, slots=True)
-class StalePartial:
-    """What an interrupted download left.
-
-    Parameters
-    ----------
-    path : Path
-        Its directory.
-    name : str
-        The file.
-    have : int
-        Bytes that are proven.
-    size : int or None
-        Bytes of the whole file, if known.
-    age : float
-        Seconds since it last grew.
-    """
-
-    path: Path
-    name: str
-    have: int
-    size: int | None
-    age: float
-
-
-def stale(workdir: Path, older_than_days: float = 0) -> list[StalePartial]:
-    """The partials that nobody is working on.
-
-    Parameters
-    ----------
-    workdir : Path
-        Where partials lie.
-    older_than_days : float
-        Leave out younger ones.
-
-    Returns
-    -------
-    list of StalePartial
-        Oldest first.
-    """
-    found = []
-    for path in sorted(workdir.iterdir()) if workdir.is_dir() else []:
-        if not path.is_dir() or not (path / "ranges").exists() or ("." in path.name and _in_use(path)):
-            continue
-        ranges = Ranges()
-        facts: Facts = {}
-        for line in (path / "ranges").read_bytes().split(b"\n")[:-1]:
-            with contextlib.suppress(ValueError):
-                if line.startswith(b"#"):
-                    facts |= json.loads(line[1:])
-                else:
-                    ranges.add(*map(int, line.split(b" ")))
-        age = time.time() - (path / "ranges").stat().st_mtime
-        if age >= older_than_days * 86400:
-            found.append(StalePartial(path, str(facts.get("name", "")), ranges.total(), facts.get("size"), age))
-    return sorted(found, key=lambda item: -item.age)
-
-
-def prune(workdir: Path, older_than_days: float) -> list[StalePartial]:
-    """Remove the partials that nobody has worked on for so many days.
-
-    Parameters
-    ----------
-    workdir : Path
-        Where partials lie.
-    older_than_days : float
-        Days.
-
-    Returns
-    -------
-    list of StalePartial
-        What was removed.
-    """
-    gone = stale(workdir, older_than_days)
-    for item in gone:
-        shutil.rmtree(item.path, ignore_errors=True)
-    return gone

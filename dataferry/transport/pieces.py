@@ -11,6 +11,7 @@ __all__ = ["Pieces", "Segment"]
 _MIB = 1 << 20
 _FIRST = 8 * _MIB  # proves ranges, measures the rate, and is the most that is sent in vain if it goes elsewhere
 _LEAST = 4 * _MIB
+_LEAST_STOLEN = _MIB // 4
 _MOST = 512 * _MIB
 _WORTH_STEALING = 0.4  # seconds that the victim would still need
 
@@ -143,7 +144,7 @@ class Pieces:
         if victim is None or victim.stop is None or victim.pos == victim.start:
             return None
         rest = victim.stop - victim.claimed
-        if rest < _LEAST or rest < victim.rate() * _WORTH_STEALING:
+        if rest < _LEAST_STOLEN or rest < victim.rate() * _WORTH_STEALING:
             return None
         middle, stop = victim.claimed + rest // 2, victim.stop
         victim.stop = middle

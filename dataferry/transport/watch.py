@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from .crew import Crew
 from .job import Job
-from .partial import in_use, progress_of
+from .leftovers import in_use, progress_of
 
 __all__ = ["Watch"]
 

@@ -2,47 +2,23 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import time
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import TransferError
 from .answer import Answer
-from .bring import SMALL, read_segment, read_small, request
-from .client import Client
-from .follow import Follower
+from .asking import request
+from .bring import SMALL, read_segment, read_small
 from .job import Job, Way
 from .line import Line
-from .order import Arrived, Wanted
-from .partial import Partial, orphans
-from .pieces import Pieces, Segment
+from .order import Arrived
+from .pieces import Segment
+from .yard import Yard, follow, open_partial, resumable
 
-__all__ = ["Yard", "begin", "finish", "lead", "open_partial", "pull", "store_small"]
-
-
-@dataclass(frozen=True, slots=True)
-class Yard:
-    """Where a run's files come from and go to.
-
-    Parameters
-    ----------
-    client : Client
-        The session.
-    workdir : Path
-        Where partials lie.
-    find, store : callable
-        See `dataferry.fetch.fetch`.
-    """
-
-    client: Client
-    workdir: Path
-    find: Callable[[Wanted], Path | None]
-    store: Callable[[Wanted, Path], Path]
+__all__ = ["begin", "finish", "lead", "pull", "store_small"]
 
 
 def begin(yard: Yard, job: Job) -> bool:
@@ -111,7 +87,7 @@ def lead(yard: Yard, job: Job, way: Way, buffer: memoryview, alone: bool) -> tup
         open_partial(yard, job, alone)
     if job.pieces is not None:
         return None
-    start = _resumable(yard, job, way)
+    start = resumable(yard, job, way)
     try:
         answer, line = request(yard.client, job, way, start, None)
     except TransferError as exc:
@@ -123,7 +99,7 @@ def lead(yard: Yard, job: Job, way: Way, buffer: memoryview, alone: bool) -> tup
         return None
     if answer.status == 206 and job.partial is not None and job.size is not None:
         job.partial.size = job.size
-        _follow(job, alone)
+        follow(job, alone)
         return answer, line
     size = job.size
     job.drop()
@@ -181,55 +157,6 @@ def store_small(yard: Yard, job: Job, way: Way, answer: Answer, line: Line, buff
         raise
 
 
-def _resumable(yard: Yard, job: Job, way: Way) -> int:
-    """Where to go on with a file that is not registered: its server proves by its ETag that it is still the same."""
-    if job.registered or not ((yard.workdir / job.identity).is_dir() or orphans(yard.workdir, job.identity)):
-        return 0
-    partial = Partial.open(yard.workdir, job.identity, None, job.wanted.name)
-    start = partial.ranges.prefix()
-    if not start or partial.source != way.source.shown:
-        partial.discard()
-        return 0
-    job.partial, way.etag = partial, partial.etag
-    return start
-
-
-def open_partial(yard: Yard, job: Job, alone: bool) -> None:
-    """Open a file's partial and find out what is missing.
-
-    Parameters
-    ----------
-    yard : Yard
-        The run.
-    job : Job
-        The file.
-    alone : bool
-        Whether no other file is being brought: then a thread of its own hashes.
-
-    Raises
-    ------
-    OSError
-        If nothing can be written, or there is not enough space.
-    """
-    job.partial = Partial.open(yard.workdir, job.identity, job.size, job.wanted.name)
-    _follow(job, alone)
-    if job.size is not None and hasattr(os, "statvfs"):
-        room = os.statvfs(yard.workdir)
-        if room.f_bavail * room.f_frsize < job.size - job.partial.resumed and room.f_blocks:
-            job.keep()
-            raise OSError(errno.ENOSPC, f"{job.size} bytes are wanted, {room.f_bavail * room.f_frsize} are free")
-
-
-def _follow(job: Job, alone: bool) -> None:
-    partial, size = job.partial, job.size
-    if partial is not None:
-        job.follower = Follower(partial, threaded=alone)
-        job.pieces = Pieces([(0, None)] if size is None else list(partial.ranges.missing(size)))
-        job.pieces.divisible = job.registered
-        job.opened = time.monotonic()
-        job.seen = (0, 0.0)
-
-
 def pull(yard: Yard, job: Job, way: Way, segment: Segment, opened: tuple[Answer, Line] | None) -> None:
     """Bring one segment.
 
@@ -271,6 +198,7 @@ def pull(yard: Yard, job: Job, way: Way, segment: Segment, opened: tuple[Answer,
     job.givers.add(way)
     read_segment(yard.client, job, way, segment, answer, line)
     way.host.well()
+    way.tries = 0
 
 
 def finish(yard: Yard, job: Job, way: Way) -> None:

@@ -1,0 +1,113 @@
+"""Where a run's files come from and go to, and where they lie meanwhile."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .client import Client
+from .follow import Follower
+from .job import Job, Way
+from .leftovers import orphans
+from .order import Wanted
+from .partial import Partial
+from .pieces import Pieces
+
+__all__ = ["Yard", "follow", "open_partial", "resumable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Yard:
+    """Where a run's files come from and go to.
+
+    Parameters
+    ----------
+    client : Client
+        The session.
+    workdir : Path
+        Where partials lie.
+    find, store : callable
+        See `dataferry.fetch.fetch`.
+    """
+
+    client: Client
+    workdir: Path
+    find: Callable[[Wanted], Path | None]
+    store: Callable[[Wanted, Path], Path]
+
+
+def open_partial(yard: Yard, job: Job, alone: bool) -> None:
+    """Open a file's partial and find out what is missing.
+
+    Parameters
+    ----------
+    yard : Yard
+        The run.
+    job : Job
+        The file.
+    alone : bool
+        Whether no other file is being brought: then a thread of its own hashes.
+
+    Raises
+    ------
+    OSError
+        If nothing can be written, or there is not enough space.
+    """
+    job.partial = Partial.open(yard.workdir, job.identity, job.size, job.wanted.name)
+    follow(job, alone)
+    if job.size is not None and hasattr(os, "statvfs"):
+        room = os.statvfs(yard.workdir)
+        if room.f_bavail * room.f_frsize < job.size - job.partial.resumed and room.f_blocks:
+            job.keep()
+            raise OSError(errno.ENOSPC, f"{job.size} bytes are wanted, {room.f_bavail * room.f_frsize} are free")
+
+
+def follow(job: Job, alone: bool) -> None:
+    """Begin to hash what is there of a file, and find out what is missing.
+
+    Parameters
+    ----------
+    job : Job
+        The file; its partial is open.
+    alone : bool
+        See `open_partial`.
+    """
+    partial, size = job.partial, job.size
+    if partial is not None:
+        job.follower = Follower(partial, threaded=alone)
+        job.pieces = Pieces([(0, None)] if size is None else list(partial.ranges.missing(size)))
+        job.pieces.divisible = job.registered
+        job.opened = time.monotonic()
+        job.seen = (0, 0.0)
+
+
+def resumable(yard: Yard, job: Job, way: Way) -> int:
+    """Where to go on with a file that is not registered: its server proves by its ETag that it is still the same.
+
+    Parameters
+    ----------
+    yard : Yard
+        The run.
+    job : Job
+        The file.
+    way : Way
+        The source.
+
+    Returns
+    -------
+    int
+        The first byte to ask for; the partial is open if it is not 0.
+    """
+    if job.registered or not ((yard.workdir / job.identity).is_dir() or orphans(yard.workdir, job.identity)):
+        return 0
+    partial = Partial.open(yard.workdir, job.identity, None, job.wanted.name)
+    start = partial.ranges.prefix()
+    if not start or partial.source != way.source.shown:
+        partial.discard()
+        return 0
+    job.partial, way.etag = partial, partial.etag
+    return start
