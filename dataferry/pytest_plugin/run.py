@@ -180,6 +180,8 @@ class Run:
         reporter = self.config.pluginmanager.get_plugin("terminalreporter")
         between = CURRENT not in self.config.stash  # what is written while a test runs belongs to that test
         if reporter is not None and between and self._worker is None and self.config.option.verbose >= 0:
+            if reporter.isatty and self.config.pluginmanager.has_plugin("dsession"):
+                reporter.write("\n")  # pytest-xdist draws its status over one line
             reporter.ensure_newline()
             reporter.write_line(line)
 
