@@ -156,9 +156,11 @@ class Crew:
     def _help(self, now: float) -> Task | None:
         for job in self.open:
             way, pieces = job.way, job.pieces
-            if way is None or pieces is None or not pieces.divisible or not way.host.split or job.alone is not None:
+            if way is None or pieces is None or not pieces.divisible or job.alone is not None:
                 continue
             host = way.host
+            if not host.split and host.active:
+                continue
             # Where somebody got nothing lately, more of them would only keep each other trying.
             if not way.tries and host.active < host.target and host.paused_until <= now and not host.failures:
                 segment = pieces.take(max(2, host.target), growing=not host.settled)
@@ -239,9 +241,9 @@ class Crew:
         host = way.host
         while not self.stopped and job.pieces is not None:
             if segment is None:
-                surplus = host.active > host.target and host.active > 1
-                if self.busy[id(job)] > 1 and (surplus or job.way is not way):
-                    return
+                surplus = host.active > max(1, host.target) and self.busy[id(job)] > 1
+                if surplus or job.way is not way:
+                    return  # too many of them, or the rest goes to a faster host
                 segment = job.pieces.take(host.target if host.split else 1, growing=not host.settled)
                 if segment is None:
                     return
