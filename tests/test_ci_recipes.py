@@ -51,7 +51,7 @@ class Service:
         assert done.returncode == 0, command + done.stdout + done.stderr
 
     def save(self, key):
-        shutil.copytree(self.checkout / ".data", self.caches / key, symlinks=True, dirs_exist_ok=True)
+        shutil.copytree(self.checkout / ".data/astropy", self.caches / key, symlinks=True, dirs_exist_ok=True)
 
     def restore(self, *keys):
         """Whether the first key was hit; each further one is a prefix."""
@@ -59,7 +59,7 @@ class Service:
         for number, key in enumerate(keys):
             found = next((p for p in newest_first if (p.name.startswith(key) if number else p.name == key)), None)
             if found is not None:
-                shutil.copytree(found, self.checkout / ".data", symlinks=True)
+                shutil.copytree(found, self.checkout / ".data/astropy", symlinks=True)
                 return number == 0
         return False
 

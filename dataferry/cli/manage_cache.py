@@ -169,7 +169,7 @@ def _remove(
 def _partials(days: float) -> list[Any]:
     from pathlib import Path
 
-    from ..transport.partial import stale
+    from ..transport.leftovers import stale
     from .cache_views import homes
 
     return [item for home in homes() for item in stale(Path(home, "incoming"), days)]
