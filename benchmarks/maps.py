@@ -140,12 +140,12 @@ def main() -> None:
     parser.add_argument("--nside", type=int, nargs="+", default=[1024, 2048])
     parser.add_argument("--folder", type=Path, help="where the files are made, and deleted after")
     parser.add_argument("--runs", type=int, default=7)
-    parser.add_argument("--only", default="", help="only ways whose name holds this")
+    parser.add_argument("--only", nargs="+", default=[""], help="only ways whose name holds one of these")
     parser.add_argument("--python", action="append", default=[], help="another Python to look for libraries in")
     parser.add_argument("--rst", type=Path, help="write the table there")
     options = parser.parse_args()
     lines = ["way," + ",".join(f"nside {n},peak (fields)" for n in options.nside)]
-    rows: dict[str, list[str]] = {name: [] for name in WAYS if options.only in name}
+    rows: dict[str, list[str]] = {name: [] for name in WAYS if any(word in name for word in options.only)}
     for nside in options.nside:
         with tempfile.TemporaryDirectory(dir=options.folder) as made:
             folder = Path(made)
