@@ -88,7 +88,9 @@ def declare(suite, package, dataurl, hashes):
 
 def run(suite, package, *args):
     command = ["--pyargs", package, "-m", "remote_data", "-p", "loopback", "-p", "needs", "--tb=short", *args]
-    return suite.run(*command, "-p", "no:doctestplus", remotedata=True, env={"PYTHONPATH": str(suite.folder)})
+    # with all plugins that are installed: reproject's suite needs pytest-arraydiff
+    env = {"PYTHONPATH": str(suite.folder), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": ""}
+    return suite.run(*command, "-p", "no:doctestplus", "-p", "no:randomly", remotedata=True, env=env)
 
 
 @pytest.fixture

@@ -23,6 +23,15 @@ from dataferry.testing import RangeServer
 __all__ = ["Ran", "Suite", "suite"]
 
 
+#: Names under which the plugins are registered.
+_POINTS = {
+    "dataferry": "dataferry",
+    "xdist": "xdist",
+    "doctestplus": "pytest_doctestplus",
+    "remotedata": "pytest_remotedata",
+}
+
+
 @dataclass
 class Ran:
     """What a run of pytest left."""
@@ -66,12 +75,12 @@ class Suite:
         report = self.folder / "report.json"
         report.unlink(missing_ok=True)
         self.server.forget()
-        without = [] if remotedata else ["-p", "no:remotedata"]
-        command = [sys.executable, "-m", "pytest", "-rsfE", "-p", "no:randomly", *without]
-        command += [f"--dataferry-report={report}", *args]
-        done = subprocess.run(
-            command, cwd=cwd or self.folder, env={**os.environ, **env}, capture_output=True, text=True, timeout=120
-        )
+        # only the plugins that a test is about: most of the time of a run is their import
+        wanted = {"xdist": "-n" in args, "doctestplus": "--doctest-plus" in args, "remotedata": remotedata}
+        plugins = [word for name in ["dataferry", *filter(wanted.get, wanted)] for word in ("-p", _POINTS[name])]
+        command = [sys.executable, "-m", "pytest", "-rsfE", *plugins, f"--dataferry-report={report}", *args]
+        env = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONDONTWRITEBYTECODE": "", **env}
+        done = subprocess.run(command, cwd=cwd or self.folder, env=env, capture_output=True, text=True, timeout=120)
         text = done.stdout + done.stderr
         last = next((line for line in reversed(done.stdout.splitlines()) if " in " in line), "")
         found = re.findall(r"(\d+) (passed|failed|skipped|error|deselected)", last)
