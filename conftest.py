@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,12 @@ _REAL_ENVIRON = dict(os.environ)
 _LEAKS = ("ASTROPY_", "DATAFERRY_", "LMOD_", "SLURM_", "XDG_")
 _LEAKS_EXACT = {"NERSC_HOST", "STOCKYARD", "WORK", "FAST", "PUBLIC", "SSL_CERT_FILE", "SSL_CERT_DIR"}
 _PROXIES = {"http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy"}
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach the programs under test: a run in the background of a shell is started with it ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -163,7 +163,7 @@ def test_old_unfinished_downloads_go(command, home):
     for folder in (old, new):
         folder.mkdir(parents=True)
         (folder / "ranges").write_bytes(b'#{"name": "maps/big.fits", "size": 1000}\n0 400\n')
-        (folder / "data").write_bytes(bytes(1000))
+        (folder / "bytes").write_bytes(bytes(1000))
     os.utime(old / "ranges", (1e9, 1e9))
     assert "400 B  unfinished" in command("cache", "prune", "-n").stdout
     assert "   800 B  unfinished downloads (2)" in command("cache", "size").stdout
