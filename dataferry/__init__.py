@@ -25,13 +25,14 @@ if TYPE_CHECKING:
         UnknownFile,
         WrongBytes,
     )
-    from .explain import Step, Where
+    from .explain import Arrival, Step, Where
     from .package_data import PackageData
     from .plain import get_data_filename
     from .registry import Entry, Registry
     from .remotedata import RemoteData
 
 __all__ = [
+    "Arrival",
     "BadName",
     "CacheError",
     "DataferryError",
@@ -56,6 +57,7 @@ __all__ = [
 ]
 
 _ROOMS = {
+    "Arrival": "explain",
     "Entry": "registry",
     "PackageData": "package_data",
     "Registry": "registry",

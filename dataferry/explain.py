@@ -1,4 +1,4 @@
-"""What `PackageData.where` answers: every step of the way to a file."""
+"""What `PackageData` tells of its files: every step of the way to one, and how one arrived."""
 
 from __future__ import annotations
 
@@ -7,7 +7,25 @@ from typing import Any, NamedTuple
 
 from .registry import Entry
 
-__all__ = ["Step", "Where"]
+__all__ = ["Arrival", "Step", "Where"]
+
+
+class Arrival(NamedTuple):
+    """How a file was fetched.
+
+    Parameters
+    ----------
+    source : str
+        Who gave it, as it may be shown: a URL without credentials.
+    moved_bytes : int
+        Bytes that came over the network; less than the file's size where an earlier, cut transfer was resumed.
+    seconds : float
+        From its start to its end.
+    """
+
+    source: str
+    moved_bytes: int
+    seconds: float
 
 
 class Step(NamedTuple):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Any, overload
 
 from .errors import DataferryError, FetchErrors
-from .explain import Step, Where
+from .explain import Arrival, Step, Where
 from .lookup import Lookup
 from .map_methods import MapMethods
 from .names import check_name, shown_url
@@ -69,6 +69,11 @@ class PackageData(MapMethods):
     def registry(self) -> Registry:
         """What the package declares; read at the first use. Raises `RegistryError` if that cannot be read."""
         return self._lookup.registry
+
+    @property
+    def arrivals(self) -> Mapping[str, Arrival]:
+        """The files that this object fetched from a host: name -> who gave it, bytes moved, seconds."""
+        return self._lookup.places().arrivals
 
     def get(self, name: str) -> str:
         """Get a file from the nearest place that has it, verified.

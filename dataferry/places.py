@@ -12,6 +12,7 @@ from typing import NamedTuple
 from . import cache_home
 from .checksums import Stamps, stamp_of
 from .errors import RegistryError
+from .explain import Arrival
 from .folders import Folder, folder_problem, make_folder, order_by_site
 from .packages import package_folders
 from .registry import Entry, Registry
@@ -95,6 +96,7 @@ class Places:
         said = settings.package(package)
         self.overrides = {name: (path, origin) for name, (path, origin) in said.overrides.items()}
         self.overrides |= {name: (path, "the call") for name, path in overrides.items()}
+        self.arrivals: dict[str, Arrival] = {}
         self.folders = self._folders([make_folder(f, "the call") for f in folders])
 
     def _folders(self, first: list[Folder]) -> list[Folder]:

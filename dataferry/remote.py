@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from . import astropy_cache, keeping
 from .errors import DataferryError, FileUnavailable, Offline, UnknownFile
-from .explain import Step
+from .explain import Arrival, Step
 from .names import close_names, shown_url
 from .places import Places
 from .registry import Entry
@@ -227,13 +227,10 @@ def _transfer(
         else:
             results[item.name] = str(result.path)
             if result.source is not None:
-                _log().info(
-                    "%s: %d bytes in %.1f s from %s",
-                    item.name,
-                    result.moved_bytes,
-                    result.seconds,
-                    result.source.shown,
-                )
+                came = Arrival(result.source.shown, result.moved_bytes, result.seconds)
+                places.arrivals[item.name] = came
+                message = "%s: %d bytes in %.1f s from %s"
+                _log().info(message, item.name, came.moved_bytes, came.seconds, came.source)
     return results
 
 

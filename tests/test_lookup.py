@@ -269,8 +269,10 @@ def test_a_mirror_answers_when_the_primary_does_not(make_package, server):
         head = f'dataurl = "{server.url}"\nmirrors = ["figshare:1", "{mirror.url}"]\n'
         package = make_package({NAME: RIGHT}, head=head)
         server.fault("*", Status(503))
-        assert Path(PackageData(package).get(NAME)).read_bytes() == RIGHT
+        data = PackageData(package)
+        assert Path(data.get(NAME)).read_bytes() == RIGHT
         assert len(mirror.requests) == 1
+        assert data.arrivals[NAME][:2] == (mirror.url_of(NAME), len(RIGHT))
     steps = PackageData(package).where(NAME).steps
     assert any("no host is installed for figshare:" in step.note for step in steps)
 

@@ -38,6 +38,8 @@ class Outcome(NamedTuple):
         Its path.
     size : int
         Its bytes.
+    moved : int
+        Bytes that came over the network for it in this run.
     reason : str
         One line for a skip.
     detail : str
@@ -50,6 +52,7 @@ class Outcome(NamedTuple):
     origin: str = ""
     place: str = ""
     size: int = 0
+    moved: int = 0
     reason: str = ""
     detail: str = ""
 
@@ -158,14 +161,24 @@ class Supply:
             errors = {getattr(error, "name", ""): error for error in group.exceptions}  # type: ignore[misc]
         except DataferryError as error:
             common = error
-        source = shown_url(data.registry.dataurl)
         for name in names:
             path = paths.get(name)
             if path is not None:
-                outcome = Outcome(data.package, name, HERE, "host", path, os.path.getsize(path), reason=source)
+                outcome = _fetched(data, name, path)
             else:
                 outcome = _failed(data, name, errors.get(name) or common)
             self.outcomes[data.package, name] = outcome
+
+
+def _fetched(data: PackageData, name: str, path: str) -> Outcome:
+    came, size = data.arrivals.get(name), os.path.getsize(path)
+    if came is not None:
+        return Outcome(data.package, name, HERE, "host", path, size, came.moved_bytes, reason=came.source)
+    known = data.registry.find(name) is not None  # a registered file without an arrival was brought by another process
+    source = shown_url(data.registry.dataurl)
+    return Outcome(
+        data.package, name, HERE, "cache" if known else "host", path, size, 0 if known else size, reason=source
+    )
 
 
 def _failed(data: PackageData, name: str, error: DataferryError | None) -> Outcome:

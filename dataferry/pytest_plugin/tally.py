@@ -98,7 +98,7 @@ class Tally:
         return {
             "mode": self._config.option.dataferry,
             "fetched_files": sum(o.origin == "host" for o in outcomes),
-            "fetched_bytes": sum(o.size for o in outcomes if o.origin == "host"),
+            "fetched_bytes": sum(o.moved for o in outcomes),
             "files": [
                 {
                     "package": o.package,
@@ -148,7 +148,7 @@ class Tally:
             return
         here = [outcome for outcome in self._files.values() if outcome.state == HERE]
         counts = Counter(outcome.origin for outcome in here)
-        fetched = sum(outcome.size for outcome in here if outcome.origin == "host")
+        fetched = sum(outcome.moved for outcome in here)
         parts = [f"{counts[origin]} {words}" for origin, words in _ORIGINS.items() if counts[origin]]
         terminal.section("data files", sep="-")
         if here:
