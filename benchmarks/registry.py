@@ -1,7 +1,7 @@
 """A registry of 100,000 files: the first file in a fresh process, and its memory, beside pooch.
 
-Run with ``python benchmarks/registry.py`` in an environment with ``pip install -e '.[bench]'``. No network is used. Linux
-only, where the kernel tells a process its own peak.
+Run with ``python benchmarks/registry.py`` in an environment with ``pip install -e '.[bench]'``. No network is used.
+Linux only, where the kernel tells a process its own peak.
 """
 
 from __future__ import annotations
