@@ -171,11 +171,11 @@ def memory(home: Path) -> None:
         )
         code = child(home / "big", wanted)
         code[2] = (
-            "import resource, dataferry.transport.watch, tqdm\nidle = resource.getrusage(resource.RUSAGE_SELF)\n"
-            + code[2]
-            + "\npeak = resource.getrusage(resource.RUSAGE_SELF)\n"
-            "print('memory: 20 GB, peak over the import:', (peak.ru_maxrss - idle.ru_maxrss) // 1024, 'MB, processor',"
-            " peak.ru_utime + peak.ru_stime, 's')"
+            # VmHWM is the peak of this program alone; getrusage would start at that of the one which started it
+            "import resource, dataferry.transport.watch, tqdm\n"
+            "def peak(): return int(open('/proc/self/status').read().partition('VmHWM:')[2].split()[0]) // 1024\n"
+            "idle = peak()\n" + code[2] + "\nused = resource.getrusage(resource.RUSAGE_SELF)\n"
+            "print('memory: 20 GB, peak over the import:', peak() - idle, 'MB, processor', used.ru_utime + used.ru_stime, 's')"
         )
         started = time.monotonic()
         print(subprocess.run(code, capture_output=True, text=True, check=True).stdout.strip(), end=" ")
