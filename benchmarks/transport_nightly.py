@@ -175,7 +175,8 @@ def memory(home: Path) -> None:
             "import resource, dataferry.transport.watch, tqdm\n"
             "def peak(): return int(open('/proc/self/status').read().partition('VmHWM:')[2].split()[0]) // 1024\n"
             "idle = peak()\n" + code[2] + "\nused = resource.getrusage(resource.RUSAGE_SELF)\n"
-            "print('memory: 20 GB, peak over the import:', peak() - idle, 'MB, processor', used.ru_utime + used.ru_stime, 's')"
+            "print('memory: 20 GB, peak over the import:', peak() - idle, 'MB, processor',"
+            " used.ru_utime + used.ru_stime, 's')"
         )
         started = time.monotonic()
         print(subprocess.run(code, capture_output=True, text=True, check=True).stdout.strip(), end=" ")
