@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from .errors import DataferryError, UnknownFile
-from .names import check_name, close_names
+from .explain import Step, Where
+from .names import check_name, close_names, shown_url
 from .packages import find_registry
 from .places import Candidate, Places
 from .registry import Entry, Registry
@@ -155,6 +156,37 @@ class Lookup:
             if isinstance(result, str):
                 self._remember(name, result)
         return brought
+
+    def refresh(self, name: str) -> str:
+        """The newest version of a file that is not registered."""
+        from .refreshing import refresh
+
+        return self._remember(name, refresh(self.places(), name, show_progress=self.show_progress))
+
+    def where(self, name: str) -> Where:
+        """Every step of the way to a file, without fetching it."""
+        from . import remote
+
+        entry, places = self.entry(name), self.places()
+        steps: list[Step] = []
+        path: str | None = None
+        for candidate in places.candidates(name, entry):
+            verdict = None if path else places.judge(candidate, entry)
+            note = verdict.note if verdict else "not needed"
+            good = verdict is not None and verdict.good
+            if candidate.kind == "cache" and not (good or (verdict and verdict.wrong)):
+                continue  # one line tells of all the places in which astropy's rules may put its cache
+            origin = "astropy's cache" if candidate.kind == "cache" else candidate.origin
+            steps.append(Step(candidate.kind, candidate.path, origin, good, note))
+            path = candidate.path if good else path
+        if self.registry.dataurl:
+            found, note = (None, "not needed") if path else remote.cached(places, name, entry)
+            if not any(step.kind == "cache" and step.found for step in steps):
+                key = shown_url(self.registry.dataurl + name)
+                steps.append(Step("cache", found or key, "astropy's cache", bool(found), note))
+            path = path or found
+        steps += remote.host_steps(places, name, entry, needed=path is None)
+        return Where(name, entry, path, steps)
 
     def sources(self, name: str) -> list[Source]:
         """Where hosts would have a file, best first. Raises `Offline` where the network is not to be used."""

@@ -12,7 +12,7 @@ from .errors import DataferryError, FetchErrors
 from .explain import Arrival, Step, Where
 from .lookup import Lookup
 from .map_methods import MapMethods
-from .names import check_name, shown_url
+from .names import check_name
 from .registry import Registry
 
 __all__ = ["PackageData"]
@@ -39,7 +39,7 @@ class PackageData(MapMethods):
 
     Notes
     -----
-    Making one reads nothing: the registry is read at the first use. One object may serve many threads.
+    Making one reads nothing: the registry is read at first use. Threads may share one.
     """
 
     def __init__(
@@ -75,13 +75,15 @@ class PackageData(MapMethods):
         """The files that this object fetched from a host: name -> who gave it, bytes moved, seconds."""
         return self._lookup.places().arrivals
 
-    def get(self, name: str) -> str:
+    def get(self, name: str, *, refresh: bool = False) -> str:
         """Get a file from the nearest place that has it, verified.
 
         Parameters
         ----------
         name : str
             The file's name, ``maps/dust_064.fits``.
+        refresh : bool
+            Ask the hosts for a newer version of a file that is not registered. A registered file stays the same.
 
         Returns
         -------
@@ -103,6 +105,8 @@ class PackageData(MapMethods):
         CacheError
             If it arrived and can be kept nowhere.
         """
+        if refresh and self._lookup.entry(name) is None:
+            return self._lookup.refresh(name)
         path = self._lookup.known(name)
         if path is None:
             path, tried = self._lookup.look(name)
@@ -132,28 +136,7 @@ class PackageData(MapMethods):
         BadName, UnknownFile, RegistryError, SettingsError
             As `get` does.
         """
-        from . import remote
-
-        entry, places = self._lookup.entry(name), self._lookup.places()
-        steps: list[Step] = []
-        path: str | None = None
-        for candidate in places.candidates(name, entry):
-            verdict = None if path else places.judge(candidate, entry)
-            note = verdict.note if verdict else "not needed"
-            good = verdict is not None and verdict.good
-            if candidate.kind == "cache" and not (good or (verdict and verdict.wrong)):
-                continue  # one line tells of all the places in which astropy's rules may put its cache
-            origin = "astropy's cache" if candidate.kind == "cache" else candidate.origin
-            steps.append(Step(candidate.kind, candidate.path, origin, good, note))
-            path = candidate.path if good else path
-        if self.registry.dataurl:
-            found, note = (None, "not needed") if path else remote.cached(places, name, entry)
-            if not any(step.kind == "cache" and step.found for step in steps):
-                key = shown_url(self.registry.dataurl + name)
-                steps.append(Step("cache", found or key, "astropy's cache", bool(found), note))
-            path = path or found
-        steps += remote.host_steps(places, name, entry, needed=path is None)
-        return Where(name, entry, path, steps)
+        return self._lookup.where(name)
 
     def open(self, name: str, mode: str = "rb", **options: Any) -> IO[Any]:
         """Get a file and open it for reading.

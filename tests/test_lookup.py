@@ -300,6 +300,32 @@ def test_an_unregistered_name_is_left_to_the_plain_wrapper_or_refused(package, s
         strict.where("maps/aa.fits")
 
 
+def test_a_file_that_is_not_registered_is_refreshed_only_if_it_changed(make_package):
+    files = {"news.txt": b"one\n"}
+    with RangeServer(files) as server:
+        data = PackageData(make_package(head=f'dataurl = "{server.url}"'), show_progress=False)
+        first = data.get("news.txt", refresh=True)
+        assert Path(first).read_bytes() == b"one\n" and first.endswith("/news.txt")
+        assert data.get("news.txt", refresh=True) == first
+        assert [(r.status, r.sent) for r in server.requests] == [(200, 4), (304, 0)]
+        with open(first, "rb") as reader:
+            files["news.txt"] = b"three\n"
+            assert Path(data.get("news.txt", refresh=True)).read_bytes() == b"three\n"
+            assert reader.read() == b"one\n"
+        assert Path(data.get("news.txt")).read_bytes() == b"three\n"
+        assert len(server.requests) == 3
+        server.fault("*", Status(404))
+        with pytest.raises(FileUnavailable, match="404"):
+            data.get("news.txt", refresh=True)
+        assert Path(data.get("news.txt")).read_bytes() == b"three\n"
+
+
+def test_a_registered_file_is_never_asked_for_again(package, server):
+    data = PackageData(package)
+    assert data.get(NAME) == data.get(NAME, refresh=True)
+    assert len(server.requests) == 1
+
+
 def test_without_a_dataurl_there_is_nobody_to_ask(make_package):
     package = make_package({NAME: RIGHT})
     with pytest.raises(FileUnavailable, match="declares no dataurl"):

@@ -37,13 +37,15 @@ class SuiteData(PackageData):
     def _lookup(self) -> Lookup:  # type: ignore[override]
         return self._run.supply.data(self.package)._lookup
 
-    def get(self, name: str) -> str:
+    def get(self, name: str, *, refresh: bool = False) -> str:
         """Get a file; see `PackageData.get`. One that cannot be had skips the test, or fails it.
 
         Parameters
         ----------
         name : str
             The file's name.
+        refresh : bool
+            Has no meaning here: a run asks for each file once.
 
         Returns
         -------
