@@ -21,6 +21,7 @@ __all__ = [
     "link_entry",
     "location",
     "own_home",
+    "stamp_key",
     "stamps_of",
     "view_name",
     "writable_home",
@@ -59,6 +60,11 @@ def own_home() -> str | None:
 def stamps_of(home: str) -> Stamps:
     """The stamps in one of dataferry's folders."""
     return Stamps(os.path.join(home, "stamps"))
+
+
+def stamp_key(home: str, path: str) -> str:
+    """What a stamp of a cache is named after: relative, so that it holds wherever the cache is mounted or linked from."""
+    return os.path.relpath(path, home)
 
 
 def cache_folders() -> list[str]:

@@ -133,7 +133,7 @@ class Stamps:
         Parameters
         ----------
         path : str
-            The absolute path of the file.
+            The path that it vouches for: absolute, or relative to the folder of a cache.
         stamp : Stamp
             Its stamp.
         settled : bool

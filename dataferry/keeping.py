@@ -101,8 +101,11 @@ def readable(places: Places, name: str, contents: str, sha256: str | None = None
 
 
 def _stamp(home: str, path: str, sha256: str) -> None:
+    if not path.startswith(home + os.sep):
+        return  # no link could be made, and astropy's own path has no stamp
     with contextlib.suppress(OSError):  # without a stamp the next process hashes it once more
-        cache_home.stamps_of(home).keep(path, stamp_of(path, sha256), settled=True)
+        key = cache_home.stamp_key(home, path)
+        cache_home.stamps_of(home).keep(key, stamp_of(path, sha256), settled=True)
 
 
 def keep(places: Places, entry: Entry, url: str, file: str) -> str:

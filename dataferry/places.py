@@ -234,10 +234,12 @@ class Places:
                 True,
                 'size is right; over 1 GiB in a folder is hashed only with verify = "always"',
             )
-        stores = self._stamps(candidate)
+        stores, path = self._stamps(candidate), candidate.path
+        if candidate.kind == "cache":
+            path = cache_home.stamp_key(candidate.origin, path)
         if not rehash:
             for store in stores:
-                stamp = store.read(candidate.path)
+                stamp = store.read(path)
                 if stamp is not None and stamp.holds(found) and stamp.sha256 == entry.sha256:
                     return Verdict(True, "verified earlier")
         try:
@@ -246,13 +248,13 @@ class Places:
             return Verdict(False, (error.strerror or str(error)).lower(), True)
         if stamp.sha256 != entry.sha256:
             for store in stores:
-                store.forget(candidate.path)
+                store.forget(path)
             return Verdict(
                 False,
                 f"sha256 is {stamp.sha256[:12]}... instead of {entry.sha256[:12]}...",
                 True,
             )
-        any(store.keep(candidate.path, stamp) for store in stores)
+        any(store.keep(path, stamp) for store in stores)
         return Verdict(True, "verified now")
 
     def _stamps(self, candidate: Candidate) -> list[Stamps]:

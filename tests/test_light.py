@@ -52,4 +52,6 @@ def test_a_hit(place, make_package, tmp_path):
             (tmp_path / "folder" / NAME).write_bytes(BYTES)
         path = PackageData(package, show_progress=False).get(NAME)
     code = f"from dataferry import PackageData\nprint(PackageData({package!r}).get({NAME!r}))"
-    assert loaded(code) == (path, [])
+    found, heavy = loaded(code)
+    assert os.path.samefile(found, path)
+    assert heavy == []

@@ -117,7 +117,7 @@ def _state(home: str, view: str, path: str, package: str, name: str) -> str:
     if cache_home.view_name(package, registry.dataurl, name) == view and registry.find(name) is not None:
         return REGISTERED
     # what was never verified was asked for under a name that no registry had, so none can have dropped it
-    return DROPPED if cache_home.stamps_of(home).read(path) is not None else UNKNOWN
+    return DROPPED if cache_home.stamps_of(home).read(cache_home.stamp_key(home, path)) is not None else UNKNOWN
 
 
 def remove(views: Iterable[View], others: Iterable[View]) -> int:
@@ -152,7 +152,7 @@ def remove(views: Iterable[View], others: Iterable[View]) -> int:
             os.unlink(view.path)
         except OSError as error:
             raise CacheError(f"{view.path} cannot be removed: {error.strerror or error}") from error
-        cache_home.stamps_of(view.home).forget(view.path)
+        cache_home.stamps_of(view.home).forget(cache_home.stamp_key(view.home, view.path))
         with contextlib.suppress(OSError):  # until one is not empty
             for folder in Path(view.path).parents:
                 if folder == Path(view.home):

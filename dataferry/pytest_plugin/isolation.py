@@ -67,12 +67,12 @@ def _adopt(home: str, view: str, target: str) -> None:
     if os.path.realpath(home) == os.path.realpath(target):
         return
     path = os.path.join(home, view)
-    stamp = cache_home.stamps_of(home).read(path)
+    stamp = cache_home.stamps_of(home).read(view)
     with contextlib.suppress(OSError):  # what cannot be linked is fetched again
         if stamp is not None and stamp.holds(os.stat(path)):
             there = _entry(Path(target).parent, os.path.realpath(path))
             shown = cache_home.link_entry(target, view, there)
-            cache_home.stamps_of(target).keep(shown, stamp, settled=True)
+            cache_home.stamps_of(target).keep(cache_home.stamp_key(target, shown), stamp, settled=True)
 
 
 def _entry(place: Path, contents: str) -> str:
