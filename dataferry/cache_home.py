@@ -63,7 +63,7 @@ def stamps_of(home: str) -> Stamps:
 
 
 def stamp_key(home: str, path: str) -> str:
-    """What a stamp of a cache is named after: relative, so that it holds wherever the cache is mounted or linked from."""
+    """What names a stamp of a cache: the relative path, which holds wherever the cache is mounted or linked from."""
     return os.path.relpath(path, home)
 
 
