@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 import signal
 import socket
@@ -50,6 +51,15 @@ def home(tmp_path_factory: pytest.TempPathFactory, _matplotlib_config: Path, mon
     monkeypatch.setenv("MPLCONFIGDIR", str(_matplotlib_config))
     monkeypatch.setenv("MPLBACKEND", "Agg")
     return home
+
+
+@pytest.fixture(autouse=True)
+def log() -> Iterator[None]:
+    """Leave dataferry's log as it was: older click leaves the contexts of bad usage open, and with them their log."""
+    logger = logging.getLogger("dataferry")
+    before = logger.handlers[:], logger.level, logger.propagate
+    yield
+    logger.handlers[:], logger.level, logger.propagate = before
 
 
 def _stays_here(address: object) -> bool:

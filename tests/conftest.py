@@ -6,7 +6,6 @@ import gc
 import hashlib
 import importlib
 import importlib.util
-import logging
 import os
 import shutil
 import sys
@@ -122,12 +121,8 @@ def command() -> Callable[..., Result]:
     # before click 8.2 stderr was mixed into stdout
     runner = CliRunner(**({"mix_stderr": False} if "mix_stderr" in signature(CliRunner).parameters else {}))
 
-    log = logging.getLogger("dataferry")
-
     def run(*args: str | os.PathLike[str], input: str | None = None) -> Result:  # noqa: A002
-        before = log.handlers[:], log.level, log.propagate
         result = runner.invoke(dataferry, list(map(os.fspath, args)), input=input, prog_name="dataferry")
-        log.handlers[:], log.level, log.propagate = before  # older click leaves contexts of bad usage open
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception  # the user would see a traceback
         return result

@@ -123,7 +123,8 @@ def test_every_place_of_the_cache_is_honoured(kind, package, home, monkeypatch):
         kind != "legacy" or SEVEN_HERE or not (home / ".cache/astropy").exists()
     )  # that would orphan the whole legacy cache
     code = f"import sys, dataferry; print(dataferry.PackageData({package!r}).get({NAME!r}))"
-    code += "; assert 'astropy' not in sys.modules"
+    if not (SEVEN_HERE and kind == "ASTROPY_CACHE_DIR"):  # only astropy knows that it passes the variable over
+        code += "; assert 'astropy' not in sys.modules"
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "DATAFERRY_OFFLINE": "1"}
     again = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
