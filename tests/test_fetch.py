@@ -125,7 +125,7 @@ def test_the_same_unregistered_file_is_not_sent_again(tmp_path: Path, range_serv
 
 
 def test_a_slow_connection_is_helped_by_others(tmp_path: Path, range_server: Serve) -> None:  # noqa: F811
-    server = range_server({"a.bin": DATA}, rate=5 * MB)
+    server = range_server({"a.bin": DATA}, rate=2 * MB)
     (result,) = bring(tmp_path, order("a.bin", DATA, server))
     assert fine(result) and result.path.read_bytes() == DATA
     assert len({request.connection for request in server.requests}) > 4

@@ -168,6 +168,8 @@ class Client:
         heads = []
         first = _checked(sources[0].url, sources[0])
         prefix, proxy = self._prefix(first, sources[0], True)
+        if proxy and first.scheme == "http":
+            return None  # what a proxy makes of several requests at once is not known
         for source in sources:
             parts = _checked(source.url, source)
             if parts[:2] != first[:2]:
