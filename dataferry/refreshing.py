@@ -10,7 +10,6 @@ from pathlib import Path
 from . import astropy_cache, cache_home, keeping, remote
 from .errors import CacheError, DataferryError
 from .places import Places
-from .settings import load_settings
 
 __all__ = ["refresh"]
 
@@ -56,15 +55,13 @@ def refresh(places: Places, name: str, *, show_progress: bool) -> str:
             raise CacheError(f"the new version of {name!r} could not be kept; 'dataferry doctor' shows the caches")
         return Path(kept)
 
-    settings = load_settings()
-    settings.agent = astropy_cache.astropy_user_agent()
     [result] = fetch(
         [Wanted(name, url, None, None, sources, etag)],
         find=lambda _: Path(contents) if etag and contents else None,
         store=store,
         workdir=Path(keeping.incoming()),
-        settings=settings,
-        stall_timeout=places.registry.timeout or 30.0,
+        settings=remote.engine_settings(),
+        stall_timeout=remote.stall_timeout(places),
         progress=show_progress,
     )
     if isinstance(result, DataferryError):

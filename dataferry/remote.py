@@ -11,7 +11,7 @@ from .explain import Arrival, Step
 from .names import close_names, shown_url
 from .places import Places
 from .registry import Entry
-from .settings import load_settings
+from .settings import Settings, load_settings
 
 if TYPE_CHECKING:
     import logging
@@ -51,6 +51,18 @@ def cached(places: Places, name: str, entry: Entry | None) -> tuple[str | None, 
 def offline_reason() -> str:
     """Why the network is not to be used; empty where it may be."""
     return load_settings().offline or ("" if astropy_cache.internet_allowed() else "astropy's allow_internet is False")
+
+
+def engine_settings() -> Settings:
+    """The settings for a transfer, with what astropy's configuration adds to the user agent."""
+    settings = load_settings()
+    settings.agent = astropy_cache.astropy_user_agent()
+    return settings
+
+
+def stall_timeout(places: Places) -> float:
+    """Seconds without progress after which a host is given up: the package's, or astropy's where that is patient."""
+    return places.registry.timeout or max(30.0, astropy_cache.astropy_timeout())
 
 
 def _hosts(places: Places, name: str, entry: Entry | None) -> Iterator[tuple[str, Sequence[Source] | str]]:
@@ -163,8 +175,7 @@ def bring(
             results[name] = _nowhere(places, name, entry, tried)
         elif offline:
             hosts = [(f"host {shown_url(spec)}", f"not asked: {offline}") for spec, _ in _hosts(places, name, entry)]
-            remedy = _prefetch(places, name) if entry else _not_registered(places, name)
-            results[name] = Offline(name, [*tried, *hosts], remedy)
+            results[name] = Offline(name, [*tried, *hosts], (_prefetch if entry else _not_registered)(places, name))
         elif entry is None:
             results[name] = _plainly(places, name, tried, show_progress)
         else:
@@ -208,16 +219,14 @@ def _transfer(
         return Path(keeping.keep(places, entry_of(item), item.key, str(file)))
 
     results: dict[str, str | DataferryError] = {}
-    settings = load_settings()
-    settings.agent = astropy_cache.astropy_user_agent()
     arrived = fetch(
         wanted,
         find=find,
         store=store,
         workdir=Path(keeping.incoming()),
-        settings=settings,
+        settings=engine_settings(),
         jobs=jobs,
-        stall_timeout=places.registry.timeout or max(30.0, astropy_cache.astropy_timeout()),
+        stall_timeout=stall_timeout(places),
         progress=show_progress,
     )
     for item, result in zip(wanted, arrived, strict=True):

@@ -75,7 +75,8 @@ class RemoteData:
         filename = os.fspath(filename)
         if os.path.isabs(filename):
             if not os.path.isfile(filename):
-                raise FileUnavailable(filename, [("absolute path", "there is no such file")])
+                remedy = "give the path of a file that is there, or the name of a file of the package"
+                raise FileUnavailable(filename, [("absolute path", "there is no such file")], remedy)
             return filename
         first = [os.environ[self.env]] if self.env and os.environ.get(self.env) else []
         if self.data_url is None:

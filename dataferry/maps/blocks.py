@@ -11,7 +11,6 @@ from .lanes import lanes, run
 from .values import Finish, stored_to_native
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 __all__ = ["Reader"]
@@ -55,11 +54,6 @@ class Reader:
         self._base = min(c.start for c in columns)
         self.span_bytes = max(c.start + c.per_row * int(c.dtype[2:]) for c in columns) - self._base
         self._local = threading.local()
-
-    @property
-    def naturals(self) -> list[np.dtype[Any]]:
-        """The native type of each column."""
-        return [c.natural for c in self.columns]
 
     def threads_for(self, count: int) -> int:
         """How many threads are worth starting to read so many values."""

@@ -40,7 +40,6 @@ class Follower:
         self._tail = 0  # where the next block must begin to be hashed from memory
         self._spare: list[memoryview] = []
         self._change = threading.Condition()
-        self._target = 0
         self._ended = False
         self._error: BaseException | None = None
         self._thread: threading.Thread | None = None

@@ -41,7 +41,6 @@ class Watch:
         self._patience = patience
         self._spent = 0.0
         self._then = self._life = self._seen = self._started
-        self._rates: dict[int, tuple[int, float]] = {}
 
     def run(self, tick: Callable[[], None]) -> None:
         """Bring all files.
