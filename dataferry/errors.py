@@ -12,6 +12,10 @@ dataferry still catches the right thing::
     ├── FileUnavailable  OSError       no place has the file; every place tried, each with its reason
     │   └── Offline                    the network was needed and is switched off or away
     ├── TransferError    OSError       one source did not give the file
+    │   └── HostRefused                the interface of a provider answered with an error
+    ├── PublishError     OSError       a host did not take a file
+    │   ├── AccessDenied               no token, or one with too few rights
+    │   └── Conflict                   the host has other bytes under that name
     ├── CacheError       OSError       the cache cannot be read or written
     ├── MapError         ValueError    a FITS map that cannot be read; file, HDU and column
     ├── MissingExtra     ImportError   a library of an extra is not installed
@@ -27,14 +31,18 @@ from functools import partial
 from typing import Any, Self
 
 __all__ = [
+    "AccessDenied",
     "BadName",
     "CacheError",
+    "Conflict",
     "DataferryError",
     "FetchErrors",
     "FileUnavailable",
+    "HostRefused",
     "MapError",
     "MissingExtra",
     "Offline",
+    "PublishError",
     "RegistryError",
     "SettingsError",
     "TransferError",
@@ -127,6 +135,31 @@ class TransferError(DataferryError, OSError):
         return again, (self.place, self.reason)
 
 
+class HostRefused(TransferError):
+    """The interface of a provider answered with an error.
+
+    Parameters
+    ----------
+    place : str
+        Method and URL, as they may be shown.
+    status : int
+        The HTTP status.
+    said : str
+        What the provider gives as its reason.
+    retry_after : float, optional
+        Seconds that it asked to wait.
+    """
+
+    def __init__(self, place: str, status: int, said: str = "", retry_after: float | None = None) -> None:
+        self.status = status
+        self.said = said
+        reason = f"HTTP {status}" + (f": {said}" if said else "")
+        super().__init__(place, reason, kind="status", retry_after=retry_after, final=status < 500 and status != 429)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.place, self.status, self.said, self.retry_after)
+
+
 class FileUnavailable(DataferryError, OSError):
     """No place has the file.
 
@@ -160,6 +193,37 @@ class Offline(FileUnavailable):
     """The network was needed and is switched off or away."""
 
     headline = "is not here and the network is not available"
+
+
+class PublishError(DataferryError, OSError):
+    """A host did not take a file, or could not be asked whether it would.
+
+    Parameters
+    ----------
+    place : str
+        The host, or the file at the host, as it may be shown.
+    reason : str
+        What happened.
+    remedy : str
+        What helps.
+    """
+
+    def __init__(self, place: str, reason: str, remedy: str = "") -> None:
+        self.place = place
+        self.reason = reason
+        self.remedy = remedy
+        super().__init__(f"{place}: {reason}" + (f"\n{remedy}" if remedy else ""))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.place, self.reason, self.remedy)
+
+
+class AccessDenied(PublishError):
+    """No token was found, or the host refused it; the remedy says which rights it needs and where to make one."""
+
+
+class Conflict(PublishError):
+    """The host has other bytes under that name; a published name keeps its bytes."""
 
 
 class CacheError(DataferryError, OSError):

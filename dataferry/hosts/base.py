@@ -3,21 +3,40 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
+from ..errors import PublishError
 from ..names import shown_url
 
 if TYPE_CHECKING:
     from ..registry import Entry
+    from ..settings import Settings
+    from .publisher import Held, Publisher
 
-__all__ = ["Host", "Source"]
+__all__ = ["Host", "Part", "Source"]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of a file that a host keeps in several objects, because one may not be that large.
+
+    Parameters
+    ----------
+    url : str
+        The URL of this piece, quoted and ready to send.
+    size : int
+        Its bytes.
+    """
+
+    url: str
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One URL that should answer with one file's bytes.
+    """One place that should answer with one file's bytes.
 
     Parameters
     ----------
@@ -27,11 +46,18 @@ class Source:
         The host as it was declared, without credentials.
     headers : mapping of str to str
         Headers that this request needs beside the usual ones.
+    parts : tuple of Part
+        Where the file is kept in pieces: all of them, in order; `url` is then that of the first.
+    opener : callable, optional
+        For hosts that do not speak HTTP: ``opener(start)`` opens the bytes from an offset as a binary file. `url` then
+        only names the place.
     """
 
     url: str
     host: str
     headers: Mapping[str, str] = field(default_factory=dict)
+    parts: tuple[Part, ...] = ()
+    opener: Callable[[int], BinaryIO] | None = None
 
     @property
     def shown(self) -> str:
@@ -54,7 +80,14 @@ class Host(ABC):
     ------
     BadName
         If the line does not describe such a host.
+
+    Attributes
+    ----------
+    locator : str
+        The key of this host's locators in an entry of the registry, ``figshare``; empty where names are enough.
     """
+
+    locator: ClassVar[str] = ""
 
     def __init__(self, spec: str) -> None:
         self.spec = spec
@@ -66,7 +99,7 @@ class Host(ABC):
 
     @abstractmethod
     def sources(self, name: str, entry: Entry | None) -> Sequence[Source]:
-        """The URLs of one file at this host, best first.
+        """The places of one file at this host, best first, from the declaration and the registry alone.
 
         Parameters
         ----------
@@ -78,5 +111,74 @@ class Host(ABC):
         Returns
         -------
         sequence of Source
-            Usually one.
+            Usually one; none where the host has to be asked first, see `look_up`.
         """
+
+    def look_up(self, wanted: Mapping[str, Entry | None], settings: Settings) -> Mapping[str, Sequence[Source]]:
+        """Ask the host where files are; for what `sources` cannot know, or could not get as a stranger.
+
+        It is called for files that no other way brought, at most once for each run.
+
+        Parameters
+        ----------
+        wanted : mapping of str to Entry or None
+            The files, with what the registry knows of them.
+        settings : Settings
+            The user's settings.
+
+        Returns
+        -------
+        mapping of str to sequence of Source
+            What was found; a file may be missing.
+
+        Raises
+        ------
+        TransferError
+            If the host could not be asked.
+        """
+        return {}
+
+    def held(self, settings: Settings) -> Mapping[str, Held]:
+        """What the host has, by name.
+
+        Parameters
+        ----------
+        settings : Settings
+            The user's settings.
+
+        Returns
+        -------
+        mapping of str to Held
+            All files that can be read there.
+
+        Raises
+        ------
+        TransferError
+            If the host could not be asked, or has no list of its files.
+        """
+        from ..errors import TransferError
+
+        raise TransferError(self.shown, "this kind of host gives no list of its files", kind="list", final=True)
+
+    def publisher(self, settings: Settings, about: Mapping[str, Any]) -> Publisher:
+        """What takes files there. Making it does no input or output.
+
+        Parameters
+        ----------
+        settings : Settings
+            The user's settings.
+        about : mapping of str to object
+            The ``[about]`` table of ``dataferry.toml``: ``title``, ``description``, ``authors``, ``license``,
+            ``keywords``, ``categories``...
+
+        Returns
+        -------
+        Publisher
+            It is used by one run at a time.
+
+        Raises
+        ------
+        PublishError
+            If dataferry cannot publish to this kind of host, or not from here.
+        """
+        raise PublishError(self.shown, "files can be read from such a host, and not published to it by dataferry")

@@ -1,0 +1,328 @@
+"""The HTTP interface of a provider: questions with JSON, bodies from files, retries, and errors that name the place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+import urllib3
+
+from .errors import HostRefused, TransferError
+from .names import shown_url
+from .transport.access import host_option, proxy_for
+from .transport.blame import blame
+from .transport.tls import tls_context
+
+if TYPE_CHECKING:
+    from .settings import Settings
+
+__all__ = ["FileBody", "Reply", "Service"]
+
+#: Seconds that are waited for a server that says when to come again; beyond it the error says when.
+LONGEST_WAIT = 120.0
+_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
+#: What may be sent twice without doing it twice.
+_HARMLESS = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a provider answered.
+
+    Parameters
+    ----------
+    status : int
+        The HTTP status.
+    headers : mapping of str to str
+        The headers; names in any case.
+    body : bytes
+        The whole body.
+    place : str
+        The URL as it may be shown.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    place: str
+
+    def json(self) -> Any:
+        """The body as JSON.
+
+        Returns
+        -------
+        object
+            What it holds.
+
+        Raises
+        ------
+        TransferError
+            If it is no JSON.
+        """
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            start = self.body[:60].decode(errors="replace")
+            raise TransferError(self.place, f"answered {start!r} and not JSON", kind="json", final=True) from None
+
+
+class FileBody:
+    """A part of a file as the body of a request; told to `moved` as it goes, and read again for a retry.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    start, size : int
+        Its first byte and the number of bytes.
+    moved : callable, optional
+        Is told the bytes that went; a negative number where they go again.
+    """
+
+    def __init__(self, path: Path, start: int, size: int, moved: Callable[[int], None] | None = None) -> None:
+        self.size = size
+        self._start, self._at, self._moved = start, 0, moved
+        self._file = open(path, "rb")  # noqa: SIM115 - closed by close()
+        self._file.seek(start)
+
+    def __len__(self) -> int:
+        return self.size
+
+    def read(self, count: int = -1) -> bytes:
+        """The next bytes; none at the end of the part."""
+        left = self.size - self._at
+        block = self._file.read(left if count < 0 else min(count, left))
+        self._at += len(block)
+        if self._moved is not None and block:
+            self._moved(len(block))
+        return block
+
+    def tell(self) -> int:
+        """How far the part was read."""
+        return self._at
+
+    def seek(self, offset: int) -> int:
+        """Go to an offset within the part."""
+        if self._moved is not None and offset != self._at:
+            self._moved(offset - self._at)
+        self._file.seek(self._start + offset)
+        self._at = offset
+        return offset
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+class _Retry(urllib3.Retry):
+    def get_retry_after(self, response: urllib3.BaseHTTPResponse) -> float | None:
+        seconds = super().get_retry_after(response)
+        return None if seconds is None else min(seconds, LONGEST_WAIT)
+
+    def is_retry(self, method: str, status_code: int, has_retry_after: bool = False) -> bool:
+        return super().is_retry(method, status_code, False)  # only what is listed, whatever else says Retry-After
+
+
+class Service:
+    """The HTTP interface of one provider. Threads may share it.
+
+    Proxies, CA bundles and client certificates are those of every transfer of dataferry.
+
+    Parameters
+    ----------
+    settings : Settings
+        The user's settings.
+    base : str
+        The URL to which paths are joined.
+    headers : mapping of str to str
+        Headers of every request to the host of `base`, ``Authorization`` for one. Other hosts do not see them.
+    connections : int
+        Connections that are kept to one host.
+    """
+
+    def __init__(
+        self, settings: Settings, base: str, *, headers: Mapping[str, str] | None = None, connections: int = 8
+    ) -> None:
+        self.base = base
+        self._settings = settings
+        self._own = urlsplit(base)[:2]
+        self._headers = dict(headers or {})
+        self._agent = settings.user_agent
+        self._connections = connections
+        self._pools: dict[tuple[object, ...], urllib3.PoolManager] = {}
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: object = None,
+        body: bytes | FileBody | None = None,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str | int] | None = None,
+        accept: Collection[int] = (),
+        again: bool | None = None,
+        redirect: bool = True,
+        timeout: float = 60.0,
+    ) -> Reply:
+        """Send a request and read the whole answer.
+
+        Parameters
+        ----------
+        method : str
+            ``"GET"``, ``"POST"``...
+        path : str
+            Joined to the base; or a whole URL.
+        json : object, optional
+            Sent as JSON.
+        body : bytes or FileBody, optional
+            Sent as it is.
+        headers : mapping of str to str, optional
+            Further headers.
+        query : mapping of str to (str or int), optional
+            Goes behind the ``?``.
+        accept : collection of int
+            Statuses beside 2xx that are an answer and no error.
+        again : bool, optional
+            Whether it may be sent twice; by default any method but POST and PATCH.
+        redirect : bool
+            Whether to follow redirects.
+        timeout : float
+            Seconds without any progress.
+
+        Returns
+        -------
+        Reply
+            The answer.
+
+        Raises
+        ------
+        HostRefused
+            If the host answered with another status.
+        TransferError
+            If there is no answer.
+        """
+        url = urljoin(self.base, path)
+        parts = urlsplit(url)
+        place = f"{method} {shown_url(url)}"
+        sent = {"User-Agent": self._agent, "Accept": "application/json"}
+        sent |= self._headers if parts[:2] == self._own else {}
+        if json is not None:
+            body = _dumps(json)
+            sent["Content-Type"] = "application/json"
+        if isinstance(body, FileBody):
+            sent["Content-Length"] = str(len(body))
+        sent |= headers or {}
+        harmless = method in _HARMLESS if again is None else again
+        retries = _Retry(
+            total=6,
+            connect=3,
+            read=4 if harmless else 0,
+            other=0,
+            redirect=5 if redirect else False,
+            status=5,
+            status_forcelist=_AGAIN if harmless else {429, 503},
+            allowed_methods=None,
+            backoff_factor=0.4,
+            backoff_max=20,
+            backoff_jitter=0.4,
+            raise_on_status=False,
+            raise_on_redirect=redirect,
+            remove_headers_on_redirect=["Authorization", "Cookie", "Proxy-Authorization", *self._headers],
+        )
+        try:
+            answer = self._pool(parts).request(
+                method,
+                _with_query(url, query) if query else url,
+                body=body,  # type: ignore[arg-type]  # it reads, tells and seeks: that is all that is asked of it
+                headers=sent,
+                retries=retries,
+                redirect=redirect,
+                timeout=urllib3.Timeout(connect=10, read=timeout),
+            )
+        except Exception as exc:
+            raise blame(_cause(exc), place) from exc
+        reply = Reply(answer.status, answer.headers, answer.data, place)
+        if 200 <= reply.status < 300 or reply.status in accept or (not redirect and 300 <= reply.status < 400):
+            return reply
+        raise HostRefused(place, reply.status, _said(reply), _seconds(reply))
+
+    def _pool(self, parts: SplitResult) -> urllib3.PoolManager:
+        proxy = proxy_for(parts)
+        bundle, cert = (host_option(self._settings, parts, option) for option in ("ca_bundle", "client_cert"))
+        key = (proxy, bundle, str(cert))
+        if key not in self._pools:
+            options: dict[str, Any] = {"num_pools": 8, "maxsize": self._connections}
+            if parts.scheme == "https" or (proxy or "").startswith("https"):
+                options["ssl_context"] = tls_context(bundle, cert)
+            self._pools[key] = _through(proxy, options) if proxy else urllib3.PoolManager(**options)
+        return self._pools[key]
+
+    def close(self) -> None:
+        """Close the kept connections."""
+        for pool in self._pools.values():
+            pool.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def _through(proxy: str, options: dict[str, Any]) -> urllib3.PoolManager:
+    from urllib.parse import unquote
+
+    parts = urlsplit(proxy)
+    if parts.username is not None:
+        login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        options["proxy_headers"] = urllib3.make_headers(proxy_basic_auth=login)
+    return urllib3.ProxyManager(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}", **options)
+
+
+def _dumps(told: object) -> bytes:
+    return json.dumps(told).encode()
+
+
+def _with_query(url: str, query: Mapping[str, str | int]) -> str:
+    from urllib.parse import urlencode
+
+    return f"{url}{'&' if '?' in url else '?'}{urlencode(query)}"
+
+
+def _cause(exc: Exception) -> Exception:
+    reason = getattr(exc, "reason", None)
+    return reason if isinstance(reason, Exception) else exc
+
+
+def _said(reply: Reply) -> str:
+    """What the provider gives as its reason, in whatever form it does."""
+    try:
+        told = json.loads(reply.body)
+    except ValueError:
+        text = reply.body[:200].decode(errors="replace").strip()
+        return "" if text.startswith("<") else text
+    if not isinstance(told, dict):
+        return str(told)[:300]
+    words = [str(told[key]) for key in ("message", "error", "code") if told.get(key)][:1]
+    several = told.get("errors")
+    if isinstance(several, list):
+        words += [json.dumps(item) if isinstance(item, dict) else str(item) for item in several[:5]]
+    return "; ".join(words)[:500]
+
+
+def _seconds(reply: Reply) -> float | None:
+    try:
+        return float(reply.headers.get("Retry-After", ""))
+    except ValueError:
+        return None
