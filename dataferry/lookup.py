@@ -137,7 +137,7 @@ class Lookup:
                 self._warn(name, candidate, verdict.note)
             if candidate.kind != "cache" or verdict.wrong:  # the last line tells of all places of astropy's cache
                 tried.append((f"{candidate.kind} {candidate.path}", verdict.note))
-        if not self.registry.dataurl:
+        if not self.registry.base:
             return None, tried
         from . import remote
 
@@ -149,9 +149,9 @@ class Lookup:
         self, missing: Mapping[str, list[tuple[str, str]]], jobs: int | None = None
     ) -> dict[str, str | DataferryError]:
         """Fetch what is not on this machine; for each name its path or its error."""
-        from . import remote
+        from .bringing import bring
 
-        brought = remote.bring(self.places(), missing, jobs=jobs, show_progress=self.show_progress)
+        brought = bring(self.places(), missing, jobs=jobs, show_progress=self.show_progress)
         for name, result in brought.items():
             if isinstance(result, str):
                 self._remember(name, result)
@@ -179,10 +179,10 @@ class Lookup:
             origin = "astropy's cache" if candidate.kind == "cache" else candidate.origin
             steps.append(Step(candidate.kind, candidate.path, origin, good, note))
             path = candidate.path if good else path
-        if self.registry.dataurl:
+        if self.registry.base:
             found, note = (None, "not needed") if path else remote.cached(places, name, entry)
             if not any(step.kind == "cache" and step.found for step in steps):
-                key = shown_url(self.registry.dataurl + name)
+                key = shown_url(self.registry.base + name)
                 steps.append(Step("cache", found or key, "astropy's cache", bool(found), note))
             path = path or found
         steps += remote.host_steps(places, name, entry, needed=path is None)

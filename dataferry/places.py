@@ -174,7 +174,7 @@ class Places:
 
     def view(self, name: str) -> str:
         """The readable path of a file below dataferry's part of the cache."""
-        return cache_home.view_name(self.package, self.registry.dataurl, name)
+        return cache_home.view_name(self.package, self.registry.base, name)
 
     def judge(self, candidate: Candidate, entry: Entry | None, *, rehash: bool = False) -> Verdict:
         """Look whether a candidate is the file.

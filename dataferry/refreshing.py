@@ -41,7 +41,7 @@ def refresh(places: Places, name: str, *, show_progress: bool) -> str:
     """
     from .fetch import Wanted, fetch
 
-    url = places.registry.dataurl + name
+    url = places.registry.base + name
     sources = tuple(remote.sources(places, name, None))
     contents = astropy_cache.find_entry(url)
     etag = _known_etag(url, contents)

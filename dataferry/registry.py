@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ class Registry:
     Attributes
     ----------
     dataurl : str
-        The primary base URL; empty where only bundled files are declared.
+        The primary base URL; empty where only mirrors or bundled files are declared.
     mirrors : tuple of str
         Further hosts, in order.
     timeout : float or None
@@ -162,6 +163,20 @@ class Registry:
             If the text registry is wrong.
         """
         return [entry.name for entry in self.entries()]
+
+    @cached_property
+    def base(self) -> str:
+        """What stands before a name in astropy's cache: ``dataurl``, or a URL that stands for the first mirror."""
+        if self.dataurl or not self.mirrors:
+            return self.dataurl
+        first = self.mirrors[0]
+        if first.startswith(("http://", "https://")):
+            return first
+        from urllib.parse import quote
+
+        # astropy takes only URLs as keys, and a name below .invalid is never anybody's
+        scheme, _, rest = first.partition(":")
+        return f"https://{scheme.lower()}.invalid/{quote(rest, safe='')}/"
 
     @property
     def list_path(self) -> Path | None:

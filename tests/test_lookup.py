@@ -328,7 +328,7 @@ def test_a_registered_file_is_never_asked_for_again(package, server):
 
 def test_without_a_dataurl_there_is_nobody_to_ask(make_package):
     package = make_package({NAME: RIGHT})
-    with pytest.raises(FileUnavailable, match="declares no dataurl"):
+    with pytest.raises(FileUnavailable, match="declares neither a dataurl nor mirrors"):
         PackageData(package).get(NAME)
     with pytest.raises(UnknownFile, match="did you mean"):
         PackageData(package).get("maps/aa.fits")

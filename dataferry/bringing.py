@@ -1,0 +1,192 @@
+"""Fetch what is not on this machine: from the declared hosts, then from where hosts say that it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from . import keeping
+from .declared import declared_hosts, look_up
+from .errors import DataferryError, FileUnavailable, Offline, UnknownFile
+from .explain import Arrival
+from .names import close_names, shown_url
+from .places import Places
+from .registry import Entry
+from .remote import engine_settings, look_closer, not_registered, offline_reason, prefetch, stall_timeout
+
+if TYPE_CHECKING:
+    import logging
+
+    from .fetch import Wanted
+    from .hosts.base import Source
+
+__all__ = ["bring"]
+
+
+def bring(
+    places: Places, missing: Mapping[str, list[tuple[str, str]]], *, jobs: int | None, show_progress: bool
+) -> dict[str, str | DataferryError]:
+    """Fetch files that are not on this machine.
+
+    Parameters
+    ----------
+    places : Places
+        The places of the package.
+    missing : mapping of str to list of (str, str)
+        Names, each with the places tried so far and their reasons.
+    jobs : int or None
+        How many files at once.
+    show_progress : bool
+        Whether to show progress.
+
+    Returns
+    -------
+    dict of str to (str or DataferryError)
+        For each name the path, or the error that says why there is none.
+    """
+    results: dict[str, str | DataferryError] = {}
+    wanted: list[Wanted] = []
+    offline = offline_reason()
+    for name, tried in missing.items():
+        entry = places.registry.find(name)
+        if not places.registry.base or (entry is None and not places.registry.dataurl):
+            results[name] = _nowhere(places, name, entry, tried)
+        elif offline:
+            hosts = [
+                (f"host {shown_url(spec)}", f"not asked: {offline}") for spec, _ in declared_hosts(places, name, entry)
+            ]
+            results[name] = Offline(name, [*tried, *hosts], (prefetch if entry else not_registered)(places, name))
+        elif entry is None:
+            results[name] = _plainly(places, name, tried, show_progress)
+        else:
+            known: list[Source] = []
+            for spec, found in declared_hosts(places, name, entry):
+                if isinstance(found, str):
+                    tried.append((f"host {shown_url(spec)}", found))
+                else:
+                    known += found
+            wanted.append(_as_wanted(places, entry, known))
+    if wanted:
+        results |= _transfer(places, [item for item in wanted if item.sources], missing, jobs, show_progress)
+        results |= _ask_hosts(places, wanted, results, missing, jobs, show_progress)
+    return {name: results[name] for name in missing}
+
+
+def _ask_hosts(
+    places: Places,
+    wanted: list[Wanted],
+    results: Mapping[str, str | DataferryError],
+    tried: Mapping[str, list[tuple[str, str]]],
+    jobs: int | None,
+    show_progress: bool,
+) -> dict[str, str | DataferryError]:
+    """What the declarations did not lead to: the hosts are asked where it is."""
+    before: dict[str, list[tuple[str, str]]] = {}
+    for item in wanted:
+        result = results.get(item.name)
+        if result is None:
+            before[item.name] = tried[item.name]
+        elif isinstance(result, FileUnavailable) and not isinstance(result, Offline):
+            before[item.name] = result.tried
+    found, reasons = look_up(places, list(before), engine_settings()) if before else ({}, {})
+    for name, failed in reasons.items():
+        before[name] = [*before[name], *failed]
+    late = [replace(item, sources=tuple(found[item.name])) for item in wanted if found.get(item.name)]
+    late_results = _transfer(places, late, before, jobs, show_progress) if late else {}
+    for name in before.keys() - late_results.keys():
+        earlier = results.get(name)
+        remedy = getattr(earlier, "remedy", "") or look_closer(places, name)
+        late_results[name] = FileUnavailable(name, before[name], remedy)
+    return late_results
+
+
+def _as_wanted(places: Places, entry: Entry, sources: list[Source]) -> Wanted:
+    from .fetch import Wanted
+
+    return Wanted(entry.name, places.registry.base + entry.name, entry.size, entry.sha256, tuple(sources))
+
+
+def _transfer(
+    places: Places,
+    wanted: list[Wanted],
+    tried: Mapping[str, list[tuple[str, str]]],
+    jobs: int | None,
+    show_progress: bool,
+) -> dict[str, str | DataferryError]:
+    from pathlib import Path
+
+    from .fetch import fetch
+
+    def entry_of(item: Wanted) -> Entry:
+        return Entry(item.name, item.sha256 or "", item.size)
+
+    def find(item: Wanted) -> Path | None:
+        path, _ = keeping.cached(places, entry_of(item), item.key)
+        return None if path is None else Path(path)
+
+    def store(item: Wanted, file: Path) -> Path:
+        return Path(keeping.keep(places, entry_of(item), item.key, str(file)))
+
+    results: dict[str, str | DataferryError] = {}
+    arrived = fetch(
+        wanted,
+        find=find,
+        store=store,
+        workdir=Path(keeping.incoming()),
+        settings=engine_settings(),
+        jobs=jobs,
+        stall_timeout=stall_timeout(places),
+        progress=show_progress,
+    )
+    for item, result in zip(wanted, arrived, strict=True):
+        if isinstance(result, FileUnavailable):
+            remedy = result.remedy or (prefetch if isinstance(result, Offline) else look_closer)(places, item.name)
+            results[item.name] = type(result)(item.name, [*tried[item.name], *result.tried], remedy)
+        else:
+            results[item.name] = str(result.path)
+            if result.source is not None:
+                came = Arrival(result.source.shown, result.moved_bytes, result.seconds)
+                places.arrivals[item.name] = came
+                message = "%s: %d bytes in %.1f s from %s"
+                _log().info(message, item.name, came.moved_bytes, came.seconds, came.source)
+    return results
+
+
+def _log() -> logging.Logger:
+    import logging
+
+    return logging.getLogger("dataferry")
+
+
+def _plainly(places: Places, name: str, tried: list[tuple[str, str]], show_progress: bool) -> str | DataferryError:
+    """Leave a name that is not registered to the plain wrapper."""
+    from .plain import get_data_filename
+
+    registry = places.registry
+    further = [*places.settings.package(places.package).mirrors, *registry.mirrors]
+    mirror = next((m for m in further if m.startswith(("http://", "https://"))), None)
+    try:
+        contents = get_data_filename(
+            name,
+            package=places.package,
+            dataurl=registry.dataurl,
+            timeout=registry.timeout,
+            mirror=mirror,
+            show_progress=show_progress,
+        )
+    except FileUnavailable as error:
+        new = [(place, reason) for place, reason in error.tried if not place.startswith("package ")]
+        return type(error)(name, [*tried, *new], not_registered(places, name))
+    except DataferryError as error:
+        return error
+    return keeping.readable(places, name, contents)
+
+
+def _nowhere(places: Places, name: str, entry: Entry | None, tried: list[tuple[str, str]]) -> DataferryError:
+    registry = places.registry
+    if entry is None:
+        return UnknownFile(name, str(registry.path), close_names(name, registry.names()))
+    return FileUnavailable(
+        name, tried, f"{registry.path} declares neither a dataurl nor mirrors, so there is no host to ask"
+    )

@@ -1,0 +1,117 @@
+"""Hosts that have to be asked where a file is, and packages whose only hosts are such."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+from click.testing import Result
+
+from dataferry import PackageData
+from dataferry.errors import FileUnavailable, UnknownFile
+from dataferry.hosts import make_host
+from dataferry.testing import RangeServer
+
+DUST, BEAM = b"dust" * 700, b"beam" * 900
+
+HOST = """
+    from dataferry.errors import TransferError
+    from dataferry.hosts.base import Host, Source
+
+    class CardIndex(Host):
+        '''Knows where files are only after it was asked.'''
+
+        def sources(self, name, entry):
+            return ()
+
+        def look_up(self, wanted, settings):
+            import urllib.request
+
+            url = self.spec.partition(":")[2]
+            try:
+                with urllib.request.urlopen(url + "index", timeout=5) as answer:
+                    lines = answer.read().decode().split()
+            except OSError as error:
+                raise TransferError(url, str(error)) from error
+            index = dict(line.split("=") for line in lines)
+            return {name: [Source(url + index[name], self.shown)] for name in wanted if name in index}
+"""
+
+
+@pytest.fixture
+def card_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An installed distribution with a host of its own."""
+    site = tmp_path / "site"
+    info = site / "card_index-1.0.dist-info"
+    info.mkdir(parents=True)
+    (site / "card_index.py").write_text(dedent(HOST))
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: card-index\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[dataferry.hosts]\ncards = card_index:CardIndex\n")
+    monkeypatch.syspath_prepend(str(site))
+    hosts = importlib.import_module("dataferry.hosts")
+    hosts._points.cache_clear()
+    make_host.cache_clear()
+    yield
+    monkeypatch.undo()
+    sys.modules.pop("card_index", None)
+    hosts._points.cache_clear()
+    make_host.cache_clear()
+
+
+def requests_for(server: RangeServer, part: str) -> int:
+    return sum(part in request.path for request in server.requests)
+
+
+@pytest.mark.usefixtures("card_index")
+def test_a_package_without_dataurl_gets_its_files_from_a_host_that_was_asked(make_package: Callable[..., str]) -> None:
+    files = {"index": b"maps/dust.fits=17\nbeam.fits=18\n", "17": DUST, "18": BEAM}
+    with RangeServer(files) as server:
+        package = make_package({"maps/dust.fits": DUST, "beam.fits": BEAM}, head=f'mirrors = ["cards:{server.url}"]')
+        data = PackageData(package, show_progress=False)
+        paths = data.fetch(["maps/dust.fits", "beam.fits"])
+        assert [Path(path).read_bytes() for path in paths] == [DUST, BEAM]
+        assert Path(paths[0]).name == "dust.fits"
+        assert requests_for(server, "index") == 1
+        PackageData(package).get("maps/dust.fits")
+        assert requests_for(server, "index") == 1, "a cached file is not asked for again"
+    assert "verified earlier" in str(data.where("maps/dust.fits"))
+
+
+@pytest.mark.usefixtures("card_index")
+def test_it_is_asked_only_for_what_other_hosts_did_not_give(make_package: Callable[..., str]) -> None:
+    with RangeServer({"dust.fits": DUST}) as plain, RangeServer({"index": b"beam.fits=9\n", "9": BEAM}) as cards:
+        head = f'dataurl = "{plain.url}"\nmirrors = ["cards:{cards.url}"]'
+        package = make_package({"dust.fits": DUST, "beam.fits": BEAM}, head=head)
+        data = PackageData(package, show_progress=False)
+        data.get("dust.fits")
+        assert cards.requests == []
+        assert Path(data.get("beam.fits")).read_bytes() == BEAM
+        assert requests_for(plain, "beam.fits") >= 1
+
+
+@pytest.mark.usefixtures("card_index")
+def test_the_error_names_the_host_that_could_not_say(make_package: Callable[..., str]) -> None:
+    with RangeServer({}) as server:
+        package = make_package({"dust.fits": DUST}, head=f'mirrors = ["cards:{server.url}"]')
+        with pytest.raises(FileUnavailable, match="HTTP Error 404") as caught:
+            PackageData(package, show_progress=False).get("dust.fits")
+    assert any(place == f"host cards:{server.url}" for place, _ in caught.value.tried)
+    with pytest.raises(UnknownFile, match="not registered"):
+        PackageData(package, show_progress=False).get("other.fits")
+
+
+@pytest.mark.usefixtures("card_index")
+def test_wrong_bytes_of_such_a_host_are_refused(
+    make_package: Callable[..., str], command: Callable[..., Result]
+) -> None:
+    with RangeServer({"index": b"dust.fits=1\n", "1": BEAM}) as server:
+        package = make_package({"dust.fits": DUST}, head=f'mirrors = ["cards:{server.url}"]')
+        done = command("get", package, "dust.fits")
+    assert done.exit_code == 1
+    assert "3600 bytes there, 2800 are registered" in done.stderr
+    assert hashlib.sha256(BEAM).hexdigest() not in done.stdout
