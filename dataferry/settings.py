@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,8 @@ class Settings:
         The configuration files that were read.
     agent : str
         What else is said to hosts behind dataferry's own name: astropy's user agent.
+    anonymous : bool
+        Whether hosts are asked as by a stranger: without any token, login or ``.netrc``.
     """
 
     offline: str = ""
@@ -103,10 +105,17 @@ class Settings:
     hosts: dict[str, dict[str, Any]] = field(default_factory=dict)
     files: list[Path] = field(default_factory=list)
     agent: str = ""
+    anonymous: bool = False
 
     def package(self, name: str) -> PackageSettings:
         """What is said of one package; empty settings where nothing is."""
         return self.packages.get(name) or PackageSettings()
+
+    def as_stranger(self) -> Settings:
+        """The same settings without anything that says who the user is; proxies and trusted roots stay."""
+        secret = {"token", "user", "password", "client_cert"}
+        hosts = {host: {k: v for k, v in options.items() if k not in secret} for host, options in self.hosts.items()}
+        return replace(self, hosts=hosts, anonymous=True)
 
     @property
     def user_agent(self) -> str:

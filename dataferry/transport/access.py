@@ -77,6 +77,8 @@ def authorization(url: SplitResult, settings: Settings) -> str | None:
     """
     if url.username is not None:
         return basic(unquote(url.username), unquote(url.password or ""))
+    if settings.anonymous:
+        return None
     token = host_option(settings, url, "token")
     if token:
         return f"Bearer {token}"
