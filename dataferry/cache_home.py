@@ -29,6 +29,8 @@ __all__ = [
 
 #: dataferry's own part of a cache folder.
 OWN = "dataferry"
+#: What lies there beside the readable paths of files.
+_APART = {"incoming", "stamps", "download", "publish"}
 
 
 def view_name(package: str, dataurl: str, name: str) -> str:
@@ -173,7 +175,7 @@ def entries(home: str) -> Iterator[tuple[str, str]]:
         The view, ``<package>-<8 digits>/<name>``, and its absolute path.
     """
     for folder, folders, files in os.walk(home):
-        folders[:] = sorted(f for f in folders if folder != home or f not in {"incoming", "stamps", "download"})
+        folders[:] = sorted(f for f in folders if folder != home or f not in _APART)
         if folder != home:
             for file in sorted(files):
                 path = os.path.join(folder, file)

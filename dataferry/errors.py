@@ -19,7 +19,8 @@ dataferry still catches the right thing::
     ├── CacheError       OSError       the cache cannot be read or written
     ├── MapError         ValueError    a FITS map that cannot be read; file, HDU and column
     ├── MissingExtra     ImportError   a library of an extra is not installed
-    └── FetchErrors      ExceptionGroup  several files could not be had
+    ├── FetchErrors      ExceptionGroup  several files could not be had
+    └── PublishErrors    ExceptionGroup  several things keep files from being published
 
 Every message says what was tried, why it failed, and the command that helps.
 """
@@ -43,6 +44,7 @@ __all__ = [
     "MissingExtra",
     "Offline",
     "PublishError",
+    "PublishErrors",
     "RegistryError",
     "SettingsError",
     "TransferError",
@@ -281,6 +283,29 @@ class FetchErrors(DataferryError, ExceptionGroup[DataferryError]):
     def derive(self, excs: Sequence[DataferryError]) -> FetchErrors:  # type: ignore[override]
         """Make the group of a part of the errors, for ``except*``."""
         return FetchErrors(self.message, excs)
+
+    def __str__(self) -> str:
+        return "\n".join([str(self.message), *(str(e) for e in self.exceptions)])
+
+
+class PublishErrors(DataferryError, ExceptionGroup[DataferryError]):
+    """Several things keep files from being published; ``exceptions`` holds one error for each.
+
+    Parameters
+    ----------
+    message : str
+        What was not done.
+    errors : sequence of DataferryError
+        Each thing that is wrong.
+    """
+
+    def __new__(cls, message: str, errors: Sequence[DataferryError]) -> Self:
+        """Make the group; an exception group takes its arguments here."""
+        return super().__new__(cls, message, errors)
+
+    def derive(self, excs: Sequence[DataferryError]) -> PublishErrors:  # type: ignore[override]
+        """Make the group of a part of the errors, for ``except*``."""
+        return PublishErrors(self.message, excs)
 
     def __str__(self) -> str:
         return "\n".join([str(self.message), *(str(e) for e in self.exceptions)])

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .errors import BadName, CacheError, RegistryError, WrongBytes
+from .errors import BadName, RegistryError, WrongBytes
 from .names import check_name, check_url
 from .registry import Entry, Registry
+from .registry_file import TextFile
 from .registry_text import listed_with, toml_with
 
 __all__ = ["Change", "RegistryEditor"]
@@ -59,15 +59,16 @@ class RegistryEditor:
         self.path = Path(path)
         self.created = not os.path.lexists(self.path)
         self._dataurl: str | None = None
+        self._mirrors: tuple[str, ...] | None = None
         self._changes: dict[str, Change] = {}
         self._entries: dict[str, Entry] = {}
-        self._toml = _Text(self.path, _OPENING if self.created else None)
-        self._list: _Text | None = None
+        self._toml = TextFile(self.path, _OPENING if self.created else None)
+        self._list: TextFile | None = None
         if not self.created:
             registry = Registry(self.path)
             if registry.list_path is not None:
                 # one that is declared and not there yet is made by save()
-                self._list = _Text(registry.list_path, None if os.path.lexists(registry.list_path) else "")
+                self._list = TextFile(registry.list_path, None if os.path.lexists(registry.list_path) else "")
             names = registry.names() if self._list is None or self._list.text else self._in_toml()
             self._entries = {name: entry for name in names if (entry := registry.find(name))}
 
@@ -96,6 +97,29 @@ class RegistryEditor:
         check_url(url)
         self._dataurl = None if tomllib.loads(self._toml.text).get("dataurl") == url else url
         return self._dataurl is not None
+
+    def add_mirror(self, spec: str, *, before: Iterable[str] = ()) -> bool:
+        """Declare a further host.
+
+        Parameters
+        ----------
+        spec : str
+            A base URL or ``scheme:rest``.
+        before : iterable of str
+            Mirrors that shall come after it, if they are there.
+
+        Returns
+        -------
+        bool
+            Whether that is a change.
+        """
+        said = tomllib.loads(self._toml.text).get("mirrors", [])
+        mirrors = list(self._mirrors if self._mirrors is not None else [said] if isinstance(said, str) else said)
+        if spec in mirrors:
+            return False
+        mirrors.insert(min((mirrors.index(other) for other in before if other in mirrors), default=len(mirrors)), spec)
+        self._mirrors = tuple(mirrors)
+        return True
 
     def put(self, entries: Iterable[Entry], *, replace: bool = False) -> list[Change]:
         """Add or update entries.
@@ -171,17 +195,19 @@ class RegistryEditor:
         written: list[Path] = []
         if self._list is not None and listed:
             written += self._list.write(listed_with(self._list.text, listed))
-        if tabled or self._dataurl is not None:
-            text = toml_with(self._toml.text, tabled, self._dataurl)
+        if tabled or self._dataurl is not None or self._mirrors is not None:
+            text = toml_with(self._toml.text, tabled, self._dataurl, self._mirrors)
             self._check(text, tabled)
             written += self._toml.write(text)
-        self._changes, self._dataurl, self.created = {}, None, False
+        self._changes, self._dataurl, self._mirrors, self.created = {}, None, None, False
         return written
 
     def _check(self, text: str, entries: list[Entry]) -> None:
         expected = tomllib.loads(self._toml.text)
         if self._dataurl is not None:
             expected["dataurl"] = self._dataurl
+        if self._mirrors is not None:
+            expected["mirrors"] = list(self._mirrors)
         for entry in entries:
             size = {} if entry.size is None else {"size": entry.size}
             expected.setdefault("files", {})[entry.name] = {**size, "sha256": entry.sha256, **entry.locators}
@@ -200,51 +226,3 @@ def _change(old: Entry | None, new: Entry, other: bool) -> Change:
         return Change("replaced" if old else "added", new)
     merged = Entry(new.name, new.sha256, old.size if new.size is None else new.size, {**old.locators, **new.locators})
     return Change("unchanged" if merged == old else "updated", merged)
-
-
-class _Text:
-    """A file that is read once and written back whole, if nobody else wrote it in between."""
-
-    def __init__(self, path: Path, text: str | None) -> None:
-        self.path = path
-        self._mark: tuple[int, ...] | None = None
-        if text is not None:
-            self.text = text
-            return
-        try:
-            self._mark = _mark(path)
-            self.text = path.read_bytes().decode()
-        except OSError as error:
-            raise RegistryError(f"{path}: {error.strerror or error}") from error
-        except UnicodeDecodeError as error:
-            raise RegistryError(f"{path}: byte {error.start} is not UTF-8") from None
-
-    def write(self, text: str) -> list[Path]:
-        target = os.path.realpath(self.path)  # a link stays a link
-        private = f"{target}.{os.getpid()}.{os.urandom(4).hex()}"
-        try:
-            os.makedirs(os.path.dirname(target), exist_ok=True)
-            with open(os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
-                file.write(text.encode())
-                file.flush()
-                os.fsync(file.fileno())
-            if self._mark is not None:
-                old = os.stat(target)
-                with contextlib.suppress(OSError):
-                    os.chown(private, -1, old.st_gid)
-                os.chmod(private, old.st_mode & 0o7777)
-            if self._mark != (_mark(self.path) if os.path.lexists(self.path) else None):
-                raise RegistryError(f"{self.path}: someone else changed it meanwhile; run this again")
-            os.replace(private, target)
-        except OSError as error:
-            raise CacheError(f"{self.path} cannot be written: {error.strerror or error}") from error
-        finally:
-            with contextlib.suppress(OSError):
-                os.unlink(private)
-        self.text, self._mark = text, _mark(self.path)
-        return [self.path]
-
-
-def _mark(path: Path) -> tuple[int, ...]:
-    stat = os.stat(path)
-    return stat.st_size, stat.st_mtime_ns, stat.st_ino

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .errors import BadName, RegistryError
@@ -18,7 +18,9 @@ _OTHER_HASH = re.compile(r"\b(md5|sha1|sha224|sha384|sha512|blake2b|blake3|xxh\w
 _SHORT_HASH = re.compile(r"\b(?:[0-9a-fA-F]{32}|[0-9a-fA-F]{40})\b").search
 
 
-def toml_with(text: str, entries: Iterable[Entry], dataurl: str | None = None) -> str:
+def toml_with(
+    text: str, entries: Iterable[Entry], dataurl: str | None = None, mirrors: Sequence[str] | None = None
+) -> str:
     """The text of a ``dataferry.toml`` with entries added or changed.
 
     Parameters
@@ -29,6 +31,8 @@ def toml_with(text: str, entries: Iterable[Entry], dataurl: str | None = None) -
         The entries to write; new ones come in this order after those that are there.
     dataurl : str, optional
         The primary base URL to declare.
+    mirrors : sequence of str, optional
+        The further hosts to declare: those that are there, with new ones among them.
 
     Returns
     -------
@@ -42,6 +46,9 @@ def toml_with(text: str, entries: Iterable[Entry], dataurl: str | None = None) -
     text = text.replace("\r\n", "\n")
     if text and not text.endswith("\n"):
         text += "\n"
+    spaced = text.endswith("\n\n")
+    if mirrors is not None:
+        text = _with_mirrors(text, mirrors)
     document = tomlkit.parse(text)
     if dataurl is not None:
         if "dataurl" in document:
@@ -71,7 +78,7 @@ def toml_with(text: str, entries: Iterable[Entry], dataurl: str | None = None) -
                 table.add(item)
         files[SingleKey(entry.name, t=KeyType.Basic)] = last = table
     new = tomlkit.dumps(document)
-    if new.endswith("\n\n") and not text.endswith("\n\n"):
+    if new.endswith("\n\n") and not spaced:
         new = new.rstrip("\n") + "\n"
     return new.replace("\n", end)
 
@@ -83,6 +90,26 @@ def _with_first_key(text: str, line: str) -> str:
     if at == len(lines) or lines[at].lstrip().startswith("["):
         line += "\n"
     return "".join([*lines[:at], line, *lines[at:]])
+
+
+def _with_mirrors(text: str, mirrors: Sequence[str]) -> str:
+    import tomlkit
+    from tomlkit.items import Array
+
+    document = tomlkit.parse(text)
+    array: Any = document.get("mirrors")
+    if isinstance(array, Array):
+        for place, spec in enumerate(mirrors):
+            if place == len(array) or array[place] != spec:
+                array.insert(place, spec)
+        return tomlkit.dumps(document)
+    line = f"mirrors = {tomlkit.item(list(mirrors)).as_string()}\n"
+    if array is not None:
+        document["mirrors"] = tomlkit.item(list(mirrors))
+        return tomlkit.dumps(document)
+    lines = text.splitlines(keepends=True)
+    at = next((i for i, old in enumerate(lines) if re.match(r"""\s*["']?dataurl["']?\s*=""", old)), None)
+    return _with_first_key(text, line) if at is None else "".join([*lines[: at + 1], line, *lines[at + 1 :]])
 
 
 def _fill(table: Any, entry: Entry) -> None:

@@ -13,14 +13,11 @@ from . import command as shared
 from .complete import complete_package
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ..registry import Entry
     from ..registry_edit import Change
 
 __all__ = ["command"]
 
-_POINTER = b"version https://git-lfs.github.com/spec/"
 _EXAMPLES = """\b
 Examples:
   dataferry add mypkg mypkg/data/maps/dust_*.fits
@@ -105,50 +102,13 @@ def _read_list(origin: str) -> list[Entry]:
 
 
 def _hashed(files: dict[str, Path]) -> list[Entry]:
-    """Hash files in threads, with a bar where a terminal watches and it takes a while."""
-    from concurrent.futures import ThreadPoolExecutor
-    from threading import Event, Lock
-
-    from tqdm import tqdm
-
-    total = sum(path.stat().st_size for path in files.values())
-    stopped, lock = Event(), Lock()
-    hidden = None if sys.stderr.isatty() else True
-    with tqdm(total=total, unit="B", unit_scale=True, desc="hashing", leave=False, delay=0.5, disable=hidden) as bar:
-
-        def seen(count: int) -> None:
-            if stopped.is_set():
-                raise InterruptedError("stopped")
-            with lock:
-                bar.update(count)
-
-        with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-            try:
-                return list(pool.map(lambda item: _hash(item[0], item[1], seen), files.items()))
-            except BaseException:
-                stopped.set()  # Ctrl-C does not wait for the end of a large file
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-
-
-def _hash(name: str, path: Path, seen: Callable[[int], None]) -> Entry:
-    from ..checksums import sha256_file, stamp_of
-    from ..errors import WrongBytes
+    from ..hashing import hash_files
     from ..registry import Entry
 
-    try:
-        before = os.stat(path)
-        with open(path, "rb") as file:
-            if file.read(len(_POINTER)) == _POINTER:
-                raise WrongBytes(f"{path} is a git-lfs pointer, not the file itself: run git lfs pull first")
-        stamp = stamp_of(path, sha256_file(path, seen))
-    except WrongBytes:
-        raise
-    except OSError as error:
-        raise WrongBytes(f"{path}: {error.strerror or error}") from error
-    if not stamp.holds(before):
-        raise WrongBytes(f"{path} changed while it was read")
-    return Entry(name, stamp.sha256, stamp.size)
+    found, failed = hash_files(files)
+    for error in failed.values():
+        raise error
+    return [Entry(name, digests.sha256, digests.size) for name, digests in found.items()]
 
 
 def _summary(path: Path, changes: list[Change], created: bool, dataurl: str | None, dry_run: bool) -> None:
