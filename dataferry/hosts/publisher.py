@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..registry import Entry
@@ -105,17 +105,18 @@ class Publisher(ABC):
     parallel : int
         How many uploads at the same time are polite.
     versioned : bool
-        Whether a name may get other bytes and its locator keeps finding the old ones.
+        Whether a name may get other bytes and its locator keeps finding the old ones; known after `check_rights`.
     """
 
     limits: Limits = Limits()
     parallel: int = 4
-    versioned: ClassVar[bool] = False
+    versioned: bool = False
 
     def __init__(self, host: Host, settings: Settings, about: Mapping[str, Any]) -> None:
         self.host = host
         self.settings = settings
         self.about = about
+        self.superseded: Mapping[str, Held] = {}
 
     @property
     def declared(self) -> str:
@@ -222,6 +223,9 @@ class Publisher(ABC):
         self, uploads: Sequence[Upload], notes: MutableMapping[str, Any]
     ) -> Mapping[str, Mapping[str, str | int]]:
         """Make what was uploaded public, once all of it is there. Called also if nothing had to go this time.
+
+        If a single file did not arrive it is not called. What strangers can read even so is proven and registered; the
+        rest waits for the next run.
 
         Parameters
         ----------
