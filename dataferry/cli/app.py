@@ -22,6 +22,7 @@ _MODULES = {
     "info": "map_files:info",
     "show": "map_files:show",
     "add": "add_files",
+    "check": "check_files",
     "cache": "manage_cache",
     "check-dist": "check_dist",
     "doctor": "examine",

@@ -1,0 +1,189 @@
+"""Every registered file at every host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from .. import keeping
+from ..declared import host_specs
+from ..errors import DataferryError, FileUnavailable, Offline, TransferError, UnknownFile
+from ..names import shown_url
+from ..places import Places
+from ..remote import engine_settings, offline_reason, stall_timeout
+from .findings import Finding, State
+
+if TYPE_CHECKING:
+    from ..hosts.base import Host, Source
+    from ..hosts.publisher import Held
+    from ..package_data import PackageData
+    from ..registry import Entry
+    from ..settings import Settings
+    from ..transport.client import Client
+
+__all__ = ["check"]
+
+
+class _Task(NamedTuple):
+    entry: Entry
+    shown: str
+    sources: Sequence[Source]
+    held: Held | None
+    why_not: str
+
+
+def check(
+    data: PackageData, names: str | Iterable[str] = "*", *, deep: bool = False, jobs: int | None = None
+) -> Iterator[Finding]:
+    """Check whether strangers still get the files of a package from every host; nothing is changed or kept.
+
+    Parameters
+    ----------
+    data : PackageData
+        The data of the package.
+    names : str or iterable of str
+        Names and globs.
+    deep : bool
+        Fetch every file whole from every host and hash it. Otherwise small files are hashed, and of others the size,
+        samples and what the host tells are compared.
+    jobs : int, optional
+        How many files at once.
+
+    Yields
+    ------
+    Finding
+        One for each file at each host, hosts in their order.
+
+    Raises
+    ------
+    UnknownFile
+        If a name is not registered, or a glob matches nothing.
+    Offline
+        If the network is not to be used.
+    """
+    places = data._lookup.places()
+    entries = []
+    for name in data._lookup.expand(names):
+        entry = places.registry.find(name)
+        if entry is None:
+            raise UnknownFile(name, str(places.registry.path))
+        entries.append(entry)
+    if reason := offline_reason():
+        raise Offline("the check", [(f"host {shown_url(spec)}", f"not asked: {reason}") for spec in host_specs(places)])
+    settings = engine_settings().as_stranger()
+    from ..transport.client import Client
+
+    client = Client(settings, 10, stall_timeout(places))
+    try:
+        for spec in host_specs(places):
+            tasks = _tasks(spec, entries, settings)
+            if deep:
+                yield from _fetched(places, [task for task in tasks if task.sources], settings, jobs)
+                yield from (_without(task) for task in tasks if not task.sources)
+            else:
+                yield from _probed(places, client, tasks, jobs or 8)
+    finally:
+        client.close()
+
+
+def _tasks(spec: str, entries: Sequence[Entry], settings: Settings) -> list[_Task]:
+    from ..hosts import make_host
+
+    shown = shown_url(spec)
+    try:
+        host = make_host(spec)
+        known = {entry.name: host.sources(entry.name, entry) for entry in entries}
+    except DataferryError as error:
+        return [_Task(entry, shown, (), None, str(error)) for entry in entries]
+    without = {entry.name: entry for entry in entries if not known[entry.name]}
+    why_not = "the host does not know the file"
+    if without:
+        try:
+            known |= host.look_up(without, settings)
+        except DataferryError as error:
+            why_not = str(error)
+    held = _held(host, settings)
+    return [_Task(entry, shown, known[entry.name], held.get(entry.name), why_not) for entry in entries]
+
+
+def _held(host: Host, settings: Settings) -> Mapping[str, Held]:
+    try:
+        return host.held(settings)
+    except DataferryError:  # a list is a help, not a need
+        return {}
+
+
+def _without(task: _Task) -> Finding:
+    return Finding(task.entry.name, task.shown, task.shown, State.BAD, task.why_not, "unknown")
+
+
+def _probed(places: Places, client: Client, tasks: Sequence[_Task], jobs: int) -> Iterator[Finding]:
+    with ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="dataferry-check") as pool:
+        try:
+            yield from pool.map(lambda task: _probe(places, client, task), tasks)
+        except BaseException:
+            client.abort()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _probe(places: Places, client: Client, task: _Task) -> Finding:
+    from .probe import probe
+
+    if not task.sources:
+        return _without(task)
+    entry, held, source = task.entry, task.held, task.sources[0]
+    try:
+        state, note = probe(client, source, entry, _here(places, entry))
+    except TransferError as error:
+        return Finding(entry.name, task.shown, source.shown, State.BAD, error.reason, error.kind)
+    if held is not None and held.sha256 is not None and state is not State.PROVEN:
+        if held.sha256 != entry.sha256:
+            note = f"the host tells another sha256: {held.sha256[:12]}... instead of {entry.sha256[:12]}..."
+            return Finding(entry.name, task.shown, source.shown, State.BAD, note, "sha256")
+        state, note = State.LIKELY, f"{note} and the sha256 that the host tells"
+    return Finding(entry.name, task.shown, source.shown, state, note)
+
+
+def _here(places: Places, entry: Entry) -> str | None:
+    """A verified file on this machine."""
+    for candidate in places.candidates(entry.name, entry):
+        if candidate.kind != "override" and places.judge(candidate, entry).good:
+            return candidate.path
+    return None
+
+
+def _fetched(places: Places, tasks: Sequence[_Task], settings: Settings, jobs: int | None) -> Iterator[Finding]:
+    """Fetch whole files from one host alone; each is dropped as soon as its hash is known."""
+    from tempfile import TemporaryDirectory
+
+    from ..fetch import Wanted, fetch
+
+    def drop(_: Wanted, file: Path) -> Path:
+        file.unlink()
+        return file
+
+    with TemporaryDirectory(prefix="check-", dir=keeping.incoming()) as folder:
+        wanted = [
+            Wanted(entry.name, places.registry.base + entry.name, entry.size, entry.sha256, tuple(task.sources))
+            for task in tasks
+            for entry in [task.entry]
+        ]
+        results = fetch(
+            wanted,
+            find=lambda _: None,
+            store=drop,
+            workdir=Path(folder),
+            settings=settings,
+            jobs=jobs,
+            stall_timeout=stall_timeout(places),
+        )
+    for task, result in zip(tasks, results, strict=True):
+        if isinstance(result, FileUnavailable):
+            place, reason = result.tried[-1] if result.tried else (task.shown, str(result))
+            yield Finding(task.entry.name, task.shown, place, State.BAD, reason, "fetch")
+        else:
+            place = result.source.shown if result.source else task.shown
+            yield Finding(task.entry.name, task.shown, place, State.PROVEN, "sha256 of all bytes")

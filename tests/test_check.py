@@ -1,0 +1,149 @@
+"""``dataferry check``: what strangers get from every host, against real and lying servers."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from dataferry import PackageData
+from dataferry.check import State, check
+from dataferry.errors import Offline, UnknownFile
+from dataferry.testing import (
+    Empty,
+    Fault,
+    FlippedByte,
+    GzipEncoding,
+    IgnoresRange,
+    LfsPointer,
+    LoginPage,
+    OtherFile,
+    RangeServer,
+    Status,
+    Truncated,
+)
+
+SMALL = {"beam.fits": os.urandom(5000), "empty.txt": b""}
+LARGE = {"maps/dust.fits": os.urandom(700_000)}
+FILES = SMALL | LARGE
+
+
+@pytest.fixture
+def server() -> Iterator[RangeServer]:
+    with RangeServer(FILES) as server:
+        yield server
+
+
+def states(package: str, **options: bool) -> dict[str, tuple[State, str]]:
+    return {f.name: (f.state, f.note) for f in check(PackageData(package, show_progress=False), **options)}
+
+
+def test_small_files_are_hashed_and_large_ones_sampled(make_package: Callable[..., str], server: RangeServer) -> None:
+    package = make_package(FILES, head=f'dataurl = "{server.url}"')
+    found = states(package)
+    assert found["beam.fits"][0] is State.PROVEN
+    assert found["empty.txt"][0] is State.PROVEN
+    assert found["maps/dust.fits"][0] is State.SIZE_ONLY
+    moved = sum(request.sent for request in server.requests if "dust" in request.path)
+    assert moved < 20_000
+    PackageData(package, show_progress=False).get("maps/dust.fits")
+    state, note = states(package)["maps/dust.fits"]
+    assert state is State.LIKELY
+    assert "3 samples" in note
+
+
+def test_deep_hashes_every_byte_and_keeps_nothing(
+    make_package: Callable[..., str], server: RangeServer, home: Path
+) -> None:
+    package = make_package(FILES, head=f'dataurl = "{server.url}"')
+    assert {state for state, _ in states(package, deep=True).values()} == {State.PROVEN}
+    assert not [path for path in home.rglob("*") if path.is_file() and path.stat().st_size == 700_000]
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (LoginPage(), "HTML page"),
+        (LfsPointer(), "git-lfs pointer"),
+        (GzipEncoding(), "encoded"),
+        (Empty(), "empty body"),
+        (Status(403), "403"),
+        (Status(404), "404"),
+        (OtherFile(), ""),
+        (FlippedByte(100), "other bytes"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Fault) else "",
+)
+@pytest.mark.parametrize("name", ["beam.fits", "maps/dust.fits"])
+def test_what_a_user_would_not_get_is_found(
+    make_package: Callable[..., str], server: RangeServer, fault: Fault, reason: str, name: str
+) -> None:
+    package = make_package(FILES, head=f'dataurl = "{server.url}"')
+    PackageData(package, show_progress=False).fetch(["beam.fits", "maps/dust.fits"])  # something to compare with
+    server.fault(name, fault)
+    found = states(package)
+    assert found[name][0] is State.BAD
+    assert reason in found[name][1]
+    assert found["empty.txt"][0] is State.PROVEN
+
+
+def test_a_server_without_ranges_is_fine(make_package: Callable[..., str], server: RangeServer) -> None:
+    server.fault("*", IgnoresRange())
+    package = make_package(FILES, head=f'dataurl = "{server.url}"')
+    PackageData(package, show_progress=False).get("maps/dust.fits")
+    assert states(package)["maps/dust.fits"][0] is State.LIKELY
+
+
+def test_every_mirror_is_checked_without_the_users_login(
+    make_package: Callable[..., str], server: RangeServer, nginx: Callable[..., object], tmp_path: Path, home: Path
+) -> None:
+    (tmp_path / "www").mkdir()
+    (tmp_path / "www" / "beam.fits").write_bytes(SMALL["beam.fits"])
+    private = nginx(tmp_path / "www", basic=("ann", "s3cret"))
+    (home / ".netrc").write_text("machine 127.0.0.1 login ann password s3cret\n")
+    (home / ".netrc").chmod(0o600)
+    head = f'dataurl = "{server.url}"\nmirrors = ["{private.url}"]'  # type: ignore[attr-defined]
+    package = make_package({"beam.fits": SMALL["beam.fits"]}, head=head)
+    first, second = check(PackageData(package, show_progress=False))
+    assert first.state is State.PROVEN
+    assert second.state is State.BAD
+    assert "login is needed" in second.note
+    server.fault("*", Status(404))
+    path = PackageData(package, show_progress=False).get("beam.fits")
+    assert Path(path).read_bytes() == SMALL["beam.fits"], "the user's login opens it for the user"
+
+
+def test_command_and_exit_codes(
+    make_package: Callable[..., str], server: RangeServer, command: Callable[..., Result]
+) -> None:
+    package = make_package(FILES, head=f'dataurl = "{server.url}"')
+    done = command("check", package)
+    assert done.exit_code == 0
+    assert "2 proven, 1 size only of 3" in done.stderr
+    assert done.stdout == ""
+    server.fault("maps/*", Truncated())
+    done = command("check", package, "--all")
+    assert done.exit_code == 1, done.stderr
+    assert "bad        maps/dust.fits" in done.stdout
+    assert "proven     beam.fits" in done.stdout
+    told = json.loads(command("check", package, "maps/*", "--json", "--deep").stdout)
+    assert told["bad"] == 1
+    assert told["files"][0]["state"] == "bad"
+    assert command("check", package, "nothing*").exit_code == 2
+    assert command("--offline", "check", package).exit_code == 3
+
+
+def test_errors(make_package: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    package = make_package(SMALL, head='dataurl = "http://127.0.0.1:9/"')
+    (finding, *_) = check(PackageData(package))
+    assert finding.state is State.BAD
+    assert finding.kind == "connect"
+    with pytest.raises(UnknownFile):
+        list(check(PackageData(package), "other*"))
+    monkeypatch.setenv("DATAFERRY_OFFLINE", "1")
+    with pytest.raises(Offline):
+        list(check(PackageData(package)))
