@@ -60,10 +60,10 @@ def probe(client: Client, source: Source, entry: Entry, here: str | None) -> tup
     size = entry.size
     samples = []
     for start in [0] if size is None else [0, size - _SAMPLE, size // 2]:
-        data = _read(client, source, entry, start, start + _SAMPLE, size)
-        if data is None:
+        sample = _read(client, source, entry, start, start + _SAMPLE, size)
+        if sample is None:
             break  # a server that ignores ranges would have to send all of it
-        samples.append((start, data))
+        samples.append((start, sample))
     return _compared(source, samples, here)
 
 

@@ -23,6 +23,7 @@ Examples:
   dataferry add mypkg mypkg/data/maps/dust_*.fits
   dataferry add mypkg /scratch/dust_v2.fits --as maps/dust_v2.fits
   dataferry add mypkg --dataurl https://portal.example.org/mypkg-data/
+  dataferry add mypkg --from figshare:14763051 --only '*.fits'
   ssh portal 'cd mypkg-data && sha256sum dust_*.fits' | dataferry add mypkg --from -"""
 
 
@@ -36,9 +37,10 @@ Examples:
     "lists",
     multiple=True,
     type=click.Path(allow_dash=True),
-    metavar="LIST",
-    help="Read names and sha256 from a SHA256SUMS file or a pooch registry; - is stdin.",
+    metavar="LIST_OR_HOST",
+    help="Read names and sha256 from a SHA256SUMS file or a pooch registry, - is stdin; or from a host.",
 )
+@click.option("--only", multiple=True, metavar="GLOB", help="Of the files of a host only these.")
 @click.option("--dataurl", metavar="URL", help="Declare the package's primary host.")
 @click.option("--replace", is_flag=True, help="Let a registered name get other bytes: never for published files.")
 @click.option("-n", "--dry-run", is_flag=True, help="Say what would be written, and write nothing.")
@@ -49,6 +51,7 @@ def command(
     name: str | None,
     prefix: str,
     lists: tuple[str, ...],
+    only: tuple[str, ...],
     dataurl: str | None,
     replace: bool,
     dry_run: bool,
@@ -59,6 +62,9 @@ def command(
     Writes size and sha256 of each. A file below the package's data folder is named by its path there, any other by its
     own name; the files of a folder keep their path below it. Comments and order of dataferry.toml stay. The files
     themselves stay where they are.
+
+    --from HOST registers the files that a host has and declares it as a mirror. What the host tells no sha256 of is
+    fetched once, to be hashed.
     """
     from ..registry_edit import RegistryEditor
     from .target import find_target, named_files
@@ -71,7 +77,10 @@ def command(
     editor = RegistryEditor(path)
     created = editor.created
     new_url = editor.set_dataurl(dataurl) if dataurl else False
-    entries = [entry for origin in lists for entry in _read_list(origin)]
+    entries = [entry for origin in lists if not _is_host(origin) for entry in _read_list(origin)]
+    hosts = [origin for origin in lists if _is_host(origin)]
+    entries += [entry for host in hosts for entry in _held(host, only)]
+    new_hosts = [host for host in hosts if editor.add_mirror(host)]
     entries += _hashed(named_files(files, path.parent, name, prefix))
     changes = editor.put(entries, replace=replace)
     written = [] if dry_run else editor.save()
@@ -82,9 +91,24 @@ def command(
         sign = {"added": "+", "updated": "~", "replaced": "!", "unchanged": "="}[change.action]
         known = f"{shared.size_text(change.entry.size):>8}  {change.entry.sha256[:12]}"
         click.echo(f"{sign} {change.action:<9}  {known}  {change.entry.name}")
-    _summary(path, changes, created, dataurl if new_url else None, dry_run)
+    _summary(path, changes, created, bool(new_url), len(new_hosts), dry_run)
     if created and not dry_run:
         _say_how_to_ship(path)
+
+
+def _is_host(origin: str) -> bool:
+    from ..hosts import host_names
+
+    return origin.partition(":")[0].lower() in host_names() and not os.path.exists(origin)
+
+
+def _held(host: str, only: tuple[str, ...]) -> list[Entry]:
+    from ..adopting import entries_at
+
+    entries, passed = entries_at(host, only, show_progress=sys.stderr.isatty())
+    for reason in passed:
+        click.echo(f"{click.style('passed over:', fg='yellow')} {reason}", err=True)
+    return entries
 
 
 def _read_list(origin: str) -> list[Entry]:
@@ -111,10 +135,11 @@ def _hashed(files: dict[str, Path]) -> list[Entry]:
     return [Entry(name, digests.sha256, digests.size) for name, digests in found.items()]
 
 
-def _summary(path: Path, changes: list[Change], created: bool, dataurl: str | None, dry_run: bool) -> None:
+def _summary(path: Path, changes: list[Change], created: bool, new_url: bool, new_hosts: int, dry_run: bool) -> None:
     counts = {action: sum(1 for c in changes if c.action == action) for action in ("added", "updated", "replaced")}
     said = [f"{count} {action}" for action, count in counts.items() if count]
-    said += ["dataurl set"] if dataurl else []
+    said += ["dataurl set"] if new_url else []
+    said += ["mirror declared"] * new_hosts
     word = "new file" if created else "changed"
     if dry_run:
         click.echo(f"{path}: {', '.join(said) or 'nothing to change'} (dry run, nothing was written)")
