@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .transport.job import Job
 
-__all__ = ["FileProgress", "Progress", "Reporter"]
+__all__ = ["FileProgress", "Progress", "Reporter", "teller"]
 
 _EVERY = 0.1
 _BARS_AFTER = 0.5  # seconds: what is over sooner needs no bar
@@ -92,15 +92,7 @@ class Reporter:
         self._jobs = jobs
         self._started = self._last = time.monotonic()
         self._samples: list[tuple[float, int]] = [(self._started, self._there())]
-        self._tell: Callable[[Progress], None]
-        if callable(progress):
-            self._tell = progress
-        elif not progress:
-            self._tell = _nothing
-        elif _has_bars():
-            self._tell = _Bars()
-        else:
-            self._tell = _Lines()
+        self._tell = teller(progress)
 
     def _there(self) -> int:
         return sum(job.done_bytes() for job in self._jobs)
@@ -139,6 +131,29 @@ class Reporter:
         return Progress(files, arrived, failed, len(jobs), done, total, rate, eta, now - self._started, finished)
 
 
+def teller(progress: bool | Callable[[Progress], None], doing: str = "") -> Callable[[Progress], None]:
+    """Who is told how far a run is.
+
+    Parameters
+    ----------
+    progress : bool or callable
+        Bars or lines, nothing, or somebody.
+    doing : str
+        What is done with the files, ``"uploading"``.
+
+    Returns
+    -------
+    callable
+        Takes a `Progress`, a last one when all is over.
+    """
+    if callable(progress):
+        return progress
+    if not progress:
+        return _nothing
+    lead = f"{doing} " if doing else ""
+    return _Bars(lead) if _has_bars() else _Lines(lead)
+
+
 def _nothing(_: Progress) -> None:
     pass
 
@@ -150,7 +165,8 @@ def _has_bars() -> bool:
 
 
 class _Bars:
-    def __init__(self) -> None:
+    def __init__(self, lead: str) -> None:
+        self._lead = lead
         self._sum: Any = None
         self._files: dict[str, Any] = {}
 
@@ -165,11 +181,14 @@ class _Bars:
         if self._sum is None:
             one = now.files_total == 1 and now.files
             text = now.files[0].name if one else f"{now.files_total} files"
-            self._sum = tqdm(total=now.total_bytes, desc=text, initial=now.done_bytes, **(style | {"leave": True}))
+            self._sum = tqdm(
+                total=now.total_bytes, desc=self._lead + text, initial=now.done_bytes, **(style | {"leave": True})
+            )
         self._move(self._sum, now.done_bytes, now.total_bytes)
         if now.files_total == 1:
             return
-        self._sum.set_description_str(f"{now.files_done} of {now.files_total} files", refresh=False)
+        text = f"{self._lead}{now.files_done} of {now.files_total} files"
+        self._sum.set_description_str(text, refresh=False)
         shown = {f.name: f for f in now.files if f.name in self._files}
         for file in now.files:
             if len(shown) < _MOST_BARS and (file.total or 0) > 1 << 20:
@@ -198,7 +217,8 @@ class _Bars:
 class _Lines:
     """A line now and then, ever more rarely, for logs."""
 
-    def __init__(self) -> None:
+    def __init__(self, lead: str) -> None:
+        self._lead = lead
         self._next = _LINES_AFTER
 
     def __call__(self, now: Progress) -> None:
@@ -207,6 +227,6 @@ class _Lines:
         self._next = now.seconds * 1.5 + 5
         of = f" of {now.total_bytes / 1e6:.0f}" if now.total_bytes is not None else ""
         eta = f", about {now.eta:.0f} s to go" if now.eta is not None else ""
-        text = f"dataferry: {now.files_done} of {now.files_total} files, {now.done_bytes / 1e6:.0f}{of} MB"
+        text = f"dataferry: {self._lead}{now.files_done} of {now.files_total} files, {now.done_bytes / 1e6:.0f}{of} MB"
         sys.stderr.write(f"{text}, {now.rate / 1e6:.1f} MB/s{eta}\n")
         sys.stderr.flush()

@@ -164,6 +164,10 @@ class Registry:
         """
         return [entry.name for entry in self.entries()]
 
+    def in_table(self, name: str) -> bool:
+        """Whether a file stands in ``[files]``, where an entry may have locators."""
+        return name in self._entries
+
     @cached_property
     def base(self) -> str:
         """What stands before a name in astropy's cache: ``dataurl``, or a URL that stands for the first mirror."""

@@ -1,0 +1,233 @@
+"""One host's part of a run, in a thread of its own: upload, make public, fetch back."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from ..errors import Conflict, DataferryError, PublishError
+from ..registry import Entry, Registry
+from .ask import as_error, steps_at, work_folders
+from .notes import Notebook, rates
+from .outcome import FileOutcome
+from .plan import HELD, NEW_VERSION, PUBLISHED, UPLOAD, HostPlan, Plan, Step
+from .stranger import Stranger, check_declared
+from .tally import Lane, Stopped
+from .uploads import Uploads
+
+if TYPE_CHECKING:
+    from ..hosts.publisher import Publisher
+    from ..settings import Settings
+
+__all__ = ["HostRun"]
+
+#: Seconds for which another run of this author to the same host is waited for, without a sign of it.
+_PATIENCE = 600.0
+#: A rate is kept only if it was measured on so many bytes.
+_MEASURED = 1 << 20
+
+
+class HostRun(threading.Thread):
+    """What happens at one host.
+
+    Parameters
+    ----------
+    whole : Plan
+        The plan of the run.
+    plan : HostPlan
+        The part of it that is this host's.
+    settings : Settings
+        The user's settings.
+    stop : threading.Event
+        Set when the run ends.
+    jobs : int or None
+        Uploads at the same time.
+    wait : float or None
+        Seconds to wait until strangers get the files.
+    label : str
+        What names the host beside its files; empty with one host only.
+
+    Attributes
+    ----------
+    files : dict of str to FileOutcome
+        What became of each file.
+    locators : dict of str to dict
+        Of each file that is to be registered, what the registry has to keep for this host.
+    declared : str
+        The line for the registry.
+    """
+
+    def __init__(
+        self,
+        whole: Plan,
+        plan: HostPlan,
+        settings: Settings,
+        stop: threading.Event,
+        jobs: int | None,
+        wait: float | None,
+        label: str,
+    ) -> None:
+        super().__init__(name=f"dataferry-publish-{plan.host.shown}", daemon=True)
+        self.whole, self.plan, self.settings = whole, plan, settings
+        self._stop_event, self._jobs, self._wait = stop, jobs, wait
+        shown = plan.host.shown
+        self.files = {
+            name: FileOutcome(name, shown, step.upload.size, step.action, proven=step.action == PUBLISHED)
+            for name, step in plan.steps.items()
+        }
+        self.locators: dict[str, dict[str, str | int]] = {}
+        self.declared = plan.spec
+        self.up = Lane((s.upload.size for s in plan.doing(UPLOAD, NEW_VERSION)), label, stop)
+        self.back = Lane((s.upload.size for s in plan.doing(UPLOAD, NEW_VERSION, HELD)), label, stop)
+        self._book: Notebook | None = None
+
+    def run(self) -> None:
+        """All of it; what goes wrong is noted in `files` and in the plan's ``failure``."""
+        publisher = self.plan.publisher
+        if publisher is None or self.plan.failure is not None:
+            return
+        if not self.plan.doing(UPLOAD, NEW_VERSION, HELD):
+            return
+        book = self._book = Notebook(self.whole.registry, self.plan.spec)
+        try:
+            self._alone(book, publisher)
+            self._upload(book, publisher)
+        except Stopped:
+            return
+        except Exception as error:  # noqa: BLE001 - one host's failure does not stop the others
+            self.plan.failure = as_error(error, self.plan.host.shown)
+        finally:
+            book.give_back()
+
+    def known_locators(self, name: str) -> Mapping[str, str | int]:
+        """The locators of a file that the registry can hold."""
+        return self.locators[name] if self._holds_locators(name) else {}
+
+    def tidy(self) -> None:
+        """Drop the notes of what is proven and registered."""
+        if self._book is None:
+            return
+        for name, file in self.files.items():
+            if file.proven:
+                self._book.forget(name, self.whole.uploads[name].sha256)
+        if self.plan.failure is None and all(file.proven for file in self.files.values()):
+            self._book.forget_host()
+
+    # -- the steps -----------------------------------------------------------------------------------------------------
+
+    def _alone(self, book: Notebook, publisher: Publisher) -> None:
+        """Wait for another run of this author; afterwards the host may have more than the plan says."""
+        began = time.monotonic()
+        waited = False
+        while not book.take(force=time.monotonic() - began > _PATIENCE):
+            waited = True
+            if self._stop_event.wait(0.2):
+                raise Stopped
+        if waited:
+            uploads = [step.upload for step in self.plan.doing(UPLOAD, NEW_VERSION)]
+            found = steps_at(self.plan, uploads, self._registry(), self.settings, self.whole.new_version)
+            for name, step in found.items():
+                if isinstance(step, Step):
+                    self.plan.steps[name] = step
+                    self.files[name].proven = step.action == PUBLISHED
+                else:
+                    self.files[name].error = step
+                    del self.plan.steps[name]
+
+    def _upload(self, book: Notebook, publisher: Publisher) -> None:
+        todo = [step.upload for step in self.plan.doing(UPLOAD, NEW_VERSION)]
+        held = self.plan.doing(HELD)
+        locators = {step.upload.name: dict(step.held.locators) for step in held if step.held is not None}
+        publisher.superseded = {
+            step.upload.name: step.held for step in self.plan.doing(NEW_VERSION) if step.held is not None
+        }
+        went: list[str] = []
+        if todo:
+            publisher.begin(todo, book.host)
+            uploads = Uploads(publisher, book, self.whole.digests, self.up)
+            began = time.monotonic()
+            done = uploads.run(todo, min(len(todo), self._jobs or publisher.parallel))
+            self._measure(sum(u.size for u in todo if u.name in done), time.monotonic() - began)
+            for name, result in done.items():
+                if isinstance(result, DataferryError):
+                    self.files[name].error = result
+                else:
+                    self.files[name].sent = True
+                    locators[name] = dict(result)
+                    went.append(name)
+        there = [*went, *(step.upload.name for step in held)]
+        complete = len(went) == len(todo)
+        self.up.check()
+        if complete and there:
+            every = [
+                step.upload for step in self.plan.steps.values() if step.upload.name in {*there, *self._published()}
+            ]
+            for name, more in publisher.finish(every, book.host).items():
+                locators.setdefault(name, {}).update(more)
+        self.declared = check_declared(publisher.declared)
+        self._prove(book, publisher, there, locators, complete)
+
+    def _published(self) -> list[str]:
+        return [step.upload.name for step in self.plan.doing(PUBLISHED)]
+
+    def _prove(
+        self,
+        book: Notebook,
+        publisher: Publisher,
+        names: list[str],
+        locators: dict[str, dict[str, str | int]],
+        complete: bool,
+    ) -> None:
+        """Fetch back what arrived, again and again while the host may not yet serve it."""
+        left = {name: self.whole.uploads[name] for name in names}
+        folders = work_folders(book, left.values())
+        patience = 0.0 if not complete else publisher.seconds_until_served() if self._wait is None else self._wait
+        until = time.monotonic() + patience
+        pause = 0.5
+        base = (0, 0)
+        while left:
+            entries = [
+                Entry(name, u.sha256, u.size, locators.get(name, {}) if self._holds_locators(name) else {})
+                for name, u in left.items()
+            ]
+            stranger = Stranger(self.declared, self.settings, folders)
+            results = stranger.get(entries, lambda now, base=base: self.back.take(base, now))  # type: ignore[misc]
+            for name, result in results.items():
+                if result == left[name].sha256:
+                    self.files[name].proven, self.files[name].error = True, None
+                    self.locators[name] = locators.get(name, {})
+                    base = base[0] + 1, base[1] + left.pop(name).size
+                else:
+                    self.files[name].error = self._not_served(name, result, complete)
+            if not left or time.monotonic() >= until:
+                return
+            if self._stop_event.wait(min(pause, max(0.0, until - time.monotonic()))):
+                raise Stopped
+            pause = min(10.0, pause * 1.6)
+
+    def _not_served(self, name: str, result: object, complete: bool) -> PublishError:
+        place = f"{self.plan.host.shown}: {name}"
+        if not complete:
+            return PublishError(
+                place, "it arrived and is not public before all files have; the same command goes on from here"
+            )
+        if isinstance(result, str):
+            return Conflict(place, f"strangers get other bytes than were uploaded (sha256 {result[:12]}...)")
+        return PublishError(
+            place,
+            f"it arrived, but a stranger does not get it: {result}",
+            "It is not registered. Once everybody may read it, the same command proves and registers it",
+        )
+
+    def _measure(self, size: int, seconds: float) -> None:
+        if size >= _MEASURED and seconds > 0:
+            rates()[self.plan.host.shown] = round(size / seconds)
+
+    def _registry(self) -> Registry | None:
+        return Registry(self.whole.registry) if self.whole.registry.exists() else None
+
+    def _holds_locators(self, name: str) -> bool:
+        known = self._registry()
+        return known is None or known.list_path is None or known.in_table(name)

@@ -1,0 +1,181 @@
+"""Get files from a host as somebody who has nothing but the registry: the proof that they are published."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from ..checksums import sha256_file
+from ..errors import CacheError, DataferryError, FileUnavailable, PublishError
+from ..fetch import Progress, Wanted, fetch
+from ..hosts import make_host
+
+if TYPE_CHECKING:
+    from ..hosts.base import Source
+    from ..registry import Entry
+    from ..settings import Settings
+
+__all__ = ["Stranger", "check_declared"]
+
+#: Larger files come one by one, so that no more than one of them needs room.
+_LARGE = 1 << 28
+
+
+def check_declared(spec: str) -> str:
+    """Return the line for the registry if it gives no secret away. Raises `PublishError`."""
+    parts = urlsplit(spec)
+    if parts.username is not None or parts.password is not None:
+        place = parts.netloc.rpartition("@")[2]
+        raise PublishError(place, "its declaration holds a user or a password, which every user would get")
+    return spec
+
+
+class Stranger:
+    """Somebody with the registry, no cache, no token and no login.
+
+    Parameters
+    ----------
+    declared : str
+        The host as the registry declares it.
+    settings : Settings
+        The author's settings; what says who the author is, is dropped.
+    folders : sequence of Path
+        Where the files may lie for a moment, best first; the first with room is taken.
+    """
+
+    def __init__(self, declared: str, settings: Settings, folders: Sequence[Path]) -> None:
+        self.host = type(make_host(check_declared(declared)))(declared)  # one that has looked up nothing yet
+        self._settings = settings.as_stranger()
+        self._folders = folders
+
+    def get(
+        self,
+        entries: Sequence[Entry],
+        tell: Callable[[Progress], None] | bool = False,
+        *,
+        compare: bool = False,
+    ) -> dict[str, str | DataferryError]:
+        """Get files, look at them and drop them.
+
+        Parameters
+        ----------
+        entries : sequence of Entry
+            The files as the registry would have them.
+        tell : callable or bool
+            Is told how far it is.
+        compare : bool
+            Whether other bytes are an answer too, and no error.
+
+        Returns
+        -------
+        dict of str to (str or DataferryError)
+            Name -> the sha256 of what came, or why nothing came.
+        """
+        results: dict[str, str | DataferryError] = {}
+        sources: dict[str, Sequence[Source]] = {}
+        for entry in entries:
+            try:
+                sources[entry.name] = list(self.host.sources(entry.name, entry))
+            except DataferryError as error:
+                results[entry.name] = error
+        first = [entry for entry in entries if sources.get(entry.name)]
+        results |= self._bring(first, sources, tell, compare)
+        left = {e.name: e for e in entries if not isinstance(results.get(e.name), str)}
+        if left:
+            try:
+                found = self.host.look_up(left, self._settings)
+            except DataferryError as error:
+                return dict.fromkeys(left, error) | results
+            late = [entry for entry in left.values() if found.get(entry.name)]
+            results |= self._bring(late, found, tell, compare)
+        nowhere = PublishError(self.host.shown, "it does not say where a stranger would get the file")
+        return {entry.name: results.get(entry.name, nowhere) for entry in entries}
+
+    def _bring(
+        self,
+        entries: Sequence[Entry],
+        sources: Mapping[str, Sequence[Source]],
+        tell: Callable[[Progress], None] | bool,
+        compare: bool,
+    ) -> dict[str, str | DataferryError]:
+        results: dict[str, str | DataferryError] = {}
+        small = [entry for entry in entries if (entry.size or 0) <= _LARGE]
+        large = [entry for entry in entries if (entry.size or 0) > _LARGE]
+        for batch, jobs in ((small, None), (large, 1)):
+            if not batch:
+                continue
+            try:
+                folder = self._folder(max(entry.size or 0 for entry in batch))
+            except CacheError as error:
+                results |= {entry.name: error for entry in batch}
+                continue
+            try:
+                results |= self._fetch(batch, sources, folder, jobs, tell, compare)
+            except CacheError as error:
+                results |= {entry.name: results.get(entry.name, error) for entry in batch}
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+        return results
+
+    def _fetch(
+        self,
+        entries: Sequence[Entry],
+        sources: Mapping[str, Sequence[Source]],
+        folder: Path,
+        jobs: int | None,
+        tell: Callable[[Progress], None] | bool,
+        compare: bool,
+    ) -> dict[str, str | DataferryError]:
+        came: dict[str, str] = {}
+
+        def store(wanted: Wanted, file: Path) -> Path:
+            came[wanted.name] = sha256_file(file)
+            file.unlink()
+            return file
+
+        wanted = [
+            Wanted(
+                entry.name,
+                sources[entry.name][0].url,
+                None if compare else entry.size,
+                None if compare else entry.sha256,
+                tuple(sources[entry.name]),
+            )
+            for entry in entries
+        ]
+        arrived = fetch(
+            wanted,
+            find=lambda _: None,
+            store=store,
+            workdir=folder,
+            settings=self._settings,
+            jobs=jobs,
+            progress=tell,
+        )
+        return {
+            item.name: result if isinstance(result, FileUnavailable) else came[item.name]
+            for item, result in zip(wanted, arrived, strict=True)
+        }
+
+    def _folder(self, size: int) -> Path:
+        """A fresh private folder with room for a file."""
+        tried = []
+        for place in self._folders:
+            try:
+                place.mkdir(parents=True, exist_ok=True)
+                free = shutil.disk_usage(place).free
+                if free > size:
+                    return Path(tempfile.mkdtemp(prefix="back-", dir=place))
+                tried.append(f"{place} has {free} bytes free")
+            except OSError as error:
+                tried.append(f"{place}: {error.strerror or error}")
+        raise CacheError(
+            f"a file of {size} bytes cannot be fetched back to prove that it arrived: {'; '.join(tried)}; "
+            f"let ASTROPY_CACHE_DIR name an existing folder with more room{os.linesep}"
+            "what was uploaded stays there, and the same command goes on from here"
+        )
