@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Arrived", "Progress", "Wanted", "fetch"]
 
 _LARGE = 1 << 23
+_STREAMS = 4  # at once from a host that does not speak HTTP: its library may have less patience than a web server
 
 
 def fetch(
@@ -95,8 +96,11 @@ def fetch(
         def health(source: Source) -> HostHealth:
             parts = urlsplit(source.url)
             name = parts.netloc.rpartition("@")[2]
+            if source.opener is not None:
+                name = f"{parts.scheme}://{name}"
             if name not in hosts:
                 limit, rate = (host_option(settings, parts, option) for option in ("connections", "rate"))
+                limit = limit or (_STREAMS if source.opener is not None else None)
                 hosts[name] = HostHealth(name, limit, rate)
             return hosts[name]
 

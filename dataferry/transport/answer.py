@@ -44,6 +44,8 @@ class Answer(http.client.HTTPResponse):
 
     fields: dict[str, str]
     url: str = ""
+    place: int = 0  # where in the file its body begins
+    limit: int | None = None  # and where the object that it comes from ends, if that is not the file's end
 
     def __init__(self, reader: KeptReader) -> None:
         super().__init__(reader, method="GET")  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ from ..errors import TransferError
 from .answer import Answer
 from .client import Client
 from .line import Line
+from .stretch import Stretch
 from .verdict import check_head, nature, validator
 
 if TYPE_CHECKING:
@@ -31,12 +32,13 @@ def request(client: Client, job: Job, way: Way, start: int, stop: int | None) ->
     start : int
         The first byte.
     stop : int or None
-        One after the last; None for the whole file.
+        One after the last; None for the whole file. Where a host keeps the file in several objects, the answer ends
+        with the object in which `start` is.
 
     Returns
     -------
     Answer, Line
-        See `Client.ask`; the head was checked.
+        See `Client.ask`; the head was checked. ``answer.place`` and ``answer.limit`` say where in the file it belongs.
 
     Raises
     ------
@@ -44,22 +46,32 @@ def request(client: Client, job: Job, way: Way, start: int, stop: int | None) ->
         If the source does not give it.
     """
     extra = ""
+    stretch = way.at(start)
+    if stretch.stop is not None:
+        stop = stretch.stop if stop is None else min(stop, stretch.stop)
     if start or stop is not None:
-        extra = f"Range: bytes={start}-{'' if stop is None else stop - 1}\r\n"
+        last = "" if stop is None else stop - stretch.start - 1
+        extra = f"Range: bytes={start - stretch.start}-{last}\r\n"
         if not job.registered and way.etag:
             extra += f"If-Range: {way.etag}\r\n"
     elif job.wanted.etag and not job.registered:
         extra = f"If-None-Match: {job.wanted.etag}\r\n"
     began = time.monotonic()
-    answer, line = client.ask(way.source, extra, url=way.url)
+    answer, line = client.ask(stretch.source, extra, url=stretch.url)
     waited = time.monotonic() - began - (0 if line.used else line.connect_seconds)
     way.host.first_byte = min(way.host.first_byte, waited)
-    if answer.status in (401, 403, 404, 410) and way.url:
+    if answer.status in (401, 403, 404, 410) and stretch.url:
         # Where a redirect led to may be good for a short time only: ask the source itself again.
         client.drain(answer, line)
-        way.url = None
+        stretch.url = None
         return request(client, job, way, start, stop)
-    total = accept(client, job, way, answer, line, start, stop)
+    total = accept(client, job, stretch, answer, line, start, stop)
+    answer.place = start if answer.status == 206 else stretch.start
+    answer.limit = stretch.stop
+    if answer.url != stretch.source.url:
+        stretch.url = answer.url
+    if stretch.stop is not None:
+        return answer, line  # the version of a part says nothing of the others
     etag = validator(answer)
     if not job.registered and way.etag and etag != way.etag and answer.status == 200 and job.pieces is None:
         way.etag = None  # another version: it comes whole, and what was kept of the old one is of no use
@@ -67,15 +79,13 @@ def request(client: Client, job: Job, way: Way, start: int, stop: int | None) ->
         client.drain(answer, line)
         raise TransferError(way.source.shown, "the file there was changed meanwhile", kind="changed")
     way.etag = way.etag or etag
-    if answer.url != way.source.url:
-        way.url = answer.url
     if job.size is None:
         job.size = total
     return answer, line
 
 
 def accept(
-    client: Client, job: Job, way: Way, answer: Answer, line: Line, start: int = 0, stop: int | None = None
+    client: Client, job: Job, stretch: Stretch, answer: Answer, line: Line, start: int = 0, stop: int | None = None
 ) -> int | None:
     """Check the head of an answer; if it is not the file, see what came instead.
 
@@ -85,8 +95,8 @@ def accept(
         The session.
     job : Job
         The file.
-    way : Way
-        The source.
+    stretch : Stretch
+        What was asked.
     answer, line : Answer, Line
         Its answer; the connection is given back if it is not accepted.
     start, stop : int
@@ -95,15 +105,18 @@ def accept(
     Returns
     -------
     int or None
-        The size of the whole file at this source, if it says.
+        The size of what the URL has, if it says.
 
     Raises
     ------
     TransferError
         If this is not the file.
     """
+    origin = stretch.start
+    size = job.size if stretch.stop is None else stretch.stop - origin
+    first = start - origin if answer.status == 206 else 0
     try:
-        return check_head(answer, way.source, start if answer.status == 206 else 0, stop, job.size)
+        return check_head(answer, stretch.source, first, None if stop is None else stop - origin, size)
     except TransferError as exc:
         head = client.drain(answer, line)[:1024]
         strange = nature(head, answer, job.wanted.name) if exc.kind == "size" else None

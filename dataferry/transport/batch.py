@@ -58,7 +58,7 @@ def bring_together(yard: Yard, jobs: list[Job], buffer: memoryview) -> dict[int,
             break
         answered += 1
         try:
-            accept(yard.client, job, way, answer, line)
+            accept(yard.client, job, way.at(0), answer, line)
             store_small(yard, job, way, answer, line, buffer)
         except TransferError as exc:
             errors[id(job)] = exc

@@ -65,7 +65,7 @@ def read_small(client: Client, job: Job, way: Way, answer: Answer, line: Line, i
                 if stall.check(count, time.monotonic()):
                     raise stall.error(way.source.shown)
     except Exception as exc:
-        raise _named(exc, way, into[:1024].tobytes() if got else b"", job, answer, client) from exc
+        raise _named(exc, way.source.shown, into[:1024].tobytes() if got else b"", job, answer, client) from exc
     finally:
         job.moved += got
         client.done(answer, line)
@@ -73,10 +73,10 @@ def read_small(client: Client, job: Job, way: Way, answer: Answer, line: Line, i
     return got
 
 
-def _named(exc: Exception, way: Way, head: bytes, job: Job, answer: Answer, client: Client) -> TransferError:
+def _named(exc: Exception, shown: str, head: bytes, job: Job, answer: Answer, client: Client) -> TransferError:
     if isinstance(exc, TimeoutError):
-        return TransferError(way.source.shown, f"nothing came for {client.stall_timeout:g} s", kind="stall")
-    error = blame(exc, way.source.shown)
+        return TransferError(shown, f"nothing came for {client.stall_timeout:g} s", kind="stall")
+    error = blame(exc, shown)
     strange = nature(head, answer, job.wanted.name) if head else None
     return TransferError(error.place, strange[1], kind=strange[0]) if strange and error.kind == "cut" else error
 
@@ -107,7 +107,8 @@ def read_segment(client: Client, job: Job, way: Way, segment: Segment, answer: A
     partial, follower, pieces, host = job.partial, job.follower, job.pieces, way.host
     if partial is None or follower is None or pieces is None:
         raise RuntimeError("the job is not open")
-    place = segment.start if answer.status == 206 else 0
+    place, limit = answer.place, answer.limit
+    shown = way.at(segment.pos).source.shown
     stall = Stall(client.stall_timeout)
     read_some = answer.read_some
     try:
@@ -119,7 +120,7 @@ def read_segment(client: Client, job: Job, way: Way, segment: Segment, answer: A
                 room = (
                     min(BLOCK, skip)
                     if skip > 0
-                    else pieces.claim(segment, min(BLOCK, host.most_at_once, _share(segment)))
+                    else pieces.claim(segment, min(BLOCK, host.most_at_once, _share(segment), _to(limit, place)))
                 )
                 while filled < room:
                     count = read_some(block[filled:room])
@@ -131,11 +132,11 @@ def read_segment(client: Client, job: Job, way: Way, segment: Segment, answer: A
                     if pause:
                         time.sleep(pause)
                     if stall.check(count, now):
-                        raise stall.error(way.source.shown)
+                        raise stall.error(shown)
                     if now - since > _FLUSH:
                         break
             except Exception as exc:
-                raise _named(exc, way, job.head, job, answer, client) from exc
+                raise _named(exc, shown, job.head, job, answer, client) from exc
             finally:
                 if filled and skip <= 0:
                     if place == 0:
@@ -150,20 +151,23 @@ def read_segment(client: Client, job: Job, way: Way, segment: Segment, answer: A
             if not job.registered and place == filled and filled:
                 strange = nature(job.head, answer, job.wanted.name)
                 if strange is not None:
-                    raise TransferError(way.source.shown, strange[1], kind=strange[0], final=True)
+                    raise TransferError(shown, strange[1], kind=strange[0], final=True)
             if skip > 0 and filled:
                 continue
             if segment.stop is not None and segment.pos >= segment.stop:
                 if answer.status == 206 or answer.ended:
                     break
-                following = pieces.take(after=place)
+                following = pieces.take(after=place, before=limit)
                 if following is None:
-                    _nothing_more(answer, way, job)
+                    _nothing_more(answer, shown, job)
                     break
                 pieces.end(segment)
                 segment = following
+            elif limit is not None and place >= limit:
+                _nothing_more(answer, shown, job)
+                break  # the rest is in other objects
             elif not filled:
-                _ended(answer, way, job, segment, place)
+                _ended(answer, way, shown, job, segment, place)
                 break
     finally:
         client.done(answer, line)
@@ -175,18 +179,24 @@ def _share(segment: Segment) -> int:
     return max(1 << 16, int(segment.rate() * _FLUSH))
 
 
-def _nothing_more(answer: Answer, way: Way, job: Job) -> None:
-    if answer.length is None and job.registered and answer.read_some(memoryview(bytearray(1))):
+def _to(limit: int | None, place: int) -> int:
+    return BLOCK if limit is None else limit - place
+
+
+def _nothing_more(answer: Answer, shown: str, job: Job) -> None:
+    sure = job.registered or answer.limit is not None
+    if answer.length is None and sure and answer.read_some(memoryview(bytearray(1))):
         strange = nature(job.head, answer, job.wanted.name)
-        kind, reason = strange or ("size", f"more bytes come than the {job.size} that are registered")
-        raise TransferError(way.source.shown, reason, kind=kind, final=True)
+        known = f"{job.size} that are registered" if answer.limit is None else "ones of this part"
+        kind, reason = strange or ("size", f"more bytes come than the {known}")
+        raise TransferError(shown, reason, kind=kind, final=True)
 
 
-def _ended(answer: Answer, way: Way, job: Job, segment: Segment, place: int) -> None:
+def _ended(answer: Answer, way: Way, shown: str, job: Job, segment: Segment, place: int) -> None:
     if segment.stop is None:
         check_body(answer, way.source, job.wanted.name, job.head, place, job.wanted.size)
         job.size = segment.stop = place
         return
     strange = nature(job.head, answer, job.wanted.name)
     kind, reason = strange or ("cut", f"the body ended after {place} of {job.size} bytes")
-    raise TransferError(way.source.shown, reason, kind=kind, final=strange is not None)
+    raise TransferError(shown, reason, kind=kind, final=strange is not None)

@@ -159,7 +159,7 @@ class Crew:
             if way is None or pieces is None or not pieces.divisible or job.alone is not None:
                 continue
             host = way.host
-            if not host.split and host.active:
+            if (not host.split and host.active) or way.source.opener is not None:
                 continue
             # Where somebody got nothing lately, more of them would only keep each other trying.
             if not way.tries and host.active < host.target and host.paused_until <= now and not host.failures:

@@ -14,6 +14,7 @@ from .lease import Lease
 from .order import Arrived, Wanted
 from .partial import Partial, identity_of
 from .pieces import Pieces, Segment
+from .stretch import Stretch, at, stretches_of
 
 __all__ = ["Job", "Way"]
 
@@ -41,9 +42,31 @@ class Way:
     tries: int = 0
     wrong: int = 0
     final: bool = False
-    url: str | None = None
+    stretches: list[Stretch] | None = None
     etag: str | None = None
     last: str = ""
+
+    def at(self, position: int) -> Stretch:
+        """What to ask for a byte of the file.
+
+        Parameters
+        ----------
+        position : int
+            The byte.
+
+        Returns
+        -------
+        Stretch
+            The whole file, or the part that has the byte.
+        """
+        if self.stretches is None:
+            self.stretches = stretches_of(self.source)
+        return at(self.stretches, position)
+
+    @property
+    def plain(self) -> bool:
+        """Whether one GET brings the whole file."""
+        return not self.source.parts and self.source.opener is None
 
 
 class Job:
@@ -88,7 +111,10 @@ class Job:
     @property
     def small(self) -> bool:
         """Whether it may be asked for together with others over one connection."""
-        return self.registered and self.wanted.size is not None and self.wanted.size <= _TOGETHER and not self.tried
+        size = self.wanted.size
+        if not self.registered or size is None or size > _TOGETHER or self.tried:
+            return False
+        return self.way is None or self.way.plain
 
     @property
     def registered(self) -> bool:

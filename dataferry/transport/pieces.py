@@ -89,7 +89,9 @@ class Pieces:
         with self._lock:
             return self.left() + sum(s.stop - s.pos for s in self.active if s.stop is not None)
 
-    def take(self, connections: int = 1, *, growing: bool = False, after: int | None = None) -> Segment | None:
+    def take(
+        self, connections: int = 1, *, growing: bool = False, after: int | None = None, before: int | None = None
+    ) -> Segment | None:
         """The next range for a connection.
 
         Parameters
@@ -100,6 +102,8 @@ class Pieces:
             Whether that number may still grow: then pieces stay small enough to leave something for the others.
         after : int, optional
             Only a range at or after this byte, whole: for a server that sends the file from there on anyway.
+        before : int, optional
+            With `after`: only a range that begins before this byte.
 
         Returns
         -------
@@ -108,7 +112,7 @@ class Pieces:
         """
         with self._lock:
             if after is not None:
-                return self._whole_after(after)
+                return self._whole_after(after, before)
             if not self._queue:
                 return self._steal() if connections > 1 and self.divisible else None
             start, stop = self._queue.pop(0)
@@ -131,9 +135,9 @@ class Pieces:
         self.active.append(segment)
         return segment
 
-    def _whole_after(self, after: int) -> Segment | None:
+    def _whole_after(self, after: int, before: int | None) -> Segment | None:
         for index, (start, stop) in enumerate(self._queue):
-            if start >= after:
+            if start >= after and (before is None or start < before):
                 del self._queue[index]
                 return self._begin(start, stop)
         return None

@@ -70,15 +70,15 @@ def validator(answer: Answer) -> str | None:
     return etag if len(etag) > 2 and etag.startswith('"') and etag.endswith('"') and etag.isprintable() else None
 
 
-def nature(head: bytes, answer: Answer, name: str) -> tuple[str, str] | None:
+def nature(head: bytes, answer: Answer | None, name: str) -> tuple[str, str] | None:
     """What a body is that is not the file.
 
     Parameters
     ----------
     head : bytes
         How it begins.
-    answer : Answer
-        The answer.
+    answer : Answer or None
+        The answer; None for what did not come by HTTP.
     name : str
         The file's name; a page may well be the file if it is called so.
 
@@ -88,7 +88,7 @@ def nature(head: bytes, answer: Answer, name: str) -> tuple[str, str] | None:
         A short word for programs and a sentence; None if nothing strange is seen.
     """
     lower = name.lower()
-    encoding = answer.fields.get("content-encoding", "").lower()
+    encoding = answer.fields.get("content-encoding", "").lower() if answer is not None else ""
     if head.startswith(_POINTER):
         return "lfs-pointer", "a git-lfs pointer came instead of the file: the host does not serve LFS objects"
     if encoding not in ("", "identity") and not lower.endswith(_GZIPPED):

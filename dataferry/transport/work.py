@@ -16,6 +16,8 @@ from .job import Job, Way
 from .line import Line
 from .order import Arrived
 from .pieces import Segment
+from .stream import pour
+from .stretch import check_total
 from .yard import Yard, follow, open_partial, resumable
 
 __all__ = ["begin", "finish", "lead", "pull", "store_small"]
@@ -82,7 +84,8 @@ def lead(yard: Yard, job: Job, way: Way, buffer: memoryview, alone: bool) -> tup
         # Nothing says that two sources have the same file.
         job.drop()
     job.began = way
-    known = job.size is not None and job.size > SMALL
+    job.size = check_total(way.source, job.size)
+    known = (job.size is not None and job.size > SMALL) or not way.plain
     if job.partial is None and known:
         open_partial(yard, job, alone)
     if job.pieces is not None:
@@ -103,6 +106,12 @@ def lead(yard: Yard, job: Job, way: Way, buffer: memoryview, alone: bool) -> tup
         return answer, line
     size = job.size
     job.drop()
+    if answer.status == 206:
+        # It goes on with what was kept, and does not say how much is to come: begin again.
+        yard.client.drain(answer, line)
+        way.etag = None
+        answer, line = request(yard.client, job, way, 0, None)
+        size = job.size
     job.size = size
     if job.size is not None and job.size <= SMALL:
         store_small(yard, job, way, answer, line, buffer)
@@ -184,8 +193,14 @@ def pull(yard: Yard, job: Job, way: Way, segment: Segment, opened: tuple[Answer,
     if pieces is None:
         return
     asked = opened is None
+    if way.source.opener is not None:
+        pour(yard.client, job, way, segment)
+        way.host.well()
+        way.tries = 0
+        return
     if opened is None:
         try:
+            check_total(way.source, job.size)
             opened = request(yard.client, job, way, segment.pos, segment.stop)
         except BaseException:
             pieces.end(segment)

@@ -79,7 +79,8 @@ def follow(job: Job, alone: bool) -> None:
     partial, size = job.partial, job.size
     if partial is not None:
         job.follower = Follower(partial, threaded=alone)
-        job.pieces = Pieces([(0, None)] if size is None else list(partial.ranges.missing(size)))
+        # A size that is not known is found by reading to the end: what is there is there from the first byte on.
+        job.pieces = Pieces([(partial.ranges.prefix(), None)] if size is None else list(partial.ranges.missing(size)))
         job.pieces.divisible = job.registered
         job.opened = time.monotonic()
         job.seen = (0, 0.0)
