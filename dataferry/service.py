@@ -129,6 +129,11 @@ class _Retry(urllib3.Retry):
         seconds = super().get_retry_after(response)
         return None if seconds is None else min(seconds, LONGEST_WAIT)
 
+    def increment(self, *args: Any, response: urllib3.BaseHTTPResponse | None = None, **more: Any) -> _Retry:
+        if response is not None and (super().get_retry_after(response) or 0) > LONGEST_WAIT:
+            raise urllib3.exceptions.MaxRetryError(more["_pool"], response.geturl() or "")  # the answer says when
+        return super().increment(*args, response=response, **more)
+
     def is_retry(self, method: str, status_code: int, has_retry_after: bool = False) -> bool:
         return super().is_retry(method, status_code, False)  # only what is listed, whatever else says Retry-After
 

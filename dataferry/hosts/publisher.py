@@ -175,6 +175,21 @@ class Publisher(ABC):
         """
         return ""
 
+    def remarks(self, uploads: Sequence[Upload]) -> Sequence[str]:
+        """What else the plan says of this host: files are divided, spread, cannot be taken back; pure, after `held`.
+
+        Parameters
+        ----------
+        uploads : sequence of Upload
+            The files that have to go.
+
+        Returns
+        -------
+        sequence of str
+            One sentence each.
+        """
+        return ()
+
     def begin(self, uploads: Sequence[Upload], notes: MutableMapping[str, Any]) -> None:  # noqa: B027
         """Make ready for uploads: a draft, a release, a clone. Called only if some file has to go.
 
