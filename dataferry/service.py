@@ -129,10 +129,18 @@ class _Retry(urllib3.Retry):
         seconds = super().get_retry_after(response)
         return None if seconds is None else min(seconds, LONGEST_WAIT)
 
-    def increment(self, *args: Any, response: urllib3.BaseHTTPResponse | None = None, **more: Any) -> _Retry:
+    def increment(
+        self,
+        method: str | None = None,
+        url: str | None = None,
+        response: urllib3.BaseHTTPResponse | None = None,
+        error: Exception | None = None,
+        _pool: Any = None,
+        _stacktrace: Any = None,
+    ) -> Self:
         if response is not None and (super().get_retry_after(response) or 0) > LONGEST_WAIT:
-            raise urllib3.exceptions.MaxRetryError(more["_pool"], response.geturl() or "")  # the answer says when
-        return super().increment(*args, response=response, **more)
+            raise urllib3.exceptions.MaxRetryError(_pool, url or "")  # the answer itself says when to come again
+        return super().increment(method, url, response, error, _pool, _stacktrace)
 
     def is_retry(self, method: str, status_code: int, has_retry_after: bool = False) -> bool:
         return super().is_retry(method, status_code, False)  # only what is listed, whatever else says Retry-After

@@ -1,0 +1,142 @@
+"""Files that are the assets of a release on GitHub: ``github-release:owner/repo@tag``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import parse_qsl, quote, urlsplit
+
+from ...errors import BadName
+from ..base import Host, Part, Source
+from .asset_names import WHOLE_BYTES, pieces
+
+if TYPE_CHECKING:
+    from ...registry import Entry
+    from ...settings import Settings
+    from ..publisher import Held, Publisher
+
+__all__ = ["GitHubReleaseHost"]
+
+LATEST = "latest"
+_REPOSITORY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?/(?!\.\.?\Z)[A-Za-z0-9._-]+").fullmatch
+_NO_TAG = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|\A[/.-]|[/.]\Z|/\.|\.lock(?:/|\Z)").search
+_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+
+
+class GitHubReleaseHost(Host):
+    """The assets of one release.
+
+    Parameters
+    ----------
+    spec : str
+        ``github-release:owner/repo@tag``, or ``@latest`` for whatever release is the latest one. Behind it may stand
+        ``?server=https://github.example.org`` for GitHub Enterprise, and ``part=BYTES`` where files are divided into
+        smaller parts than usual.
+
+    Raises
+    ------
+    BadName
+        If it is no such line.
+    """
+
+    locator: ClassVar[str] = "github-release"
+
+    def __init__(self, spec: str) -> None:
+        super().__init__(spec)
+        rest, _, query = spec.partition(":")[2].partition("?")
+        repository, _, tag = rest.partition("@")
+        if not _REPOSITORY(repository) or repository.endswith(".git"):
+            raise _bad(spec, f"{repository!r} is not an owner and a repository, as in myorg/mypkg-data")
+        if not tag or _NO_TAG(tag):
+            raise _bad(spec, f"{tag!r} is not a tag" if tag else "it names no tag, as in @data-v1, or @latest")
+        self.repository, self.tag = repository, tag
+        self.server, self.part = "https://github.com", None
+        for key, value in parse_qsl(query, keep_blank_values=True):
+            if key == "server":
+                self.server = _server(spec, value)
+            elif key == "part":
+                self.part = _part(spec, value)
+            else:
+                raise _bad(spec, f"{key!r} is not known (there are: part, server)")
+
+    @property
+    def shown(self) -> str:
+        """The host as it may be printed; nothing in it is secret."""
+        return self.spec
+
+    def tag_of(self, entry: Entry | None) -> str:
+        """The release that holds a file.
+
+        Parameters
+        ----------
+        entry : Entry or None
+            What the registry knows of it; its locator names a further release of the same data.
+
+        Returns
+        -------
+        str
+            A tag, or ``"latest"``.
+        """
+        further = str(entry.locators.get(self.locator, "")) if entry else ""
+        return further if is_further(further, self.tag) else self.tag
+
+    def sources(self, name: str, entry: Entry | None) -> Sequence[Source]:
+        """One URL, or those of its parts for a file that is larger than an asset may be."""
+        tag = self.tag_of(entry)
+        way = "latest/download" if tag == LATEST else f"download/{quote(tag, safe='')}"
+        base = f"{self.server}/{self.repository}/releases/{way}/"
+        assets = pieces(name, entry.size if entry else None, self.part)
+        parts = [Part(base + quote(asset, safe=""), size) for asset, size in assets]
+        return [Source(parts[0].url, self.shown, parts=tuple(parts) if len(parts) > 1 else ())]
+
+    def look_up(self, wanted: Mapping[str, Entry | None], settings: Settings) -> Mapping[str, Sequence[Source]]:
+        """Ask the API with the user's token: for the files of private repositories."""
+        from .reading import look_up
+
+        return look_up(self, wanted, settings)
+
+    def held(self, settings: Settings) -> Mapping[str, Held]:
+        """All assets of the release and of the further releases of the same data."""
+        from .reading import held
+
+        return held(self, settings)
+
+    def publisher(self, settings: Settings, about: Mapping[str, Any]) -> Publisher:
+        """What makes releases and uploads assets."""
+        from .publishing import GitHubReleasePublisher
+
+        return GitHubReleasePublisher(self, settings, about)
+
+
+def further_tag(tag: str, number: int) -> str:
+    """The tag of a further release, for what the first one does not hold: ``data-v1-more2``."""
+    return tag if number == 1 else f"{tag}-more{number}"
+
+
+def is_further(further: str, tag: str) -> bool:
+    """Whether a tag is that of a further release of another tag's data."""
+    return tag != LATEST and re.fullmatch(re.escape(tag) + r"-more[1-9][0-9]{0,3}", further) is not None
+
+
+def _bad(spec: str, why: str) -> BadName:
+    shown = re.sub(r"//[^/@]*@", "//", spec)
+    return BadName(f"{shown!r} is no release on GitHub: {why}; it reads github-release:owner/repo@tag")
+
+
+def _server(spec: str, value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise _bad(spec, "server= is not a URL") from None
+    plain = parts.scheme == "http" and host in _LOOPBACK
+    if not host or not (parts.scheme == "https" or plain) or parts.username is not None or parts.query:
+        raise _bad(spec, "server= is an https URL without user, password and query")
+    return value.rstrip("/")
+
+
+def _part(spec: str, value: str) -> int:
+    if not value.isascii() or not value.isdigit() or not 0 < int(value) <= WHOLE_BYTES:
+        raise _bad(spec, f"part= is a number of bytes from 1 to {WHOLE_BYTES}")
+    return int(value)

@@ -1,0 +1,281 @@
+"""Publishes to releases on GitHub: a draft first, its assets, and when all are proven the release itself."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ...errors import HostRefused, PublishError
+from ..publisher import Held, Limits, Publisher, Upload
+from . import LATEST, GitHubReleaseHost, further_tag
+from .api import Api, token_for
+from .asset_names import LONGEST_ASSET, asset_name, pieces
+from .notes_text import release_text
+from .releases import Release, find_release, find_series
+from .rights import check, no_token, too_weak
+from .sending import Piece, Sender, next_tag, there
+
+if TYPE_CHECKING:
+    from ...settings import Settings
+    from ...tokens import Token
+
+__all__ = ["GitHubReleasePublisher"]
+
+
+class GitHubReleasePublisher(Publisher):
+    """Uploads assets to one release, and to further ones when it is full.
+
+    Attributes
+    ----------
+    most_assets : int
+        How many assets GitHub takes in one release.
+    """
+
+    limits = Limits(empty=False)
+    parallel = 4
+    most_assets = 1000
+    host: GitHubReleaseHost
+
+    def __init__(self, host: GitHubReleaseHost, settings: Settings, about: Mapping[str, Any]) -> None:
+        super().__init__(host, settings, about)
+        self._tag = host.tag
+        self._token: Token | None = None
+        self._known: Api | None = None
+        self._series: dict[str, Release] = {}
+        self._held: dict[str, Held] = {}
+        self._place: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def declared(self) -> str:
+        """The line for readers: with the tag of the release, also where the latest one was meant."""
+        return self.host.spec.replace(f"@{LATEST}", f"@{self._tag}", 1) if self.host.tag == LATEST else self.host.spec
+
+    @property
+    def _api(self) -> Api:
+        if self._known is None:
+            self._token = token_for(self.host, self.settings, publishing=True)
+            if self._token is None:
+                raise no_token(self.host)
+            self._known = Api(self.host, self.settings, self._token)
+        return self._known
+
+    def check_rights(self) -> str:
+        """Ask GitHub what the token may."""
+        api = self._api
+        assert self._token is not None  # noqa: S101 - for mypy: there is no API without it
+        who = check(self.host, api, self._token)
+        if self.host.tag == LATEST:
+            latest = find_release(api, LATEST)
+            if latest is None:
+                reason = f"{self.host.repository} has no release yet that could be the latest one"
+                raise PublishError(self.host.shown, reason, "Name a tag: @data-v1")
+            self._tag = latest.tag
+        return who
+
+    def held(self, uploads: Sequence[Upload]) -> Mapping[str, Held]:
+        """The files in the release, in its draft and in further releases of the same data."""
+        self._load()
+        for upload in uploads:
+            for release in self._series.values():
+                found = there(release, upload, self.host.part)
+                if found is not None:
+                    self._held[upload.name] = Held(found.size, found.sha256, locators=self._locators(release.tag))
+                    self._place[upload.name] = release.tag
+                    break
+        return {upload.name: self._held[upload.name] for upload in uploads if upload.name in self._held}
+
+    def problem(self, upload: Upload) -> str:
+        """Why GitHub cannot have a file, as far as its name, its size and the release tell."""
+        assets = pieces(upload.name, upload.size, self.host.part)
+        longest = max(len(asset) for asset, _ in assets)
+        if longest > LONGEST_ASSET:
+            return f"as the name of an asset it has {longest} characters, and {LONGEST_ASSET} are the most"
+        if len(assets) > self.most_assets:
+            return f"it has {len(assets)} parts, and a release holds {self.most_assets} assets"
+        first = self._series.get(self._tag)
+        if upload.name not in self._held and first is not None and first.immutable:
+            return f"the release {self._tag} is immutable and takes no more files; publish to @{next_tag(self._tag)}"
+        return ""
+
+    def remarks(self, uploads: Sequence[Upload]) -> Sequence[str]:
+        """Which files are divided, and which go to further releases; that a new release is made."""
+        if not uploads:
+            return ()
+        said = []
+        if self._tag not in self._series:
+            said.append(f"a release {self._tag} is made as a draft, and published once all files are proven")
+        elif self._series[self._tag].draft:
+            said.append(f"the draft of {self._tag} is published once all files are proven")
+        parts = {u.name: len(pieces(u.name, u.size, self.host.part)) for u in uploads}
+        said += [f"{name} goes in {count} parts" for name, count in parts.items() if count > 1]
+        counts: dict[str, int] = {}
+        for name, tag in self._placed(uploads).items():
+            counts[tag] = counts.get(tag, 0) + parts[name]
+        if set(counts) - {self._tag}:
+            where = ", ".join(f"{count} in {tag}" for tag, count in counts.items())
+            said.append(
+                f"a release holds {self.most_assets} assets, and no two names that differ in case only: {where}"
+            )
+        return said
+
+    def begin(self, uploads: Sequence[Upload], notes: MutableMapping[str, Any]) -> None:
+        """Make drafts of the releases that are not there yet."""
+        self._load(notes)
+        self._place |= self._placed(uploads)
+        for upload in uploads:
+            tag = self._place[upload.name]
+            if tag not in self._series:
+                self._series[tag] = self._draft(tag, notes)
+
+    def upload(
+        self, upload: Upload, notes: MutableMapping[str, Any], moved: Callable[[int], None]
+    ) -> Mapping[str, str | int]:
+        """Upload the asset, or the parts that are not there yet."""
+        tag = self._place[upload.name]
+        sender = Sender(self.host, self._api, self._series[tag], self._lock)
+        start = 0
+        assets = pieces(upload.name, upload.size, self.host.part)
+        for number, (asset, size) in enumerate(assets, 1):
+            label = "" if asset == upload.name else upload.name
+            if len(assets) > 1:
+                label = f"{upload.name}, part {number} of {len(assets)}"
+            try:
+                sender.send(Piece(upload, asset, label, start, size, len(assets) == 1), notes, moved)
+            except HostRefused as error:
+                if error.status in {401, 403}:
+                    raise too_weak(self.host, self._token, error.said) from error
+                raise
+            start += size
+        return self._locators(tag)
+
+    def finish(
+        self, uploads: Sequence[Upload], notes: MutableMapping[str, Any]
+    ) -> Mapping[str, Mapping[str, str | int]]:
+        """Ask what GitHub has of every file, and publish the drafts that hold them; the first release comes last."""
+        self._load(notes)
+        tags = sorted({self._place.get(upload.name, self._tag) for upload in uploads}, key=lambda tag: tag == self._tag)
+        drafts = [tag for tag in tags if tag in self._series and self._series[tag].draft]
+        for tag in drafts:
+            self._series[tag].refresh(self._api)
+            for upload in uploads:
+                if self._place.get(upload.name) == tag:
+                    self._prove(self._series[tag], upload)
+        for tag in drafts:
+            self._publish(self._series[tag])
+        self._drop_drafts(notes)
+        return {u.name: self._locators(self._place[u.name]) for u in uploads if u.name in self._place}
+
+    def seconds_until_served(self) -> float:
+        """A release is served within seconds."""
+        return 60.0
+
+    # ----------------------------------------------------------------------------------------------------------------
+
+    def _locators(self, tag: str) -> Mapping[str, str | int]:
+        return {} if tag == self._tag else {self.host.locator: tag}
+
+    def _load(self, notes: Mapping[str, Any] | None = None) -> None:
+        """Ask once which releases there are; a draft that was noted may not be in GitHub's list yet."""
+        if not self._series:
+            self._series = {release.tag: release for release in find_series(self._api, self._tag)}
+        for tag, number in ((notes or {}).get("drafts") or {}).items():
+            if tag not in self._series:
+                reply = self._api.call("GET", f"{self._api.repository}/releases/{number}", accept={404})
+                if reply.status != 404:
+                    release = Release.told(reply.json())
+                    release.refresh(self._api)
+                    self._series.setdefault(release.tag, release)
+
+    def _placed(self, uploads: Sequence[Upload]) -> dict[str, str]:
+        """The release of each file: the first one with room for it."""
+        taken = {tag: set(release.assets) for tag, release in self._series.items()}
+        placed: dict[str, str] = {}
+        for upload in uploads:
+            exact = [asset for asset, _ in pieces(upload.name, upload.size, self.host.part)]
+            assets = {asset.lower() for asset in exact}
+            whole = asset_name(upload.name).lower()
+            number = 1
+            while True:
+                tag = further_tag(self._tag, number)
+                release, names = self._series.get(tag), taken.setdefault(tag, set())
+                own = release is not None and any(map(release.asset, exact))
+                full = len(names | assets) > self.most_assets or (release is not None and release.immutable)
+                if own or not (full or names & (assets | {whole})):
+                    break
+                number += 1
+            names |= assets
+            placed[upload.name] = tag
+        return placed
+
+    def _draft(self, tag: str, notes: MutableMapping[str, Any]) -> Release:
+        title, body = release_text(self.about, tag, further=tag != self._tag)
+        wanted = {"tag_name": tag, "name": title, "body": body, "draft": True}
+        try:
+            told = self._api.call("POST", f"{self._api.repository}/releases", json=wanted).json()
+        except HostRefused as error:
+            raise self._refused(error, tag) from error
+        made = Release.told(told)
+        notes["drafts"] = {**notes.get("drafts", {}), tag: made.id}
+        # another author may have made one at the same moment: both take the older
+        older = [r for r in find_series(self._api, self._tag) if r.tag == tag and r.id < made.id]
+        if older:
+            self._api.call("DELETE", f"{self._api.repository}/releases/{made.id}", accept={404})
+            notes["drafts"] = {key: number for key, number in notes["drafts"].items() if key != tag}
+            return older[0]
+        return made
+
+    def _prove(self, release: Release, upload: Upload) -> None:
+        found = there(release, upload, self.host.part)
+        if found is None or found.size != upload.size or found.sha256 not in {None, upload.sha256}:
+            reason = f"GitHub does not have all of it in the draft {release.page}, so that it stays a draft"
+            raise PublishError(f"{self.host.shown}: {upload.name}", reason, "Run the same command again")
+
+    def _publish(self, release: Release) -> None:
+        wanted: dict[str, Any] = {"draft": False, "make_latest": "true" if self._is_latest(release.tag) else "false"}
+        path = f"{self._api.repository}/releases/{release.id}"
+        try:
+            self._api.call("PATCH", path, json=wanted, again=True)
+        except HostRefused as error:
+            raise self._refused(error, release.tag) from error
+        release.draft = False
+
+    def _is_latest(self, tag: str) -> bool:
+        """A release of data takes the place of the latest one from older data only, not from the code."""
+        if tag != self._tag:
+            return False
+        latest = find_release(self._api, LATEST)
+        return latest is None or _family(latest.tag) == _family(tag)
+
+    def _drop_drafts(self, notes: MutableMapping[str, Any]) -> None:
+        """Remove drafts that an earlier run made and that another release of the tag has made needless."""
+        left = dict(notes.get("drafts", {}))
+        for tag, number in notes.get("drafts", {}).items():
+            release = self._series.get(tag)
+            if release is not None and not release.draft:
+                if release.id != number:
+                    path = f"{self._api.repository}/releases/{number}"
+                    reply = self._api.call("GET", path, accept={404})
+                    if reply.status != 404 and reply.json()["draft"]:
+                        self._api.call("DELETE", path, accept={404})
+                del left[tag]
+        if notes.get("drafts"):
+            notes["drafts"] = left
+
+    def _refused(self, error: HostRefused, tag: str) -> PublishError:
+        if error.status in {401, 403, 404}:
+            return too_weak(self.host, self._token, error.said)
+        if "immutable release" in error.said:
+            reason = f"an immutable release had the tag {tag} once, and GitHub never gives it again"
+            return PublishError(self.host.shown, reason, f"Publish to @{next_tag(self._tag)}")
+        if "already_exists" in error.said:
+            reason = f"somebody published another release {tag} at the same time"
+            return PublishError(self.host.shown, reason, "Run the same command again: the files go to that release")
+        return PublishError(self.host.shown, f"GitHub does not take the release {tag}: {error.said}")
+
+
+def _family(tag: str) -> str:
+    """What the tags of several versions have in common."""
+    return re.sub(r"[0-9][0-9.]*\Z", "", tag)
