@@ -1,0 +1,150 @@
+"""What reading needs boto3 for: signed URLs, and the list of a bucket."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ...errors import AccessDenied, MissingExtra, PublishError, TransferError
+from ..publisher import Held
+
+if TYPE_CHECKING:
+    from ...settings import Settings
+    from .place import Place
+    from .store import Store
+
+__all__ = ["signed_urls", "whole_list"]
+
+#: Who sets it to "requester" agrees to pay for what is read; other programs know it too.
+PAY_VARIABLE = "AWS_REQUEST_PAYER"
+_AT_ONCE = 16
+
+
+def signed_urls(
+    place: Place, shown: str, wanted: Mapping[str, str], settings: Settings, seconds: int
+) -> dict[str, str]:
+    """URLs that hold a signature.
+
+    Parameters
+    ----------
+    place : Place
+        The bucket.
+    shown : str
+        The bucket as it may be printed.
+    wanted : mapping of str to str
+        Name -> version id, empty for the newest.
+    settings : Settings
+        The user's settings.
+    seconds : int
+        How long they are to hold.
+
+    Returns
+    -------
+    dict of str to str
+        One for each name. The store was not asked whether it has the files.
+
+    Raises
+    ------
+    TransferError
+        If there is nothing to sign with, or whoever reads has not agreed to pay.
+    """
+    if place.reader_pays and os.environ.get(PAY_VARIABLE) != "requester":
+        reason = f"who reads from this bucket is charged for it by the store: {PAY_VARIABLE}=requester says yes to that"
+        raise TransferError(shown, reason, kind="payer", final=True)
+    store = _store(place, shown, settings)
+    try:
+        if store.credentials is None:
+            raise TransferError(shown, _STRANGER, kind="credentials", final=True)
+        if not place.endpoint and not place.region and (region := store.region()):
+            store.close()
+            store = _store(replace(place, region=region), shown, settings)  # a signature names the region
+        payer = {"RequestPayer": "requester"} if place.reader_pays else {}
+        urls = {}
+        for name, version in wanted.items():
+            said = {"Bucket": place.bucket, "Key": place.prefix + name, **({"VersionId": version} if version else {})}
+            urls[name] = str(store.client.generate_presigned_url("get_object", Params=said | payer, ExpiresIn=seconds))
+        return urls
+    finally:
+        store.close()
+
+
+_STRANGER = (
+    "a stranger does not get the file: it is not there, or the bucket is private (the store says the same to both); "
+    "for a private one give an access key, by AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+)
+
+
+def _store(place: Place, shown: str, settings: Settings, *, stranger: bool = False) -> Store:
+    try:
+        from .store import Store
+
+        return Store(place, shown, settings, connections=_AT_ONCE, stranger=stranger)
+    except MissingExtra as error:
+        reason = f"a stranger does not get it, and to sign a request {error}"
+        raise TransferError(shown, reason, kind="extra", final=True) from error
+    except PublishError as error:
+        raise TransferError(shown, error.reason, kind="credentials", final=True) from error
+
+
+def whole_list(place: Place, shown: str, settings: Settings) -> dict[str, Held]:
+    """Everything below the prefix.
+
+    Parameters
+    ----------
+    place : Place
+        The bucket.
+    shown : str
+        The bucket as it may be printed.
+    settings : Settings
+        The user's settings.
+
+    Returns
+    -------
+    dict of str to Held
+        By name; an object whose key is no legal name is left out.
+
+    Raises
+    ------
+    TransferError
+        If nobody is given a list.
+    """
+    refused: PublishError | None = None
+    for stranger in (False,) if place.reader_pays else (True, False):
+        store = _store(place, shown, settings, stranger=stranger)
+        try:
+            if not stranger and store.credentials is None:
+                break
+            from .objects import listed
+
+            found = {name: Held(size, md5=md5) for name, size, md5 in listed(store)}
+            return found | _looked_at(store, list(found))
+        except AccessDenied as error:
+            refused = error
+        except PublishError as error:
+            raise TransferError(shown, error.reason, kind="list") from error
+        finally:
+            store.close()
+    raise TransferError(shown, f"gives no list: {refused.reason if refused else _STRANGER}", kind="list", final=True)
+
+
+def _looked_at(store: Store, names: list[str]) -> dict[str, Held]:
+    """What only the objects themselves tell; given up where the first ones tell nothing more."""
+    from .objects import held_of
+
+    found: dict[str, Held] = {}
+
+    def look(name: str) -> None:
+        try:
+            found[name] = held_of(store, name) or Held()
+        except PublishError:
+            found[name] = Held()
+
+    with ThreadPoolExecutor(_AT_ONCE) as crew:
+        for some in (names[:_AT_ONCE], names[_AT_ONCE:]):
+            list(crew.map(look, some))
+            if not any(held.sha256 or held.locators for held in found.values()):
+                return {}
+    return {name: held for name, held in found.items() if held.size is not None}

@@ -1,0 +1,236 @@
+"""A bucket through boto3: who asks, over which connections, and what the store's errors mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from ...errors import AccessDenied, DataferryError, MissingExtra, PublishError
+from ...transport.access import host_option
+
+try:
+    import boto3
+    import botocore
+    from botocore.config import Config
+    from botocore.exceptions import (
+        BotoCoreError,
+        ClientError,
+        HTTPClientError,
+        NoCredentialsError,
+        PartialCredentialsError,
+        ProfileNotFound,
+    )
+except ImportError as error:
+    raise MissingExtra("s3", "boto3") from error
+
+if TYPE_CHECKING:
+    from ...settings import Settings
+    from .place import Place
+
+__all__ = ["SIGN_IN", "BotoCoreError", "ClientError", "Store", "code_of", "error_of"]
+
+#: What a key has to be allowed; `dataferry host s3 policy` prints all of it.
+RIGHTS = "s3:PutObject, s3:GetObject, s3:ListBucket and those for multipart uploads"
+
+
+class Store:
+    """A bucket and whoever asks it.
+
+    Parameters
+    ----------
+    place : Place
+        The bucket.
+    shown : str
+        The bucket as it may be printed.
+    settings : Settings
+        The user's settings; ``user`` and ``password`` of the store's host are access key and secret key.
+    connections : int
+        Connections that are kept.
+    stranger : bool
+        Whether to ask without a signature.
+
+    Attributes
+    ----------
+    client : object
+        The client of boto3, which threads may share.
+    who : str
+        Which access key is used and where it was found; empty where there is none.
+
+    Raises
+    ------
+    AccessDenied
+        If ``AWS_PROFILE`` names a profile that is not there, or half a key is given.
+    """
+
+    def __init__(
+        self, place: Place, shown: str, settings: Settings, *, connections: int = 8, stranger: bool = False
+    ) -> None:
+        self.place = place
+        self.shown = shown
+        server = urlsplit(place.server)
+        key, secret, bundle, cert = (
+            host_option(settings, server, word) for word in ("user", "password", "ca_bundle", "client_cert")
+        )
+        options: dict[str, Any] = {
+            "signature_version": botocore.UNSIGNED if stranger else "s3v4",
+            "s3": {"addressing_style": "path" if place.path_style else "virtual"},
+            "max_pool_connections": connections,
+            "connect_timeout": 10,
+            "read_timeout": 60,
+            "retries": {"mode": "standard", "total_max_attempts": 5},
+            "user_agent_extra": settings.user_agent.split(" ")[0],
+            "tcp_keepalive": True,
+        }
+        if cert:
+            options["client_cert"] = cert if isinstance(cert, str) else tuple(cert)
+        if place.endpoint:
+            # many stores do not know the checksums that newer versions of boto3 send by default
+            options |= {
+                "request_checksum_calculation": "when_required",
+                "response_checksum_validation": "when_required",
+            }
+        with self.asking("credentials"):
+            session = boto3.Session(
+                aws_access_key_id=key or None,
+                aws_secret_access_key=(secret or None) if key else None,
+                region_name=place.region or None,
+            )
+            found = None if stranger else session.get_credentials()
+            self.credentials: Any = found
+            self.client: Any = session.client(
+                "s3",
+                endpoint_url=place.endpoint or None,
+                region_name=place.region or session.region_name or "us-east-1",
+                verify=bundle or None,
+                config=Config(**options),
+            )
+        self.session = session
+        origin = f'[hosts."{server.netloc}"] of config.toml' if key else getattr(found, "method", "")
+        self.who = f"access key {_shortened(str(found.access_key))} from {origin}" if found else ""
+
+    @contextmanager
+    def asking(self, what: str) -> Iterator[None]:
+        """Turn errors of boto3 into those of dataferry.
+
+        Parameters
+        ----------
+        what : str
+            What is asked for, as it may be shown.
+        """
+        try:
+            yield
+        except DataferryError:
+            raise
+        except (ClientError, BotoCoreError) as exc:
+            raise error_of(exc, self.shown, what) from exc
+
+    def region(self) -> str:
+        """Where the bucket is, as the store says; empty where it says nothing.
+
+        Returns
+        -------
+        str
+            AWS tells it to strangers too.
+        """
+        try:
+            answer = self.client.head_bucket(Bucket=self.place.bucket)
+        except ClientError as exc:
+            answer = exc.response
+        except BotoCoreError:
+            return ""
+        headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+        return str(headers.get("x-amz-bucket-region", ""))
+
+    def close(self) -> None:
+        """Close the kept connections."""
+        self.client.close()
+
+
+def code_of(exc: BaseException) -> str:
+    """The store's word for an error.
+
+    Parameters
+    ----------
+    exc : BaseException
+        What boto3 raised.
+
+    Returns
+    -------
+    str
+        ``"NoSuchKey"``, or the HTTP status where the answer had no body; empty where the store did not answer.
+    """
+    return str(exc.response.get("Error", {}).get("Code", "")) if isinstance(exc, ClientError) else ""
+
+
+def error_of(exc: Exception, shown: str, what: str) -> PublishError:
+    """Name what went wrong.
+
+    Parameters
+    ----------
+    exc : Exception
+        What boto3 raised.
+    shown : str
+        The bucket as it may be printed.
+    what : str
+        The file, or what was asked for.
+
+    Returns
+    -------
+    PublishError
+        To be raised.
+    """
+    place, code = f"{shown} ({what})", code_of(exc)
+    if isinstance(exc, NoCredentialsError | PartialCredentialsError | ProfileNotFound):
+        return AccessDenied(place, f"no credentials: {exc}", SIGN_IN)
+    if not isinstance(exc, ClientError):
+        if isinstance(exc, HTTPClientError):
+            reason = f"the store did not answer: {exc.kwargs.get('error', exc)}"
+            return PublishError(place, reason, "what went up is kept there; the same command goes on from there")
+        return PublishError(place, str(exc))
+    said = exc.response.get("Error", {}).get("Message") or ""
+    status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    reason = f"{code or status}" + (f": {said}" if said and said != code else "")
+    if code in _MEANT:
+        kind, why, remedy = _MEANT[code]
+        return kind(place, f"{why} ({reason})", remedy)
+    if status == 403:
+        return AccessDenied(place, f"this access key may not do that ({reason})", _RIGHTS)
+    if status == 404:
+        return PublishError(place, f"it is not there ({reason})")
+    return PublishError(place, f"HTTP {status}: {reason}")
+
+
+SIGN_IN = (
+    "give an access key by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, by AWS_PROFILE after `aws configure`, or as "
+    'user and password in [hosts."<host of the store>"] of config.toml'
+)
+_RIGHTS = f"it needs {RIGHTS}: `dataferry host s3 policy BUCKET` prints the policy and the commands that grant it"
+_NEW_KEY = "compare the access key and its secret; the place where they were found is named by `dataferry publish`"
+_CLOCK = "set the clock of this machine (`timedatectl set-ntp true`): signatures hold for a quarter of an hour"
+_FULL = "remove something there, or ask for a larger quota; what went up is kept, and the same command goes on"
+_MEANT: dict[str, tuple[type[PublishError], str, str]] = {
+    "SignatureDoesNotMatch": (AccessDenied, "the secret key is not the one of this access key", _NEW_KEY),
+    "InvalidAccessKeyId": (AccessDenied, "the store does not know this access key", _NEW_KEY),
+    "InvalidToken": (AccessDenied, "the session's token is not valid", SIGN_IN),
+    "ExpiredToken": (AccessDenied, "the session has expired", "sign in again, `aws sso login` for one"),
+    "RequestTimeTooSkewed": (AccessDenied, "the clocks of this machine and of the store differ too much", _CLOCK),
+    "NoSuchBucket": (PublishError, "there is no such bucket", "make it with `dataferry host s3 setup BUCKET`"),
+    "QuotaExceeded": (PublishError, "the quota there is full", _FULL),
+    "InvalidStorageClass": (
+        PublishError,
+        "the store does not have this storage class",
+        "see `class` in the declaration",
+    ),
+    "PermanentRedirect": (PublishError, "the bucket is in another region", "give its region in the declaration"),
+    "IllegalLocationConstraintException": (
+        PublishError,
+        "the bucket is in another region",
+        "give its region in the declaration",
+    ),
+}
+
+
+def _shortened(key: str) -> str:
+    return key if len(key) <= 8 else f"{key[:4]}...{key[-4:]}"
