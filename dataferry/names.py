@@ -153,6 +153,9 @@ def shown_url(url: str) -> str:
     """
     from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
+    scheme, _, rest = url.partition(":")
+    if "://" in rest:  # a host of its own kind that names a server: webdav:https://host/path/
+        return f"{scheme}:{shown_url(rest)}"
     parts = urlsplit(url)
     query = "&".join(f"{key}=..." for key, _ in parse_qsl(parts.query, keep_blank_values=True))
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, query, ""))

@@ -83,12 +83,14 @@ def plan(
             hosts.append(_host(spec, settings, known))
         except DataferryError as error:
             problems.append(error)
-    problems += _other_bytes(uploads, known, path, hosts, new_version)
+    changed = _other_bytes(uploads, known, path, hosts, new_version)
+    problems += changed.values()
     reason = offline_reason()
     if reason:
         problems.append(PublishError(", ".join(map(shown_url, specs)), f"the network is not to be used: {reason}"))
     else:
-        problems += ask(hosts, uploads, known, settings, new_version)
+        rest = {name: upload for name, upload in uploads.items() if name not in changed}
+        problems += ask(hosts, rest, known, settings, new_version)
     return Plan(path, uploads, digests, hosts, problems, new_version)
 
 
@@ -107,9 +109,9 @@ def _writable(path: Path) -> list[DataferryError]:
 
 def _other_bytes(
     uploads: Mapping[str, Upload], known: Registry | None, path: Path, hosts: Sequence[HostPlan], new_version: bool
-) -> list[DataferryError]:
+) -> dict[str, DataferryError]:
     """Names that the registry has with other bytes."""
-    problems: list[DataferryError] = []
+    problems: dict[str, DataferryError] = {}
     fixed = [plan.host.shown for plan in hosts if plan.publisher is None or not plan.publisher.versioned]
     for name, upload in uploads.items():
         entry = known.find(name) if known else None
@@ -124,7 +126,7 @@ def _other_bytes(
         else:
             continue
         there, now = f"{entry.sha256[:12]}...", f"{upload.sha256[:12]}..."
-        problems.append(
-            Conflict(str(path), f"{name!r} is registered with other bytes (sha256 {there} there, {now} now)", remedy)
+        problems[name] = Conflict(
+            str(path), f"{name!r} is registered with other bytes (sha256 {there} there, {now} now)", remedy
         )
     return problems

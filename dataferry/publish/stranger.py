@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from ..checksums import sha256_file
 from ..errors import CacheError, DataferryError, FileUnavailable, PublishError
 from ..fetch import Progress, Wanted, fetch
 from ..hosts import make_host
+from ..names import shown_url
 
 if TYPE_CHECKING:
     from ..hosts.base import Source
@@ -28,10 +29,8 @@ _LARGE = 1 << 28
 
 def check_declared(spec: str) -> str:
     """Return the line for the registry if it gives no secret away. Raises `PublishError`."""
-    parts = urlsplit(spec)
-    if parts.username is not None or parts.password is not None:
-        place = parts.netloc.rpartition("@")[2]
-        raise PublishError(place, "its declaration holds a user or a password, which every user would get")
+    if re.search(r"//[^/?#]*@", spec):
+        raise PublishError(shown_url(spec), "its declaration holds a user or a password, which every user would get")
     return spec
 
 

@@ -1,7 +1,8 @@
 """For tests of packages that ship data: a range server with faults on demand, and a contract for hosts.
 
 `RangeServer` serves files on loopback; `dataferry.testing.faults` lists what can go wrong with it.
-`HostContract` is the base class of a host's tests. `dataferry.testing.fixtures` holds pytest fixtures.
+`HostContract` and `PublishContract` are the base classes of a host's tests. `dataferry.testing.fixtures` holds pytest
+fixtures.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ from .server import RangeServer
 
 if TYPE_CHECKING:
     from .host_contract import HostContract
+    from .publish_contract import PublishContract
 
 __all__ = [
     "CertificateAuthority",
@@ -66,6 +68,7 @@ __all__ = [
     "NeverAnswers",
     "OtherFile",
     "OtherRange",
+    "PublishContract",
     "RangeServer",
     "RedirectLoop",
     "RedirectTo",
@@ -86,8 +89,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "HostContract":  # it alone needs pytest
+    if name == "HostContract":  # the contracts alone need pytest
         from .host_contract import HostContract
 
         return HostContract
+    if name == "PublishContract":
+        from .publish_contract import PublishContract
+
+        return PublishContract
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,6 +11,9 @@ fixture              call
 ``tinyproxy``        ``tinyproxy(login=None)``
 ``squid``            ``squid(login=None)``: CONNECT to any port
 ``delay_proxy``      ``delay_proxy(url, delay=0.04)``: a TCP link with a round trip of that many seconds
+``sshd``             ``sshd.declared(folder)``: SFTP for this user; ``sshd.trust(home)``: his key, and its own
+``azurite``          ``azurite.container(name, public=True)``: blobs of Azure
+``webdav``           ``with webdav() as dav``: nginx that takes PUT and MOVE, and the example host installed
 ``suite``            ``suite.write(name, text)``, ``suite.run(*args)``: a package with data, tested by pytest
 ``tls_ca``           the `dataferry.testing.CertificateAuthority` of ``nginx(tls=True)``
 ==================== ===============================================================================================
@@ -22,11 +25,14 @@ from __future__ import annotations
 
 from .proxies import delay_proxy, squid, tinyproxy
 from .running import running
+from .stores import azurite, sshd
 from .suite import suite
 from .web import apache, caddy, lighttpd, nginx, python_http, tls_ca
+from .webdav import webdav, webdav_module
 
 __all__ = [
     "apache",
+    "azurite",
     "caddy",
     "delay_proxy",
     "lighttpd",
@@ -34,7 +40,10 @@ __all__ = [
     "python_http",
     "running",
     "squid",
+    "sshd",
     "suite",
     "tinyproxy",
     "tls_ca",
+    "webdav",
+    "webdav_module",
 ]

@@ -1,0 +1,127 @@
+"""An author of a test, and the users who have nothing of the author's."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import MissingExtra
+
+try:
+    import pytest
+except ImportError:
+    raise MissingExtra("test", "pytest") from None
+
+if TYPE_CHECKING:
+    from ..publish import Outcome
+
+__all__ = ["Author", "empty_home"]
+
+
+@dataclass
+class Author:
+    """Somebody with an empty home, some files and the right to publish them.
+
+    Parameters
+    ----------
+    spec : str
+        The host to publish to.
+    folder : Path
+        A folder of the test's own.
+    stranger : dict of str to str
+        The environment without the author's credentials.
+    """
+
+    spec: str
+    folder: Path
+    stranger: dict[str, str]
+    homes: int = 0
+
+    @property
+    def registry(self) -> Path:
+        """The author's ``dataferry.toml``."""
+        return self.folder / "mypkg" / "data" / "dataferry.toml"
+
+    def publish(self, files: Mapping[str, bytes], *, registry: Path | None = None, **options: Any) -> Outcome:
+        """Write files and publish them.
+
+        Parameters
+        ----------
+        files : mapping of str to bytes
+            The files, by name.
+        registry : Path, optional
+            Another registry than the author's.
+        **options : object
+            For `dataferry.publish.publish`.
+
+        Returns
+        -------
+        Outcome
+            What was done.
+        """
+        from ..publish import publish
+
+        paths = {}
+        for number, (name, data) in enumerate(files.items()):
+            paths[name] = self.folder / "files" / f"{len(data)}-{number}"
+            paths[name].parent.mkdir(exist_ok=True)
+            if not paths[name].exists() or paths[name].read_bytes() != data:
+                paths[name].write_bytes(data)
+        return publish(paths, self.spec, registry or self.registry, progress=False, **options)
+
+    @contextmanager
+    def elsewhere(self, variables: Mapping[str, str] | None = None) -> Iterator[None]:
+        """An empty home; without `variables` that of a user, who has none of the author's credentials."""
+        self.homes += 1
+        with pytest.MonkeyPatch.context() as patch:
+            for variable in set(os.environ) - set(self.stranger) if variables is None else ():
+                patch.delenv(variable)
+            for variable, value in (self.stranger if variables is None else variables).items():
+                patch.setenv(variable, value)
+            empty_home(self.folder / f"home{self.homes}", patch)
+            yield
+
+    def users_get(self, names: Sequence[str], registry: Path | None = None) -> dict[str, bytes]:
+        """What a user with an empty cache and a release of the package gets.
+
+        Parameters
+        ----------
+        names : sequence of str
+            The files.
+        registry : Path, optional
+            Another registry than the author's.
+
+        Returns
+        -------
+        dict of str to bytes
+            The files, by name.
+        """
+        from ..package_data import PackageData
+
+        with self.elsewhere():
+            release = self.folder / f"release{self.homes}" / "data"
+            release.mkdir(parents=True)
+            shutil.copy(registry or self.registry, release / "dataferry.toml")
+            data = PackageData("mypkg", registry=release / "dataferry.toml", show_progress=False)
+            return {name: Path(path).read_bytes() for name, path in zip(names, data.fetch(names), strict=True)}
+
+
+def empty_home(home: Path, patch: pytest.MonkeyPatch) -> None:
+    """Make an empty home and go there.
+
+    Parameters
+    ----------
+    home : Path
+        Where it shall be.
+    patch : pytest.MonkeyPatch
+        Takes back what is set.
+    """
+    for variable, part in {"HOME": "", "XDG_CACHE_HOME": ".cache", "XDG_CONFIG_HOME": ".config"}.items():
+        (home / part).mkdir(parents=True, exist_ok=True)
+        patch.setenv(variable, str(home / part))
+    patch.delenv("ASTROPY_CACHE_DIR", raising=False)

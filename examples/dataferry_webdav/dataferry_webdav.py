@@ -1,0 +1,110 @@
+"""A folder of a WebDAV server as a host: ``webdav:https://host/path/``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+from dataferry.errors import AccessDenied, Conflict, HostRefused
+from dataferry.hosts.base import Host, Source
+from dataferry.hosts.publisher import Held, Publisher, Upload
+from dataferry.names import check_url
+
+if TYPE_CHECKING:
+    from dataferry.registry import Entry
+    from dataferry.service import Reply, Service
+    from dataferry.settings import Settings
+
+__all__ = ["WebdavHost", "WebdavPublisher"]
+
+VARIABLE = "WEBDAV_TOKEN"
+REMEDY = f"It needs a token that may write there: set {VARIABLE}, or token in [hosts] of config.toml"
+
+
+class WebdavHost(Host):
+    """Files below a URL that everybody may GET, and the author may PUT, MKCOL, MOVE and DELETE."""
+
+    def __init__(self, spec: str) -> None:
+        super().__init__(spec)
+        self.url = check_url(spec.partition(":")[2], "the folder's URL")
+
+    def url_of(self, name: str) -> str:
+        """The URL of a file or, with a slash at its end, of a folder."""
+        return self.url + quote(name, safe="/~!$'()*,;=:@+")
+
+    def sources(self, name: str, entry: Entry | None) -> Sequence[Source]:
+        """One URL: the folder's, and the quoted name."""
+        return [Source(self.url_of(name), self.shown)]
+
+    def publisher(self, settings: Settings, about: Mapping[str, Any]) -> WebdavPublisher:
+        """What takes files there."""
+        return WebdavPublisher(self, settings, about)
+
+
+class WebdavPublisher(Publisher):
+    """Uploads under a private name; a MOVE that replaces nothing gives the file its own."""
+
+    host: WebdavHost
+    origin = ""
+
+    @cached_property
+    def service(self) -> Service:
+        """The server, asked as the author; made by `check_rights`, before there are threads."""
+        from dataferry.service import Service
+        from dataferry.tokens import find_token
+
+        token = find_token(urlsplit(self.host.url).netloc, self.settings, variables=[VARIABLE])
+        if token is None:
+            raise AccessDenied(self.host.shown, "there is no token", REMEDY)
+        self.origin = token.origin
+        return Service(self.settings, self.host.url, headers={"Authorization": f"Bearer {token.secret}"})
+
+    def call(self, method: str, url: str, **options: Any) -> Reply:
+        """Ask the server; who may not write gets an `AccessDenied`."""
+        try:
+            return self.service.call(method, url, **options)
+        except HostRefused as error:
+            if error.status in {401, 403}:
+                raise AccessDenied(self.host.shown, error.reason, REMEDY) from error
+            raise
+
+    def check_rights(self) -> str:
+        """A DELETE of a name that nobody has changes nothing, and only who may write is told that it is not there."""
+        self.call("DELETE", self.host.url_of(f".{os.urandom(16).hex()}"), accept={404})
+        return f"with the token in {self.origin}"
+
+    def held(self, uploads: Sequence[Upload]) -> Mapping[str, Held]:
+        """The server tells the size and no digest: where the size is right, dataferry fetches the file and compares."""
+        with ThreadPoolExecutor(self.parallel) as pool:
+            replies = list(pool.map(lambda u: self.call("HEAD", self.host.url_of(u.name), accept={404}), uploads))
+        found = {u.name: reply for u, reply in zip(uploads, replies, strict=True) if reply.status != 404}
+        return {name: Held(int(reply.headers["Content-Length"])) for name, reply in found.items()}
+
+    def upload(
+        self, upload: Upload, notes: MutableMapping[str, Any], moved: Callable[[int], None]
+    ) -> Mapping[str, str | int]:
+        """PUT and MOVE. Killed between the two, the next run finds the private name in the notes and moves it."""
+        from dataferry.service import FileBody
+
+        if "private" not in notes:
+            notes["private"] = f".{upload.sha256}.{os.urandom(8).hex()}"
+        private = self.host.url_of(notes["private"])
+        there = self.call("HEAD", private, accept={404})
+        if there.status == 404 or int(there.headers["Content-Length"]) != upload.size:
+            with FileBody(upload.path, 0, upload.size, moved) as body:
+                self.call("PUT", private, body=body)
+        for at in (at for at, c in enumerate(upload.name) if c == "/"):
+            self.call("MKCOL", self.host.url_of(upload.name[: at + 1]), accept={405})
+        target = self.host.url_of(upload.name)
+        try:
+            self.call("MOVE", private, headers={"Destination": target, "Overwrite": "F"}, again=False)
+        except HostRefused as error:
+            if error.status == 412:
+                self.call("DELETE", private, accept={404})
+                raise Conflict(target, "somebody else has just published a file under this name") from error
+            raise
+        return {}
