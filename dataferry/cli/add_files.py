@@ -67,7 +67,7 @@ def command(
     fetched once, to be hashed.
     """
     from ..registry_edit import RegistryEditor
-    from .target import find_target, named_files
+    from .target import find_target, named_files, say_how_to_ship
 
     if not (files or lists or dataurl):
         raise click.UsageError("Nothing to add: give files, --from LIST or --dataurl URL.")
@@ -93,7 +93,7 @@ def command(
         click.echo(f"{sign} {change.action:<9}  {known}  {change.entry.name}")
     _summary(path, changes, created, bool(new_url), len(new_hosts), dry_run)
     if created and not dry_run:
-        _say_how_to_ship(path)
+        say_how_to_ship(path)
 
 
 def _is_host(origin: str) -> bool:
@@ -145,16 +145,6 @@ def _summary(path: Path, changes: list[Change], created: bool, new_url: bool, ne
         click.echo(f"{path}: {', '.join(said) or 'nothing to change'} (dry run, nothing was written)")
     else:
         click.echo(f"{path}: {', '.join(said)} ({word})" if said else f"{path}: nothing to change")
-
-
-def _say_how_to_ship(path: Path) -> None:
-    package = path.parent.parent.resolve().name
-    click.echo(
-        f"It must be installed with the package. In pyproject.toml, for setuptools:\n"
-        f"  [tool.setuptools.package-data]\n"
-        f'  {package} = ["data/{path.name}"]       # and the small files that go with it',
-        err=True,
-    )
 
 
 def _print_json(path: Path, changes: list[Change], written: list[Path], dry_run: bool) -> None:

@@ -22,6 +22,7 @@ _MODULES = {
     "info": "map_files:info",
     "show": "map_files:show",
     "add": "add_files",
+    "publish": "publish_files",
     "check": "check_files",
     "cache": "manage_cache",
     "check-dist": "check_dist",
@@ -31,11 +32,13 @@ _MODULES = {
 EXIT_CODES = """\b
 Exit codes:
   0    all went well
-  1    a file could not be had, or is not the registered one
+  1    a file could not be had or published, or is not the registered one
   2    usage: no such option, or a name that is not legal or not registered
   3    only the network has a file, and it is switched off or away
   4    dataferry.toml or config.toml cannot be used, or no such package
   5    this machine: no cache to write to, no room, a missing extra
+  6    a host wants a token, or one with more rights
+  7    a published name has other bytes: the registry's or a host's
   130  stopped by Ctrl-C; the same command goes on from there"""
 
 

@@ -5,20 +5,35 @@ from __future__ import annotations
 import click
 
 from ..errors import (
+    AccessDenied,
     BadName,
     CacheError,
+    Conflict,
     DataferryError,
     FetchErrors,
     MissingExtra,
     Offline,
+    PublishErrors,
     RegistryError,
     SettingsError,
     UnknownFile,
 )
 
-__all__ = ["DECLARED", "FAILED", "INTERRUPTED", "MACHINE", "OFFLINE", "USAGE", "exit_code", "say_error", "say_stopped"]
+__all__ = [
+    "CONFLICT",
+    "DECLARED",
+    "DENIED",
+    "FAILED",
+    "INTERRUPTED",
+    "MACHINE",
+    "OFFLINE",
+    "USAGE",
+    "exit_code",
+    "say_error",
+    "say_stopped",
+]
 
-#: A file could not be had, or is not the registered one.
+#: A file could not be had or published, or is not the registered one.
 FAILED = 1
 #: The command line asks for something that does not exist: an option, a name.
 USAGE = 2
@@ -28,6 +43,10 @@ OFFLINE = 3
 DECLARED = 4
 #: This machine: no cache can be written, the disk is full, an extra is not installed.
 MACHINE = 5
+#: A host wants a token, or one with more rights.
+DENIED = 6
+#: A published name has other bytes.
+CONFLICT = 7
 #: Stopped by Ctrl-C.
 INTERRUPTED = 130
 
@@ -39,6 +58,8 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (UnknownFile, USAGE),
     (CacheError, MACHINE),
     (MissingExtra, MACHINE),
+    (AccessDenied, DENIED),
+    (Conflict, CONFLICT),
 )
 
 
@@ -55,7 +76,7 @@ def exit_code(error: DataferryError) -> int:
     int
         Of several errors the common code, or 1 where they differ.
     """
-    if isinstance(error, FetchErrors):
+    if isinstance(error, FetchErrors | PublishErrors):
         codes = {exit_code(e) for e in error.exceptions if isinstance(e, DataferryError)}
         return codes.pop() if len(codes) == 1 else FAILED
     return next((code for kind, code in _CODES if isinstance(error, kind)), FAILED)

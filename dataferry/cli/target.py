@@ -10,7 +10,7 @@ from ..errors import BadName, RegistryError
 from ..names import check_name
 from ..packages import REGISTRY_NAME, package_folders
 
-__all__ = ["find_target", "named_files"]
+__all__ = ["find_target", "named_files", "say_how_to_ship"]
 
 
 def find_target(written: str) -> Path:
@@ -123,3 +123,22 @@ def _walk(path: Path) -> Iterator[tuple[Path, str]]:
             if not file.startswith(".") and file != REGISTRY_NAME and not file.endswith((".py", ".pyc")):
                 inner = Path(folder, file)
                 yield inner, inner.relative_to(path).as_posix()
+
+
+def say_how_to_ship(path: Path) -> None:
+    """Say what makes a new registry travel with its package.
+
+    Parameters
+    ----------
+    path : Path
+        The registry.
+    """
+    import click
+
+    package = path.parent.parent.resolve().name
+    click.echo(
+        f"It must be installed with the package. In pyproject.toml, for setuptools:\n"
+        f"  [tool.setuptools.package-data]\n"
+        f'  {package} = ["data/{path.name}"]       # and the small files that go with it',
+        err=True,
+    )

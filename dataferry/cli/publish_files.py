@@ -1,0 +1,170 @@
+"""``dataferry publish``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from . import command as shared
+from .complete import complete_package
+
+if TYPE_CHECKING:
+    from ..publish import HostPlan, Outcome, Plan
+
+__all__ = ["command"]
+
+_EXAMPLES = """\b
+Examples:
+  dataferry publish maps/*.fits --prefix maps --to github-release:me/mypkg-data@v1 --dry-run
+  dataferry publish maps/*.fits --prefix maps --to s3://mypkg-data/v1/ --to zenodo:
+  dataferry publish --to figshare:14763051      all registered files that are on this machine"""
+
+_WORDS = {"upload": "upload", "new version": "new version", "held": "is there", "published": "published"}
+
+
+@click.command("publish", cls=shared.Command, epilog=_EXAMPLES)
+@click.argument("files", nargs=-1, type=click.Path(), metavar="[FILES]...")
+@click.option("--to", "hosts", multiple=True, required=True, metavar="HOST", help="Where to; several are mirrors.")
+@click.option(
+    "--package",
+    "target",
+    default=".",
+    metavar="PACKAGE_OR_FOLDER",
+    shell_complete=complete_package,
+    help="Whose dataferry.toml; by default that of the sources in the current folder.",
+)
+@click.option("--as", "name", metavar="NAME", help="The name of the one file that is given.")
+@click.option("--prefix", default="", metavar="FOLDER", help="Put this before the names of files from elsewhere.")
+@click.option("-n", "--dry-run", is_flag=True, help="Say what would be done, and change nothing anywhere.")
+@click.option("--new-version", is_flag=True, help="Let names get other bytes, at hosts that keep the old ones as well.")
+@click.option("-j", "--jobs", type=click.IntRange(min=1), help="Uploads at the same time.")
+@click.option("--wait", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait so long until users get the files.")
+@shared.as_json
+def command(
+    files: tuple[str, ...],
+    hosts: tuple[str, ...],
+    target: str,
+    name: str | None,
+    prefix: str,
+    dry_run: bool,
+    new_version: bool,
+    jobs: int | None,
+    wait: float | None,
+    as_json: bool,
+) -> None:
+    """Upload files to hosts, prove that users get them, and register them.
+
+    Each file is hashed, uploaded where it is not yet, fetched back without any token through the address that users
+    have, compared, and only then written into dataferry.toml. A published name never gets other bytes. Killed at any
+    point, the same command goes on from there. Names are given as by "dataferry add".
+    """
+    from ..publish import Outcome, plan, run
+    from .target import find_target, named_files, say_how_to_ship
+
+    if name is not None and (len(files) != 1 or os.path.isdir(files[0]) or prefix):
+        raise click.UsageError("--as names exactly one file, and goes without --prefix.")
+    path = find_target(target)
+    new = not os.path.lexists(path)
+    found = named_files(files, path.parent, name, prefix) if files else _registered(path)
+    planned = plan(found, hosts, path, new_version=new_version)
+    if dry_run or planned.problems:
+        if as_json:
+            shared.print_json(Outcome(planned).as_json())
+        elif dry_run:
+            _print_plan(planned)
+        planned.check()
+        return
+    planned.check()
+    _say_what_comes(planned)
+    outcome = run(planned, jobs=jobs, wait=wait)
+    if as_json:
+        shared.print_json(outcome.as_json())
+    else:
+        _print_outcome(outcome)
+    outcome.check()
+    if new and outcome.written and not as_json:
+        say_how_to_ship(path)
+
+
+def _registered(path: Path) -> dict[str, Path]:
+    """All registered files that are on this machine."""
+    from ..errors import BadName
+    from ..package_data import PackageData
+
+    if not path.is_file():
+        raise BadName(f"{path} is not there, so no file is registered: name the files to publish")
+    data = PackageData(path.parent.parent.resolve().name, registry=path, show_progress=False)
+    found: dict[str, Path] = {}
+    away = []
+    for name in data.names():
+        where = data.where(name)
+        if where.path is not None:
+            found[name] = Path(where.path)
+        elif Path(name).is_file():
+            found[name] = Path(name)
+        else:
+            away.append(name)
+    if away:
+        some = ", ".join(away[:3]) + (", ..." if len(away) > 3 else "")
+        click.echo(
+            f"{len(away)} of {len(away) + len(found)} registered files are not on this machine: {some}", err=True
+        )
+    if not found:
+        raise BadName(f"none of the files that {path} registers is on this machine: name the files to publish")
+    return found
+
+
+def _print_plan(plan: Plan) -> None:
+    hosts = plan.hosts
+    heads = [str(number) if len(hosts) > 1 else "ACTION" for number in range(1, len(hosts) + 1)]
+    click.echo("  ".join([f"{'SIZE':>8}", *(f"{head:<11}" for head in heads), "NAME"]))
+    for name, upload in plan.uploads.items():
+        cells = [_WORDS[host.steps[name].action] if name in host.steps else "-" for host in hosts]
+        click.echo("  ".join([f"{shared.size_text(upload.size):>8}", *(f"{cell:<11}" for cell in cells), name]))
+    for number, host in enumerate(hosts, 1):
+        click.echo((f"{number}: " if len(hosts) > 1 else "") + _host_line(host), err=True)
+    click.echo(f"{plan.registry}: dry run, nothing was changed", err=True)
+
+
+def _host_line(host: HostPlan) -> str:
+    if host.failure is not None:
+        return f"{host.host.shown}: {host.failure}"
+    todo = len(host.doing("upload", "new version"))
+    said = [f"{todo} to upload, {shared.size_text(host.bytes_to_go)}{_time_text(host.seconds)}"] if todo else []
+    said += [f"{len(there)} there already"] if (there := host.doing("held", "published")) else []
+    said += [host.who] if host.who else []
+    return f"{host.host.shown}: {'; '.join(said) or 'nothing to do'}"
+
+
+def _time_text(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    if seconds < 90:
+        return f", about {max(1, round(seconds))} s"
+    return f", about {round(seconds / 60)} min" if seconds < 5400 else f", about {seconds / 3600:.1f} h"
+
+
+def _say_what_comes(plan: Plan) -> None:
+    for host in plan.hosts:
+        click.echo(_host_line(host), err=True)
+
+
+def _print_outcome(outcome: Outcome) -> None:
+    several = len(outcome.plan.hosts) > 1
+    for file in outcome.files:
+        if file.error is not None or not file.proven:
+            sign, word = click.style("x", fg="red", bold=True), "failed"
+        elif file.sent:
+            sign, word = "+", "published"
+        else:
+            sign, word = ("=", "unchanged") if file.action == "published" else ("~", "proven")
+        host = f"  {file.host}" if several else ""
+        click.echo(f"{sign} {word:<9}  {shared.size_text(file.size):>8}  {file.name}{host}")
+    proven = sum(1 for file in outcome.files if file.proven)
+    sent = sum(1 for file in outcome.files if file.sent)
+    said = f"{proven} of {len(outcome.files)} published and proven" + (f", {sent} of them uploaded now" if sent else "")
+    where = ", ".join(map(str, outcome.written))
+    click.echo(f"{said}; {where + ' written' if where else 'nothing to register'}", err=True)
