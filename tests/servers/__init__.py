@@ -13,7 +13,9 @@ fixture              call
 ``delay_proxy``      ``delay_proxy(url, delay=0.04)``: a TCP link with a round trip of that many seconds
 ``sshd``             ``sshd.declared(folder)``: SFTP for this user; ``sshd.trust(home)``: his key, and its own
 ``azurite``          ``azurite.container(name, public=True)``: blobs of Azure
+``figshare``         a `Figshare` that runs: accounts, articles, uploads in parts, downloads by redirect
 ``webdav``           ``with webdav() as dav``: nginx that takes PUT and MOVE, and the example host installed
+``github``           GitHub's releases, with ``github.spec("v1")`` to read from and publish to, see `github.GitHub`
 ``suite``            ``suite.write(name, text)``, ``suite.run(*args)``: a package with data, tested by pytest
 ``tls_ca``           the `dataferry.testing.CertificateAuthority` of ``nginx(tls=True)``
 ==================== ===============================================================================================
@@ -23,6 +25,8 @@ What a call gives has ``url`` (a slash at the end), ``port``, ``log`` (the path 
 
 from __future__ import annotations
 
+from .figshare import figshare
+from .github import github
 from .proxies import delay_proxy, squid, tinyproxy
 from .running import running
 from .stores import azurite, sshd
@@ -35,6 +39,8 @@ __all__ = [
     "azurite",
     "caddy",
     "delay_proxy",
+    "github",
+    "figshare",
     "lighttpd",
     "nginx",
     "python_http",

@@ -1,0 +1,87 @@
+"""Figshare: articles, their versions, and files that have a number each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ..base import Host, Source
+from .declared import read_declaration
+
+if TYPE_CHECKING:
+    from ...registry import Entry
+    from ...settings import Settings
+    from ..publisher import Held, Publisher
+
+__all__ = ["FigshareHost"]
+
+
+class FigshareHost(Host):
+    """An article at Figshare.
+
+    Every file has a number of its own, which the registry keeps as its locator and which finds the same bytes for
+    ever, whatever later versions of the article hold.
+
+    Parameters
+    ----------
+    spec : str
+        ``figshare:14763051``, ``figshare:14763051.v2``, ``figshare:<DOI>``; ``figshare:new`` to publish a new one. An
+        installation other than figshare.com is given as ``?server=https://api.../v2&downloads=https://.../``.
+
+    Raises
+    ------
+    BadName
+        If it is no such line.
+    """
+
+    locator: ClassVar[str] = "figshare"
+
+    def __init__(self, spec: str) -> None:
+        super().__init__(spec)
+        self.declared = read_declaration(spec)
+
+    def sources(self, name: str, entry: Entry | None) -> Sequence[Source]:
+        """The file's number as a download; none where the registry holds no number, see `look_up`."""
+        number = entry.locators.get(self.locator) if entry is not None else None
+        return [] if number is None or not _is_number(number) else self.downloads(number)
+
+    def downloads(self, number: int | str, headers: Mapping[str, str] | None = None) -> list[Source]:
+        """The places of the file with a number.
+
+        Parameters
+        ----------
+        number : int or str
+            The file's id.
+        headers : mapping of str to str, optional
+            What tells who asks, for private files.
+
+        Returns
+        -------
+        list of Source
+            The download host, then the interface, which answers also where a firewall keeps programs from the former.
+        """
+        bases = [self.declared.downloads + "files/"] if self.declared.downloads else []
+        bases.append(self.declared.api + "file/download/")
+        return [Source(f"{base}{number}", self.shown, dict(headers or {})) for base in bases]
+
+    def look_up(self, wanted: Mapping[str, Entry | None], settings: Settings) -> Mapping[str, Sequence[Source]]:
+        """Find the files in the article's list; private ones with the user's token."""
+        from .article import look_up
+
+        return look_up(self, wanted, settings)
+
+    def held(self, settings: Settings) -> Mapping[str, Held]:
+        """All files of the article, or of the version that is pinned."""
+        from .article import held
+
+        return held(self, settings)
+
+    def publisher(self, settings: Settings, about: Mapping[str, Any]) -> Publisher:
+        """What uploads files to the article and publishes it."""
+        from .publisher import FigsharePublisher
+
+        return FigsharePublisher(self, settings, about)
+
+
+def _is_number(number: object) -> bool:
+    return str(number).isascii() and str(number).isdigit()
