@@ -14,8 +14,8 @@ fixture              call
 ``sshd``             ``sshd.declared(folder)``: SFTP for this user; ``sshd.trust(home)``: his key, and its own
 ``azurite``          ``azurite.container(name, public=True)``: blobs of Azure
 ``figshare``         a `Figshare` that runs: accounts, articles, uploads in parts, downloads by redirect
+``github``           GitHub's releases, with ``github.spec("v1")`` to read from and publish to
 ``webdav``           ``with webdav() as dav``: nginx that takes PUT and MOVE, and the example host installed
-``github``           GitHub's releases, with ``github.spec("v1")`` to read from and publish to, see `github.GitHub`
 ``suite``            ``suite.write(name, text)``, ``suite.run(*args)``: a package with data, tested by pytest
 ``tls_ca``           the `dataferry.testing.CertificateAuthority` of ``nginx(tls=True)``
 ==================== ===============================================================================================
@@ -39,8 +39,8 @@ __all__ = [
     "azurite",
     "caddy",
     "delay_proxy",
-    "github",
     "figshare",
+    "github",
     "lighttpd",
     "nginx",
     "python_http",
