@@ -1,0 +1,294 @@
+"""Publishing: a draft with files, proven by their md5, and then a version that stays for ever."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from threading import Lock
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ...errors import AccessDenied, Conflict, HostRefused, PublishError, TransferError
+from ...service import FileBody
+from ..publisher import Held, Limits, Publisher, Upload
+from .drafts import Draft, open_draft
+from .metadata import about_of, lacking
+from .reading import as_held, locator, public_record
+from .records import Records, md5_of, token_for
+
+if TYPE_CHECKING:
+    from ...settings import Settings
+    from . import InvenioHost
+
+__all__ = ["InvenioPublisher"]
+
+_GB = 10**9
+T = TypeVar("T")
+
+
+class InvenioPublisher(Publisher):
+    """Takes files to a record; see `Publisher`."""
+
+    parallel = 2
+    versioned = True
+    #: Seconds after a publish that was not answered until it is taken for failed.
+    patience = 60.0
+
+    def __init__(self, host: InvenioHost, settings: Settings, about: Mapping[str, Any]) -> None:
+        super().__init__(host, settings, about_of(about, "zenodo" if host.own_token else "inveniordm"))
+        self.rdm = host
+        if host.own_token:
+            # a record may get 150 GB more once it is there
+            most = 200 * _GB if host.declared.record else 50 * _GB
+            self.limits = Limits(file_bytes=most, total_bytes=most, files=100)
+        self._records: Records | None = None
+        self._newest: dict[str, Any] | None = None
+        self._draft: Draft | None = None
+        self._notes: MutableMapping[str, Any] = {}
+        self._lock = Lock()
+
+    @property
+    def declared(self) -> str:
+        """The line with the id of all versions together, for a record that was new."""
+        if self.rdm.declared.record:
+            return self.rdm.spec
+        if self._draft is not None and self._draft.family:
+            return self.rdm.line(self._draft.family)
+        return self.rdm.spec
+
+    @property
+    def records(self) -> Records:
+        """The server, with the author's token."""
+        if self._records is None:
+            self.check_rights()
+        if self._records is None:
+            raise PublishError(self.rdm.shown, "its rights were not checked")
+        return self._records
+
+    # -- only reading ------------------------------------------------------------------------------------------------
+
+    def check_rights(self) -> str:
+        """Whether there is a token, and whether it may make versions of the record."""
+        host, server = self.rdm, self.rdm.declared.server
+        token = token_for(host, self.settings, publishing=True)
+        if token is None:
+            why = "no token was found" if server.startswith("https") else "no token goes over unencrypted http"
+            raise AccessDenied(host.shown, why, self._remedy)
+        records = self._records = Records(self.settings, server, token)
+        try:
+            records.call("GET", "user/records", query={"size": 1})
+        except HostRefused as error:
+            if error.status in {401, 403}:
+                raise AccessDenied(host.shown, f"it does not take the token in {token.origin}", self._remedy) from error
+            raise
+        if not host.declared.record:
+            lacking(self.about, host.shown)
+        else:
+            self._newest = self._own_record(records)
+        return f"the owner of the token in {token.origin}"
+
+    def _own_record(self, records: Records) -> dict[str, Any] | None:
+        """The newest version of the record; None for a draft that was never published."""
+        host, record = self.rdm, self.rdm.declared.record
+        other = f"name another, or {host.line('new')}"
+        try:
+            found = records.record(record)
+            draft = records.draft(record) if found is None else None
+        except HostRefused as error:
+            if error.status in {401, 403}:
+                raise AccessDenied(host.shown, f"the record {record} is not yours to change", self._remedy) from error
+            if error.status == 410:
+                raise PublishError(host.shown, f"the record {record} was deleted", other) from error
+            raise
+        if found is None:
+            if draft is None:
+                raise PublishError(host.shown, f"there is no record {record}", other)
+            return None
+        newest = records.newest(record) or public_record(host, records, record)
+        # only who may make a version is told of drafts
+        if "is_latest_draft" not in (newest.get("versions") or {}):
+            raise AccessDenied(
+                host.shown,
+                f"the record {record} is somebody else's: its files can be read and added to a registry "
+                f"(dataferry add --from), and not changed",
+                f"{self._remedy}. Or ask its owner to share it with you: Share, Can edit",
+            )
+        if (newest.get("access") or {}).get("files") == "restricted":
+            raise PublishError(host.shown, "the files of this record are restricted, so users could not fetch them")
+        return newest
+
+    @property
+    def _remedy(self) -> str:
+        host, server = self.rdm, self.rdm.declared.server
+        scopes = " with the scopes deposit:write and deposit:actions" if host.own_token else ""
+        return (
+            f"make a token at {server}account/settings/applications/{scopes} and put it into {host.variables[0]}, "
+            f"or into the keyring: keyring set dataferry {server.split('/')[2].partition(':')[0]}"
+        )
+
+    def held(self, uploads: Sequence[Upload]) -> Mapping[str, Held]:
+        """What the newest version has; what is in a draft is found when the files are to go."""
+        newest = self._newest
+        if newest is None:
+            return {}
+        there = as_held(self.rdm, newest["id"], self.records.files(newest["id"]))
+        return {upload.name: there[upload.name] for upload in uploads if upload.name in there}
+
+    def problem(self, upload: Upload) -> str:
+        """A folder ``container`` hides what is in it: the interface takes it for a look into an archive."""
+        if "container" in upload.name.split("/")[1:]:
+            return "InvenioRDM gives no file with '/container' in its name; choose another name"
+        return ""
+
+    # -- publishing --------------------------------------------------------------------------------------------------
+
+    def begin(self, uploads: Sequence[Upload], notes: MutableMapping[str, Any]) -> None:
+        """Find or make the draft, and announce the files that it has not."""
+        self._notes = notes
+        draft = self._draft = self._asked(
+            lambda: open_draft(self.rdm, self.records, self.about, self._newest, uploads, notes)
+        )
+        if draft.published:
+            return
+        most, names = self.limits.files, draft.entries.keys() | {upload.name for upload in uploads}
+        if most is not None and len(names) > most:
+            raise PublishError(
+                self.rdm.shown,
+                f"the next version would have {len(names)} files, and it takes {most} at the most",
+                f"pack small files together, or publish to {self.rdm.line('new')}",
+            )
+        if fresh := [upload.name for upload in uploads if upload.name not in draft.entries]:
+            notes["begun"] = sorted({*notes.get("begun", ()), *fresh})
+            draft.entries |= self._asked(lambda: self.records.start_files(draft.record, fresh))
+
+    def upload(
+        self, upload: Upload, notes: MutableMapping[str, Any], moved: Callable[[int], None]
+    ) -> Mapping[str, str | int]:
+        """Send a file into the draft, unless it is complete there."""
+        draft = self._draft
+        if draft is None:
+            raise PublishError(self.rdm.shown, "there is no draft")
+        pin = {self.rdm.locator: locator(draft.record)}
+        if draft.has(upload):
+            return pin
+        self._asked(lambda: self._send(draft, upload, moved), upload.name)
+        return pin
+
+    def _send(self, draft: Draft, upload: Upload, moved: Callable[[int], None]) -> bool:
+        name, records = upload.name, self.records
+        there = draft.entries.get(name, {})
+        if there.get("status") == "completed":
+            # bytes sent to a complete file would destroy it
+            self._may_replace(draft, name, md5_of(there))
+            records.delete_file(draft.record, name)
+            self._begun(name)
+            records.start_files(draft.record, [name])
+        elif not there:
+            self._begun(name)
+            records.start_files(draft.record, [name])
+        with FileBody(upload.path, 0, upload.size, moved) as body:
+            records.send(draft.record, name, body)
+        entry = records.complete(draft.record, name)
+        if md5_of(entry) != upload.md5:
+            records.delete_file(draft.record, name)
+            raise PublishError(
+                f"{self.rdm.shown}: {name}",
+                f"other bytes arrived (md5 {md5_of(entry)} there, {upload.md5} here), and they were dropped",
+                "run the same command again",
+            )
+        draft.entries[name] = entry
+        return True
+
+    def _begun(self, name: str) -> None:
+        with self._lock:
+            self._notes["begun"] = sorted({*self._notes.get("begun", ()), name})
+
+    def _may_replace(self, draft: Draft, name: str, md5: str | None) -> None:
+        if name in self._notes.get("begun", ()) or (name in draft.before and draft.before[name] == md5):
+            return
+        raise Conflict(
+            f"{self.rdm.shown}: {name}",
+            "the draft of the next version has another file under this name, which this command did not bring",
+            f"remove it there or discard the draft: {self.rdm.declared.server}uploads/{draft.record}",
+        )
+
+    def finish(
+        self, uploads: Sequence[Upload], notes: MutableMapping[str, Any]
+    ) -> Mapping[str, Mapping[str, str | int]]:
+        """Compare the draft's list of files, publish it, and compare again."""
+        draft = self._draft
+        if draft is None:  # nothing had to go
+            return {}
+        if not draft.published:
+            self._asked(lambda: self._tidy(draft, uploads))
+            self._differences(draft, uploads, "the draft")
+            if all(draft.before.get(name) == md5_of(entry) for name, entry in draft.entries.items()) and draft.before:
+                return self._nothing_new(draft, uploads)
+            self._asked(lambda: self._publish(draft))
+            draft.entries = self._asked(lambda: self.records.files(draft.record))
+            self._differences(draft, uploads, "the published version")
+        pin = {self.rdm.locator: locator(draft.record)}
+        return {upload.name: pin for upload in uploads if draft.has(upload)}
+
+    def _tidy(self, draft: Draft, uploads: Sequence[Upload]) -> None:
+        """Take out what earlier runs brought or began and this one no longer has."""
+        draft.entries = self.records.draft_files(draft.record)
+        wanted = {upload.name for upload in uploads}
+        for name in [*draft.entries]:
+            ours = name in self._notes.get("begun", ()) and name not in wanted
+            if ours and (name not in draft.before or draft.before[name] != md5_of(draft.entries[name])):
+                self.records.delete_file(draft.record, name)
+                del draft.entries[name]
+
+    def _differences(self, draft: Draft, uploads: Sequence[Upload], where: str) -> None:
+        wrong = [upload.name for upload in uploads if not draft.has(upload)]
+        wrong += [name for name, entry in draft.entries.items() if entry.get("status", "completed") != "completed"]
+        if wrong:
+            said = ", ".join(map(repr, dict.fromkeys(wrong)))
+            raise Conflict(
+                self.rdm.shown,
+                f"{where} has not these bytes under {said}; perhaps somebody else publishes to it at the same time",
+                "run the same command again",
+            )
+
+    def _nothing_new(self, draft: Draft, uploads: Sequence[Upload]) -> dict[str, dict[str, str | int]]:
+        """Somebody else has published the same meanwhile: no version is made for that."""
+        newest = self._asked(lambda: self.records.newest(draft.record) or self._newest)
+        self._asked(lambda: self.records.discard(draft.record))
+        pin = {self.rdm.locator: locator(str((newest or {}).get("id")))}
+        return {upload.name: pin for upload in uploads}
+
+    def _publish(self, draft: Draft) -> bool:
+        try:
+            draft.told = self.records.publish(draft.record)
+        except TransferError as error:
+            if isinstance(error, HostRefused) and error.status < 500:
+                raise
+            # it may have been done all the same
+            until = time.monotonic() + self.patience
+            while (found := self.records.record(draft.record)) is None or found["id"] != draft.record:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(2)
+            draft.told = found
+        draft.published = True
+        return True
+
+    def seconds_until_served(self) -> float:
+        """A published version is there at once, but for what is cached on the way."""
+        return 60.0
+
+    def _asked(self, ask: Callable[[], T], name: str = "") -> T:
+        """Ask the server; what it refuses is an error of publishing."""
+        place = f"{self.rdm.shown}: {name}" if name else self.rdm.shown
+        try:
+            return ask()
+        except HostRefused as error:
+            if error.status in {401, 403}:
+                raise AccessDenied(place, f"the token has not the right to do this: {error}", self._remedy) from error
+            if error.status == 404 and name and "/" in name:
+                raise PublishError(
+                    place, f"it takes no folders in names, as InvenioRDM before version 13 does not ({error})"
+                ) from error
+            if error.status in {400, 404, 409, 413}:
+                raise PublishError(place, str(error), "run the same command again once that is corrected") from error
+            raise
