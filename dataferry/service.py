@@ -173,6 +173,7 @@ class Service:
         self._agent = settings.user_agent
         self._connections = connections
         self._pools: dict[tuple[object, ...], urllib3.PoolManager] = {}
+        self._chosen: dict[tuple[str, str], urllib3.PoolManager] = {}
 
     def call(
         self,
@@ -271,6 +272,12 @@ class Service:
         raise HostRefused(place, reply.status, _said(reply), _seconds(reply))
 
     def _pool(self, parts: SplitResult) -> urllib3.PoolManager:
+        place = parts.scheme, parts.netloc
+        if place not in self._chosen:  # the environment is long, and is searched once for each server
+            self._chosen[place] = self._choose(parts)
+        return self._chosen[place]
+
+    def _choose(self, parts: SplitResult) -> urllib3.PoolManager:
         proxy = proxy_for(parts)
         bundle, cert = (host_option(self._settings, parts, option) for option in ("ca_bundle", "client_cert"))
         key = (proxy, bundle, str(cert))

@@ -24,6 +24,7 @@ _MODULES = {
     "add": "add_files",
     "publish": "publish_files",
     "check": "check_files",
+    "host": "manage_hosts",
     "cache": "manage_cache",
     "check-dist": "check_dist",
     "doctor": "examine",

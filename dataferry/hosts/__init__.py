@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from .base import Host
 
-__all__ = ["host_names", "make_host"]
+__all__ = ["host_kind", "host_names", "make_host"]
 
 _GROUP = "dataferry.hosts"
 
@@ -37,6 +37,30 @@ def host_names() -> list[str]:
         Sorted.
     """
     return sorted(_points())
+
+
+def host_kind(scheme: str) -> type[Host]:
+    """The class that handles a scheme.
+
+    Parameters
+    ----------
+    scheme : str
+        One of `host_names`.
+
+    Returns
+    -------
+    type
+        A `Host`.
+
+    Raises
+    ------
+    BadName
+        If no installed host handles the scheme.
+    """
+    if scheme not in _points():
+        raise BadName(f"no host is installed for {scheme}:... (there are: {', '.join(host_names())})")
+    kind: type[Host] = _points()[scheme].load()
+    return kind
 
 
 @lru_cache(maxsize=256)

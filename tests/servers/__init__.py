@@ -16,6 +16,7 @@ fixture              call
 ``figshare``         a `Figshare` that runs: accounts, articles, uploads in parts, downloads by redirect
 ``github``           GitHub's releases, with ``github.spec("v1")`` to read from and publish to
 ``webdav``           ``with webdav() as dav``: nginx that takes PUT and MOVE, and the example host installed
+``radosgw``          `Radosgw`, one for the whole run: ``radosgw.spec(radosgw.bucket())`` to read from and publish to
 ``suite``            ``suite.write(name, text)``, ``suite.run(*args)``: a package with data, tested by pytest
 ``tls_ca``           the `dataferry.testing.CertificateAuthority` of ``nginx(tls=True)``
 ==================== ===============================================================================================
@@ -28,6 +29,7 @@ from __future__ import annotations
 from .figshare import figshare
 from .github import github
 from .proxies import delay_proxy, squid, tinyproxy
+from .radosgw import radosgw
 from .running import running
 from .stores import azurite, sshd
 from .suite import suite
@@ -44,6 +46,7 @@ __all__ = [
     "lighttpd",
     "nginx",
     "python_http",
+    "radosgw",
     "running",
     "squid",
     "sshd",
