@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from . import keeping
 from .declared import declared_hosts, look_up
-from .errors import DataferryError, FileUnavailable, Offline, UnknownFile
+from .errors import DataferryError, Failure, FileUnavailable, Offline, UnknownFile
 from .explain import Arrival
 from .names import close_names, shown_url
 from .places import Places
@@ -25,7 +25,7 @@ __all__ = ["bring"]
 
 
 def bring(
-    places: Places, missing: Mapping[str, list[tuple[str, str]]], *, jobs: int | None, show_progress: bool
+    places: Places, missing: Mapping[str, list[Failure]], *, jobs: int | None, show_progress: bool
 ) -> dict[str, str | DataferryError]:
     """Fetch files that are not on this machine.
 
@@ -33,7 +33,7 @@ def bring(
     ----------
     places : Places
         The places of the package.
-    missing : mapping of str to list of (str, str)
+    missing : mapping of str to list of Failure
         Names, each with the places tried so far and their reasons.
     jobs : int or None
         How many files at once.
@@ -54,7 +54,8 @@ def bring(
             results[name] = _nowhere(places, name, entry, tried)
         elif offline:
             hosts = [
-                (f"host {shown_url(spec)}", f"not asked: {offline}") for spec, _ in declared_hosts(places, name, entry)
+                Failure(f"host {shown_url(spec)}", f"not asked: {offline}", "offline")
+                for spec, _ in declared_hosts(places, name, entry)
             ]
             results[name] = Offline(name, [*tried, *hosts], (prefetch if entry else not_registered)(places, name))
         elif entry is None:
@@ -63,7 +64,7 @@ def bring(
             known: list[Source] = []
             for spec, found in declared_hosts(places, name, entry):
                 if isinstance(found, str):
-                    tried.append((f"host {shown_url(spec)}", found))
+                    tried.append(Failure(f"host {shown_url(spec)}", found))
                 else:
                     known += found
             wanted.append(_as_wanted(places, entry, known))
@@ -77,18 +78,18 @@ def _ask_hosts(
     places: Places,
     wanted: list[Wanted],
     results: Mapping[str, str | DataferryError],
-    tried: Mapping[str, list[tuple[str, str]]],
+    tried: Mapping[str, list[Failure]],
     jobs: int | None,
     show_progress: bool,
 ) -> dict[str, str | DataferryError]:
     """What the declarations did not lead to: the hosts are asked where it is."""
-    before: dict[str, list[tuple[str, str]]] = {}
+    before: dict[str, list[Failure]] = {}
     for item in wanted:
         result = results.get(item.name)
         if result is None:
             before[item.name] = tried[item.name]
         elif isinstance(result, FileUnavailable) and not isinstance(result, Offline):
-            before[item.name] = result.tried
+            before[item.name] = list(result.failures)
     found, reasons = look_up(places, list(before), engine_settings()) if before else ({}, {})
     for name, failed in reasons.items():
         before[name] = [*before[name], *failed]
@@ -110,7 +111,7 @@ def _as_wanted(places: Places, entry: Entry, sources: list[Source]) -> Wanted:
 def _transfer(
     places: Places,
     wanted: list[Wanted],
-    tried: Mapping[str, list[tuple[str, str]]],
+    tried: Mapping[str, list[Failure]],
     jobs: int | None,
     show_progress: bool,
 ) -> dict[str, str | DataferryError]:
@@ -142,7 +143,7 @@ def _transfer(
     for item, result in zip(wanted, arrived, strict=True):
         if isinstance(result, FileUnavailable):
             remedy = result.remedy or (prefetch if isinstance(result, Offline) else look_closer)(places, item.name)
-            results[item.name] = type(result)(item.name, [*tried[item.name], *result.tried], remedy)
+            results[item.name] = type(result)(item.name, [*tried[item.name], *result.failures], remedy)
         else:
             results[item.name] = str(result.path)
             if result.source is not None:
@@ -159,7 +160,7 @@ def _log() -> logging.Logger:
     return logging.getLogger("dataferry")
 
 
-def _plainly(places: Places, name: str, tried: list[tuple[str, str]], show_progress: bool) -> str | DataferryError:
+def _plainly(places: Places, name: str, tried: list[Failure], show_progress: bool) -> str | DataferryError:
     """Leave a name that is not registered to the plain wrapper."""
     from .plain import get_data_filename
 
@@ -176,14 +177,14 @@ def _plainly(places: Places, name: str, tried: list[tuple[str, str]], show_progr
             show_progress=show_progress,
         )
     except FileUnavailable as error:
-        new = [(place, reason) for place, reason in error.tried if not place.startswith("package ")]
+        new = [failure for failure in error.failures if not failure.place.startswith("package ")]
         return type(error)(name, [*tried, *new], not_registered(places, name))
     except DataferryError as error:
         return error
     return keeping.readable(places, name, contents)
 
 
-def _nowhere(places: Places, name: str, entry: Entry | None, tried: list[tuple[str, str]]) -> DataferryError:
+def _nowhere(places: Places, name: str, entry: Entry | None, tried: list[Failure]) -> DataferryError:
     registry = places.registry
     if entry is None:
         return UnknownFile(name, str(registry.path), close_names(name, registry.names()))

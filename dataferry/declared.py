@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from .errors import DataferryError
+from .errors import DataferryError, Failure
 from .places import Places
 from .registry import Entry
 
@@ -64,7 +64,7 @@ def declared_hosts(places: Places, name: str, entry: Entry | None) -> Iterator[t
 
 def look_up(
     places: Places, names: Sequence[str], settings: Settings
-) -> tuple[dict[str, list[Source]], dict[str, list[tuple[str, str]]]]:
+) -> tuple[dict[str, list[Source]], dict[str, list[Failure]]]:
     """Ask the hosts for files that no declaration leads to.
 
     Parameters
@@ -80,14 +80,14 @@ def look_up(
     -------
     found : dict of str to list of Source
         What the hosts say, best first; a file that none of them has is missing.
-    reasons : dict of str to list of (str, str)
+    reasons : dict of str to list of Failure
         For each file the hosts that could not say, and why.
     """
     from .hosts import make_host
     from .names import shown_url
 
     found: dict[str, list[Source]] = {}
-    reasons: dict[str, list[tuple[str, str]]] = {}
+    reasons: dict[str, list[Failure]] = {}
     for spec in host_specs(places):
         wanted = {name: places.registry.find(name) for name in names}
         try:
@@ -96,8 +96,9 @@ def look_up(
                 continue
             told: Mapping[str, Sequence[Source]] = host.look_up(wanted, settings)
         except DataferryError as error:
+            failure = Failure(f"host {shown_url(spec)}", str(error), getattr(error, "kind", "error"))
             for name in names:
-                reasons.setdefault(name, []).append((f"host {shown_url(spec)}", str(error)))
+                reasons.setdefault(name, []).append(failure)
             continue
         for name, sources in told.items():
             found.setdefault(name, []).extend(sources)

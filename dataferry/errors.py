@@ -29,7 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 __all__ = [
     "AccessDenied",
@@ -37,6 +37,7 @@ __all__ = [
     "CacheError",
     "Conflict",
     "DataferryError",
+    "Failure",
     "FetchErrors",
     "FileUnavailable",
     "HostRefused",
@@ -107,9 +108,10 @@ class TransferError(DataferryError, OSError):
     reason : str
         What happened.
     kind : str
-        A short word for programs: ``"status"``, ``"connect"``, ``"cut"``, ``"stall"``, ``"size"``, ``"sha256"``,
-        ``"html"``, ``"empty"``, ``"lfs-pointer"``, ``"encoding"``, ``"tls"``, ``"proxy"``, ``"redirect"``,
-        ``"disk"``...
+        A short word for programs: ``"absent"``, ``"denied"``, ``"status"`` for other answers of a server, ``"size"``
+        and ``"sha256"`` for other bytes, ``"html"``, ``"empty"``, ``"lfs-pointer"``, ``"encoding"``, ``"range"``,
+        ``"changed"``, ``"connect"``, ``"dns"``, ``"unreachable"``, ``"timeout"``, ``"stall"``, ``"cut"``,
+        ``"protocol"``, ``"tls"``, ``"proxy"``, ``"redirect"``, ``"url"``, ``"error"``...
     retry_after : float, optional
         Seconds that the server asked to wait.
     final : bool
@@ -162,6 +164,31 @@ class HostRefused(TransferError):
         return type(self), (self.place, self.status, self.said, self.retry_after)
 
 
+class Failure(NamedTuple):
+    """Why one place did not give a file.
+
+    Parameters
+    ----------
+    place : str
+        The place, as it may be shown.
+    reason : str
+        What happened, for people.
+    kind : str
+        A short word for programs: those of `TransferError`, ``"offline"`` for a host that was not asked because the
+        network is off, ``"aside"`` for one that had failed for other files before, ``"deadline"``; ``"error"`` for
+        anything else.
+    """
+
+    place: str
+    reason: str
+    kind: str = "error"
+
+    @property
+    def other_bytes(self) -> bool:
+        """Whether something was there that is not the registered file."""
+        return self.kind in ("size", "sha256")
+
+
 class FileUnavailable(DataferryError, OSError):
     """No place has the file.
 
@@ -169,26 +196,36 @@ class FileUnavailable(DataferryError, OSError):
     ----------
     name : str
         The file.
-    tried : iterable of (str, str)
+    tried : iterable of Failure or (str, str)
         Every place in the order it was tried, with the reason why it did not do.
     remedy : str
         The command or step that would help.
+
+    Attributes
+    ----------
+    failures : tuple of Failure
+        Every place in the order it was tried, with the reason for people and a short word for programs.
     """
 
     headline = "could not be had from any place"
 
-    def __init__(self, name: str, tried: Iterable[tuple[str, str]], remedy: str = "") -> None:
+    def __init__(self, name: str, tried: Iterable[Failure | tuple[str, str]], remedy: str = "") -> None:
         self.name = name
-        self.tried = list(tried)
+        self.failures = tuple(Failure(*item) for item in tried)
         self.remedy = remedy
         lines = [f"{name!r} {self.headline}:"]
-        lines += [f"  {place}: {reason}" for place, reason in self.tried]
+        lines += [f"  {failure.place}: {failure.reason}" for failure in self.failures]
         if remedy:
             lines.append(remedy)
         super().__init__("\n".join(lines))
 
+    @property
+    def tried(self) -> list[tuple[str, str]]:
+        """The places with their reasons, without the words for programs."""
+        return [(failure.place, failure.reason) for failure in self.failures]
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.name, self.tried, self.remedy)
+        return type(self), (self.name, self.failures, self.remedy)
 
 
 class Offline(FileUnavailable):

@@ -43,6 +43,8 @@ class Step(NamedTuple):
         Whether the file is there.
     note : str
         What was found or checked.
+    problem : str
+        Why the file is not there, in a word for programs, see `~dataferry.errors.Failure`; empty where nobody looked.
     """
 
     kind: str
@@ -50,6 +52,7 @@ class Step(NamedTuple):
     origin: str
     found: bool
     note: str
+    problem: str = ""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from .errors import DataferryError, FileUnavailable, Offline
+from .errors import DataferryError, Failure, FileUnavailable, Offline
 from .hosts.base import Source
 from .progress import Progress, Reporter
 from .transport.access import host_option
@@ -83,7 +83,7 @@ def fetch(
         if here is not None:
             results[index] = Arrived(item, here, None, 0.0, 0)
         elif settings.offline:
-            results[index] = Offline(item.name, [("network", str(settings.offline))])
+            results[index] = Offline(item.name, [Failure("network", str(settings.offline), "offline")])
         else:
             missing.setdefault(item.key, []).append(index)
     if missing:

@@ -11,7 +11,7 @@ from . import astropy_cache, cache_home
 from .checksums import stamp_of
 from .errors import CacheError
 from .names import shown_url
-from .places import Candidate, Places
+from .places import Candidate, Places, Verdict
 from .registry import Entry
 
 __all__ = ["cached", "incoming", "keep", "readable"]
@@ -50,7 +50,7 @@ def incoming() -> str:
     return folder
 
 
-def cached(places: Places, entry: Entry, url: str) -> tuple[str | None, str]:
+def cached(places: Places, entry: Entry, url: str) -> tuple[str | None, Verdict]:
     """Look for what the plain astropy idiom cached, verify it and give it a readable path.
 
     Parameters
@@ -64,14 +64,14 @@ def cached(places: Places, entry: Entry, url: str) -> tuple[str | None, str]:
 
     Returns
     -------
-    (str or None, str)
+    (str or None, Verdict)
         The readable path, or None, and what was found.
     """
     contents = astropy_cache.find_entry(url)
     if contents is None:
-        return None, "not there"
+        return None, Verdict(False, "not there", kind="absent")
     verdict = places.judge(Candidate("entry", contents, "astropy's cache"), entry)
-    return (readable(places, entry.name, contents, entry.sha256) if verdict.good else None), verdict.note
+    return (readable(places, entry.name, contents, entry.sha256) if verdict.good else None), verdict
 
 
 def readable(places: Places, name: str, contents: str, sha256: str | None = None) -> str:

@@ -9,11 +9,11 @@ import threading
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from .errors import DataferryError, UnknownFile
+from .errors import DataferryError, Failure, UnknownFile
 from .explain import Step, Where
 from .names import check_name, close_names, shown_url
 from .packages import find_registry
-from .places import Candidate, Places
+from .places import Candidate, Places, Verdict
 from .registry import Entry, Registry
 from .settings import DATA_VARIABLE, load_settings
 
@@ -125,10 +125,10 @@ class Lookup:
                 self._environment = environment
             return self._places
 
-    def look(self, name: str) -> tuple[str | None, list[tuple[str, str]]]:
+    def look(self, name: str) -> tuple[str | None, list[Failure]]:
         """Look on this machine, nearest first: the path or None, and what was tried."""
         entry, places = self.entry(name), self.places()
-        tried: list[tuple[str, str]] = []
+        tried: list[Failure] = []
         for candidate in places.candidates(name, entry):
             verdict = places.judge(candidate, entry)
             if verdict.good:
@@ -136,18 +136,16 @@ class Lookup:
             if verdict.wrong or candidate.kind == "override":
                 self._warn(name, candidate, verdict.note)
             if candidate.kind != "cache" or verdict.wrong:  # the last line tells of all places of astropy's cache
-                tried.append((f"{candidate.kind} {candidate.path}", verdict.note))
+                tried.append(Failure(f"{candidate.kind} {candidate.path}", verdict.note, verdict.kind))
         if not self.registry.base:
             return None, tried
         from . import remote
 
-        path, note = remote.cached(places, name, entry)
-        tried.append(("astropy's cache", note))
+        path, verdict = remote.cached(places, name, entry)
+        tried.append(Failure("astropy's cache", verdict.note, verdict.kind))
         return (None if path is None else self._remember(name, path)), tried
 
-    def bring(
-        self, missing: Mapping[str, list[tuple[str, str]]], jobs: int | None = None
-    ) -> dict[str, str | DataferryError]:
+    def bring(self, missing: Mapping[str, list[Failure]], jobs: int | None = None) -> dict[str, str | DataferryError]:
         """Fetch what is not on this machine; for each name its path or its error."""
         from .bringing import bring
 
@@ -177,13 +175,13 @@ class Lookup:
             if candidate.kind == "cache" and not (good or (verdict and verdict.wrong)):
                 continue  # one line tells of all the places in which astropy's rules may put its cache
             origin = "astropy's cache" if candidate.kind == "cache" else candidate.origin
-            steps.append(Step(candidate.kind, candidate.path, origin, good, note))
+            steps.append(Step(candidate.kind, candidate.path, origin, good, note, verdict.kind if verdict else ""))
             path = candidate.path if good else path
         if self.registry.base:
-            found, note = (None, "not needed") if path else remote.cached(places, name, entry)
+            found, said = (None, Verdict(False, "not needed")) if path else remote.cached(places, name, entry)
             if not any(step.kind == "cache" and step.found for step in steps):
                 key = shown_url(self.registry.base + name)
-                steps.append(Step("cache", found or key, "astropy's cache", bool(found), note))
+                steps.append(Step("cache", found or key, "astropy's cache", bool(found), said.note, said.kind))
             path = path or found
         steps += remote.host_steps(places, name, entry, needed=path is None)
         return Where(name, entry, path, steps)

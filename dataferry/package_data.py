@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, overload
 
-from .errors import DataferryError, FetchErrors
+from .errors import DataferryError, Failure, FetchErrors
 from .explain import Arrival, Step, Where
 from .lookup import Lookup
 from .map_methods import MapMethods
@@ -238,7 +238,7 @@ class PackageData(MapMethods):
         """
         wanted = self._lookup.expand(names)
         paths: dict[str, str] = {}
-        missing: dict[str, list[tuple[str, str]]] = {}
+        missing: dict[str, list[Failure]] = {}
         for name in wanted:
             path, tried = self._lookup.look(name)
             if path is None:

@@ -60,11 +60,14 @@ class Verdict(NamedTuple):
         What was checked, or why it is not the file.
     wrong : bool
         Whether something else lies there.
+    kind : str
+        Why it is not the file, in a word for programs, see `~dataferry.errors.Failure`.
     """
 
     good: bool
     note: str
     wrong: bool = False
+    kind: str = ""
 
 
 class Places:
@@ -194,10 +197,10 @@ class Places:
             Whether it is the file, with the reason.
         """
         if candidate.problem:
-            return Verdict(False, candidate.problem)
+            return Verdict(False, candidate.problem, kind="error")
         problem = folder_problem(candidate.root, self.settings.folder_timeout) if candidate.root else ""
         if problem:
-            return Verdict(False, problem)
+            return Verdict(False, problem, kind="error")
         try:
             found = os.stat(candidate.path)
         except (FileNotFoundError, NotADirectoryError):
@@ -206,19 +209,21 @@ class Places:
                 False,
                 "a link to a file that is not there" if dangling else "not there",
                 dangling,
+                "absent",
             )
         except OSError as error:
-            return Verdict(False, (error.strerror or str(error)).lower(), True)
+            return Verdict(False, (error.strerror or str(error)).lower(), True, "error")
         except ValueError as error:
-            return Verdict(False, str(error))
+            return Verdict(False, str(error), kind="error")
         if not stat.S_ISREG(found.st_mode):
             return Verdict(
                 False,
                 "a folder, not a file" if stat.S_ISDIR(found.st_mode) else "not a regular file",
                 True,
+                "error",
             )
         if not os.access(candidate.path, os.R_OK):
-            return Verdict(False, "permission denied", True)
+            return Verdict(False, "permission denied", True, "denied")
         if candidate.kind == "override":
             return Verdict(True, "taken as it is")
         if entry is None:
@@ -227,7 +232,7 @@ class Places:
 
     def _compare(self, candidate: Candidate, entry: Entry, found: os.stat_result, rehash: bool) -> Verdict:
         if entry.size is not None and found.st_size != entry.size:
-            return Verdict(False, f"{found.st_size} bytes instead of {entry.size}", True)
+            return Verdict(False, f"{found.st_size} bytes instead of {entry.size}", True, "size")
         big = candidate.kind == "folder" and found.st_size > HASHED_IN_FOLDERS and self.settings.verify != "always"
         if big and not rehash:
             return Verdict(
@@ -245,7 +250,7 @@ class Places:
         try:
             stamp = stamp_of(candidate.path)
         except OSError as error:
-            return Verdict(False, (error.strerror or str(error)).lower(), True)
+            return Verdict(False, (error.strerror or str(error)).lower(), True, "error")
         if stamp.sha256 != entry.sha256:
             for store in stores:
                 store.forget(path)
@@ -253,6 +258,7 @@ class Places:
                 False,
                 f"sha256 is {stamp.sha256[:12]}... instead of {entry.sha256[:12]}...",
                 True,
+                "sha256",
             )
         any(store.keep(path, stamp) for store in stores)
         return Verdict(True, "verified now")

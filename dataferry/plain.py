@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import BadName, FileUnavailable, Offline, RegistryError
+from .errors import BadName, Failure, FileUnavailable, Offline, RegistryError
 from .folders import folder_problem, make_folder
 from .names import check_name, check_url, shown_url
 
@@ -89,7 +89,7 @@ def get_data_filename(
     check_url(dataurl)
     if mirror is not None:
         check_url(mirror, "mirror")
-    tried: list[tuple[str, str]] = []
+    tried: list[Failure] = []
     for written in folders:
         folder = make_folder(os.fspath(written), "folders")
         problem = folder.problem or folder_problem(folder.path, 3.0)
@@ -97,13 +97,13 @@ def get_data_filename(
         if not problem and os.path.isfile(path):
             _log().info("%s: found in the folder %s", name, folder.path)
             return path
-        tried.append((f"folder {folder.path}", problem or "not there"))
+        tried.append(Failure(f"folder {folder.path}", problem or "not there", "error" if problem else "absent"))
     for data in _data_folders(package):
         path = os.path.join(data, name)
         if os.path.isfile(path):
             _log().info("%s: bundled with %s", name, package)
             return path
-        tried.append((f"package {data}", "not there"))
+        tried.append(Failure(f"package {data}", "not there", "absent"))
     return _ask_astropy(
         name,
         package,
@@ -128,7 +128,7 @@ def _ask_astropy(
     mirror: str,
     timeout: float | None,
     progress: bool,
-    tried: list[tuple[str, str]],
+    tried: list[Failure],
 ) -> str:
     from http.client import HTTPException
 
@@ -147,7 +147,7 @@ def _ask_astropy(
     with _one_at_a_time:
         cached = _cached(url)
         if cached is None and offline:
-            tried.append((shown_url(url), f"not asked: {offline}"))
+            tried.append(Failure(shown_url(url), f"not asked: {offline}", "offline"))
             raise Offline(
                 name,
                 tried,
@@ -163,7 +163,7 @@ def _ask_astropy(
                 path = str(data.get_pkg_data_filename(name, package=package, show_progress=progress))
         except (OSError, HTTPException, ValueError) as error:
             _close_answers(error)
-            tried += [(shown_url(base + name), _reason(error)) for base in dict.fromkeys((dataurl, mirror))]
+            tried += [Failure(shown_url(base + name), _reason(error)) for base in dict.fromkeys((dataurl, mirror))]
             raise FileUnavailable(
                 name,
                 tried,

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from . import astropy_cache, keeping
 from .declared import declared_hosts
-from .errors import FileUnavailable, Offline
+from .errors import Failure, FileUnavailable, Offline
 from .explain import Step
 from .names import close_names, shown_url
-from .places import Places
+from .places import Places, Verdict
 from .registry import Entry
 from .settings import Settings, load_settings
 
@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 
-def cached(places: Places, name: str, entry: Entry | None) -> tuple[str | None, str]:
+def cached(places: Places, name: str, entry: Entry | None) -> tuple[str | None, Verdict]:
     """Look for a file in astropy's cache.
 
     Parameters
@@ -43,7 +43,7 @@ def cached(places: Places, name: str, entry: Entry | None) -> tuple[str | None, 
 
     Returns
     -------
-    (str or None, str)
+    (str or None, Verdict)
         The readable path, or None, and what was found.
     """
     url = places.registry.base + name
@@ -51,8 +51,8 @@ def cached(places: Places, name: str, entry: Entry | None) -> tuple[str | None, 
         return keeping.cached(places, entry, url)
     contents = astropy_cache.find_entry(url)
     if contents is None:
-        return None, "not there"
-    return keeping.readable(places, name, contents), "not registered, so not verified"
+        return None, Verdict(False, "not there", kind="absent")
+    return keeping.readable(places, name, contents), Verdict(True, "not registered, so not verified")
 
 
 def offline_reason() -> str:
@@ -99,11 +99,11 @@ def sources(places: Places, name: str, entry: Entry | None) -> list[Source]:
     hosts = list(declared_hosts(places, name, entry))
     offline = offline_reason()
     if offline:
-        tried = [(f"host {shown_url(spec)}", f"not asked: {offline}") for spec, _ in hosts]
+        tried = [Failure(f"host {shown_url(spec)}", f"not asked: {offline}", "offline") for spec, _ in hosts]
         raise Offline(name, tried, prefetch(places, name))
     found = [source for _, several in hosts if not isinstance(several, str) for source in several]
     if not found:
-        tried = [(f"host {shown_url(spec)}", str(reason)) for spec, reason in hosts]
+        tried = [Failure(f"host {shown_url(spec)}", str(reason)) for spec, reason in hosts]
         raise FileUnavailable(name, tried, f"{places.registry.path} declares no host that can be asked")
     return found
 

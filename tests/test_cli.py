@@ -148,7 +148,7 @@ def test_where_as_json(command, package):
     assert small["path"].endswith("small.txt")
     assert far["path"] is None
     assert far["size"] == 5000
-    assert set(far["steps"][0]) == {"kind", "place", "origin", "found", "note"}
+    assert set(far["steps"][0]) == {"kind", "place", "origin", "found", "note", "problem"}
 
 
 def test_list_says_what_is_here(command, package):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
 import random
 import re
 from collections.abc import Callable
@@ -58,6 +59,26 @@ FAULTS: dict[str, tuple[Fault, bool, str]] = {
     "lfs pointer": (testing.LfsPointer(), False, "git-lfs"),
     "gzip": (testing.GzipEncoding(), False, "encoded|gzip"),
 }
+#: fault -> what programs are told of it, where the word is the same for files of all sizes
+KINDS: dict[str, set[str]] = {
+    "cut": {"cut"},
+    "truncated": {"cut", "size"},
+    "stall": {"stall"},
+    "never answers": {"stall"},
+    "trickle": {"stall"},
+    "garbage": {"protocol"},
+    "403": {"denied"},
+    "404": {"absent"},
+    "500": {"status"},
+    "empty 202": {"empty"},
+    "login page": {"html"},
+    "redirect loop": {"redirect"},
+    "other file": {"sha256"},
+    "flipped byte": {"sha256"},
+    "longer": {"size"},
+    "lfs pointer": {"lfs-pointer"},
+    "gzip": {"encoding"},
+}
 #: Ranges are not asked for in small files, so faults of ranges cannot be seen there.
 ONLY_LARGE = {"wrong Content-Range", "other range"}
 
@@ -101,6 +122,10 @@ def test_alone(fault: str, size: int, tmp_path: Path, servers: Callable[[bytes],
         assert isinstance(result, FileUnavailable)
         assert not path.exists()
         assert re.search(reason, str(result)), str(result)
+        kinds = {failure.kind for failure in result.failures}
+        assert kinds & KINDS.get(fault, kinds), kinds
+        assert pickle.loads(pickle.dumps(result)).failures == result.failures
+        assert result.tried == [(failure.place, failure.reason) for failure in result.failures]
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["small", "large"])

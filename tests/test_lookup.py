@@ -249,6 +249,7 @@ def test_an_error_names_every_place_in_order(package, server, tmp_path, monkeypa
     places = [place.partition(" ")[0].partition(":")[0] for place, _ in caught.value.tried]
     assert places == ["folder", "folder", "package", "astropy's", "http"]
     assert "404" in caught.value.tried[-1][1]
+    assert [failure.kind for failure in caught.value.failures] == ["error", "error", "absent", "absent", "absent"]
     assert f"dataferry where {package} {NAME}" in str(caught.value)
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 import warnings
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from ..errors import DataferryError, FetchErrors, FileUnavailable, RegistryError
+from ..errors import DataferryError, Failure, FetchErrors, FileUnavailable, RegistryError
 from ..names import shown_url
 from ..package_data import PackageData
 from .needs import Need
@@ -16,10 +15,6 @@ from .needs import Need
 __all__ = ["BROKEN", "HERE", "MISSING", "WRONG", "Outcome", "Supply"]
 
 HERE, MISSING, WRONG, BROKEN = "here", "missing", "wrong", "broken"
-
-#: What the reasons of places and hosts say where there are other bytes than the registered ones.
-_OTHER_BYTES = re.compile(r"sha256 is |bytes instead of \d|bytes there, \d+ are registered")
-_MORE_BYTES = re.compile(r"(\d+) bytes came, (\d+) are registered")
 
 
 class Outcome(NamedTuple):
@@ -55,12 +50,6 @@ class Outcome(NamedTuple):
     moved: int = 0
     reason: str = ""
     detail: str = ""
-
-
-def other_bytes(reason: str) -> bool:
-    """Whether a reason says that there were other bytes, not that there were none."""
-    more = _MORE_BYTES.search(reason)
-    return bool(_OTHER_BYTES.search(reason)) or (more is not None and int(more[1]) > int(more[2]))
 
 
 class Supply:
@@ -134,7 +123,7 @@ class Supply:
         closed = self._closed(data.registry.dataurl)
         if not closed:
             return None
-        wrong = [step for step in where.steps if step.kind != "host" and other_bytes(step.note)]
+        wrong = [step for step in where.steps if Failure(step.place, step.note, step.problem).other_bytes]
         reason = f"{name!r} of {data.package} is not on this machine and is not fetched: {closed}"
         if wrong:
             reason = f"{name!r} of {data.package}: {wrong[0].place}: {wrong[0].note}"
@@ -184,8 +173,8 @@ def _fetched(data: PackageData, name: str, path: str) -> Outcome:
 def _failed(data: PackageData, name: str, error: DataferryError | None) -> Outcome:
     reason, state = _line(error), BROKEN
     if isinstance(error, FileUnavailable):
-        wrong = [(place, why) for place, why in error.tried if other_bytes(why)]
-        place, why = (wrong or error.tried or [("", "no place is declared")])[-1]
+        wrong = [failure for failure in error.failures if failure.other_bytes]
+        place, why, _ = (wrong or error.failures or [Failure("", "no place is declared")])[-1]
         state = WRONG if wrong else MISSING
         reason = f"{name!r} of {data.package} could not be had: {place}: {why}{_prefetch(data, name)}"
     return Outcome(data.package, name, state, reason=reason, detail=str(error))

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import FileUnavailable, Offline, TransferError
+from ..errors import Failure, FileUnavailable, Offline, TransferError
 from ..hosts.base import Source
 from .follow import Follower
 from .health import HostHealth
@@ -105,7 +105,7 @@ class Job:
         self.rival: tuple[Way, Segment] | None = None
         self.compared: set[int] = set()
         self.seen = (0, 0.0)
-        self.tried: list[tuple[str, str]] = []
+        self.tried: list[Failure] = []
         self.result: Arrived | FileUnavailable | None = None
 
     @property
@@ -161,7 +161,7 @@ class Job:
             Seconds to wait before this file is tried again.
         """
         way.last = error.reason
-        self.tried.append((error.place, error.reason))
+        self.tried.append(Failure(error.place, error.reason, error.kind))
         way.host.failed(error)
         if error.final:
             way.final = True
@@ -183,7 +183,8 @@ class Job:
             What happened.
         """
         mixed = len(self.givers) > 1 or (self.partial is not None and self.partial.resumed > 0)
-        self.tried.append((error.place, error.reason + (" (bytes of several attempts)" if mixed else "")))
+        reason = error.reason + (" (bytes of several attempts)" if mixed else "")
+        self.tried.append(Failure(error.place, reason, error.kind))
         self.drop()
         way.wrong += 1
         way.tries += 1
@@ -193,21 +194,23 @@ class Job:
         elif way.wrong > 1 or len(self.ways) > 1:
             way.final = True
 
-    def give_up(self, reason: str = "") -> None:
+    def give_up(self, reason: str = "", kind: str = "deadline") -> None:
         """Note that the file cannot be had; what there is of it is kept.
 
         Parameters
         ----------
         reason : str
             Why, if it is not the sources' fault.
+        kind : str
+            The same for programs.
         """
         for way in self.ways:
             if not way.last and way.host.reason:
                 why = f"not asked, its host failed before: {way.host.reason}"
-                self.tried.append((way.source.shown, why))
+                self.tried.append(Failure(way.source.shown, why, "aside"))
         tried = list(dict.fromkeys(self.tried))
         if reason:
-            tried.append(("this run", reason))
+            tried.append(Failure("this run", reason, kind))
         have = self.done_bytes()
         self.keep()
         away = bool(self.ways) and all(way.host.kind in _NO_NETWORK and way.host.failures for way in self.ways)

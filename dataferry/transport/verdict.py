@@ -30,6 +30,8 @@ _HINTS = {
     416: "it has fewer bytes than asked for",
 }
 
+_KINDS = {304: "unchanged", 401: "denied", 403: "denied", 404: "absent", 407: "proxy", 410: "absent"}
+
 
 def retry_after(answer: Answer) -> float | None:
     """The seconds that a server asks to wait.
@@ -158,7 +160,7 @@ def _refusal(answer: Answer, place: str) -> TransferError:
     wait = retry_after(answer)
     if wait is not None:
         hint += f" (it asks to wait {wait:.0f} s)"
-    kind = {407: "proxy", 304: "unchanged"}.get(status, "status")
+    kind = _KINDS.get(status, "status")
     return TransferError(place, f"answered {said}{hint}", kind=kind, retry_after=wait, final=status not in _TRANSIENT)
 
 
@@ -194,4 +196,5 @@ def check_body(answer: Answer, source: Source, name: str, head: bytes, got: int,
     if strange is not None:
         raise TransferError(source.shown, strange[1], kind=strange[0], final=strange[0] != "empty")
     if size is not None:
-        raise TransferError(source.shown, f"{got} bytes came, {size} are registered", kind="size", final=got > size)
+        kind = "size" if got > size else "cut"
+        raise TransferError(source.shown, f"{got} bytes came, {size} are registered", kind=kind, final=got > size)
