@@ -125,6 +125,8 @@ def _print_plan(plan: Plan) -> None:
         cells = [_WORDS[host.steps[name].action] if name in host.steps else "-" for host in hosts]
         click.echo("  ".join([f"{shared.size_text(upload.size):>8}", *(f"{cell:<11}" for cell in cells), name]))
     for number, host in enumerate(hosts, 1):
+        if host.failure in plan.problems:
+            continue  # it is said below, with what helps
         click.echo((f"{number}: " if len(hosts) > 1 else "") + _host_line(host), err=True)
     click.echo(f"{plan.registry}: dry run, nothing was changed", err=True)
 

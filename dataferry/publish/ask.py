@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import AccessDenied, Conflict, DataferryError, PublishError
@@ -15,17 +14,20 @@ from .plan import HELD, NEW_VERSION, PUBLISHED, UPLOAD, HostPlan, Step
 from .stranger import Stranger
 
 if TYPE_CHECKING:
-    from ..hosts.publisher import Held, Publisher, Upload
-    from ..registry import Registry
-    from ..settings import Settings
+    from pathlib import Path
 
-__all__ = ["as_error", "ask", "same_bytes", "steps_at", "work_folders"]
+    from ..hosts.publisher import Held, Publisher, Upload
+    from ..settings import Settings
+    from .known import Known
+
+__all__ = ["as_error", "ask", "same_bytes", "steps_at"]
 
 
 def ask(
     hosts: Sequence[HostPlan],
     uploads: Mapping[str, Upload],
-    known: Registry | None,
+    registry: Path,
+    known: Known | None,
     settings: Settings,
     new_version: bool,
 ) -> list[DataferryError]:
@@ -37,8 +39,10 @@ def ask(
         The hosts.
     uploads : mapping of str to Upload
         The files.
-    known : Registry or None
-        The registry, if there is one.
+    registry : Path
+        Where the registry is to be.
+    known : Known or None
+        What it holds, if it is there.
     settings : Settings
         The user's settings.
     new_version : bool
@@ -55,7 +59,7 @@ def ask(
     for plan in hosts:
         plan.rate = rate.get(plan.host.shown)
     with ThreadPoolExecutor(max_workers=len(hosts)) as pool:
-        answers = list(pool.map(lambda plan: _ask_one(plan, uploads, known, settings, new_version), hosts))
+        answers = list(pool.map(lambda plan: _ask_one(plan, uploads, registry, known, settings, new_version), hosts))
     return [problem for answer in answers for problem in answer]
 
 
@@ -70,7 +74,12 @@ def as_error(error: Exception, place: str) -> DataferryError:
 
 
 def _ask_one(
-    plan: HostPlan, uploads: Mapping[str, Upload], known: Registry | None, settings: Settings, new_version: bool
+    plan: HostPlan,
+    uploads: Mapping[str, Upload],
+    registry: Path,
+    known: Known | None,
+    settings: Settings,
+    new_version: bool,
 ) -> list[DataferryError]:
     publisher = plan.publisher
     if publisher is None:
@@ -79,8 +88,9 @@ def _ask_one(
     problems += _no_room_for_locators(plan, uploads, known)
     try:
         plan.who = publisher.check_rights()
-        found = steps_at(plan, list(uploads.values()), known, settings, new_version)
+        found = steps_at(plan, list(uploads.values()), registry, known, settings, new_version)
     except (AccessDenied, Conflict) as error:
+        plan.failure = error
         return [*problems, error]
     except Exception as error:  # noqa: BLE001 - one host's failure does not stop the others
         plan.failure = as_error(error, plan.host.shown)
@@ -94,7 +104,12 @@ def _ask_one(
 
 
 def steps_at(
-    plan: HostPlan, uploads: Sequence[Upload], known: Registry | None, settings: Settings, new_version: bool
+    plan: HostPlan,
+    uploads: Sequence[Upload],
+    registry: Path,
+    known: Known | None,
+    settings: Settings,
+    new_version: bool,
 ) -> dict[str, Step | DataferryError]:
     """What has to be done with each file at a host, as it is now.
 
@@ -104,8 +119,10 @@ def steps_at(
         The host, of which the rights have been checked.
     uploads : sequence of Upload
         The files.
-    known : Registry or None
-        The registry, if there is one.
+    registry : Path
+        Where the registry is to be.
+    known : Known or None
+        What it holds, if it is there.
     settings : Settings
         The user's settings.
     new_version : bool
@@ -129,8 +146,10 @@ def steps_at(
     compared: dict[str, str | DataferryError] = {}
     if unclear:
         entries = [Entry(u.name, u.sha256, u.size, held[u.name].locators) for u in unclear]
-        folders = work_folders(Notebook(Path("."), plan.spec), unclear)
-        compared = Stranger(publisher.declared, settings, folders).get(entries, compare=True)
+        book = Notebook(registry, plan.spec)
+        stranger = Stranger(publisher.declared, settings, book.work_folders(u.path for u in unclear), "look-")
+        compared = stranger.get(entries, compare=True)
+        book.close()
     found: dict[str, Step | DataferryError] = {}
     for upload in uploads:
         there = held.get(upload.name)
@@ -165,12 +184,7 @@ def same_bytes(upload: Upload, held: Held) -> bool | None:
     return None
 
 
-def work_folders(book: Notebook, uploads: Iterable[Upload]) -> list[Path]:
-    """Where files may lie for a moment: in the cache, else beside the files themselves."""
-    return [book.folder, *dict.fromkeys(upload.path.absolute().parent for upload in uploads)]
-
-
-def _registered(publisher: Publisher, upload: Upload, held: Held, known: Registry) -> bool:
+def _registered(publisher: Publisher, upload: Upload, held: Held, known: Known) -> bool:
     entry = known.find(upload.name)
     if entry is None or entry.sha256 != upload.sha256 or entry.size != upload.size:
         return False
@@ -200,13 +214,11 @@ def _limits(place: str, publisher: Publisher, uploads: Iterable[Upload]) -> list
     return found
 
 
-def _no_room_for_locators(
-    plan: HostPlan, uploads: Mapping[str, Upload], known: Registry | None
-) -> list[DataferryError]:
+def _no_room_for_locators(plan: HostPlan, uploads: Mapping[str, Upload], known: Known | None) -> list[DataferryError]:
     """A text registry holds no locators, so names have to be enough for this host."""
     if known is None or known.list_path is None or not plan.host.locator:
         return []
-    listed = [name for name in uploads if not known.in_table(name)]
+    listed = [name for name in uploads if not known.holds_locators(name)]
     if all(plan.host.sources(name, Entry(name, uploads[name].sha256, uploads[name].size)) for name in listed):
         return []
     return [

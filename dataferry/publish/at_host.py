@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ..errors import Conflict, DataferryError, PublishError
-from ..registry import Entry, Registry
-from .ask import as_error, steps_at, work_folders
+from ..errors import CacheError, Conflict, DataferryError, PublishError
+from ..registry import Entry
+from .ask import as_error, steps_at
+from .known import read_known
 from .notes import Notebook, rates
 from .outcome import FileOutcome
 from .plan import HELD, NEW_VERSION, PUBLISHED, UPLOAD, HostPlan, Plan, Step
@@ -92,7 +94,7 @@ class HostRun(threading.Thread):
             return
         book = self._book = Notebook(self.whole.registry, self.plan.spec)
         try:
-            self._alone(book, publisher)
+            self._alone(book)
             self._upload(book, publisher)
         except Stopped:
             return
@@ -117,24 +119,31 @@ class HostRun(threading.Thread):
 
     # -- the steps -----------------------------------------------------------------------------------------------------
 
-    def _alone(self, book: Notebook, publisher: Publisher) -> None:
+    def _alone(self, book: Notebook) -> None:
         """Wait for another run of this author; afterwards the host may have more than the plan says."""
         began = time.monotonic()
         waited = False
         while not book.take(force=time.monotonic() - began > _PATIENCE):
+            if not waited:
+                logging.getLogger("dataferry").warning(
+                    "another run publishes to %s; waiting for it", self.plan.host.shown
+                )
             waited = True
             if self._stop_event.wait(0.2):
                 raise Stopped
-        if waited:
-            uploads = [step.upload for step in self.plan.doing(UPLOAD, NEW_VERSION)]
-            found = steps_at(self.plan, uploads, self._registry(), self.settings, self.whole.new_version)
-            for name, step in found.items():
-                if isinstance(step, Step):
-                    self.plan.steps[name] = step
-                    self.files[name].proven = step.action == PUBLISHED
-                else:
-                    self.files[name].error = step
-                    del self.plan.steps[name]
+        if not waited:
+            return
+        whole, uploads = self.whole, [step.upload for step in self.plan.doing(UPLOAD, NEW_VERSION)]
+        found = steps_at(
+            self.plan, uploads, whole.registry, read_known(whole.registry), self.settings, whole.new_version
+        )
+        for name, step in found.items():
+            if isinstance(step, Step):
+                self.plan.steps[name] = step
+                self.files[name].proven = step.action == PUBLISHED
+            else:
+                self.files[name].error = step
+                del self.plan.steps[name]
 
     def _upload(self, book: Notebook, publisher: Publisher) -> None:
         todo = [step.upload for step in self.plan.doing(UPLOAD, NEW_VERSION)]
@@ -182,7 +191,7 @@ class HostRun(threading.Thread):
     ) -> None:
         """Fetch back what arrived, again and again while the host may not yet serve it."""
         left = {name: self.whole.uploads[name] for name in names}
-        folders = work_folders(book, left.values())
+        folders = book.work_folders(upload.path for upload in left.values())
         patience = 0.0 if not complete else publisher.seconds_until_served() if self._wait is None else self._wait
         until = time.monotonic() + patience
         pause = 0.5
@@ -215,6 +224,8 @@ class HostRun(threading.Thread):
             )
         if isinstance(result, str):
             return Conflict(place, f"strangers get other bytes than were uploaded (sha256 {result[:12]}...)")
+        if isinstance(result, CacheError):
+            return PublishError(place, f"it arrived, and could not be proven: {result}")
         return PublishError(
             place,
             f"it arrived, but a stranger does not get it: {result}",
@@ -225,9 +236,6 @@ class HostRun(threading.Thread):
         if size >= _MEASURED and seconds > 0:
             rates()[self.plan.host.shown] = round(size / seconds)
 
-    def _registry(self) -> Registry | None:
-        return Registry(self.whole.registry) if self.whole.registry.exists() else None
-
     def _holds_locators(self, name: str) -> bool:
-        known = self._registry()
-        return known is None or known.list_path is None or known.in_table(name)
+        known = read_known(self.whole.registry)
+        return known is None or known.holds_locators(name)

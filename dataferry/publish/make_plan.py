@@ -12,9 +12,9 @@ from ..hashing import hash_files
 from ..hosts import make_host
 from ..hosts.publisher import Upload
 from ..names import check_name, shown_url
-from ..registry import Registry
 from ..remote import engine_settings, offline_reason
 from .ask import ask
+from .known import Known, read_known
 from .names import clashes
 from .plan import HostPlan, Plan
 
@@ -63,7 +63,7 @@ def plan(
     specs = [to] if isinstance(to, str) else list(dict.fromkeys(to))
     if not files or not specs:
         raise BadName("there is nothing to publish" if not files else "no host is given to publish to")
-    known = Registry(path) if os.path.lexists(path) else None
+    known = read_known(path)
     settings = engine_settings()
     problems: list[DataferryError] = []
     legal: dict[str, Path] = {}
@@ -90,11 +90,11 @@ def plan(
         problems.append(PublishError(", ".join(map(shown_url, specs)), f"the network is not to be used: {reason}"))
     else:
         rest = {name: upload for name, upload in uploads.items() if name not in changed}
-        problems += ask(hosts, rest, known, settings, new_version)
+        problems += ask(hosts, rest, path, known, settings, new_version)
     return Plan(path, uploads, digests, hosts, problems, new_version)
 
 
-def _host(spec: str, settings: Settings, known: Registry | None) -> HostPlan:
+def _host(spec: str, settings: Settings, known: Known | None) -> HostPlan:
     host = make_host(spec)
     return HostPlan(spec, host, host.publisher(settings, known.about if known else {}))
 
@@ -108,7 +108,7 @@ def _writable(path: Path) -> list[DataferryError]:
 
 
 def _other_bytes(
-    uploads: Mapping[str, Upload], known: Registry | None, path: Path, hosts: Sequence[HostPlan], new_version: bool
+    uploads: Mapping[str, Upload], known: Known | None, path: Path, hosts: Sequence[HostPlan], new_version: bool
 ) -> dict[str, DataferryError]:
     """Names that the registry has with other bytes."""
     problems: dict[str, DataferryError] = {}

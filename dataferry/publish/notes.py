@@ -9,14 +9,17 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
 from .. import cache_home
 from ..transport.lease import Lease
 
-__all__ = ["Notebook", "Notes", "rates"]
+__all__ = ["BACK", "Notebook", "Notes", "rates"]
+
+#: How the folders begin into which a run fetches files back.
+BACK = "back-"
 
 
 class Notes(MutableMapping[str, Any]):
@@ -103,6 +106,10 @@ class Notebook:
         """Drop the notes of the host, where all is proven."""
         with contextlib.suppress(OSError):
             (self.folder / "host.json").unlink()
+        self.close()
+
+    def close(self) -> None:
+        """Leave nothing where nothing is noted."""
         with contextlib.suppress(OSError):
             self.folder.rmdir()
 
@@ -113,9 +120,13 @@ class Notebook:
         if not self._lease.take(force=force):
             return False
         self.host = Notes(self.folder / "host.json")  # the run before may have written it
-        for left in self.folder.glob("back-*"):
+        for left in self.folder.glob(f"{BACK}*"):
             shutil.rmtree(left, ignore_errors=True)  # of a run that was killed
         return True
+
+    def work_folders(self, paths: Iterable[Path]) -> list[Path]:
+        """Where files may lie for a moment: in the cache, else beside the author's files."""
+        return [self.folder, *dict.fromkeys(path.absolute().parent for path in paths)]
 
     def give_back(self) -> None:
         """Let other runs have it."""

@@ -7,10 +7,11 @@ import time
 from typing import Any
 
 from ..errors import DataferryError
-from ..registry import Entry, Registry
+from ..registry import Entry
 from ..registry_edit import RegistryEditor
 from ..remote import engine_settings
 from .at_host import HostRun
+from .known import read_known
 from .outcome import Outcome
 from .plan import Plan
 from .tally import Tally
@@ -90,7 +91,9 @@ def _register(plan: Plan, host: HostRun, order: list[str], outcome: Outcome) -> 
     outcome.files += host.files.values()
     if host.plan.failure is not None:
         outcome.errors.append(host.plan.failure)
-    outcome.errors += [file.error for file in host.files.values() if file.error is not None]
+    # files that share their fate share the error
+    shared = {id(file.error): file.error for file in host.files.values() if file.error is not None}
+    outcome.errors += shared.values()
     if failed is not None:
         outcome.errors.append(failed)
     else:
@@ -101,7 +104,7 @@ def _write(plan: Plan, host: HostRun, entries: list[Entry], order: list[str]) ->
     editor = RegistryEditor(plan.registry)
     editor.put(entries, replace=plan.new_version)
     declared = host.declared
-    known = None if editor.created else Registry(plan.registry)
+    known = read_known(plan.registry)
     if declared != (known.dataurl if known else ""):
         first = known is None or not (known.dataurl or known.mirrors)
         if first and declared.startswith(("http://", "https://")):

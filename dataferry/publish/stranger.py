@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import tempfile
@@ -15,6 +14,7 @@ from ..errors import CacheError, DataferryError, FileUnavailable, PublishError
 from ..fetch import Progress, Wanted, fetch
 from ..hosts import make_host
 from ..names import shown_url
+from .notes import BACK
 
 if TYPE_CHECKING:
     from ..hosts.base import Source
@@ -45,12 +45,15 @@ class Stranger:
         The author's settings; what says who the author is, is dropped.
     folders : sequence of Path
         Where the files may lie for a moment, best first; the first with room is taken.
+    prefix : str
+        How the names of folders begin that are made there.
     """
 
-    def __init__(self, declared: str, settings: Settings, folders: Sequence[Path]) -> None:
+    def __init__(self, declared: str, settings: Settings, folders: Sequence[Path], prefix: str = BACK) -> None:
         self.host = type(make_host(check_declared(declared)))(declared)  # one that has looked up nothing yet
         self._settings = settings.as_stranger()
         self._folders = folders
+        self._prefix = prefix
 
     def get(
         self,
@@ -169,12 +172,11 @@ class Stranger:
                 place.mkdir(parents=True, exist_ok=True)
                 free = shutil.disk_usage(place).free
                 if free > size:
-                    return Path(tempfile.mkdtemp(prefix="back-", dir=place))
+                    return Path(tempfile.mkdtemp(prefix=self._prefix, dir=place))
                 tried.append(f"{place} has {free} bytes free")
             except OSError as error:
                 tried.append(f"{place}: {error.strerror or error}")
         raise CacheError(
             f"a file of {size} bytes cannot be fetched back to prove that it arrived: {'; '.join(tried)}; "
-            f"let ASTROPY_CACHE_DIR name an existing folder with more room{os.linesep}"
-            "what was uploaded stays there, and the same command goes on from here"
+            f"let ASTROPY_CACHE_DIR name an existing folder with more room, and run the same command again"
         )

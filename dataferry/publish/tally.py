@@ -88,12 +88,17 @@ class Tally:
         self._lanes = lanes
         self._tell = teller(progress and any(lane.files for lane in lanes), doing)
         self._began = 0.0
+        self._ended = False
         self._samples: list[tuple[float, int]] = []
 
     def tick(self, finished: bool = False) -> None:
         """Tell it."""
         now = time.monotonic()
         lanes = self._lanes
+        if self._ended:
+            return
+        finished = finished or all(lane.files_done + lane.files_failed >= lane.files for lane in lanes)
+        self._ended = finished
         done = sum(lane.bytes_done for lane in lanes)
         if not self._began:
             if not any(lane.active or lane.files_done for lane in lanes):

@@ -44,7 +44,7 @@ class Uploads:
         self._lock = threading.Lock()
         self._queue: deque[Upload] = deque()
         self._in_a_row = 0
-        self._enough: DataferryError | None = None
+        self._enough = False
         self._results: dict[str, Mapping[str, str | int] | DataferryError] = {}
 
     def run(self, uploads: Sequence[Upload], parallel: int) -> dict[str, Mapping[str, str | int] | DataferryError]:
@@ -77,29 +77,28 @@ class Uploads:
             for thread in threads:
                 thread.join(0.05 / len(threads))
         self._lane.check()
+        missing = [upload.name for upload in uploads if upload.name not in self._results]
+        if missing:
+            place, word = self._publisher.host.shown, "file was" if len(missing) == 1 else "files were"
+            none = PublishError(place, f"{len(missing)} further {word} not tried after so many failures")
+            self._results |= dict.fromkeys(missing, none)
         return {upload.name: self._results[upload.name] for upload in uploads}
 
     def _work(self) -> None:
         while True:
             with self._lock:
-                if not self._queue:
+                if not self._queue or self._enough:
                     return
                 upload = self._queue.popleft()
-                enough = self._enough
             result: Mapping[str, str | int] | DataferryError
-            if enough is not None:
-                result = PublishError(
-                    f"{self._publisher.host.shown}: {upload.name}", f"not tried after others failed: {enough}"
-                )
-            else:
-                self._lane.begin(upload.name, upload.size)
-                try:
-                    result = self._one(upload)
-                except Stopped:
-                    return
-                except Exception as error:  # noqa: BLE001 - one failure does not stop the others
-                    result = as_error(error, f"{self._publisher.host.shown}: {upload.name}")
-                self._lane.end(upload.name, not isinstance(result, DataferryError))
+            self._lane.begin(upload.name, upload.size)
+            try:
+                result = self._one(upload)
+            except Stopped:
+                return
+            except Exception as error:  # noqa: BLE001 - one failure does not stop the others
+                result = as_error(error, f"{self._publisher.host.shown}: {upload.name}")
+            self._lane.end(upload.name, not isinstance(result, DataferryError))
             with self._lock:
                 self._results[upload.name] = result
                 self._judge(result)
@@ -124,8 +123,7 @@ class Uploads:
         if not isinstance(result, DataferryError):
             self._in_a_row = 0
         elif isinstance(result, AccessDenied):
-            self._enough = self._enough or result
+            self._enough = True
         elif not isinstance(result, Conflict | WrongBytes):
             self._in_a_row += 1
-            if self._in_a_row >= _ENOUGH:
-                self._enough = self._enough or result
+            self._enough = self._enough or self._in_a_row >= _ENOUGH
