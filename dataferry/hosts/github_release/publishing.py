@@ -44,7 +44,6 @@ class GitHubReleasePublisher(Publisher):
         self._token: Token | None = None
         self._known: Api | None = None
         self._series: dict[str, Release] = {}
-        self._held: dict[str, Held] = {}
         self._place: dict[str, str] = {}
         self._lock = threading.Lock()
 
@@ -77,27 +76,33 @@ class GitHubReleasePublisher(Publisher):
 
     def held(self, uploads: Sequence[Upload]) -> Mapping[str, Held]:
         """The files in the release, in its draft and in further releases of the same data."""
-        self._load()
+        self._series = {release.tag: release for release in find_series(self._api, self._tag)}
+        found: dict[str, Held] = {}
         for upload in uploads:
             for release in self._series.values():
-                found = there(release, upload, self.host.part)
-                if found is not None:
-                    self._held[upload.name] = Held(found.size, found.sha256, locators=self._locators(release.tag))
-                    self._place[upload.name] = release.tag
-                    break
-        return {upload.name: self._held[upload.name] for upload in uploads if upload.name in self._held}
+                held = there(release, upload, self.host.part)
+                if held is None:
+                    continue
+                self._place[upload.name] = release.tag
+                # strangers cannot compare what is in a draft: without a digest `upload` goes by the size
+                if held.sha256 or held.size != upload.size or not release.draft:
+                    found[upload.name] = Held(held.size, held.sha256, locators=self._locators(release.tag))
+                break
+        first = self._series.get(self._tag)
+        new = [upload.name for upload in uploads if upload.name not in found]
+        if new and first is not None and first.immutable:
+            reason = f"the release {self._tag} is immutable and takes no more files, so not {new[0]}"
+            raise PublishError(self.host.shown, reason, f"Publish to @{next_tag(self._tag)}")
+        return found
 
     def problem(self, upload: Upload) -> str:
-        """Why GitHub cannot have a file, as far as its name, its size and the release tell."""
+        """Why GitHub cannot have a file, as far as its name and its size tell."""
         assets = pieces(upload.name, upload.size, self.host.part)
         longest = max(len(asset) for asset, _ in assets)
         if longest > LONGEST_ASSET:
             return f"as the name of an asset it has {longest} characters, and {LONGEST_ASSET} are the most"
         if len(assets) > self.most_assets:
             return f"it has {len(assets)} parts, and a release holds {self.most_assets} assets"
-        first = self._series.get(self._tag)
-        if upload.name not in self._held and first is not None and first.immutable:
-            return f"the release {self._tag} is immutable and takes no more files; publish to @{next_tag(self._tag)}"
         return ""
 
     def remarks(self, uploads: Sequence[Upload]) -> Sequence[str]:
@@ -116,14 +121,12 @@ class GitHubReleasePublisher(Publisher):
             counts[tag] = counts.get(tag, 0) + parts[name]
         if set(counts) - {self._tag}:
             where = ", ".join(f"{count} in {tag}" for tag, count in counts.items())
-            said.append(
-                f"a release holds {self.most_assets} assets, and no two names that differ in case only: {where}"
-            )
+            said.append(f"a release holds {self.most_assets} assets, of which no two differ in case only: {where}")
         return said
 
     def begin(self, uploads: Sequence[Upload], notes: MutableMapping[str, Any]) -> None:
         """Make drafts of the releases that are not there yet."""
-        self._load(notes)
+        self._add_noted(notes)
         self._place |= self._placed(uploads)
         for upload in uploads:
             tag = self._place[upload.name]
@@ -155,7 +158,7 @@ class GitHubReleasePublisher(Publisher):
         self, uploads: Sequence[Upload], notes: MutableMapping[str, Any]
     ) -> Mapping[str, Mapping[str, str | int]]:
         """Ask what GitHub has of every file, and publish the drafts that hold them; the first release comes last."""
-        self._load(notes)
+        self._add_noted(notes)
         tags = sorted({self._place.get(upload.name, self._tag) for upload in uploads}, key=lambda tag: tag == self._tag)
         drafts = [tag for tag in tags if tag in self._series and self._series[tag].draft]
         for tag in drafts:
@@ -177,11 +180,9 @@ class GitHubReleasePublisher(Publisher):
     def _locators(self, tag: str) -> Mapping[str, str | int]:
         return {} if tag == self._tag else {self.host.locator: tag}
 
-    def _load(self, notes: Mapping[str, Any] | None = None) -> None:
-        """Ask once which releases there are; a draft that was noted may not be in GitHub's list yet."""
-        if not self._series:
-            self._series = {release.tag: release for release in find_series(self._api, self._tag)}
-        for tag, number in ((notes or {}).get("drafts") or {}).items():
+    def _add_noted(self, notes: Mapping[str, Any]) -> None:
+        """Add a draft that was noted and is not in GitHub's list yet."""
+        for tag, number in notes.get("drafts", {}).items():
             if tag not in self._series:
                 reply = self._api.call("GET", f"{self._api.repository}/releases/{number}", accept={404})
                 if reply.status != 404:

@@ -57,8 +57,7 @@ def check(host: GitHubReleaseHost, api: Api, token: Token) -> str:
         _check_by_asking(host, api, token)
     user = api.call("GET", "user", accept={401, 403, 404})
     who = user.json().get("login", "") if user.status == 200 else ""
-    private = "; the repository is private, so that its readers need a token as well" if told.get("private") else ""
-    return f"{who or 'an app'}, with the token of {token.origin}{private}"
+    return f"{who or 'an app'}, with the token of {token.origin}"
 
 
 def no_token(host: GitHubReleaseHost) -> AccessDenied:
@@ -78,8 +77,8 @@ def how_to(host: GitHubReleaseHost) -> str:
     variable = "GH_TOKEN" if name == "github.com" else "GH_ENTERPRISE_TOKEN"
     return (
         f"A fine-grained token for {host.repository} with the permission Contents: read and write is enough; make one "
-        f"at {host.server}/settings/personal-access-tokens/new. A classic token needs the scope repo (public_repo for "
-        f"a public repository). Put it into {variable} or `keyring set dataferry {name}`, or run `gh auth login`; a "
+        f"at {host.server}/settings/personal-access-tokens/new. A classic token needs the scope public_repo. "
+        f"Put it into {variable} or `keyring set dataferry {name}`, or run `gh auth login`; a "
         "workflow of GitHub Actions has GITHUB_TOKEN and needs `permissions: contents: write`."
     )
 
@@ -90,12 +89,16 @@ def _check_repository(host: GitHubReleaseHost, told: Mapping[str, Any]) -> None:
         raise PublishError(host.shown, f"the repository is called {full} now", f"Use github-release:{full}@{host.tag}")
     if told.get("archived"):
         raise PublishError(host.shown, "the repository is archived and takes no releases")
+    if told.get("private"):
+        reason = "the repository is private, so that users would not get the files"
+        remedy = "Make it public; or upload with `gh release upload`, and register with `dataferry add --from`"
+        raise PublishError(host.shown, reason, remedy)
 
 
 def _check_classic(host: GitHubReleaseHost, token: Token, told: Mapping[str, Any], scopes: set[str]) -> None:
     if not told.get("permissions", {}).get("push"):
         raise too_weak(host, token, "its user has no write access to the repository")
-    if not scopes & ({"repo"} if told.get("private") else {"repo", "public_repo"}):
+    if not scopes & {"repo", "public_repo"}:
         raise too_weak(host, token, f"its scopes are: {', '.join(sorted(scopes)) or 'none'}")
 
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["Piece", "Sender", "next_tag", "there"]
 
 _ATTEMPTS = 5
+#: Seconds before the second and later attempts after a failure, times 4, 8, 16.
+_PAUSE = 0.5
 #: An upload that began longer ago than this, and is not complete, was cut.
 _CUT_AFTER = 3600.0
 #: Seconds that are waited for another author who sends the same asset.
@@ -172,7 +174,7 @@ class Sender:
                 if found is not None:
                     return self._compare(piece, found, sha256)
             if attempt > 1:
-                time.sleep(0.5 * 2**attempt)
+                time.sleep(_PAUSE * 2**attempt)
             notes["sending"] = piece.asset
             try:
                 made = self._post(piece, moved)
@@ -193,9 +195,9 @@ class Sender:
         found = self._release.asset(piece.asset)
         if found is not None and found.complete:
             return self._compare(piece, found, sha256)
-        if self._release.assets.get(piece.asset.lower()) is not None:
-            clash = self._release.assets[piece.asset.lower()].name
-            raise self._error(piece, f"GitHub has {clash}, and takes no names that differ in case only")
+        clash = self._release.assets.get(piece.asset.lower())
+        if clash is not None and clash.name != piece.asset:
+            raise self._error(piece, f"GitHub has {clash.name}, and takes no names that differ in case only")
         raise self._error(piece, f"it did not arrive in {_ATTEMPTS} attempts: {failed}") from failed
 
     def _post(self, piece: Piece, moved: Callable[[int], None]) -> Asset:
@@ -216,11 +218,11 @@ class Sender:
     def _compare(self, piece: Piece, found: Asset, sha256: str) -> None:
         if found.size != piece.size or found.sha256 not in {None, sha256}:
             place = f"{self._host.shown}: {piece.upload.name}"
-            remedy = f"A published file keeps its bytes; publish to @{next_tag(self._release.tag)}"
+            remedy = f"publish to @{next_tag(self._release.tag)}"
             if self._release.draft:
-                remedy = (
-                    f"They are in a draft that nobody has seen: delete the asset {found.name} there, or {remedy[30:]}"
-                )
+                remedy = f"Nobody has seen that draft: delete the asset {found.name} there, or {remedy}"
+            else:
+                remedy = f"A published file keeps its bytes; {remedy}"
             raise Conflict(place, f"{self._release.page} has other bytes under that name", remedy)
 
     def _check_sent(self, piece: Piece, made: Asset, sha256: str) -> None:
