@@ -139,6 +139,16 @@ class Radosgw:
             client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
         return name
 
+    def let_list(self, bucket: str) -> None:
+        """Let strangers have the list of a bucket."""
+        client = self.client()
+        policy = json.loads(client.get_bucket_policy(Bucket=bucket)["Policy"])
+        resource = [f"arn:aws:s3:::{bucket}"]
+        policy["Statement"].append(
+            {"Effect": "Allow", "Principal": "*", "Action": ["s3:ListBucket"], "Resource": resource}
+        )
+        client.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
+
     def spec(self, bucket: str, prefix: str = "", *, endpoint: str = "", **words: str) -> str:
         """The line of ``dataferry.toml`` for a bucket."""
         further = "".join(f"&{word}={value}" for word, value in words.items())

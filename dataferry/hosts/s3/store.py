@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -45,7 +46,7 @@ class Store:
     shown : str
         The bucket as it may be printed.
     settings : Settings
-        The user's settings; ``user`` and ``password`` of the store's host are access key and secret key.
+        The user's settings; in ``[hosts."s3://<host of the store>"]`` ``user`` and ``password`` are access key and secret key.
     connections : int
         Connections that are kept.
     stranger : bool
@@ -70,16 +71,17 @@ class Store:
         self.place = place
         self.shown = shown
         server = urlsplit(place.server)
-        key, secret, bundle, cert = (
-            host_option(settings, server, word) for word in ("user", "password", "ca_bundle", "client_cert")
-        )
+        bundle, cert = (host_option(settings, server, word) for word in ("ca_bundle", "client_cert"))
+        # not under the bare name of the store: user and password would go there with every plain request
+        label = f"s3://{server.netloc}"
+        key, secret = (settings.hosts.get(label, {}).get(word) for word in ("user", "password"))
         options: dict[str, Any] = {
             "signature_version": botocore.UNSIGNED if stranger else "s3v4",
             "s3": {"addressing_style": "path" if place.path_style else "virtual"},
             "max_pool_connections": connections,
             "connect_timeout": 10,
             "read_timeout": 60,
-            "retries": {"mode": "standard", "total_max_attempts": 5},
+            "retries": {"mode": "standard", "total_max_attempts": int(os.environ.get("AWS_MAX_ATTEMPTS") or 5)},
             "user_agent_extra": settings.user_agent.split(" ")[0],
             "tcp_keepalive": True,
         }
@@ -103,11 +105,11 @@ class Store:
                 "s3",
                 endpoint_url=place.endpoint or None,
                 region_name=place.region or session.region_name or "us-east-1",
-                verify=bundle or None,
+                verify=bundle or _bundle(),
                 config=Config(**options),
             )
         self.session = session
-        origin = f'[hosts."{server.netloc}"] of config.toml' if key else getattr(found, "method", "")
+        origin = f'[hosts."{label}"] of config.toml' if key else getattr(found, "method", "")
         self.who = f"access key {_shortened(str(found.access_key))} from {origin}" if found else ""
 
     @contextmanager
@@ -146,6 +148,13 @@ class Store:
     def close(self) -> None:
         """Close the kept connections."""
         self.client.close()
+
+
+def _bundle() -> str | None:
+    """The roots that the other transfers trust as well; boto3 knows only its own variables."""
+    if os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE"):
+        return None
+    return os.environ.get("SSL_CERT_FILE") or os.environ.get("CURL_CA_BUNDLE")
 
 
 def code_of(exc: BaseException) -> str:
@@ -204,7 +213,7 @@ def error_of(exc: Exception, shown: str, what: str) -> PublishError:
 
 SIGN_IN = (
     "give an access key by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, by AWS_PROFILE after `aws configure`, or as "
-    'user and password in [hosts."<host of the store>"] of config.toml'
+    'user and password in [hosts."s3://<host of the store>"] of config.toml'
 )
 _RIGHTS = f"it needs {RIGHTS}: `dataferry host s3 policy BUCKET` prints the policy and the commands that grant it"
 _NEW_KEY = "compare the access key and its secret; the place where they were found is named by `dataferry publish`"
