@@ -15,8 +15,11 @@ fixture              call
 ``azurite``          ``azurite.container(name, public=True)``: blobs of Azure
 ``figshare``         a `Figshare` that runs: accounts, articles, uploads in parts, downloads by redirect
 ``github``           GitHub's releases, with ``github.spec("v1")`` to read from and publish to
+``invenio_standin``  an `InvenioStandIn` that runs: records, drafts, versions, files; plays faults
+``inveniordm``       the real `InvenioRDM`, for tests marked nightly; ``url``, ``tokens``, ``lines()``
 ``webdav``           ``with webdav() as dav``: nginx that takes PUT and MOVE, and the example host installed
 ``radosgw``          `Radosgw`, one for the whole run: ``radosgw.spec(radosgw.bucket())`` to read from and publish to
+``killer``           ``killer(args, env, cwd)``: a command that is killed when something is seen, and run again
 ``suite``            ``suite.write(name, text)``, ``suite.run(*args)``: a package with data, tested by pytest
 ``tls_ca``           the `dataferry.testing.CertificateAuthority` of ``nginx(tls=True)``
 ==================== ===============================================================================================
@@ -28,6 +31,9 @@ from __future__ import annotations
 
 from .figshare import figshare
 from .github import github
+from .invenio_standin import invenio_standin
+from .inveniordm import inveniordm
+from .kills import killer
 from .proxies import delay_proxy, squid, tinyproxy
 from .radosgw import radosgw
 from .running import running
@@ -43,6 +49,9 @@ __all__ = [
     "delay_proxy",
     "figshare",
     "github",
+    "invenio_standin",
+    "inveniordm",
+    "killer",
     "lighttpd",
     "nginx",
     "python_http",
