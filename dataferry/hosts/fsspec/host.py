@@ -1,0 +1,126 @@
+"""Reading through fsspec, and by plain HTTPS where the store serves strangers that way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO
+from urllib.parse import parse_qsl, quote, urlsplit
+
+from ...errors import BadName
+from ...names import check_url, shown_url
+from ..base import Host, Source
+from .public import public_base
+
+if TYPE_CHECKING:
+    from ...registry import Entry
+    from ...settings import Settings
+    from ..publisher import Held, Publisher
+    from .session import Session
+
+__all__ = ["FsspecHost"]
+
+#: Words in the names of options that hold a secret, which a registry must not.
+_SECRET = ("key", "password", "secret", "token", "connection_string", "sas", "credential")
+_SAFE = "/~!$&'()*,;=:@+"
+
+
+class FsspecHost(Host):
+    """Files below a URL that some implementation of fsspec understands.
+
+    Parameters
+    ----------
+    spec : str
+        ``gs://bucket/path/``, ``abfs://container/path/?account_name=NAME``, ``sftp://host/path/``,
+        ``hf://datasets/owner/repo/``, or any other behind ``fsspec:``. The query holds options for the
+        implementation, and ``public``: a base URL at which the same files are served to strangers.
+
+    Raises
+    ------
+    BadName
+        If it is no such URL, or holds a secret.
+    """
+
+    def __init__(self, spec: str) -> None:
+        super().__init__(spec)
+        url = spec.partition(":")[2] if spec.lower().startswith("fsspec:") else spec
+        self.url, _, query = url.partition("?")
+        self.url = self.url.rstrip("/") + "/"
+        parts, shown = urlsplit(self.url), shown_url(spec)
+        if not parts.scheme or not parts.netloc:
+            raise BadName(f"{shown!r} is no URL for fsspec: write PROTOCOL://place/folder/")
+        self.protocol = parts.scheme.lower()
+        if parts.password is not None:
+            raise BadName(f"{shown!r} holds a password; a registry is public: use the protocol's own login")
+        options = dict(parse_qsl(query, keep_blank_values=True))
+        public = options.pop("public", "")
+        for key in options:
+            if any(word in key.lower() for word in _SECRET):
+                raise BadName(f"{shown!r}: {key} is a secret; a registry is public: use the protocol's own login")
+        self.options: dict[str, Any] = {key: _typed(value) for key, value in options.items()}
+        self.stated = check_url(public, "public") if public else ""
+        self.public = self.stated or public_base(self.protocol, parts, self.options)
+        self._session: Session | None = None
+
+    @property
+    def shown(self) -> str:
+        """The declaration as it is: one that holds a secret is refused."""
+        return self.spec
+
+    @property
+    def session(self) -> Session:
+        """The connection, made at its first use."""
+        if self._session is None:
+            from .session import Session
+
+            self._session = Session(self)
+        return self._session
+
+    def sources(self, name: str, entry: Entry | None) -> Sequence[Source]:
+        """The public URL where there is one, else through fsspec."""
+        if self.public:
+            return [Source(self.public + quote(name, safe=_SAFE), self.shown)]
+        return [self._through(name)]
+
+    def look_up(self, wanted: Mapping[str, Entry | None], settings: Settings) -> Mapping[str, Sequence[Source]]:
+        """What the public URL did not give comes with the user's login, if there may be one."""
+        from .session import is_stranger
+
+        if not self.public or settings.anonymous or is_stranger(self.protocol):
+            return {}
+        return {name: [self._through(name)] for name in wanted}
+
+    def _through(self, name: str) -> Source:
+        return Source(self.url + quote(name, safe=_SAFE), self.shown, opener=_Opener(self, name))
+
+    def held(self, settings: Settings) -> Mapping[str, Held]:
+        """All files below the URL; md5 where the store tells it."""
+        from ...errors import TransferError
+
+        try:
+            return self.session.listing()
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise TransferError(self.shown, str(error), kind="list") from error
+
+    def publisher(self, settings: Settings, about: Mapping[str, Any]) -> Publisher:
+        """See `FsspecPublisher`."""
+        from .publisher import FsspecPublisher
+
+        return FsspecPublisher(self, settings, about)
+
+
+@dataclass(frozen=True, slots=True)
+class _Opener:
+    host: FsspecHost
+    name: str
+
+    def __call__(self, start: int) -> BinaryIO:
+        return self.host.session.open(self.name, start)
+
+
+def _typed(value: str) -> Any:
+    if value.lower() in {"true", "false"}:
+        return value.lower() == "true"
+    return int(value) if value.isdigit() else value

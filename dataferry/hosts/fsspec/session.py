@@ -1,0 +1,188 @@
+"""One connection to a store through fsspec: made once, made again after it broke, its errors in one form."""
+
+from __future__ import annotations
+
+import base64
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+from ...errors import DataferryError, MissingExtra
+from ...settings import load_settings
+from ..publisher import Held
+
+if TYPE_CHECKING:
+    from .host import FsspecHost
+
+__all__ = ["Session", "is_stranger"]
+
+_BLOCK = 4 << 20
+_AZURE = frozenset({"abfs", "abfss", "az"})
+
+
+class Session:
+    """File systems of fsspec and the folder in them. Threads may share it.
+
+    Parameters
+    ----------
+    host : FsspecHost
+        Whose it is.
+    """
+
+    def __init__(self, host: FsspecHost) -> None:
+        self._host = host
+        self._lock = threading.Lock()
+        self._idle: list[tuple[Any, str]] = []
+
+    @contextmanager
+    def using(self) -> Iterator[tuple[Any, str]]:
+        """A file system and the folder in it, for this thread alone unless it can be shared.
+
+        What goes wrong inside is an `OSError`, and the connection is not used again.
+        """
+        made = self._take()
+        try:
+            yield made
+        except (FileNotFoundError, FileExistsError, DataferryError):
+            self._give_back(made)
+            raise
+        except Exception as error:
+            raise _as_os_error(error) from error
+        else:
+            self._give_back(made)
+
+    def _take(self) -> tuple[Any, str]:
+        with self._lock:
+            made = self._idle.pop() if self._idle else None
+            if made is not None and made[0].async_impl:
+                self._idle.append(made)  # it is made for many at once
+        if made is None:
+            made = self._connect()
+            if made[0].async_impl:
+                self._give_back(made)
+        made[0].invalidate_cache()  # listings that fsspec keeps go stale
+        return made
+
+    def _give_back(self, made: tuple[Any, str]) -> None:
+        with self._lock:
+            if made not in self._idle:
+                self._idle.append(made)
+
+    def _connect(self) -> tuple[Any, str]:
+        try:
+            from fsspec.core import url_to_fs
+        except ImportError:
+            raise MissingExtra("fsspec", "fsspec") from None
+        host = self._host
+        try:
+            # fsspec would keep an instance for every thread, and a broken one for ever
+            system, folder = url_to_fs(host.url, skip_instance_cache=True, **host.options, **self._login())
+        except ImportError as error:
+            library = {"sftp": "paramiko", "ssh": "paramiko", "gs": "gcsfs", "gcs": "gcsfs", "hf": "huggingface_hub"}
+            name = "adlfs" if host.protocol in _AZURE else library.get(host.protocol, error.name or host.protocol)
+            raise MissingExtra("fsspec", f"{name}, which speaks {host.protocol}://,") from None
+        except ValueError as error:
+            raise OSError(f"fsspec does not take {host.shown}: {error}") from error
+        except Exception as error:
+            raise _as_os_error(error) from error
+        return system, str(folder).rstrip("/")
+
+    def _login(self) -> dict[str, Any]:
+        """For protocols with a login of their own: that of the settings, and a look at the host's key."""
+        if is_stranger(self._host.protocol):
+            return {"anon": True} if self._host.protocol in _AZURE else {"token": "anon"}
+        if self._host.protocol not in {"sftp", "ssh", "ftp", "smb"}:
+            return {}
+        from urllib.parse import urlsplit
+
+        parts = urlsplit(self._host.url)
+        said = load_settings().hosts
+        mine: Mapping[str, Any] = said.get(parts.netloc.rpartition("@")[2]) or said.get(parts.hostname or "") or {}
+        login = {key: mine[key] for key in ("password",) if mine.get(key)}
+        if mine.get("user") and parts.username is None:
+            login["username"] = mine["user"]
+        if self._host.protocol in {"sftp", "ssh"}:
+            from .known_hosts import known_hosts_policy
+
+            login["host_key_policy"] = known_hosts_policy()
+        return login
+
+    def path(self, folder: str, name: str) -> str:
+        """The path of a name below the folder."""
+        return f"{folder}/{name}"
+
+    def open(self, name: str, start: int) -> BinaryIO:
+        """Open a file for reading from an offset; its connection is its own until it is closed."""
+        ends = ExitStack()
+        try:
+            system, folder = ends.enter_context(self.using())
+            file = ends.enter_context(system.open(self.path(folder, name), "rb", block_size=_BLOCK))
+            if start:
+                file.seek(start)
+        except BaseException as error:
+            if not ends.__exit__(type(error), error, error.__traceback__):
+                raise
+        return cast("BinaryIO", _Stream(file, ends))
+
+    def listing(self) -> dict[str, Held]:
+        """All files below the folder."""
+        with self.using() as (system, folder):
+            found = system.find(folder, detail=True)
+        return {
+            path[len(folder) + 1 :]: Held(info.get("size"), None, _md5(info))
+            for path, info in found.items()
+            if path.startswith(folder + "/") and not os.path.basename(path).startswith(".dataferry-")
+        }
+
+
+class _Stream:
+    """An open file and what ends with it."""
+
+    def __init__(self, file: Any, ends: ExitStack) -> None:
+        self.read = file.read
+        self.close = ends.close
+
+
+def is_stranger(protocol: str) -> bool:
+    """Whether there surely is no login for a store in the cloud.
+
+    Its library would ask the machine's metadata service for one, for minutes where there is none.
+
+    Parameters
+    ----------
+    protocol : str
+        The protocol.
+
+    Returns
+    -------
+    bool
+        False where a variable or a folder of the provider's tool may hold one.
+    """
+    if protocol in _AZURE:
+        variables, folder = "AZURE_", "~/.azure"
+    elif protocol in {"gs", "gcs"}:
+        variables, folder = "GOOGLE_", "~/.config/gcloud"
+    else:
+        return False
+    return not (any(name.startswith(variables) for name in os.environ) or os.path.isdir(os.path.expanduser(folder)))
+
+
+def _md5(info: Mapping[str, Any]) -> str | None:
+    told = info.get("md5Hash") or (info.get("content_settings") or {}).get("content_md5")
+    if isinstance(told, str):
+        told = base64.b64decode(told)
+    return bytes(told).hex() if told else None
+
+
+def _as_os_error(error: BaseException) -> OSError:
+    if isinstance(error, OSError):
+        return error
+    kind: Callable[[str], OSError] = OSError
+    if getattr(error, "status_code", None) in {401, 403} or any(
+        word in type(error).__name__ for word in ("Auth", "Permission", "Credential", "Forbidden")
+    ):
+        kind = PermissionError
+    text = str(error).strip().partition("\n")[0]
+    return kind(f"{type(error).__name__}: {text}" if text else type(error).__name__)
