@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from ..errors import AccessDenied, Conflict, DataferryError, PublishError
 from ..registry import Entry
+from .crew import at_once
 from .notes import Notebook, rates
 from .plan import HELD, NEW_VERSION, PUBLISHED, UPLOAD, HostPlan, Step
 from .stranger import Stranger
@@ -58,8 +58,7 @@ def ask(
     rate = rates()
     for plan in hosts:
         plan.rate = rate.get(plan.host.shown)
-    with ThreadPoolExecutor(max_workers=len(hosts)) as pool:
-        answers = list(pool.map(lambda plan: _ask_one(plan, uploads, registry, known, settings, new_version), hosts))
+    answers = at_once(lambda plan: _ask_one(plan, uploads, registry, known, settings, new_version), hosts)
     return [problem for answer in answers for problem in answer]
 
 
