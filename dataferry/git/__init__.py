@@ -1,0 +1,8 @@
+"""The git command line: run it with a token that is written nowhere, and say what went wrong."""
+
+from __future__ import annotations
+
+from .run import Done, Git, find_git
+from .tip import Branch
+
+__all__ = ["Branch", "Done", "Git", "find_git"]

@@ -1,0 +1,112 @@
+"""What lies in a published folder."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from ...cache_home import own_home, stamps_of
+from ...catalog_file import CATALOG, SUMS
+from ...checksums import Stamps, stamp_of
+from ...errors import BadName
+from ...names import check_name
+from ..publisher import Held
+
+__all__ = ["LOCK", "PRIVATE", "file_in", "files_in", "is_ours", "remember"]
+
+#: How the names of private files begin that become visible under another name.
+PRIVATE = ".dataferry-"
+#: The file that members lock who write the lists.
+LOCK = ".dataferry-lock"
+_OURS = {CATALOG, SUMS, ".git", ".gitattributes", ".gitignore", "lost+found"}
+
+
+def is_ours(name: str) -> bool:
+    """Whether a name at the top, or any part of it, is not for data."""
+    parts = name.split("/")
+    return parts[0] in _OURS or any(part.startswith(PRIVATE) or part == ".git" for part in parts)
+
+
+def files_in(folder: str) -> dict[str, Held]:
+    """The files of a folder with their sizes, and the sha256 where a stamp vouches for it.
+
+    Parameters
+    ----------
+    folder : str
+        The published folder.
+
+    Returns
+    -------
+    dict of str to Held
+        By name; what has a name that dataferry does not allow is left out.
+    """
+    stamps = _stamps()
+    found = {}
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(f for f in folders if not is_ours(_below(folder, place, f)))
+        for file in sorted(files):
+            name, path = _below(folder, place, file), os.path.join(place, file)
+            try:
+                check_name(name)
+                seen = os.stat(path)
+            except (BadName, OSError):
+                continue
+            if not is_ours(name) and stat.S_ISREG(seen.st_mode):
+                stamp = stamps.read(path) if stamps else None
+                found[name] = Held(seen.st_size, stamp.sha256 if stamp and stamp.holds(seen) else None)
+    return found
+
+
+def file_in(path: str, size: int) -> Held | None:
+    """One file of a folder.
+
+    Parameters
+    ----------
+    path : str
+        Where it would be.
+    size : int
+        With how many bytes its sha256 is worth knowing.
+
+    Returns
+    -------
+    Held or None
+        None if nothing is there.
+
+    Raises
+    ------
+    OSError
+        If what is there is no file, or cannot be read.
+    """
+    try:
+        seen = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        if os.path.lexists(path):
+            raise OSError(f"{path} is a link to a file that is not there") from None
+        return None
+    if not stat.S_ISREG(seen.st_mode):
+        raise OSError(f"{path} is no file")
+    if seen.st_size != size:
+        return Held(seen.st_size)
+    stamps = _stamps()
+    stamp = stamps.read(path) if stamps else None
+    if stamp is None or not stamp.holds(seen):
+        stamp = stamp_of(path)
+        if stamps:
+            stamps.keep(path, stamp)
+    return Held(stamp.size, stamp.sha256)
+
+
+def remember(path: str, sha256: str) -> None:
+    """Keep the stamp of a file whose bytes were read back after they were written."""
+    stamps = _stamps()
+    if stamps:
+        stamps.keep(path, stamp_of(path, sha256), settled=True)
+
+
+def _below(folder: str, place: str, file: str) -> str:
+    return os.path.relpath(os.path.join(place, file), folder).replace(os.sep, "/")
+
+
+def _stamps() -> Stamps | None:
+    home = own_home()
+    return stamps_of(home) if home else None

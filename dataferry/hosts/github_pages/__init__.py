@@ -1,0 +1,131 @@
+"""Files of a site on GitHub Pages: ``github-pages:owner/repo@branch``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote, urlsplit
+
+from ...errors import BadName
+from ...names import check_name, check_url
+from ..base import Host, Source
+
+if TYPE_CHECKING:
+    from ...registry import Entry
+    from ...settings import Settings
+    from ..publisher import Held, Publisher
+
+__all__ = ["GitHubPagesHost"]
+
+_REPOSITORY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?/(?!\.\.?\Z)[A-Za-z0-9._-]+").fullmatch
+_NO_BRANCH = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|\A[/.-]|[/.]\Z|/\.|\.lock(?:/|\Z)").search
+_OPTIONS = ("folder", "git", "path", "raw", "url")
+_SAFE = "/~!$&'()*,;=:@+"
+
+
+class GitHubPagesHost(Host):
+    """The files of a branch, as GitHub Pages serves them, and as they lie in the repository.
+
+    Parameters
+    ----------
+    spec : str
+        ``github-pages:owner/repo@branch``; without a branch it is ``gh-pages``, and for ``owner/owner.github.io`` the
+        default branch. Behind it may stand, after a ``?`` and with ``&`` between: ``url=https://data.example.org/``
+        for a custom domain, ``path=v1`` for files below that path, ``folder=docs`` where Pages serves that folder of
+        the branch, and for servers other than github.com ``git=`` (URL of the repository) and ``raw=`` (base URL of
+        the branch's files).
+
+    Raises
+    ------
+    BadName
+        If it is no such line.
+    """
+
+    def __init__(self, spec: str) -> None:
+        super().__init__(spec)
+        rest, _, query = spec.partition(":")[2].partition("?")
+        self.repository, _, self.branch = rest.partition("@")
+        owner, _, repo = self.repository.partition("/")
+        if not _REPOSITORY(self.repository) or repo.endswith(".git"):
+            raise self._bad(f"{self.repository!r} is not an owner and a repository, as in myorg/mypkg-data")
+        if ("@" in rest and not self.branch) or (self.branch and _NO_BRANCH(self.branch)):
+            raise self._bad(f"{self.branch!r} is not a branch")
+        options: dict[str, str] = {}
+        for item in filter(None, query.split("&")):
+            key, _, value = item.partition("=")
+            if key not in _OPTIONS:
+                raise self._bad(f"{key!r} is not known (there are: {', '.join(_OPTIONS)})")
+            options[key] = value
+        at_root = repo.lower() == f"{owner}.github.io".lower()
+        self.branch = self.branch or ("" if at_root else "gh-pages")
+        self.folder, self.path = (self._below(options.get(key, "")) for key in ("folder", "path"))
+        self.git = options.get("git") or f"https://github.com/{self.repository}.git"
+        own = "url" not in options and "git" in options
+        if own:
+            raise self._bad("with git= it also says url=, the site's URL")
+        site = options.get("url") or f"https://{owner.lower()}.github.io/" + ("" if at_root else f"{repo}/")
+        raw = options.get("raw", "")
+        if not raw and "git" not in options:
+            ref = f"refs/heads/{quote(self.branch, safe='/')}" if self.branch else "HEAD"
+            raw = f"https://raw.githubusercontent.com/{self.repository}/{ref}/"
+        self.site = check_url(site, "the site's URL") + self._quoted(self.path)
+        self.raw = check_url(raw, "raw") + self._quoted(self.folder + self.path) if raw else ""
+        for url in (self.git, self.site, self.raw):
+            if urlsplit(url).username is not None and urlsplit(url).scheme in {"http", "https"}:
+                raise self._bad("everybody reads this line; credentials belong into the environment or config.toml")
+
+    def _bad(self, why: str) -> BadName:
+        return BadName(f"{self.shown}: {why}")
+
+    def _below(self, path: str) -> str:
+        path = unquote(path).strip("/")
+        return check_name(path) + "/" if path else ""
+
+    @staticmethod
+    def _quoted(path: str) -> str:
+        return quote(path, safe=_SAFE)
+
+    @property
+    def shown(self) -> str:
+        """The host as it may be printed."""
+        return self.spec.partition("?")[0]
+
+    @property
+    def prefix(self) -> str:
+        """Where the files lie in the repository."""
+        return self.folder + self.path
+
+    def sources(self, name: str, entry: Entry | None) -> Sequence[Source]:
+        """The site, then the repository."""
+        below = self._quoted(name)
+        found = [Source(self.site + below, self.shown)]
+        return [*found, Source(self.raw + below, self.shown)] if self.raw else found
+
+    def held(self, settings: Settings) -> Mapping[str, Held]:
+        """The files that the site's catalog lists; without one, those of the branch.
+
+        Parameters
+        ----------
+        settings : Settings
+            The user's settings.
+
+        Returns
+        -------
+        mapping of str to Held
+            With sizes and sha256 from a catalog; names alone from the branch.
+
+        Raises
+        ------
+        TransferError
+            If neither can be had.
+        """
+        from .reading import held
+
+        return held(self, settings)
+
+    def publisher(self, settings: Settings, about: Mapping[str, Any]) -> Publisher:
+        """What commits files and pushes them."""
+        from .publisher import GitHubPagesPublisher
+
+        return GitHubPagesPublisher(self, settings, about)

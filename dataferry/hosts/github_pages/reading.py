@@ -1,0 +1,64 @@
+"""What a site has: from its catalog, or from its branch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from ...catalog_file import CATALOG, SUMS, read_catalog
+from ...errors import BadName, HostRefused, PublishError, TransferError
+from ...names import check_name
+from ...service import Service
+from ..publisher import Held
+from .access import WorkFolder, open_branch, token_of
+
+if TYPE_CHECKING:
+    from ...settings import Settings
+    from . import GitHubPagesHost
+
+__all__ = ["held", "is_ours", "jekyll_drops"]
+
+#: What a site has for itself.
+_OURS = {".nojekyll", "CNAME", "_config.yml", "index.html", "404.html", CATALOG, SUMS}
+
+
+def is_ours(name: str) -> bool:
+    """Whether a name at the top means something to Pages or dataferry."""
+    return name in _OURS
+
+
+def jekyll_drops(name: str) -> bool:
+    """Whether Jekyll leaves a file out of the site, as it does where there is no ``.nojekyll``."""
+    return any(part[0] in "_.#" or part[-1] == "~" for part in name.split("/"))
+
+
+def held(host: GitHubPagesHost, settings: Settings) -> Mapping[str, Held]:
+    """See `GitHubPagesHost.held`."""
+    with Service(settings, host.site) as service:
+        try:
+            listed = read_catalog(service.call("GET", CATALOG).body)
+            return {name: Held(said.size, said.sha256) for name, said in listed.items()}
+        except ValueError:
+            pass
+        except HostRefused as error:
+            if error.status != 404:
+                raise
+    try:
+        folder = WorkFolder(host.git)
+        branch = open_branch(host, settings, token_of(host, settings), folder)
+        branch.fetch()
+        files = branch.files()
+        plain = f"{host.folder}.nojekyll" in files
+        names = [path.removeprefix(host.prefix) for path in files if path.startswith(host.prefix)]
+        folder.drop()
+    except (PublishError, OSError) as error:
+        raise TransferError(host.shown, f"the site has no {CATALOG}, and its branch cannot be read: {error}") from error
+    return {name: Held() for name in names if _is_data(name) and (plain or not jekyll_drops(name))}
+
+
+def _is_data(name: str) -> bool:
+    try:
+        check_name(name)
+    except BadName:
+        return False
+    return not is_ours(name)

@@ -1,0 +1,59 @@
+"""After a push: the time until the site serves what was pushed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from ...catalog_file import CATALOG, Listed, read_catalog
+from ...errors import PublishError, TransferError
+from ...service import Service
+
+if TYPE_CHECKING:
+    from ...settings import Settings
+    from . import GitHubPagesHost
+
+__all__ = ["wait_until_served"]
+
+#: Seconds that a deployment of Pages may take.
+SERVED_WITHIN = 600.0
+
+
+def wait_until_served(host: GitHubPagesHost, settings: Settings, files: Mapping[str, Listed]) -> None:
+    """Wait until the site's own catalog lists files: then this build of the site is the one that is served.
+
+    Parameters
+    ----------
+    host : GitHubPagesHost
+        The host.
+    settings : Settings
+        The user's settings; the site is asked as by a stranger.
+    files : mapping of str to Listed
+        The files.
+
+    Raises
+    ------
+    PublishError
+        If it takes longer than a deployment may.
+    """
+    end, pause = time.monotonic() + SERVED_WITHIN, 0.2
+    with Service(settings.as_stranger(), host.site) as service:
+        while True:
+            try:
+                # another query each time: caches keep an answer for minutes
+                told = service.call("GET", CATALOG, query={"at": time.time_ns()}).body
+                if files.items() <= read_catalog(told).items():
+                    return
+                reason = "it still serves an older state"
+            except ValueError:
+                reason = f"it serves something else as {CATALOG}"
+            except TransferError as error:
+                reason = f"it does not serve {CATALOG}: {error.reason}"
+            if time.monotonic() > end:
+                break
+            time.sleep(pause)
+            pause = min(pause * 1.5, 10.0)
+    branch = f"the branch {host.branch}" if host.branch else "the default branch"
+    remedy = f"in the repository's settings, Pages must publish {branch}; then run this again: what was pushed stays"
+    raise PublishError(host.site, f"pushed, but after {SERVED_WITHIN:.0f} s {reason}", remedy)
