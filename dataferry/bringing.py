@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,11 +14,12 @@ from .names import close_names, shown_url
 from .places import Places
 from .registry import Entry
 from .remote import engine_settings, look_closer, not_registered, offline_reason, prefetch, stall_timeout
+from .speeds import fastest_first, note_speeds
 
 if TYPE_CHECKING:
     import logging
 
-    from .fetch import Wanted
+    from .fetch import Arrived, Wanted
     from .hosts.base import Source
 
 __all__ = ["bring"]
@@ -47,7 +48,7 @@ def bring(
     """
     results: dict[str, str | DataferryError] = {}
     wanted: list[Wanted] = []
-    offline = offline_reason()
+    offline, by_speed = offline_reason(), places.settings.order == "speed"
     for name, tried in missing.items():
         entry = places.registry.find(name)
         if not places.registry.base or (entry is None and not places.registry.dataurl):
@@ -67,7 +68,7 @@ def bring(
                     tried.append(Failure(f"host {shown_url(spec)}", found))
                 else:
                     known += found
-            wanted.append(_as_wanted(places, entry, known))
+            wanted.append(_as_wanted(places, entry, fastest_first(known) if by_speed else known))
     if wanted:
         results |= _transfer(places, [item for item in wanted if item.sources], missing, jobs, show_progress)
         results |= _ask_hosts(places, wanted, results, missing, jobs, show_progress)
@@ -140,6 +141,7 @@ def _transfer(
         stall_timeout=stall_timeout(places),
         progress=show_progress,
     )
+    note_speeds(_speeds(arrived))
     for item, result in zip(wanted, arrived, strict=True):
         if isinstance(result, FileUnavailable):
             remedy = result.remedy or (prefetch if isinstance(result, Offline) else look_closer)(places, item.name)
@@ -152,6 +154,16 @@ def _transfer(
                 message = "%s: %d bytes in %.1f s from %s"
                 _log().info(message, item.name, came.moved_bytes, came.seconds, came.source)
     return results
+
+
+def _speeds(arrived: Sequence[Arrived | FileUnavailable]) -> dict[str, tuple[int, float]]:
+    """Bytes and seconds of each host."""
+    moved: dict[str, tuple[int, float]] = {}
+    for result in arrived:
+        if not isinstance(result, FileUnavailable) and result.source is not None:
+            count, seconds = moved.get(result.source.host, (0, 0.0))
+            moved[result.source.host] = count + result.moved_bytes, seconds + result.seconds
+    return moved
 
 
 def _log() -> logging.Logger:

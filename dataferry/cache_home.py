@@ -30,7 +30,7 @@ __all__ = [
 #: dataferry's own part of a cache folder.
 OWN = "dataferry"
 #: What lies there beside the readable paths of files.
-_APART = {"incoming", "stamps", "download", "publish"}
+_APART = {"download", "etags", "incoming", "publish", "stamps"}
 
 
 def view_name(package: str, dataurl: str, name: str) -> str:

@@ -35,6 +35,7 @@ _TOP = {
     "site",
     "folder_timeout",
     "folders",
+    "order",
     "packages",
     "sites",
     "hosts",
@@ -79,6 +80,8 @@ class Settings:
         The site that the configuration says this is; empty to recognise it.
     folder_timeout : float
         Seconds in which a folder must answer.
+    order : str
+        ``"declared"``, or ``"speed"`` to ask the hosts first that were the fastest lately.
     folders : list of (str, str, str)
         Folders for any package: site label, folder as written, file that says it.
     packages : dict of str to PackageSettings
@@ -99,6 +102,7 @@ class Settings:
     verify: str = "once"
     site: str = ""
     folder_timeout: float = 3.0
+    order: str = "declared"
     folders: list[tuple[str, str, str]] = field(default_factory=list)
     packages: dict[str, PackageSettings] = field(default_factory=dict)
     sites: dict[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -210,6 +214,9 @@ class _Reader:
             raise self.error(f'verify is "once" or "always", not {settings.verify!r}')
         settings.site = self.typed(table, "site", str, settings.site)
         settings.folder_timeout = self.typed(table, "folder_timeout", (int, float), settings.folder_timeout)
+        settings.order = self.typed(table, "order", str, settings.order)
+        if settings.order not in {"declared", "speed"}:
+            raise self.error(f'order is "declared" or "speed", not {settings.order!r}')
         settings.folders[:0] = self.folders(table, "")
         settings.sites |= self.typed(table, "sites", dict, {})
         for host, options in self.typed(table, "hosts", dict, {}).items():
