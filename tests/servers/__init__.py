@@ -11,6 +11,7 @@ fixture              call
 ``tinyproxy``        ``tinyproxy(login=None)``
 ``squid``            ``squid(login=None)``: CONNECT to any port
 ``delay_proxy``      ``delay_proxy(url, delay=0.04)``: a TCP link with a round trip of that many seconds
+``cut_link``         ``cut_link(url)``: a TCP link that is cut after so many bytes, and mended
 ``sshd``             ``sshd.declared(folder)``: SFTP for this user; ``sshd.trust(home)``: his key, and its own
 ``azurite``          ``azurite.container(name, public=True)``: blobs of Azure
 ``figshare``         a `Figshare` that runs: accounts, articles, uploads in parts, downloads by redirect
@@ -20,6 +21,9 @@ fixture              call
 ``webdav``           ``with webdav() as dav``: nginx that takes PUT and MOVE, and the example host installed
 ``radosgw``          `Radosgw`, one for the whole run: ``radosgw.spec(radosgw.bucket())`` to read from and publish to
 ``killer``           ``killer(args, env, cwd)``: a command that is killed when something is seen, and run again
+``git_http``         ``git_http(folder, tokens={"t0ken": "write"}, private=False)``: git over HTTP with logins
+``giftless``         ``giftless(store, private=False)``: a git-lfs server; ``lfs_token(scope)`` makes a token
+``pages``            ``pages(repository, branch, site)``: each push becomes a site, as on GitHub Pages
 ``suite``            ``suite.write(name, text)``, ``suite.run(*args)``: a package with data, tested by pytest
 ``tls_ca``           the `dataferry.testing.CertificateAuthority` of ``nginx(tls=True)``
 ==================== ===============================================================================================
@@ -34,6 +38,8 @@ from .github import github
 from .invenio_standin import invenio_standin
 from .inveniordm import inveniordm
 from .kills import killer
+from .cut_link import cut_link
+from .git_hosts import git_http, giftless, giftless_python, lfs_token, pages
 from .proxies import delay_proxy, squid, tinyproxy
 from .radosgw import radosgw
 from .running import running
@@ -46,7 +52,12 @@ __all__ = [
     "apache",
     "azurite",
     "caddy",
+    "cut_link",
     "delay_proxy",
+    "giftless",
+    "giftless_python",
+    "git_http",
+    "lfs_token",
     "figshare",
     "github",
     "invenio_standin",
@@ -54,6 +65,7 @@ __all__ = [
     "killer",
     "lighttpd",
     "nginx",
+    "pages",
     "python_http",
     "radosgw",
     "running",
