@@ -55,9 +55,9 @@ def ask(
     """
     if not hosts:
         return []
-    rate = rates()
+    known_rates = rates()
     for plan in hosts:
-        plan.rate = rate.get(plan.host.shown)
+        plan.rates = (known_rates.get(f"up {plan.host.shown}"), known_rates.get(f"back {plan.host.shown}"))
     answers = at_once(lambda plan: _ask_one(plan, uploads, registry, known, settings, new_version), hosts)
     return [problem for answer in answers for problem in answer]
 

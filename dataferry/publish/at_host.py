@@ -90,9 +90,13 @@ class HostRun(threading.Thread):
         publisher = self.plan.publisher
         if publisher is None or self.plan.failure is not None:
             return
+        book = Notebook(self.whole.registry, self.plan.spec)
         if not self.plan.doing(UPLOAD, NEW_VERSION, HELD):
+            # a run that was killed after its last step may have left notes
+            self._book = book if book.folder.exists() and book.take() else None
+            book.give_back()
             return
-        book = self._book = Notebook(self.whole.registry, self.plan.spec)
+        self._book = book
         try:
             self._alone(book)
             self._upload(book, publisher)
@@ -158,7 +162,7 @@ class HostRun(threading.Thread):
             uploads = Uploads(publisher, book, self.whole.digests, self.up)
             began = time.monotonic()
             done = uploads.run(todo, min(len(todo), self._jobs or publisher.parallel))
-            self._measure(sum(u.size for u in todo if u.name in done), time.monotonic() - began)
+            self._measure("up", sum(u.size for u in todo if not isinstance(done[u.name], DataferryError)), began)
             for name, result in done.items():
                 if isinstance(result, DataferryError):
                     self.files[name].error = result
@@ -202,7 +206,10 @@ class HostRun(threading.Thread):
                 for name, u in left.items()
             ]
             stranger = Stranger(self.declared, self.settings, folders)
+            began = time.monotonic()
             results = stranger.get(entries, lambda now, base=base: self.back.take(base, now))  # type: ignore[misc]
+            if all(result == left[name].sha256 for name, result in results.items()):
+                self._measure("back", sum(upload.size for upload in left.values()), began)
             for name, result in results.items():
                 if result == left[name].sha256:
                     self.files[name].proven, self.files[name].error = True, None
@@ -232,9 +239,10 @@ class HostRun(threading.Thread):
             "It is not registered. Once everybody may read it, the same command proves and registers it",
         )
 
-    def _measure(self, size: int, seconds: float) -> None:
+    def _measure(self, what: str, size: int, began: float) -> None:
+        seconds = time.monotonic() - began
         if size >= _MEASURED and seconds > 0:
-            rates()[self.plan.host.shown] = round(size / seconds)
+            rates()[f"{what} {self.plan.host.shown}"] = round(size / seconds)
 
     def _holds_locators(self, name: str) -> bool:
         known = read_known(self.whole.registry)

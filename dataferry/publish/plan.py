@@ -64,8 +64,8 @@ class HostPlan:
         Name -> what happens with the file.
     failure : DataferryError or None
         Why the host cannot be asked now. The other hosts are not concerned.
-    rate : float or None
-        Bytes a second that an earlier run measured.
+    rates : (float or None, float or None)
+        Bytes a second that an earlier run measured: up to the host, and back.
     """
 
     spec: str
@@ -74,7 +74,7 @@ class HostPlan:
     who: str = ""
     steps: dict[str, Step] = field(default_factory=dict)
     failure: DataferryError | None = None
-    rate: float | None = None
+    rates: tuple[float | None, float | None] = (None, None)
 
     def doing(self, *actions: str) -> list[Step]:
         """The steps with one of some actions."""
@@ -87,8 +87,11 @@ class HostPlan:
 
     @property
     def seconds(self) -> float | None:
-        """How long the uploads may take; None where nobody knows."""
-        return self.bytes_to_go / self.rate if self.rate else None
+        """How long it may take to upload and to fetch back; None where nobody knows."""
+        up, back = self.rates
+        if not up or not back:
+            return None
+        return self.bytes_to_go / up + sum(s.upload.size for s in self.doing(UPLOAD, NEW_VERSION, HELD)) / back
 
 
 @dataclass
