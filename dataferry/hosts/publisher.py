@@ -106,6 +106,11 @@ class Publisher(ABC):
         How many uploads at the same time are polite.
     versioned : bool
         Whether a name may get other bytes and its locator keeps finding the old ones; known after `check_rights`.
+    superseded : mapping of str to Held
+        What the host has under names for which a new version is wanted; set before `begin`.
+    registered : sequence of str
+        The hosts that the registry declares. A line that asks for something new, ``figshare:new``, means what it made
+        the last time, if that is among them.
     """
 
     limits: Limits = Limits()
@@ -117,6 +122,7 @@ class Publisher(ABC):
         self.settings = settings
         self.about = about
         self.superseded: Mapping[str, Held] = {}
+        self.registered: Sequence[str] = ()
 
     @property
     def declared(self) -> str:

@@ -50,7 +50,7 @@ def plan(
     Returns
     -------
     Plan
-        What would be done, and every problem of every file; `Plan.check` raises them.
+        What would be done, and every problem of every file; `dataferry.publish.Plan.check` raises them.
 
     Raises
     ------
@@ -96,7 +96,9 @@ def plan(
 
 def _host(spec: str, settings: Settings, known: Known | None) -> HostPlan:
     host = make_host(spec)
-    return HostPlan(spec, host, host.publisher(settings, known.about if known else {}))
+    publisher = host.publisher(settings, known.about if known else {})
+    publisher.registered = tuple(filter(None, (known.dataurl, *known.mirrors))) if known else ()
+    return HostPlan(spec, host, publisher)
 
 
 def _writable(path: Path) -> list[DataferryError]:

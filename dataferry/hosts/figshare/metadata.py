@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ...errors import PublishError, TransferError
+from ...names import close_names
 
 if TYPE_CHECKING:
     from .interface import Interface
@@ -168,9 +169,8 @@ def _categories(given: list[Any], interface: Interface, place: str) -> list[int]
     for item in given:
         number = item if isinstance(item, int) else codes.get(str(item)) or titles.get(str(item).lower())
         if number is None:
-            import difflib
-
-            close = difflib.get_close_matches(str(item).lower(), titles, n=3, cutoff=0.5)
+            close = [str(one["title"]) for one in known if str(item).lower() in str(one["title"]).lower()]
+            close = close[:3] or close_names(str(item), [str(one["title"]) for one in known])
             hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
             raise PublishError(
                 place,

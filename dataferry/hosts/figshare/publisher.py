@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from contextlib import suppress
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from ...errors import AccessDenied, Conflict, PublishError
+from ...errors import AccessDenied, BadName, Conflict, PublishError
 from ..publisher import Held, Limits, Publisher, Upload
 from .article import article_of_doi, as_held
+from .declared import read_declaration
 from .draft import RIGHTS, Draft, asked, is_complete
 from .flat import LONGEST, flat_name
 from .interface import Interface, token_for
@@ -74,15 +76,28 @@ class FigsharePublisher(Publisher):
             remedy = "name the article without a version: what is published becomes its next one"
             raise PublishError(place, "a published version never changes", remedy)
         self._account = self._own_account()
-        if line.new:
-            lacking(self.about, place)
-        else:
-            article = line.article or asked(place, lambda: article_of_doi(self.interface, line, place))
-            self._use(article)
+        if not line.new:
+            self._use(line.article or asked(place, lambda: article_of_doi(self.interface, line, place)))
             self._check_article()
+        elif (made := self._made_before()) is not None:
+            self._use(made)
+        else:
+            lacking(self.about, place)
         name = " ".join(filter(None, (self._account.get("first_name"), self._account.get("last_name"))))
         origin = self.interface.token.origin if self.interface.token else ""
-        return f"{name or 'account'} ({self._account.get('id')}), by the token in {origin}"
+        into = f", into {self.declared}, which was made before" if line.new and self._draft is not None else ""
+        return f"{name or 'account'} ({self._account.get('id')}), by the token in {origin}{into}"
+
+    def _made_before(self) -> int | None:
+        """The article of this account that the registry declares: the same command means the same article."""
+        for declared in self.registered:
+            with suppress(BadName):
+                other = read_declaration(declared)
+                if (article := other.article) and other.version is None and other.api == self.line.api:
+                    there = asked(self.host.shown, lambda n=article: self.interface.find(f"account/articles/{n}"))
+                    if there is not None:
+                        return article
+        return None
 
     def _own_account(self) -> dict[str, Any]:
         for _ in range(2):

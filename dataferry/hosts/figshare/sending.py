@@ -22,6 +22,8 @@ __all__ = ["Gone", "send"]
 _AT_ONCE = 3
 #: Seconds that a part may stay locked by an upload that was cut.
 _LOCKED = 120.0
+#: How often one part may fail.
+_FAILURES = 5
 
 
 class Gone(Exception):
@@ -73,6 +75,7 @@ def send(interface: Interface, item: Mapping[str, Any], upload: Upload, moved: C
 
 
 def _waiting(service: Service, url: str, upload: Upload, place: str) -> list[dict[str, Any]]:
+    """The parts that have not arrived."""
     try:
         told = service.call("GET", url).json()
     except HostRefused as refused:
@@ -96,9 +99,8 @@ def _put(
     service: Service, url: str, part: Mapping[str, Any], upload: Upload, moved: Callable[[int], None], place: str
 ) -> None:
     number, start, end = int(part["partNo"]), int(part["startOffset"]), int(part["endOffset"]) + 1
-    one = f"{url}/{number}"
-    patience = time.monotonic() + _LOCKED
-    pause = 0.2
+    one, place_of_part = f"{url}/{number}", f"part {number} of {place}"
+    locked_until, failures, pause = time.monotonic() + _LOCKED, 0, 0.2
     while True:
         sent = 0
 
@@ -107,31 +109,27 @@ def _put(
             sent += count
             moved(count)
 
+        if upload.path.stat().st_size != upload.size:
+            raise PublishError(place, "the file has another size than a moment ago", "run it again once it is finished")
         try:
             with FileBody(upload.path, start, end - start, told) as body:
-                service.call("PUT", one, body=body, headers={"Content-Type": "application/octet-stream"}, timeout=120)
+                kind = {"Content-Type": "application/octet-stream"}
+                service.call("PUT", one, body=body, headers=kind, again=False, timeout=120)
             return
-        except HostRefused as refused:
-            moved(-sent)
-            if refused.status == 404:
-                raise Gone from None
-            if refused.status != 409 or time.monotonic() > patience:
-                raise _named(refused, f"part {number} of {place}") from None
-            # an upload that was cut keeps the part locked for a while; or the part is there already
-            if _complete(service, one):
-                return
-            time.sleep(pause)
-            pause = min(pause * 1.7, 5.0)
         except TransferError as failed:
+            status = failed.status if isinstance(failed, HostRefused) else 0
+            failures += status != 409
+            if status == 404:
+                raise Gone from None
+            # the answer may be all that was lost; and an upload that was cut keeps its part locked for a while
+            if number not in {int(other["partNo"]) for other in _waiting(service, url, upload, place)}:
+                moved(end - start - sent)
+                return
             moved(-sent)
-            raise _named(failed, f"part {number} of {place}") from None
-
-
-def _complete(service: Service, one: str) -> bool:
-    try:
-        return bool(service.call("GET", one).json().get("status") == "COMPLETE")
-    except TransferError:
-        return False
+            if (failed.final and status != 409) or failures > _FAILURES or time.monotonic() > locked_until:
+                raise _named(failed, place_of_part) from None
+        time.sleep(pause)
+        pause = min(pause * 1.7, 5.0)
 
 
 def _url_of(item: Mapping[str, Any]) -> str:

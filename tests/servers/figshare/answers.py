@@ -213,10 +213,10 @@ def _publish(asked: _Asked, number: int) -> Answer:
     article.doi = article.doi or f"10.6084/m9.figshare.{number}"
     new = (state, tuple(article.files))
     keys = ("title", "authors", "license")
-    if article.versions and article.versions[-1][1] == new[1]:
-        if all(article.versions[-1][0].get(k) == state.get(k) for k in keys):
-            article.versions[-1] = new  # no new version for other metadata
-            return told({"location": site.url}, 201, Location=site.url)
+    last = article.versions[-1] if article.versions else None
+    if last is not None and last[1] == new[1] and all(last[0].get(k) == state.get(k) for k in keys):
+        article.versions[-1] = new  # no new version for other metadata
+        return told({"location": site.url}, 201, Location=site.url)
     article.versions.append(new)
     article.locked, article.lag = time.monotonic() + site.locks_for, site.lag
     return told({"location": f"{site.url}v2/articles/{number}"}, 201, Location=f"{site.url}v2/articles/{number}")

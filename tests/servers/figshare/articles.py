@@ -20,6 +20,7 @@ CATEGORIES = [
     for title, code in [("Cosmology and extragalactic astronomy", "510103")]
 ]
 _DAY = "2026-11-23T00:00:00Z"
+_TIMES = ("posted", "submission", "revision", "firstOnline", "publisherPublication", "publisherAcceptance")
 _WITHOUT = {
     "resource_doi": "",
     "resource_title": "",
@@ -162,12 +163,12 @@ class Article:
             "url_private_api": url,
             "figshare_url": url,
             "published_date": _DAY if public else None,
-            "timeline": {k: _DAY for k in ("posted", "submission", "revision", "firstOnline")}
-            | {"publisherPublication": _DAY, "publisherAcceptance": _DAY},
+            "timeline": dict.fromkeys(_TIMES, _DAY),
             "thumb": url,
             "defined_type": 3,
             "defined_type_name": "dataset",
             "size": sum(item["size"] for item in files),
+            "authors": authors,
             "tags": state.get("tags", []),
             "version": version,
             "is_metadata_record": bool(state.get("is_metadata_record")),

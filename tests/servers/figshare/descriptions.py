@@ -1,7 +1,8 @@
-"""Requests and answers against OpenAPI descriptions: ours, and the provider's own where ``DATAFERRY_SPECS`` has them."""
+"""Requests and answers against OpenAPI descriptions: ours, and Figshare's own where ``DATAFERRY_SPECS`` has them."""
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import threading
@@ -17,22 +18,27 @@ _OURS = Path(__file__).parents[2] / "descriptions" / "figshare.yaml"
 _NEWER = ("/versions/", "/v2/file/download/", "/ndownloader/")
 
 
+@functools.cache
+def _descriptions() -> tuple[Any, dict[str, Any]]:
+    """Ours, and theirs by the start of the paths."""
+    import yaml
+    from openapi_core import OpenAPI
+
+    theirs: dict[str, Any] = {}
+    specs = os.environ.get("DATAFERRY_SPECS")
+    if specs:
+        for prefix, name in (("/v2/", "articles-flow.openapi.json"), ("/upload/", "uploads.openapi.json")):
+            theirs[prefix] = OpenAPI.from_dict(json.loads((Path(specs) / "figshare" / name).read_text()))
+    return OpenAPI.from_dict(yaml.safe_load(_OURS.read_text())), theirs
+
+
 class Checker:
     """Collects what does not fit a description."""
 
     def __init__(self) -> None:
-        import yaml
-        from openapi_core import OpenAPI
-
         self.problems: list[str] = []
         self._lock = threading.Lock()
-        self._ours = OpenAPI.from_dict(yaml.safe_load(_OURS.read_text()))
-        self._theirs: dict[str, Any] = {}
-        specs = os.environ.get("DATAFERRY_SPECS")
-        if specs:
-            for prefix, name in (("/v2/", "articles-flow.openapi.json"), ("/upload/", "uploads.openapi.json")):
-                text = (Path(specs) / "figshare" / name).read_text()
-                self._theirs[prefix] = OpenAPI.from_dict(json.loads(text))
+        self._ours, self._theirs = _descriptions()
 
     def __call__(
         self,
@@ -83,6 +89,7 @@ class Checker:
                 api.validate_request(asked)
             if status < 400 and (answer or status in {200, 201, 302}):
                 api.validate_response(asked, told)
-        except Exception as error:
-            why = f"{error!r} {error.__cause__ or ''} {getattr(error.__cause__, 'schema_errors', '')}"
-            self.problems.append(f"{method} {path} -> {status}: {why[:1500]}")
+        except Exception as error:  # noqa: BLE001 - whatever does not fit is told at the end of the test
+            wrong = getattr(error.__cause__, "schema_errors", None) or [error.__cause__ or error]
+            why = "; ".join(f"{'/'.join(map(str, getattr(w, 'path', ())))}: {getattr(w, 'message', w)}" for w in wrong)
+            self.problems.append(f"{method} {path} -> {status}: {type(error).__name__}: {why[-600:]}")

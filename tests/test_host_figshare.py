@@ -1,0 +1,591 @@
+"""Figshare: reading by number and by list, and publishing in every bad case that a stand-in can play."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dataferry import PackageData
+from dataferry.errors import (
+    AccessDenied,
+    BadName,
+    Conflict,
+    FileUnavailable,
+    PublishError,
+    TransferError,
+)
+from dataferry.hosts import make_host
+from dataferry.hosts.figshare import FigshareHost
+from dataferry.hosts.figshare.flat import flat_name, full_name
+from dataferry.hosts.publisher import Held, Upload
+from dataferry.registry import Entry
+from dataferry.settings import Settings, load_settings
+from dataferry.testing import HostContract
+
+ABOUT = {
+    "title": "Maps of the dust",
+    "description": "Made for a test.",
+    "authors": ["Ann Author", {"name": "Bo Writer", "orcid": "0000-0002-1825-0097"}],
+    "keywords": ["dust", "cosmology"],
+    "categories": ["Cosmology and extragalactic astronomy"],
+    "license": "CC-BY-4.0",
+}
+
+
+@pytest.fixture(autouse=True)
+def token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FIGSHARE_TOKEN", "token-1")
+
+
+class Author:
+    """Drives a publisher as the engine does; its notes outlive it."""
+
+    def __init__(self, site: Any, folder: Path, spec: str = "", about: Mapping[str, Any] = ABOUT) -> None:
+        self.site, self.folder, self.about = site, folder, about
+        self.spec = spec or site.spec()
+        self.notes: dict[str, Any] = {}
+        self.moved = 0
+
+    def publisher(self) -> Any:
+        made = FigshareHost(self.spec).publisher(load_settings(), self.about)
+        made.patience = 5.0, 0.5
+        return made
+
+    def uploads(self, files: Mapping[str, bytes]) -> list[Upload]:
+        made = []
+        for name, data in files.items():
+            path = self.folder / hashlib.sha256(name.encode()).hexdigest()
+            path.write_bytes(data)
+            made.append(Upload(name, path, len(data), hashlib.sha256(data).hexdigest(), hashlib.md5(data).hexdigest()))
+        return made
+
+    def publish(self, files: Mapping[str, bytes], *, replace: bool = False) -> dict[str, int]:
+        publisher = self.publisher()
+        uploads = self.uploads(files)
+        publisher.check_rights()
+        held = publisher.held(uploads)
+        same = {u.name for u in uploads if u.name in held and held[u.name].md5 == u.md5}
+        others = {u.name: held[u.name] for u in uploads if u.name in held and u.name not in same}
+        if others and not replace:
+            raise Conflict(publisher.declared, f"other bytes: {sorted(others)}")
+        publisher.superseded = others
+        going = [u for u in uploads if u.name not in same]
+
+        def moved(count: int) -> None:
+            self.moved += count
+
+        if going:
+            publisher.begin(going, self.notes)
+            for upload in going:
+                publisher.upload(upload, {}, moved)
+        locators = publisher.finish(uploads, self.notes)
+        self.declared = publisher.declared
+        return {name: int(found["figshare"]) for name, found in locators.items()}
+
+
+@pytest.fixture
+def author(figshare: Any, tmp_path: Path) -> Author:
+    return Author(figshare, tmp_path)
+
+
+def bytes_of(name: str, size: int = 5000) -> bytes:
+    return (hashlib.sha256(name.encode()).digest() * (size // 32 + 1))[:size]
+
+
+def fetched(
+    make_package: Callable[..., str], spec: str, files: Mapping[str, bytes], numbers: Mapping[str, int] = {}
+) -> dict[str, bytes]:
+    """What a user gets who has the registry and nothing else."""
+    package = make_package(head=f'mirrors = ["{spec}"]\n')
+    data = PackageData(package, show_progress=False)
+    path = data.registry.path if hasattr(data, "registry") else None
+    assert path is not None
+    text = [f'mirrors = ["{spec}"]\n']
+    for name, content in files.items():
+        text.append(f'[files."{name}"]\nsize = {len(content)}\nsha256 = "{hashlib.sha256(content).hexdigest()}"')
+        text += [f"figshare = {numbers[name]}"] if name in numbers else []
+    Path(path).write_text("\n".join(text))
+    data = PackageData(package, show_progress=False)
+    return {name: Path(data.get(name)).read_bytes() for name in files}
+
+
+# -- what a line means ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "article", "version", "doi"),
+    [
+        ("figshare:14763051", 14763051, None, ""),
+        ("figshare:14763051.v2", 14763051, 2, ""),
+        ("figshare:10.6084/m9.figshare.14763051", 14763051, None, ""),
+        ("figshare:10.6084/M9.figshare.14763051.v12", 14763051, 12, ""),
+        ("figshare:doi:10.6084/m9.figshare.14763051.v2", 14763051, 2, ""),
+        ("figshare:https://doi.org/10.6084/m9.figshare.14763051.v2", 14763051, 2, ""),
+        ("figshare:https://figshare.com/articles/dataset/Some_title/14763051/3", 14763051, 3, ""),
+        ("figshare:https://figshare.com/articles/14763051", 14763051, None, ""),
+        ("figshare:10.25384/SAGE.12345678.v1", None, 1, "10.25384/sage.12345678"),
+        ("figshare:10.1371/journal.pone.0123456.s001", None, None, "10.1371/journal.pone.0123456.s001"),
+    ],
+)
+def test_lines(line: str, article: int | None, version: int | None, doi: str) -> None:
+    declared = FigshareHost(line).declared
+    assert (declared.article, declared.version, declared.doi, declared.new) == (article, version, doi, False)
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("figshare:10.5281/zenodo.4924875", "write zenodo:10.5281/zenodo.4924875"),
+        ("figshare:10.5061/dryad.abc", "Dryad"),
+        ("figshare:10.7910/DVN/ABC", "Dataverse"),
+        ("figshare:10.6084/m9.figshare.c.5678", "a collection"),
+        ("figshare:https://figshare.com/s/63fc1ada93e42e388e63", "private link"),
+        ("figshare:https://figshare.com/collections/some/123", "no article"),
+        ("figshare:", "figshare:14763051"),
+        ("figshare:0", "figshare:14763051"),
+        ("figshare:1 2", "figshare:14763051"),
+        ("figshare:latest", "figshare:14763051"),
+        ("figshare:1?sever=https://a.example/", "sever"),
+        ("figshare:1?server=ftp://a.example/", "http"),
+        ("figshare:1?server=https://u:p@a.example/", "without user"),
+    ],
+)
+def test_lines_that_mean_nothing(line: str, says: str) -> None:
+    with pytest.raises(BadName, match=says) as caught:
+        make_host(line)
+    assert "u:p" not in str(caught.value)
+
+
+def test_sources_of_figshare_and_of_its_sandbox() -> None:
+    entry = Entry("a.fits", "0" * 64, 1, {"figshare": 30123456})
+    urls = [source.url for source in FigshareHost("figshare:14763051").sources("a.fits", entry)]
+    assert urls == [
+        "https://ndownloader.figshare.com/files/30123456",
+        "https://api.figshare.com/v2/file/download/30123456",
+    ]
+    sandbox = FigshareHost("figshare:1?server=https://api.figsh.com/v2").sources("a.fits", entry)
+    assert sandbox[0].url == "https://ndownloader.figsh.com/files/30123456"
+    assert FigshareHost("figshare:14763051").sources("a.fits", Entry("a.fits", "0" * 64, 1)) == []
+
+
+@pytest.mark.parametrize(
+    "name", [*HostContract.names, "a=b.fits", "a=2Fb.fits", "a/b", "a=2fb", "=C3.fits", "a__b.fits"]
+)
+def test_names_there_and_back(name: str) -> None:
+    flat = flat_name(name)
+    assert flat.isascii()
+    assert "/" not in flat
+    assert not flat.startswith(".")
+    assert full_name(flat) == name
+
+
+def test_names_that_others_gave_stay() -> None:
+    for name in ("Grüße.csv", "x=1.csv", "y=2F z=FF.csv", "100%.csv"):
+        assert full_name(name) == name
+    assert full_name("a.fits", "/maps/deep") == "maps/deep/a.fits"
+
+
+# -- reading ----------------------------------------------------------------------------------------------------------
+
+
+class TestFigshareHost(HostContract):
+    """Files by their numbers."""
+
+    secrets = ()
+    site: Any = None
+
+    @pytest.fixture(autouse=True)
+    def _site(self, figshare: Any) -> None:
+        type(self).site = figshare
+
+    def serving(self, files: Mapping[str, bytes]) -> Any:
+        @contextmanager
+        def serve() -> Iterator[FigshareHost]:
+            article = self.site.put({flat_name(name): data for name, data in files.items()})
+            self.numbers = dict(zip(files, article.files, strict=True))
+            yield FigshareHost(self.site.spec(article.number))
+
+        return serve()
+
+    def entry(self, name: str, data: bytes) -> Entry:
+        number = self.numbers.get(name, 29999999)
+        return Entry(name, hashlib.sha256(data).hexdigest(), len(data), {"figshare": number})
+
+
+def test_files_are_looked_up_by_name_in_anybodys_article(figshare: Any, make_package: Any) -> None:
+    files = {f"maps/{n:02}.fits": bytes_of(str(n), 300) for n in range(15)} | {"Grüße.fits": bytes_of("g")}
+    article = figshare.put(files)
+    assert fetched(make_package, figshare.spec(article.number), files) == files
+    assert not [r for r in figshare.storage.requests if "authorization" in r.headers]
+
+
+def test_a_pinned_version_keeps_its_files(figshare: Any, make_package: Any) -> None:
+    old, new = bytes_of("old"), bytes_of("new")
+    article = figshare.put({"a.fits": old})
+    later = figshare.put({"a.fits": new})
+    article.versions.append((article.draft, tuple(later.files)))
+    assert fetched(make_package, figshare.spec(f"{article.number}.v1"), {"a.fits": old}) == {"a.fits": old}
+    assert fetched(make_package, figshare.spec(article.number), {"a.fits": new}) == {"a.fits": new}
+    with pytest.raises(TransferError, match="no version 7"):
+        FigshareHost(figshare.spec(f"{article.number}.v7")).held(Settings())
+
+
+def test_a_doi_of_an_institution_is_looked_up(figshare: Any, make_package: Any) -> None:
+    article = figshare.put({"a.fits": bytes_of("a")})
+    article.doi = "10.25405/data.ncl.4711"
+    assert fetched(make_package, figshare.spec("10.25405/data.NCL.4711.v1"), {"a.fits": bytes_of("a")})
+    with pytest.raises(TransferError, match="no public article of Figshare has the DOI"):
+        FigshareHost(figshare.spec("10.25405/data.ncl.4712")).held(Settings())
+
+
+def test_all_files_of_an_article_with_more_than_one_page(figshare: Any) -> None:
+    article = figshare.put({f"{n}.txt": str(n).encode() for n in range(1203)})
+    held = FigshareHost(figshare.spec(article.number)).held(Settings())
+    assert len(held) == 1203
+    assert held["7.txt"] == Held(1, md5=hashlib.md5(b"7").hexdigest(), locators={"figshare": article.files[7]})
+
+
+def test_a_firewall_before_the_download_host(figshare: Any, make_package: Any) -> None:
+    article = figshare.put({"a.fits": bytes_of("a")})
+    figshare.challenge = True
+    numbers = {"a.fits": article.files[0]}
+    assert fetched(make_package, figshare.spec(article.number), {"a.fits": bytes_of("a")}, numbers)
+
+
+def test_an_embargo_is_named(figshare: Any, make_package: Any) -> None:
+    article = figshare.put({"a.fits": bytes_of("a")}, is_embargoed=True, embargo_date="2027-05-18T00:00:00Z")
+    with pytest.raises(FileUnavailable, match="embargo until 2027-05-18"):
+        fetched(make_package, figshare.spec(article.number), {"a.fits": bytes_of("a")})
+
+
+def test_a_private_article(figshare: Any, make_package: Any, home: Path) -> None:
+    article = figshare.put({"a.fits": bytes_of("a")}, public=False)
+    spec, files = figshare.spec(article.number), {"a.fits": bytes_of("a")}
+    # the variable is for Figshare itself: a package must not send it to a server of its own choice
+    with pytest.raises(FileUnavailable, match="there is no public article"):
+        fetched(make_package, spec, files)
+    assert not [r for r in figshare.requests if "/account" in r[1]]
+    config = home / ".config" / "dataferry"
+    config.mkdir()
+    host = figshare.url.removeprefix("http://").rstrip("/")
+    (config / "config.toml").write_text(f'[hosts."{host}"]\ntoken = "token-1"\n')
+    with pytest.raises(FileUnavailable, match="opens no private one"):
+        fetched(make_package, spec, files)
+    (config / "config.toml").write_text(f'[hosts."{host}"]\ntoken = "token-2"\n')
+    assert fetched(make_package, spec, files) == files
+    assert not [r for r in figshare.storage.requests if "authorization" in r.headers]
+
+
+# -- publishing -------------------------------------------------------------------------------------------------------
+
+FILES = {"maps/dust 064.fits": bytes_of("one", 300_000), "b.fits": bytes_of("two", 64 * 1024), "c.fits": b"x"}
+
+
+def test_a_new_article(figshare: Any, author: Author, make_package: Any) -> None:
+    figshare.slowness = 3
+    numbers = author.publish(FILES)
+    [article] = figshare.articles.values()
+    assert author.declared == figshare.spec(article.number)
+    assert len(article.versions) == 1
+    state, files = article.versions[0]
+    assert state["title"] == "Maps of the dust"
+    assert (state["tags"], state["license"], state["categories"]) == (ABOUT["keywords"], 1, [29800])
+    assert state["authors"] == [{"name": "Ann Author"}, {"name": "Bo Writer", "orcid_id": "0000-0002-1825-0097"}]
+    assert sorted(files) == sorted(numbers.values())
+    assert author.moved == sum(map(len, FILES.values()))
+    assert fetched(make_package, author.declared, FILES, numbers) == FILES
+
+
+def test_nothing_new_means_no_new_version(figshare: Any, author: Author) -> None:
+    numbers = author.publish(FILES)
+    again = Author(figshare, author.folder, author.declared, {**ABOUT, "title": "Other words", "keywords": ["x"]})
+    assert again.publish(FILES) == numbers
+    [article] = figshare.articles.values()
+    assert len(article.versions) == 1
+    assert figshare.count("POST", "/publish") == 1
+    assert again.moved == 0
+
+
+def test_a_new_version_and_the_old_one(figshare: Any, author: Author, make_package: Any) -> None:
+    old = author.publish(FILES)
+    figshare.locks_for = 0.3
+    again = Author(figshare, author.folder, author.declared)
+    changed = {**FILES, "b.fits": bytes_of("other")}
+    with pytest.raises(Conflict):
+        again.publish(changed)
+    new = again.publish(changed, replace=True)
+    [article] = figshare.articles.values()
+    assert [len(files) for _, files in article.versions] == [3, 3]
+    assert {name for name in FILES if old[name] != new[name]} == {"b.fits"}
+    assert again.moved == 5000
+    assert fetched(make_package, author.declared, FILES, old) == FILES
+    assert fetched(make_package, author.declared, changed, new) == changed
+
+
+def test_an_article_that_is_there(figshare: Any, author: Author) -> None:
+    article = figshare.put({"read me.txt": b"kept"}, owner=1)
+    mine = Author(figshare, author.folder, figshare.spec(article.number))
+    mine.publish(FILES)
+    assert len(article.versions) == 2
+    assert len(article.versions[1][1]) == 4
+    assert figshare.count("POST", "/account/articles$") == 0
+
+
+@pytest.mark.parametrize("cut", [0, 1000, 64 * 1024 - 1])
+def test_a_cut_in_the_middle(figshare: Any, author: Author, cut: int) -> None:
+    figshare.locks_for = 0.3
+    figshare.fault("PUT", r"/upload/.*/3$", cut=cut)
+    author.publish(FILES)
+    assert figshare.received[flat_name("maps/dust 064.fits")] == 300_000
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/account$"),
+        ("POST", "/account/articles$"),
+        ("PATCH", r"/account/articles/\d+$"),
+        ("POST", "/files$"),
+        ("GET", r"/files/\d+$"),
+        ("GET", "/upload/[^/]+$"),
+        ("PUT", "/2$"),
+        ("POST", r"/files/\d+$"),
+        ("POST", "/publish$"),
+    ],
+)
+@pytest.mark.parametrize("how", [{"lost": True}, {"cut": 0}, {"status": 503}, {"status": 429, "wait": 0}])
+def test_every_step_may_fail_once(figshare: Any, author: Author, method: str, path: str, how: dict[str, Any]) -> None:
+    figshare.fault(method, path, **how)
+    said = ""
+    try:
+        numbers = author.publish(FILES)
+    except PublishError as error:
+        said = str(error)
+        numbers = author.publish(FILES)
+    assert "token-1" not in said
+    [article] = figshare.articles.values()
+    assert len(article.versions) == 1
+    assert article.versions[0][0]["title"] == ABOUT["title"]
+    assert sorted(article.versions[0][1]) == sorted(numbers.values())
+    for name, data in FILES.items():
+        assert figshare.received[flat_name(name)] == len(data)
+
+
+def test_the_service_gives_an_upload_up(figshare: Any, author: Author) -> None:
+    def abort() -> None:
+        next(iter(figshare.files.values())).aborted = True
+
+    figshare.fault("PUT", "/3$", when=abort)
+    numbers = author.publish(FILES)
+    [article] = figshare.articles.values()
+    assert sorted(article.versions[0][1]) == sorted(numbers.values())
+
+
+def test_half_an_upload_is_continued_by_another_process_without_notes(figshare: Any, author: Author) -> None:
+    article = figshare.put({}, owner=1, public=False)
+    one = Author(figshare, author.folder, figshare.spec(article.number))
+    fault = figshare.fault("PUT", "/4$", status=400, left=99)
+    with pytest.raises(PublishError, match="run it again") as caught:
+        one.publish(FILES)
+    assert not any(file.token in str(caught.value) for file in figshare.files.values())
+    assert not article.versions
+    fault.left = 0
+    other = Author(figshare, author.folder, figshare.spec(article.number))
+    other.publish(FILES)
+    assert figshare.received[flat_name("maps/dust 064.fits")] == 300_000
+    assert len(article.files) == 3
+
+
+def test_a_file_that_changes_while_it_is_sent(figshare: Any, author: Author) -> None:
+    def change() -> None:
+        for path in author.folder.iterdir():
+            if path.stat().st_size == 300_000:
+                path.with_suffix(".new").write_bytes(bytes(300_000))
+                path.with_suffix(".new").replace(path)
+
+    figshare.fault("PUT", "/1$", when=change)
+    with pytest.raises(PublishError, match="other bytes"):
+        author.publish(FILES)
+    [article] = figshare.articles.values()
+    assert not article.versions
+    author.publish(FILES)
+    assert len(article.versions) == 1
+    assert len(article.files) == 3
+
+
+def test_two_authors_at_once(figshare: Any, author: Author) -> None:
+    article = figshare.put({"x.txt": b"x"}, owner=1)
+    spec = figshare.spec(article.number)
+    (author.folder / "1").mkdir()
+    (author.folder / "2").mkdir()
+    both = Author(figshare, author.folder / "1", spec), Author(figshare, author.folder / "2", spec)
+    meet = threading.Barrier(2, timeout=20)
+    figshare.fault("POST", r"/files$", when=meet.wait, left=2)
+    results: list[Any] = [None, None]
+
+    def go(at: int) -> None:
+        try:
+            results[at] = both[at].publish({"same.fits": bytes_of(f"author {at}", 1000)})
+        except PublishError as error:
+            results[at] = error
+
+    threads = [threading.Thread(target=go, args=(at,)) for at in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [r for r in results if isinstance(r, Conflict)], results
+    for _, numbers in article.versions:
+        names = [figshare.files[n].name for n in numbers]
+        assert len(names) == len(set(names))
+
+
+def test_two_authors_of_the_same_bytes(figshare: Any, author: Author) -> None:
+    article = figshare.put({"x.txt": b"x"}, owner=1)
+    files = {"same.fits": bytes_of("same", 1000)}
+    first = Author(figshare, author.folder, figshare.spec(article.number)).publish(files)
+    assert Author(figshare, author.folder, figshare.spec(article.number)).publish(files) == first
+    assert len(article.versions) == 2
+
+
+# -- rights and room --------------------------------------------------------------------------------------------------
+
+
+def test_no_token(figshare: Any, author: Author, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FIGSHARE_TOKEN")
+    with pytest.raises(AccessDenied, match="account/applications"):
+        author.publish(FILES)
+    assert figshare.requests == []
+
+
+def test_a_wrong_token(author: Author, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FIGSHARE_TOKEN", "token-9secret")
+    with pytest.raises(AccessDenied, match="FIGSHARE_TOKEN") as caught:
+        author.publish(FILES)
+    assert "9secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("form", ["token", "bearer"])
+@pytest.mark.parametrize("given", ["token-1", "token token-1", "Bearer token-1"])
+def test_both_forms_of_a_token(
+    figshare: Any, author: Author, monkeypatch: pytest.MonkeyPatch, form: str, given: str
+) -> None:
+    monkeypatch.setenv("FIGSHARE_TOKEN", given)
+    figshare.forms = {form}
+    assert author.publish({"c.fits": b"x"})
+
+
+def test_a_token_in_netrc(figshare: Any, author: Author, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    monkeypatch.delenv("FIGSHARE_TOKEN")
+    (home / ".netrc").write_text("machine 127.0.0.1 login me password token-1\n")
+    (home / ".netrc").chmod(0o600)
+    who = author.publisher().check_rights()
+    assert ".netrc" in who
+    assert "token-1" not in who
+
+
+def test_somebody_elses_article(figshare: Any, author: Author) -> None:
+    article = figshare.put({"a.fits": b"a"}, owner=2)
+    with pytest.raises(AccessDenied, match="somebody else's"):
+        Author(figshare, author.folder, figshare.spec(article.number)).publish(FILES)
+    with pytest.raises(AccessDenied, match="sees none of that number"):
+        Author(figshare, author.folder, figshare.spec(12345)).publish(FILES)
+
+
+def test_a_version_takes_nothing(figshare: Any, author: Author) -> None:
+    article = figshare.put({"a.fits": b"a"}, owner=1)
+    with pytest.raises(PublishError, match="never changes"):
+        Author(figshare, author.folder, figshare.spec(f"{article.number}.v1")).publish(FILES)
+
+
+def test_an_embargo_or_a_curator(figshare: Any, author: Author) -> None:
+    article = figshare.put({"a.fits": b"a"}, owner=1, is_embargoed=True)
+    with pytest.raises(PublishError, match="embargo"):
+        Author(figshare, author.folder, figshare.spec(article.number)).publish(FILES)
+    figshare.curated = True
+    with pytest.raises(PublishError, match="curator"):
+        author.publish(FILES)
+    figshare.curated = False
+    author.publish(FILES)
+    assert figshare.received["b.fits"] == 64 * 1024
+
+
+def test_full(figshare: Any, author: Author) -> None:
+    figshare.accounts[1].quota = 200_000
+    with pytest.raises(PublishError, match="200000 that the account has"):
+        author.publish(FILES)
+    assert figshare.received == {}
+    figshare.accounts[1].quota = 20 * 10**9
+    figshare.accounts[1].most = 100_000
+    with pytest.raises(PublishError, match="takes 100000 in one file"):
+        author.publish(FILES)
+    assert figshare.received == {}
+
+
+def test_too_many(figshare: Any, author: Author) -> None:
+    article = figshare.put({f"{n}.txt": b"x" for n in range(499)}, owner=1)
+    mine = Author(figshare, author.folder, figshare.spec(article.number))
+    with pytest.raises(PublishError, match="502 files, and Figshare takes 500"):
+        mine.publish(FILES)
+    figshare.accounts[1].institution, figshare.most_files = 7, 5000
+    mine.publish(FILES)
+    assert len(article.files) == 502
+
+
+@pytest.mark.parametrize("key", ["title", "description", "keywords", "categories", "license"])
+def test_without_a_word_about_it(figshare: Any, author: Author, key: str) -> None:
+    author.about = {k: v for k, v in ABOUT.items() if k != key}
+    with pytest.raises(PublishError, match=f"without {key}"):
+        author.publish(FILES)
+    assert figshare.articles == {}
+
+
+def test_words_that_figshare_does_not_know(figshare: Any, author: Author) -> None:
+    author.about = {**ABOUT, "license": "WTFPL"}
+    with pytest.raises(PublishError, match="CC BY 4.0, CC0"):
+        author.publish(FILES)
+    author.about = {**ABOUT, "categories": ["Cosmology"]}
+    with pytest.raises(PublishError, match="no category 'Cosmology'; did you mean"):
+        author.publish(FILES)
+    author.about = {**ABOUT, "authors": [3.5]}
+    with pytest.raises(PublishError, match="no author"):
+        author.publish(FILES)
+    assert figshare.articles == {}
+
+
+@pytest.mark.parametrize(("spdx", "number"), [("CC0-1.0", 2), ("MIT", 3), ("GPL-3.0-or-later", 6), ("cc-by-4.0", 1)])
+def test_licenses_by_their_spdx_names(figshare: Any, author: Author, spdx: str, number: int) -> None:
+    author.about = {**ABOUT, "license": spdx, "figshare": {"reserve_doi": True, "title": "Only here"}}
+    author.publish({"c.fits": b"x"})
+    [article] = figshare.articles.values()
+    assert article.versions[0][0]["license"] == number
+    assert article.versions[0][0]["title"] == "Only here"
+    assert author.notes["doi"] == f"10.6084/m9.figshare.{article.number}"
+
+
+def test_names_that_are_too_long(author: Author) -> None:
+    [long, fits] = author.uploads({"日本" * 40 + ".fits": b"x", "a" * 200 + ".fits": b"x"})
+    publisher = author.publisher()
+    assert "shorter name" in publisher.problem(long)
+    assert publisher.problem(fits) == ""
+
+
+def test_a_rate_limit(figshare: Any, author: Author) -> None:
+    figshare.rate = 8
+    author.publish(FILES)
+    assert len(figshare.articles) == 1
+
+
+def test_odd_names(figshare: Any, author: Author, make_package: Any) -> None:
+    files: dict[str, bytes] = {n: bytes_of(n, 100) for n in HostContract.names if not set("?#%|^`") & set(n)}
+    files |= {"A.fits": b"upper", "a.fits": b"lower", "50%.fits": b"half"}
+    legal: Sequence[str] = [n for n in files if "\u0308" not in n]
+    numbers = author.publish({n: files[n] for n in legal})
+    assert fetched(make_package, author.declared, {n: files[n] for n in legal}, numbers)
+    assert fetched(make_package, author.declared, {n: files[n] for n in legal})
