@@ -57,8 +57,8 @@ def test_it_ends_well_and_fits_a_screen(shown):
 def test_each_place_answers_once(shown):
     _, run = shown
     steps = re.split(r"^  \d  ", run.stdout, flags=re.MULTILINE)[1:]
-    assert len(steps) == 7
-    package, folder, cache, primary, mirror, refused, drawn = steps
+    assert len(steps) == 8
+    package, folder, cache, primary, mirror, refused, published, drawn = steps
     assert "where: folder: not there > package: verified now" in package
     assert "where: folder: verified now" in folder
     assert "where: folder, package: not there > cache: verified now" in cache
@@ -69,6 +69,8 @@ def test_each_place_answers_once(shown):
     assert "could not be had from any place" in refused
     assert " ".join(refused.split()).count("sha256 is not the registered one") == 2
     assert "dataferry where mypkg" in refused
+    assert "fetched back as a stranger, verified > registered" in published
+    assert "a user's get" in published
     assert "drawn: maps/" in drawn
     for step in steps[:5]:
         assert re.search(r"\d (us|ms|s)$", step.splitlines()[0])
@@ -77,8 +79,8 @@ def test_each_place_answers_once(shown):
 def test_it_says_what_to_try_next(shown):
     _, run = shown
     end = run.stdout.partition("That was")[2]
-    assert len(re.findall(r"^  \d\. ", end, flags=re.MULTILINE)) == 5
-    for command in ("dataferry add", "dataferry where", "dataferry doctor"):
+    assert len(re.findall(r"^  \d\. ", end, flags=re.MULTILINE)) == 6
+    for command in ("dataferry add", "dataferry publish", "dataferry where", "dataferry doctor"):
         assert command in end
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "BUNDLED",
     "CACHED",
     "IN_FOLDER",
+    "NEW",
     "PACKAGE",
     "SKY_MAP",
     "SPARE",
@@ -39,6 +40,7 @@ CACHED = "weights/n2048.fits"
 SKY_MAP = "maps/cmb_n256.fits"
 SPARE = "weights/n8192.fits"
 TAMPERED = "weights/n4096.fits"
+NEW = "weights/n512.fits"
 
 #: Name -> installed package and path in it. All are real files that others wrote.
 _REAL = {
@@ -69,6 +71,10 @@ class Stage:
         A predefined folder that holds one of the files.
     primary, mirror : RangeServer
         Two servers with all files.
+    served : Path
+        The folder that both publish.
+    new : Path
+        A file that is not published yet.
     """
 
     root: Path
@@ -76,6 +82,8 @@ class Stage:
     folder: Path
     primary: RangeServer
     mirror: RangeServer
+    served: Path
+    new: Path
 
 
 @contextmanager
@@ -106,7 +114,7 @@ def set_stage() -> Iterator[Stage]:
             sys.path.insert(0, str(root / "site"))
             importlib.invalidate_caches()
             try:
-                yield Stage(root, registry, folder, primary, mirror)
+                yield Stage(root, registry, folder, primary, mirror, served, _new(root))
             finally:
                 sys.path.remove(str(root / "site"))
 
@@ -125,6 +133,13 @@ def _collect(served: Path) -> None:
         (served / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, served / name)
     _make_map(served / SKY_MAP)
+
+
+def _new(root: Path) -> Path:
+    file = _find("healpy", "data/weight_ring_n00512.fits")
+    if file is None:
+        raise MissingExtra("demo", "healpy")
+    return Path(shutil.copyfile(file, root / "n512.fits"))
 
 
 def _make_map(path: Path) -> None:

@@ -26,9 +26,11 @@ _AFTER = """\
   2. A file has the size and sha256 that its author registered, or is refused.
   3. A host that fails is passed over for the next one.
   4. The cache is astropy's own: each finds what the other brought.
-  5. An error names every place, why it did not do, and what helps."""
+  5. An error names every place, why it did not do, and what helps.
+  6. What an author publishes is fetched back before it is registered."""
 _NEXT = (
     ("dataferry add mypkg FILES...", "register the files of your own package"),
+    ("dataferry publish FILES --to HOST", "take them to a host, and prove it"),
     ("dataferry where PACKAGE NAME", "see every step for one file"),
     ("dataferry doctor", "see what is found on this machine"),
 )
@@ -60,6 +62,7 @@ def command() -> None:
             sky_map = _from_the_primary(data, stage)
             _from_the_mirror(data, stage)
             _tampered(data, stage)
+            _publish(stage)
         _draw(sky_map)
     _close(time.perf_counter() - began)
 
@@ -170,11 +173,35 @@ def _tampered(data: PackageData, stage: on.Stage) -> None:
         raise click.ClickException("a file with a wrong byte was not refused; please report this")
 
 
+def _publish(stage: on.Stage) -> None:
+    """An author takes a file to a host, and a user has it."""
+    from ..package_data import PackageData
+    from ..publish import publish
+
+    stage.primary.heal()
+    stage.primary.forget()
+    started = time.perf_counter()
+    outcome = publish(
+        {on.NEW: stage.new}, f"folder:{stage.served}?url={stage.primary.url}", stage.registry, progress=False
+    )
+    took = _time(time.perf_counter() - started)
+    if not all(file.proven for file in outcome.files):
+        raise click.ClickException("a published file did not come back; please report this")
+    title = f"  7  published: {on.NEW}, {shared.size_text(stage.new.stat().st_size)}"
+    click.echo(click.style(title, bold=True) + took.rjust(_WIDTH - len(title)))
+    said = "copied to the primary > fetched back as a stranger, verified > registered"
+    click.echo(f"     {said}")
+    data = PackageData(on.PACKAGE, show_progress=False)
+    started = time.perf_counter()
+    data.get(on.NEW)
+    click.echo("     a user's get".ljust(_WIDTH - 8) + _time(time.perf_counter() - started).rjust(8))
+
+
 def _draw(sky_map: str) -> None:
     from .. import maps
 
     maps.show(sky_map, PICTURE)
-    click.secho(f"  7  drawn: {on.SKY_MAP}, in {Path(PICTURE).resolve()}", bold=True)
+    click.secho(f"  8  drawn: {on.SKY_MAP}, in {Path(PICTURE).resolve()}", bold=True)
     click.echo("     (a random sky of healpy.synfast; the others are astropy's and healpy's)")
 
 
@@ -183,7 +210,7 @@ def _close(seconds: float) -> None:
     click.echo(_AFTER)
     click.secho("Try next:", bold=True)
     for line, remark in _NEXT:
-        click.echo(f"  {click.style(f'{line:<30}', fg='cyan')} {remark}")
+        click.echo(f"  {click.style(f'{line:<34}', fg='cyan')} {remark}")
 
 
 def _code(text: str, remark: str = "") -> None:
