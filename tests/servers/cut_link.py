@@ -6,9 +6,10 @@ import contextlib
 import socket
 import struct
 import threading
-from collections.abc import Callable
-from typing import Self
+from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
+
+import pytest
 
 
 class CutLink:
@@ -45,12 +46,6 @@ class CutLink:
         """End the link."""
         self._listener.close()
         self._reset()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
 
     def _accept(self) -> None:
         while True:
@@ -106,3 +101,17 @@ def _reset(end: socket.socket) -> None:
         end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         end.shutdown(socket.SHUT_RDWR)
     end.close()
+
+
+@pytest.fixture
+def cut_link() -> Iterator[Callable[[str], CutLink]]:
+    """Put a link before a server that can be cut."""
+    links: list[CutLink] = []
+
+    def before(url: str) -> CutLink:
+        links.append(CutLink(url))
+        return links[-1]
+
+    yield before
+    for link in links:
+        link.close()

@@ -139,6 +139,13 @@ class Radosgw:
             client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
         return name
 
+    def full_bucket(self, writer: User, rights: tuple[str, ...], room: int) -> str:
+        """Make a public bucket that has room for so many bytes."""
+        name = self.bucket(writers={writer: rights})
+        self.admin("quota", "set", "--quota-scope=bucket", f"--bucket={name}", f"--max-size={room}")
+        self.admin("quota", "enable", "--quota-scope=bucket", f"--bucket={name}")
+        return name
+
     def let_list(self, bucket: str) -> None:
         """Let strangers have the list of a bucket."""
         client = self.client()

@@ -187,8 +187,8 @@ class Parts:
         try:
             told = [part for page in pages.paginate(**which) for part in page.get("Parts", ())]
         except ClientError as exc:
-            if code_of(exc) in {"NoSuchUpload", "NoSuchKey", "404"}:
-                return None, 0
+            if code_of(exc) in {"NoSuchUpload", "NoSuchKey", "404", "AccessDenied", "403"}:
+                return None, 0  # it has ended, or is somebody else's
             raise
         with ThreadPoolExecutor(2, thread_name_prefix="dataferry-s3") as crew:
             same = list(crew.map(lambda part: _is_ours(upload, part), told))

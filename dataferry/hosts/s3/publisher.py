@@ -51,6 +51,7 @@ class S3Publisher(Publisher):
         super().__init__(host, settings, about)
         self.place = host.place
         self.limits = Limits(file_bytes=_OTHER_FILE if self.place.endpoint else _AWS_FILE)
+        self.versioned = bool(self.place.locator)  # it may be; `check_rights` asks the bucket
         self._region = ""
 
     @property
@@ -232,11 +233,11 @@ class S3Publisher(Publisher):
             raise _Settled
 
     def _same(self, upload: Upload) -> Held | None:
-        """What is there under the name, if it has the same bytes; None if nothing is."""
+        """What is there under the name, unless it has other bytes; None if nothing is."""
         held = held_of(self._store, upload.name)
         if held is None:
             return None
-        if held.size == upload.size and (held.sha256 or held.md5) in {upload.sha256, upload.md5}:
+        if _may_be(upload, held):
             return self._plain(held)
         raise Conflict(f"{self.shown} ({upload.name})", "there are other bytes under this name", _OTHER)
 
@@ -278,9 +279,13 @@ class S3Publisher(Publisher):
         place = f"{self.shown} ({upload.name})"
         if held is None:
             raise PublishError(place, "it is not there any more", _AGAIN)
-        digest = held.md5 if held.sha256 is None else held.sha256
-        if held.size != upload.size or digest not in {upload.sha256, upload.md5}:
+        if not _may_be(upload, held):
             raise Conflict(place, "someone else put other bytes under this name at the same time", _OTHER)
+
+
+def _may_be(upload: Upload, held: Held) -> bool:
+    """Whether an object may hold a file; without a digest the fetch-back tells."""
+    return held.size == upload.size and (held.sha256 or held.md5) in {upload.sha256, upload.md5, None}
 
 
 class _Settled(Exception):

@@ -54,6 +54,8 @@ def signed_urls(
     if place.reader_pays and os.environ.get(PAY_VARIABLE) != "requester":
         reason = f"who reads from this bucket is charged for it by the store: {PAY_VARIABLE}=requester says yes to that"
         raise TransferError(shown, reason, kind="payer", final=True)
+    if settings.anonymous and not place.reader_pays:  # the proof that everybody can read
+        raise TransferError(shown, _STRANGER, kind="credentials", final=True)
     store = _store(place, shown, settings)
     try:
         if store.credentials is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -13,7 +14,8 @@ from ...transport.access import host_option
 
 try:
     import boto3
-    import botocore
+    import botocore.loaders
+    import botocore.session
     from botocore.config import Config
     from botocore.exceptions import (
         BotoCoreError,
@@ -46,7 +48,8 @@ class Store:
     shown : str
         The bucket as it may be printed.
     settings : Settings
-        The user's settings; in ``[hosts."s3://<host of the store>"]`` ``user`` and ``password`` are access key and secret key.
+        The user's settings; ``user`` and ``password`` in ``[hosts."s3://<host of the store>"]`` are access key and
+        secret key.
     connections : int
         Connections that are kept.
     stranger : bool
@@ -95,6 +98,7 @@ class Store:
             }
         with self.asking("credentials"):
             session = boto3.Session(
+                botocore_session=_new_session(),
                 aws_access_key_id=key or None,
                 aws_secret_access_key=(secret or None) if key else None,
                 region_name=place.region or None,
@@ -148,6 +152,18 @@ class Store:
     def close(self) -> None:
         """Close the kept connections."""
         self.client.close()
+
+
+@lru_cache(maxsize=1)
+def _loader() -> Any:
+    return botocore.loaders.create_loader()
+
+
+def _new_session() -> Any:
+    """A session that does not read the description of S3 again, which takes longer than all the rest."""
+    session = botocore.session.Session()
+    session.register_component("data_loader", _loader())
+    return session
 
 
 def _bundle() -> str | None:
