@@ -60,8 +60,8 @@ class Trip:
         """What the server did for this trip: method -> how often."""
         with open(self.dav.server.log, "rb") as log:
             log.seek(self.skip)
-            lines = log.read().decode().splitlines()
-        fields = [line.split(" ") for line in lines]
+            whole, _, _ = log.read().decode().rpartition("\n")  # the last line may be half written
+        fields = [line.split(" ") for line in whole.splitlines()]
         return Counter(f[0] for f in fields if f[1].startswith(self.path) and f[2][0] == "2")
 
     def notes(self) -> list[Path]:

@@ -18,8 +18,8 @@ __all__ = ["command"]
 
 _EXAMPLES = """\b
 Examples:
-  dataferry publish maps/*.fits --prefix maps --to github-release:me/mypkg-data@v1 --dry-run
-  dataferry publish maps/*.fits --prefix maps --to s3://mypkg-data/v1/ --to zenodo:
+  dataferry publish hosted --to github-release:me/mypkg-data@v1 --dry-run
+  dataferry publish hosted --to s3://mypkg-data/v1/ --to zenodo:4924875
   dataferry publish --to figshare:14763051      all registered files that are on this machine"""
 
 _WORDS = {"upload": "upload", "new version": "new version", "held": "is there", "published": "published"}
