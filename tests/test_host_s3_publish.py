@@ -212,8 +212,8 @@ class TestCut:
     SIZE = 9 * 16 * MIB + 1
 
     @pytest.fixture
-    def link(self, radosgw: Any, cut_link: Callable[[str], Any]) -> Any:
-        return cut_link(radosgw.url)
+    def link(self, radosgw: Any, counted_link: Callable[[str], Any]) -> Any:
+        return counted_link(radosgw.url)
 
     def test_a_cut_network(self, shop: Shop, link: Any) -> None:
         author, data = shop.author(endpoint=link.url), os.urandom(self.SIZE)
@@ -238,11 +238,8 @@ class TestCut:
         script = "import sys; from dataferry.publish import publish; publish({'large.bin': sys.argv[1]}, *sys.argv[2:])"
         words = [sys.executable, "-c", script, str(path), author.spec, str(author.registry)]
         with subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as killed:
-            link.on_cut = killed.kill
-            link.cut_after(self.SIZE * 17 // 20)
+            link.call_after(self.SIZE * 17 // 20, killed.kill)
             assert killed.wait(60) == -signal.SIGKILL
-        link.on_cut = None
-        link.mend()
         client = shop.radosgw.client(shop.ann)
         told = client.list_multipart_uploads(Bucket=shop.bucket)["Uploads"][0]
         parts = client.list_parts(Bucket=shop.bucket, Key="v1/large.bin", UploadId=told["UploadId"])
@@ -265,11 +262,9 @@ class TestCut:
         words = [sys.executable, "-m", "dataferry", "publish", str(path), "--as", "large.bin", "--to", author.spec]
         words += ["--package", str(author.registry)]
         with subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as stopped:
-            link.on_cut = lambda: stopped.send_signal(signal.SIGINT)
-            link.cut_after(self.SIZE // 2)
+            link.call_after(self.SIZE // 2, lambda: stopped.send_signal(signal.SIGINT))
             said = stopped.communicate(timeout=60)[1]
         assert stopped.returncode == 130, said
-        link.mend()
         author.publish({"large.bin": path.read_bytes()})
         assert shop.unfinished() == []
 

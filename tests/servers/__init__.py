@@ -11,7 +11,7 @@ fixture              call
 ``tinyproxy``        ``tinyproxy(login=None)``
 ``squid``            ``squid(login=None)``: CONNECT to any port
 ``delay_proxy``      ``delay_proxy(url, delay=0.04)``: a TCP link with a round trip of that many seconds
-``cut_link``         ``cut_link(url)``: a TCP link that is cut after so many bytes, and mended
+``counted_link``     ``counted_link(url)``: a TCP link that counts what is sent, and is cut after so many bytes
 ``sshd``             ``sshd.declared(folder)``: SFTP for this user; ``sshd.trust(home)``: his key, and its own
 ``azurite``          ``azurite.container(name, public=True)``: blobs of Azure
 ``figshare``         a `Figshare` that runs: accounts, articles, uploads in parts, downloads by redirect
@@ -24,6 +24,7 @@ fixture              call
 ``git_http``         ``git_http(folder, tokens={"t0ken": "write"}, private=False)``: git over HTTP with logins
 ``giftless``         ``giftless(store, private=False)``: a git-lfs server; ``lfs_token(scope)`` makes a token
 ``pages``            ``pages(repository, branch, site)``: each push becomes a site, as on GitHub Pages
+``cut_link``         ``cut_link(port)``: a TCP link that is cut for good once certain bytes go through it
 ``suite``            ``suite.write(name, text)``, ``suite.run(*args)``: a package with data, tested by pytest
 ``tls_ca``           the `dataferry.testing.CertificateAuthority` of ``nginx(tls=True)``
 ==================== ===============================================================================================
@@ -33,13 +34,14 @@ What a call gives has ``url`` (a slash at the end), ``port``, ``log`` (the path 
 
 from __future__ import annotations
 
+from .counted_link import counted_link
+from .cut_link import cut_link
 from .figshare import figshare
+from .git_hosts import giftless, giftless_python, git_http, lfs_token, pages
 from .github import github
 from .invenio_standin import invenio_standin
 from .inveniordm import inveniordm
 from .kills import killer
-from .cut_link import cut_link
-from .git_hosts import git_http, giftless, giftless_python, lfs_token, pages
 from .proxies import delay_proxy, squid, tinyproxy
 from .radosgw import radosgw
 from .running import running
@@ -52,17 +54,18 @@ __all__ = [
     "apache",
     "azurite",
     "caddy",
+    "counted_link",
     "cut_link",
     "delay_proxy",
+    "figshare",
     "giftless",
     "giftless_python",
     "git_http",
-    "lfs_token",
-    "figshare",
     "github",
     "invenio_standin",
     "inveniordm",
     "killer",
+    "lfs_token",
     "lighttpd",
     "nginx",
     "pages",
