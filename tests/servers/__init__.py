@@ -24,7 +24,7 @@ fixture              call
 ``git_http``         ``git_http(folder, tokens={"t0ken": "write"}, private=False)``: git over HTTP with logins
 ``giftless``         ``giftless(store, private=False)``: a git-lfs server; ``lfs_token(scope)`` makes a token
 ``pages``            ``pages(repository, branch, site)``: each push becomes a site, as on GitHub Pages
-``cut_link``         ``cut_link(port)``: a TCP link that is cut for good once certain bytes go through it
+``mark_link``        ``mark_link(port)``: a TCP link that is cut for good once certain bytes go through it
 ``suite``            ``suite.write(name, text)``, ``suite.run(*args)``: a package with data, tested by pytest
 ``tls_ca``           the `dataferry.testing.CertificateAuthority` of ``nginx(tls=True)``
 ==================== ===============================================================================================
@@ -35,13 +35,13 @@ What a call gives has ``url`` (a slash at the end), ``port``, ``log`` (the path 
 from __future__ import annotations
 
 from .counted_link import counted_link
-from .cut_link import cut_link
 from .figshare import figshare
 from .git_hosts import giftless, giftless_python, git_http, lfs_token, pages
 from .github import github
 from .invenio_standin import invenio_standin
 from .inveniordm import inveniordm
 from .kills import killer
+from .mark_link import mark_link
 from .proxies import delay_proxy, squid, tinyproxy
 from .radosgw import radosgw
 from .running import running
@@ -67,6 +67,7 @@ __all__ = [
     "killer",
     "lfs_token",
     "lighttpd",
+    "mark_link",
     "nginx",
     "pages",
     "python_http",

@@ -113,7 +113,7 @@ def descriptions(own: str, theirs: str, gaps: Any = None) -> Sequence[Descriptio
     folder = os.environ.get(SPECS) or _SPECS
     if folder:
         given = Path(folder, theirs)
-        told = json.loads(given.read_text())
+        told = json.loads(given.read_text()) if given.suffix == ".json" else yaml.safe_load(given.read_text())
         if gaps:
             gaps(told)
         found.append(Description(given, told, partial=True))

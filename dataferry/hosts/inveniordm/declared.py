@@ -131,7 +131,7 @@ def read_address(spec: str) -> Declared:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        raise BadName(f"{shown_url(spec)!r} is no address: {error}") from None
+        raise BadName(f"what stands behind inveniordm: is no address: {error}") from None
     if parts.scheme not in {"http", "https"} or not host or parts.query or parts.fragment:
         raise BadName(f"{shown_url(spec)!r} is not of the form {forms}")
     if parts.username is not None:

@@ -146,7 +146,7 @@ def _first(
 ) -> dict[str, Any]:
     """The draft of a new record; one that a killed run made and could not note is found by title and time."""
     if since := notes.get("creating"):
-        for hit in records.own_drafts(str(about.get("title", "")).strip()):
+        for hit in records.own(str(about.get("title", "")).strip(), published=False):
             made = datetime.fromisoformat(str(hit.get("created")))
             first = (hit.get("versions") or {}).get("index") == 1
             if first and made.timestamp() >= float(since) - _CLOCKS and not records.draft_files(hit["id"]):

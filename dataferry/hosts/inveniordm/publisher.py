@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...errors import AccessDenied, Conflict, HostRefused, PublishError, TransferError
-from ...service import FileBody
 from ..publisher import Held, Limits, Publisher, Upload
 from .drafts import Draft, open_draft
+from .filling import Filling
 from .metadata import about_of, lacking
 from .reading import as_held, locator, public_record
 from .records import Records, md5_of, token_for
@@ -23,6 +22,10 @@ __all__ = ["InvenioPublisher"]
 
 _GB = 10**9
 T = TypeVar("T")
+
+
+def _family(record: Mapping[str, Any] | None) -> str:
+    return str(((record or {}).get("parent") or {}).get("id") or "")
 
 
 class InvenioPublisher(Publisher):
@@ -43,17 +46,15 @@ class InvenioPublisher(Publisher):
         self._records: Records | None = None
         self._newest: dict[str, Any] | None = None
         self._draft: Draft | None = None
-        self._notes: MutableMapping[str, Any] = {}
-        self._lock = Lock()
+        self._filling: Filling | None = None
 
     @property
     def declared(self) -> str:
         """The line with the id of all versions together, for a record that was new."""
         if self.rdm.declared.record:
             return self.rdm.spec
-        if self._draft is not None and self._draft.family:
-            return self.rdm.line(self._draft.family)
-        return self.rdm.spec
+        family = self._draft.family if self._draft is not None else _family(self._newest)
+        return self.rdm.line(family) if family else self.rdm.spec
 
     @property
     def records(self) -> Records:
@@ -82,6 +83,8 @@ class InvenioPublisher(Publisher):
             raise
         if not host.declared.record:
             lacking(self.about, host.shown)
+            same = records.own(str(self.about["title"]).strip(), published=True)
+            self._newest = (records.newest(same[0]["id"]) or same[0]) if same else None
         else:
             self._newest = self._own_record(records)
         return f"the owner of the token in {token.origin}"
@@ -131,6 +134,14 @@ class InvenioPublisher(Publisher):
         if newest is None:
             return {}
         there = as_held(self.rdm, newest["id"], self.records.files(newest["id"]))
+        if not self.rdm.declared.record and any(
+            upload.name not in there or there[upload.name].md5 != upload.md5 for upload in uploads
+        ):
+            raise Conflict(
+                self.rdm.shown,
+                f"you have published a record with this title, and it has other files: {self.declared}",
+                "publish to that one, or give the new one another title in [about]",
+            )
         return {upload.name: there[upload.name] for upload in uploads if upload.name in there}
 
     def problem(self, upload: Upload) -> str:
@@ -143,7 +154,6 @@ class InvenioPublisher(Publisher):
 
     def begin(self, uploads: Sequence[Upload], notes: MutableMapping[str, Any]) -> None:
         """Find or make the draft, and announce the files that it has not."""
-        self._notes = notes
         draft = self._draft = self._asked(
             lambda: open_draft(self.rdm, self.records, self.about, self._newest, uploads, notes)
         )
@@ -156,99 +166,38 @@ class InvenioPublisher(Publisher):
                 f"the next version would have {len(names)} files, and it takes {most} at the most",
                 f"pack small files together, or publish to {self.rdm.line('new')}",
             )
+        filling = self._filling = Filling(self.rdm, self.records, draft, notes)
         if fresh := [upload.name for upload in uploads if upload.name not in draft.entries]:
-            notes["begun"] = sorted({*notes.get("begun", ()), *fresh})
-            draft.entries |= self._asked(lambda: self.records.start_files(draft.record, fresh))
+            self._asked(lambda: filling.announce(fresh))
 
     def upload(
         self, upload: Upload, notes: MutableMapping[str, Any], moved: Callable[[int], None]
     ) -> Mapping[str, str | int]:
         """Send a file into the draft, unless it is complete there."""
-        draft = self._draft
+        draft, filling = self._draft, self._filling
         if draft is None:
             raise PublishError(self.rdm.shown, "there is no draft")
-        pin = {self.rdm.locator: locator(draft.record)}
-        if draft.has(upload):
-            return pin
-        self._asked(lambda: self._send(draft, upload, moved), upload.name)
-        return pin
-
-    def _send(self, draft: Draft, upload: Upload, moved: Callable[[int], None]) -> bool:
-        name, records = upload.name, self.records
-        there = draft.entries.get(name, {})
-        if there.get("status") == "completed":
-            # bytes sent to a complete file would destroy it
-            self._may_replace(draft, name, md5_of(there))
-            records.delete_file(draft.record, name)
-            self._begun(name)
-            records.start_files(draft.record, [name])
-        elif not there:
-            self._begun(name)
-            records.start_files(draft.record, [name])
-        with FileBody(upload.path, 0, upload.size, moved) as body:
-            records.send(draft.record, name, body)
-        entry = records.complete(draft.record, name)
-        if md5_of(entry) != upload.md5:
-            records.delete_file(draft.record, name)
-            raise PublishError(
-                f"{self.rdm.shown}: {name}",
-                f"other bytes arrived (md5 {md5_of(entry)} there, {upload.md5} here), and they were dropped",
-                "run the same command again",
-            )
-        draft.entries[name] = entry
-        return True
-
-    def _begun(self, name: str) -> None:
-        with self._lock:
-            self._notes["begun"] = sorted({*self._notes.get("begun", ()), name})
-
-    def _may_replace(self, draft: Draft, name: str, md5: str | None) -> None:
-        if name in self._notes.get("begun", ()) or (name in draft.before and draft.before[name] == md5):
-            return
-        raise Conflict(
-            f"{self.rdm.shown}: {name}",
-            "the draft of the next version has another file under this name, which this command did not bring",
-            f"remove it there or discard the draft: {self.rdm.declared.server}uploads/{draft.record}",
-        )
+        if filling is not None and not draft.has(upload):
+            self._asked(lambda: filling.send(upload, notes, moved), upload.name)
+        return {self.rdm.locator: locator(draft.record)}
 
     def finish(
         self, uploads: Sequence[Upload], notes: MutableMapping[str, Any]
     ) -> Mapping[str, Mapping[str, str | int]]:
         """Compare the draft's list of files, publish it, and compare again."""
-        draft = self._draft
+        draft, filling = self._draft, self._filling
         if draft is None:  # nothing had to go
             return {}
-        if not draft.published:
-            self._asked(lambda: self._tidy(draft, uploads))
-            self._differences(draft, uploads, "the draft")
+        if filling is not None and not draft.published:
+            self._asked(lambda: filling.tidy(uploads))
+            filling.check(uploads, "the draft")
             if all(draft.before.get(name) == md5_of(entry) for name, entry in draft.entries.items()) and draft.before:
                 return self._nothing_new(draft, uploads)
             self._asked(lambda: self._publish(draft))
             draft.entries = self._asked(lambda: self.records.files(draft.record))
-            self._differences(draft, uploads, "the published version")
+            filling.check(uploads, "the published version")
         pin = {self.rdm.locator: locator(draft.record)}
         return {upload.name: pin for upload in uploads if draft.has(upload)}
-
-    def _tidy(self, draft: Draft, uploads: Sequence[Upload]) -> None:
-        """Take out what earlier runs brought or began and this one no longer has."""
-        draft.entries = self.records.draft_files(draft.record)
-        wanted = {upload.name for upload in uploads}
-        for name in [*draft.entries]:
-            ours = name in self._notes.get("begun", ()) and name not in wanted
-            if ours and (name not in draft.before or draft.before[name] != md5_of(draft.entries[name])):
-                self.records.delete_file(draft.record, name)
-                del draft.entries[name]
-
-    def _differences(self, draft: Draft, uploads: Sequence[Upload], where: str) -> None:
-        wrong = [upload.name for upload in uploads if not draft.has(upload)]
-        wrong += [name for name, entry in draft.entries.items() if entry.get("status", "completed") != "completed"]
-        if wrong:
-            said = ", ".join(map(repr, dict.fromkeys(wrong)))
-            raise Conflict(
-                self.rdm.shown,
-                f"{where} has not these bytes under {said}; perhaps somebody else publishes to it at the same time",
-                "run the same command again",
-            )
 
     def _nothing_new(self, draft: Draft, uploads: Sequence[Upload]) -> dict[str, dict[str, str | int]]:
         """Somebody else has published the same meanwhile: no version is made for that."""

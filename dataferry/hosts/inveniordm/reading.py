@@ -151,7 +151,9 @@ def _sources(
         entry = wanted[name]
         size = entry.size if entry is not None else None
         if name in entries and size in {None, entries[name].get("size")}:
-            found[name] = [host.source(record["id"], name, records.headers if restricted else None)]
+            source = host.source(record["id"], name, records.headers if restricted else None)
+            if source not in host.sources(name, entry):  # that was tried already
+                found[name] = [source]
     return found
 
 

@@ -196,15 +196,29 @@ class Records:
         """Make a draft public, for ever."""
         return dict(self.call("POST", f"{_draft(record)}/actions/publish", timeout=300.0).json())
 
-    def own_drafts(self, title: str) -> list[dict[str, Any]]:
-        """The user's newest drafts of records that were never published, with a title."""
-        query: dict[str, str | int] = {"is_published": "false", "sort": "newest", "size": 25}
+    def own(self, title: str, *, published: bool) -> list[dict[str, Any]]:
+        """The user's newest records with a title: published ones, or drafts of those that never were.
+
+        Parameters
+        ----------
+        title : str
+            The title.
+        published : bool
+            Which of the two.
+
+        Returns
+        -------
+        list of dict
+            As far as the server's search knows them already.
+        """
+        quoted = title.replace("\\", "\\\\").replace('"', '\\"')
+        query: dict[str, str | int] = {"q": f'metadata.title:"{quoted}"', "sort": "newest", "size": 25}
+        query["is_published"] = "true" if published else "false"
         told = self.call("GET", "user/records", query=query).json()
-        hits = [dict(hit) for hit in told.get("hits", {}).get("hits", [])]
         return [
-            hit
-            for hit in hits
-            if hit.get("is_draft") and not hit.get("is_published") and hit.get("metadata", {}).get("title") == title
+            dict(hit)
+            for hit in told.get("hits", {}).get("hits", [])
+            if bool(hit.get("is_published")) == published and hit.get("metadata", {}).get("title") == title
         ]
 
     # -- files of a draft --------------------------------------------------------------------------------------------
@@ -230,9 +244,9 @@ class Records:
         kind = {"Content-Type": "application/octet-stream"}
         self.call("PUT", f"{_file(record, name)}/content", body=body, headers=kind, timeout=600.0)
 
-    def complete(self, record: str, name: str) -> dict[str, Any]:
+    def complete(self, record: str, name: str, *, again: bool = True) -> dict[str, Any]:
         """Say that all bytes of a file went; the answer holds what came."""
-        return dict(self.call("POST", f"{_file(record, name)}/commit", again=True, timeout=600.0).json())
+        return dict(self.call("POST", f"{_file(record, name)}/commit", again=again, timeout=600.0).json())
 
     def close(self) -> None:
         """Close the kept connections."""

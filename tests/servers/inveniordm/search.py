@@ -1,6 +1,7 @@
 """The little of a search engine that InvenioRDM needs: keeps documents, and finds them by exact terms.
 
-``python search.py PORT``. No analysis, no scores, no aggregations: a query of a kind that it does not know finds all.
+``python search.py PORT FILE`` begins with what the file holds; ``POST /_save`` writes it. No analysis, no scores, no
+aggregations: a query of a kind that it does not know finds all.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -122,6 +124,8 @@ class Search(BaseHTTPRequestHandler):
                 "version": {"number": "2.11.0", "distribution": "opensearch"},
             }
         verb = next((part for part in parts if part.startswith("_")), "")
+        if verb == "_save":
+            Path(sys.argv[2]).write_text(json.dumps(indices))
         if verb == "_bulk":
             return 200, {"took": 1, "errors": False, "items": list(self.bulk(body, parts[0]))}
         said = json.loads(body) if body.strip().startswith(b"{") and verb != "_msearch" else {}
@@ -162,4 +166,6 @@ class Search(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
+    if Path(sys.argv[2]).exists():
+        indices.update(json.loads(Path(sys.argv[2]).read_text()))
     ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Search).serve_forever()

@@ -56,12 +56,16 @@ LICENSE = {
 }
 
 
+REMOVAL = {"id": "retracted", "type": "removalreasons", "title": {"en": "Retracted"}}
+
+
 def seed(files: str) -> dict[str, str]:
     for name, pid in TYPES.items():
         vocabularies.create_type(system_identity, name, pid)
     db.session.commit()
     vocabularies.create(system_identity, DATASET)
     vocabularies.create(system_identity, LICENSE)
+    vocabularies.create(system_identity, REMOVAL)
     db.session.add(Location(name="tests", uri=f"file://{files}", default=True))
     tokens = {}
     for name in ("ann", "bob"):
@@ -76,4 +80,4 @@ def seed(files: str) -> dict[str, str]:
 
 if __name__ == "__main__":
     with create_api().app_context():
-        json.dump(seed(sys.argv[1] if len(sys.argv) > 1 else os.environ["DATAFERRY_RDM_FILES"]), sys.stdout)
+        json.dump(seed(os.environ["DATAFERRY_RDM_FILES"]), sys.stdout)
