@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
+import subprocess
+import sys
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +31,7 @@ from dataferry.hosts.figshare.flat import flat_name, full_name
 from dataferry.hosts.publisher import Held, Upload
 from dataferry.registry import Entry
 from dataferry.settings import Settings, load_settings
-from dataferry.testing import HostContract
+from dataferry.testing import HostContract, PublishContract
 
 ABOUT = {
     "title": "Maps of the dust",
@@ -589,3 +594,138 @@ def test_odd_names(figshare: Any, author: Author, make_package: Any) -> None:
     numbers = author.publish({n: files[n] for n in legal})
     assert fetched(make_package, author.declared, {n: files[n] for n in legal}, numbers)
     assert fetched(make_package, author.declared, {n: files[n] for n in legal})
+
+
+# -- through the engine -----------------------------------------------------------------------------------------------
+
+
+class TestPublishFigshare(PublishContract):
+    """To an article that is there, which is the case in which all runs mean the same place."""
+
+    secret = "token-1"
+    site: Any = None
+
+    @pytest.fixture(autouse=True)
+    def _site(self, figshare: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        type(self).site = figshare
+        monkeypatch.delenv("FIGSHARE_TOKEN")
+
+    def publishing(self, folder: Path) -> Any:
+        @contextmanager
+        def serve() -> Iterator[str]:
+            article = self.site.put({}, owner=1, public=False)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("FIGSHARE_TOKEN", self.secret)
+                yield self.site.spec(article.number)
+
+        return serve()
+
+    def writes(self) -> int:
+        return sum(method != "GET" for method, _, _ in self.site.requests)
+
+    @contextmanager
+    def without_rights(self) -> Iterator[None]:  # type: ignore[override]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("FIGSHARE_TOKEN", "token-2")
+            yield
+
+
+class Package:
+    """An author's package with three real FITS files, published by the command, and its users."""
+
+    def __init__(self, folder: Path, site: Any) -> None:
+        from astropy.io import fits
+        from astropy.utils.data import get_pkg_data_filename
+
+        self.folder, self.site = folder, site
+        self.registry = folder / "mypkg" / "data" / "dataferry.toml"
+        self.registry.parent.mkdir(parents=True)
+        table = "\n".join(f"{k} = {json.dumps(v)}" for k, v in ABOUT.items() if k != "authors")
+        self.registry.write_text(f'[about]\n{table}\nauthors = ["Ann Author"]\n')
+        self.files: dict[str, bytes] = {}
+        for name in ("checksum.fits", "tb.fits", "scale.fits"):
+            path = Path(get_pkg_data_filename(f"data/{name}", package="astropy.io.fits.tests"))
+            (folder / "maps").mkdir(exist_ok=True)
+            (folder / "maps" / name).write_bytes(path.read_bytes())
+            self.files[f"maps/{name}"] = path.read_bytes()
+            with fits.open(path) as opened:
+                assert opened[0].header["SIMPLE"]
+
+    def command(self, *more: str) -> list[str]:
+        words = [sys.executable, "-m", "dataferry", "publish", str(self.folder / "maps"), "--prefix", "maps"]
+        return [*words, "--package", str(self.registry), "--to", self.site.spec(), *more]
+
+    def publish(self, *more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(self.command(*more), capture_output=True, text=True, timeout=120)
+
+    def users_get(self) -> dict[str, bytes]:
+        """Somebody with an empty cache, no token, and the package."""
+        home = self.folder / f"user{uuid.uuid4().hex}"
+        home.mkdir()
+        env = {k: v for k, v in os.environ.items() if k not in {"FIGSHARE_TOKEN", "XDG_CACHE_HOME"}}
+        env |= {"HOME": str(home), "XDG_CACHE_HOME": str(home / ".cache")}
+        (home / ".cache").mkdir()
+        words = ["get", "mypkg", *self.files, "--registry", str(self.registry)]
+        done = subprocess.run(
+            [sys.executable, "-m", "dataferry", *words], env=env, capture_output=True, text=True, timeout=120
+        )
+        assert done.returncode == 0, done.stderr
+        return {n: Path(p).read_bytes() for n, p in zip(self.files, done.stdout.splitlines(), strict=True)}
+
+
+@pytest.fixture
+def package(figshare: Any, tmp_path: Path) -> Package:
+    figshare.part_size = 8 * 1024
+    return Package(tmp_path, figshare)
+
+
+def test_a_package_is_published_and_used(package: Package) -> None:
+    done = package.publish()
+    assert done.returncode == 0, done.stderr
+    [article] = package.site.articles.values()
+    assert f'mirrors = ["{package.site.spec(article.number)}"]' in package.registry.read_text()
+    assert "figshare = 3000" in package.registry.read_text()
+    assert package.users_get() == package.files
+    again = package.publish()
+    assert again.returncode == 0, again.stderr
+    assert len(package.site.articles) == len(article.versions) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "which"),
+    [
+        ("POST", "/account/articles$", 1),
+        ("PATCH", r"/account/articles/\d+$", 1),
+        ("POST", "/files$", 2),
+        ("PUT", r"/upload/", 3),
+        ("POST", r"/files/\d+$", 1),
+        ("POST", "/publish$", 1),
+        ("GET", r"/ndownloader/", 1),
+    ],
+)
+def test_killed(package: Package, method: str, path: str, which: int) -> None:
+    """kill -9 while a request is under way, once before and once after it is done; then the same command again."""
+    site = package.site
+    for what in ("undone", "lost"):
+        started: list[subprocess.Popen[bytes]] = []
+
+        def kill(started: list[subprocess.Popen[bytes]] = started) -> None:
+            started[0].kill()
+            started[0].wait(20)
+
+        fault = site.fault(method, path, when=kill, skip=which - 1, **{what: True})
+        started.append(subprocess.Popen(package.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        # the second run may have nothing of this kind left to do
+        assert started[0].wait(60) == (0 if fault.left else -9)
+        assert what == "lost" or not fault.left
+        fault.left = 0
+    done = package.publish()
+    assert done.returncode == 0, done.stderr
+    [article] = site.articles.values()
+    assert len(article.versions) == 1
+    state, numbers = article.versions[0]
+    assert state["title"] == ABOUT["title"]
+    assert sorted(site.files[n].name for n in numbers) == sorted(map(flat_name, package.files))
+    for name, data in package.files.items():
+        assert site.received[flat_name(name)] == len(data)
+    assert package.users_get() == package.files

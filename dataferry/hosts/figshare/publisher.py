@@ -94,10 +94,13 @@ class FigsharePublisher(Publisher):
             with suppress(BadName):
                 other = read_declaration(declared)
                 if (article := other.article) and other.version is None and other.api == self.line.api:
-                    there = asked(self.host.shown, lambda n=article: self.interface.find(f"account/articles/{n}"))
-                    if there is not None:
+                    if self._sees(article):
                         return article
         return None
+
+    def _sees(self, article: int) -> bool:
+        """Whether the account may change an article."""
+        return asked(self.host.shown, lambda: self.interface.find(f"account/articles/{article}")) is not None
 
     def _own_account(self) -> dict[str, Any]:
         for _ in range(2):
@@ -163,8 +166,7 @@ class FigsharePublisher(Publisher):
     def _noted(self) -> int | None:
         """The article that an earlier run made; by its title where that was killed before it could note the id."""
         if article := self._notes.get("article"):
-            there = asked(self.host.shown, lambda: self.interface.find(f"account/articles/{article}"))
-            return None if there is None else int(article)
+            return int(article) if self._sees(article) else None
         if mark := self._notes.get("mark"):
             for item in asked(self.host.shown, lambda: self.interface.pages("account/articles")):
                 if str(item.get("title", "")).endswith(mark):

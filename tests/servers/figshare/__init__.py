@@ -34,8 +34,10 @@ class Fault:
     wait: float | None = None  # with this Retry-After
     lost: bool = False  # it is done, and the connection is reset instead of an answer
     cut: int | None = None  # the connection is reset after so many bytes of the body
+    skip: int = 0  # so many of them go well before
     left: int = 1
     when: Callable[[], object] | None = None  # is called first
+    undone: bool = False  # the connection is reset then, and nothing is done
 
 
 class Figshare:
@@ -153,8 +155,10 @@ class Figshare:
         with self._lock:
             for fault in self.faults:
                 if fault.left and fault.method == method and re.search(fault.pattern, target):
-                    fault.left -= 1
-                    return fault
+                    fault.skip -= 1
+                    if fault.skip < 0:
+                        fault.left -= 1
+                        return fault
         return None
 
 
@@ -177,6 +181,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return
         if fault is not None and fault.when is not None:
             fault.when()
+        if fault is not None and fault.undone:
+            self._cut_part()
+            self._reset()
+            return
         if fault is not None and fault.status:
             headers = {"Retry-After": str(fault.wait)} if fault.wait is not None else {}
             told = Answer(fault.status, headers, b'{"message": "as the test wants it"}')
