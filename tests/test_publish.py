@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import logging
 import os
@@ -34,7 +35,7 @@ from dataferry.hosts.base import Host, Source
 from dataferry.hosts.publisher import Held, Limits, Publisher
 from dataferry.publish import plan, publish
 from dataferry.registry import Registry
-from dataferry.testing import RangeServer
+from dataferry.testing import PublishContract, RangeServer
 
 A, B, C = b"a" * 5000, b"b" * 300, b"c" * 70_000
 FILES = {"maps/a.fits": A, "maps/b.fits": B, "c.fits": C}
@@ -55,6 +56,7 @@ class Quay:
         self.limits = Limits()
         self.seconds = 0.0
         self.declares = ""
+        self.versions = False
 
     def at(self, step: str, name: str = "") -> None:
         self.done[step] += 1
@@ -89,6 +91,7 @@ class QuayPublisher(Publisher):
         super().__init__(host, settings, about)
         self.quay = host.quay
         self.limits = self.quay.limits
+        self.versioned = self.quay.versions
 
     @property
     def declared(self):
@@ -101,7 +104,14 @@ class QuayPublisher(Publisher):
     def held(self, uploads):
         self.quay.at("held")
         found = {}
-        for upload in uploads:
+        for upload in uploads if self.versioned else ():
+            versions = sorted(
+                self.quay.public.glob(f"*/{glob.escape(upload.name)}"), key=lambda p: p.stat().st_mtime_ns
+            )
+            if versions:
+                data, key = versions[-1].read_bytes(), versions[-1].relative_to(self.quay.public).as_posix()
+                found[upload.name] = Held(len(data), hashlib.sha256(data).hexdigest(), locators={"quay": key})
+        for upload in uploads if not self.versioned else ():
             for root in (self.quay.public, self.quay.draft):
                 path = root / upload.name
                 if path.is_file():
@@ -122,6 +132,8 @@ class QuayPublisher(Publisher):
 
     def upload(self, upload, notes, moved):
         self.quay.at("upload", upload.name)
+        if self.versioned:
+            return self.upload_version(upload)
         target = (self.quay.draft if self.quay.drafts else self.quay.public) / upload.name
         target.parent.mkdir(parents=True, exist_ok=True)
         data = upload.path.read_bytes()
@@ -134,6 +146,15 @@ class QuayPublisher(Publisher):
         private.rename(target)
         self.quay.done["stored"] += 1
         return self.locators(upload.name)
+
+    def upload_version(self, upload):
+        if upload.name not in self.superseded and self.held([upload]):
+            raise Conflict(upload.name, "it is there")
+        key = f"{upload.sha256[:8]}/{upload.name}"
+        (self.quay.public / key).parent.mkdir(parents=True, exist_ok=True)
+        (self.quay.public / key).write_bytes(upload.path.read_bytes())
+        self.quay.done["stored"] += 1
+        return {"quay": key}
 
     def finish(self, uploads, notes):
         self.quay.at("finish")
@@ -414,6 +435,36 @@ def test_a_registry_that_cannot_be_written(case, quay, need):
     finally:
         subprocess.run(["umount", str(folder)], check=True)
     assert not here.done["upload"]
+
+
+class TestPublishContract(PublishContract):
+    """The contract holds for a host with versions, and for one that makes all public at once."""
+
+    @pytest.fixture(autouse=True, params=["versions", "drafts"])
+    def _quay(self, request: pytest.FixtureRequest, quay: Callable[..., Quay]) -> None:
+        self.here = quay()
+        self.here.versions = request.param == "versions"
+        self.here.drafts = request.param == "drafts"
+        self.here.locator = "quay" if request.param == "versions" else ""
+
+    @contextlib.contextmanager
+    def publishing(self, folder: Path) -> Iterator[str]:
+        yield "quay:a"
+
+    def writes(self) -> int:
+        return self.here.done["begin"] + self.here.done["stored"]
+
+
+def test_a_new_version_at_a_host_that_keeps_one_is_refused(case, quay):
+    with_versions = quay("a")
+    with_versions.versions, with_versions.locator = True, "quay"
+    quay("b")
+    case.publish(to=["quay:a", "quay:b"])
+    with pytest.raises(Conflict, match="quay:b keeps one version of a file only"):
+        case.publish({"c.fits": b"new"}, ["quay:a", "quay:b"], new_version=True)
+    case.publish({"c.fits": b"new"}, "quay:a", new_version=True)
+    assert case.got() == {**FILES, "c.fits": b"new"}
+    assert case.publish({**FILES, "c.fits": b"new"}, "quay:a").files[0].action == "published"
 
 
 # -- what goes wrong ---------------------------------------------------------------------------------------------------

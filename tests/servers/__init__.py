@@ -55,7 +55,6 @@ __all__ = [
     "azurite",
     "caddy",
     "counted_link",
-    "cut_link",
     "delay_proxy",
     "figshare",
     "giftless",

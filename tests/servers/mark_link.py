@@ -1,0 +1,116 @@
+"""A TCP link that is cut for good once certain bytes go through it."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+
+class MarkLink:
+    """Passes connections on to a port, and resets all of them once the client has sent `mark` `nth` times.
+
+    ``answers=True`` lets that request through first and cuts when the server begins to answer it: the thing is done,
+    and nobody is told. Without a mark it is a plain link.
+    """
+
+    def __init__(self, target: int) -> None:
+        self.target = target
+        self.mark, self.nth, self.answers = b"", 1, False
+        self.cut = threading.Event()
+        self._seen = 0
+        self._lock = threading.Lock()
+        self._open: list[socket.socket] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
+    def cut_at(self, mark: bytes, nth: int = 1, answers: bool = False) -> None:
+        self.mark, self.nth, self.answers, self._seen = mark, nth, answers, 0
+
+    def mend(self) -> None:
+        self.mark = b""
+        self.cut.clear()
+
+    def close(self) -> None:
+        self._listener.close()
+        self._reset_all()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            if self.cut.is_set():
+                _reset(near)
+                continue
+            try:
+                far = socket.create_connection(("127.0.0.1", self.target))
+            except OSError:
+                _reset(near)
+                continue
+            self._open += [near, far]
+            due = threading.Event()
+            threading.Thread(target=self._up, args=(near, far, due), daemon=True).start()
+            threading.Thread(target=self._down, args=(far, near, due), daemon=True).start()
+
+    def _up(self, near: socket.socket, far: socket.socket, due: threading.Event) -> None:
+        with contextlib.suppress(OSError):
+            while data := near.recv(1 << 16):
+                if self.mark and self.mark in data:
+                    with self._lock:
+                        self._seen += 1
+                        hit = self._seen == self.nth
+                    if hit and not self.answers:
+                        self._reset_all()
+                        return
+                    if hit:
+                        due.set()
+                far.sendall(data)
+            far.shutdown(socket.SHUT_WR)
+
+    def _down(self, far: socket.socket, near: socket.socket, due: threading.Event) -> None:
+        with contextlib.suppress(OSError):
+            while data := far.recv(1 << 16):
+                if due.is_set():
+                    self._reset_all()
+                    return
+                near.sendall(data)
+            near.shutdown(socket.SHUT_WR)
+
+    def _reset_all(self) -> None:
+        self.cut.set()
+        for end in self._open:
+            _reset(end)
+        self._open.clear()
+
+
+def _reset(end: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        end.shutdown(socket.SHUT_RDWR)
+    end.close()
+
+
+@pytest.fixture
+def mark_link() -> Iterator[type[MarkLink]]:
+    """``mark_link(port)``, then ``cut_at(b"PUT ")`` and ``mend()``."""
+    made: list[MarkLink] = []
+
+    class Made(MarkLink):
+        def __init__(self, target: int) -> None:
+            super().__init__(target)
+            made.append(self)
+
+    yield Made
+    for link in made:
+        link.close()
