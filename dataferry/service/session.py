@@ -3,147 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 import urllib3
 
-from .errors import HostRefused, TransferError
-from .names import shown_url
-from .transport.access import host_option, proxy_for
-from .transport.blame import blame
-from .transport.tls import tls_context
+from ..errors import HostRefused
+from ..names import shown_url
+from ..transport.access import host_option, proxy_for
+from ..transport.blame import blame
+from ..transport.tls import tls_context
+from .again import Retry
+from .body import FileBody
+from .reply import Reply, seconds_to_wait, what_it_says
 
 if TYPE_CHECKING:
-    from .settings import Settings
+    from ..settings import Settings
 
-__all__ = ["FileBody", "Reply", "Service"]
+__all__ = ["Service"]
 
-#: Seconds that are waited for a server that says when to come again; beyond it the error says when.
-LONGEST_WAIT = 120.0
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 #: What may be sent twice without doing it twice.
 _HARMLESS = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What a provider answered.
-
-    Parameters
-    ----------
-    status : int
-        The HTTP status.
-    headers : mapping of str to str
-        The headers; names in any case.
-    body : bytes
-        The whole body.
-    place : str
-        The URL as it may be shown.
-    """
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-    place: str
-
-    def json(self) -> Any:
-        """The body as JSON.
-
-        Returns
-        -------
-        object
-            What it holds.
-
-        Raises
-        ------
-        TransferError
-            If it is no JSON.
-        """
-        try:
-            return json.loads(self.body)
-        except ValueError:
-            start = self.body[:60].decode(errors="replace")
-            raise TransferError(self.place, f"answered {start!r} and not JSON", kind="json", final=True) from None
-
-
-class FileBody:
-    """A part of a file as the body of a request; told to `moved` as it goes, and read again for a retry.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    start, size : int
-        Its first byte and the number of bytes.
-    moved : callable, optional
-        Is told the bytes that went; a negative number where they go again.
-    """
-
-    def __init__(self, path: Path, start: int, size: int, moved: Callable[[int], None] | None = None) -> None:
-        self.size = size
-        self._start, self._at, self._moved = start, 0, moved
-        self._file = open(path, "rb")  # noqa: SIM115 - closed by close()
-        self._file.seek(start)
-
-    def __len__(self) -> int:
-        return self.size
-
-    def read(self, count: int = -1) -> bytes:
-        """The next bytes; none at the end of the part."""
-        left = self.size - self._at
-        block = self._file.read(left if count < 0 else min(count, left))
-        self._at += len(block)
-        if self._moved is not None and block:
-            self._moved(len(block))
-        return block
-
-    def tell(self) -> int:
-        """How far the part was read."""
-        return self._at
-
-    def seek(self, offset: int) -> int:
-        """Go to an offset within the part."""
-        if self._moved is not None and offset != self._at:
-            self._moved(offset - self._at)
-        self._file.seek(self._start + offset)
-        self._at = offset
-        return offset
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-
-class _Retry(urllib3.Retry):
-    def get_retry_after(self, response: urllib3.BaseHTTPResponse) -> float | None:
-        seconds = super().get_retry_after(response)
-        return None if seconds is None else min(seconds, LONGEST_WAIT)
-
-    def increment(
-        self,
-        method: str | None = None,
-        url: str | None = None,
-        response: urllib3.BaseHTTPResponse | None = None,
-        error: Exception | None = None,
-        _pool: Any = None,
-        _stacktrace: Any = None,
-    ) -> Self:
-        if response is not None and (super().get_retry_after(response) or 0) > LONGEST_WAIT:
-            raise urllib3.exceptions.MaxRetryError(_pool, url or "")  # the answer itself says when to come again
-        return super().increment(method, url, response, error, _pool, _stacktrace)
-
-    def is_retry(self, method: str, status_code: int, has_retry_after: bool = False) -> bool:
-        return super().is_retry(method, status_code, False)  # only what is listed, whatever else says Retry-After
 
 
 class Service:
@@ -238,7 +120,7 @@ class Service:
             sent["Content-Length"] = str(len(body))
         sent |= headers or {}
         harmless = method in _HARMLESS if again is None else again
-        retries = _Retry(
+        retries = Retry(
             total=6,
             connect=3,
             read=4 if harmless else 0,
@@ -269,7 +151,7 @@ class Service:
         reply = Reply(answer.status, answer.headers, answer.data, place)
         if 200 <= reply.status < 300 or reply.status in accept or (not redirect and 300 <= reply.status < 400):
             return reply
-        raise HostRefused(place, reply.status, _said(reply), _seconds(reply))
+        raise HostRefused(place, reply.status, what_it_says(reply), seconds_to_wait(reply))
 
     def _pool(self, parts: SplitResult) -> urllib3.PoolManager:
         place = parts.scheme, parts.netloc
@@ -323,26 +205,3 @@ def _with_query(url: str, query: Mapping[str, str | int]) -> str:
 def _cause(exc: Exception) -> Exception:
     reason = getattr(exc, "reason", None)
     return reason if isinstance(reason, Exception) else exc
-
-
-def _said(reply: Reply) -> str:
-    """What the provider gives as its reason, in whatever form it does."""
-    try:
-        told = json.loads(reply.body)
-    except ValueError:
-        text = reply.body[:200].decode(errors="replace").strip()
-        return "" if text.startswith("<") else text
-    if not isinstance(told, dict):
-        return str(told)[:300]
-    words = [str(told[key]) for key in ("message", "error", "code") if told.get(key)][:1]
-    several = told.get("errors")
-    if isinstance(several, list):
-        words += [json.dumps(item) if isinstance(item, dict) else str(item) for item in several[:5]]
-    return "; ".join(words)[:500]
-
-
-def _seconds(reply: Reply) -> float | None:
-    try:
-        return float(reply.headers.get("Retry-After", ""))
-    except ValueError:
-        return None

@@ -1,0 +1,10 @@
+"""The HTTP interface of a provider: questions with JSON, bodies from files, retries, and errors that name the place."""
+
+from __future__ import annotations
+
+from .again import LONGEST_WAIT
+from .body import FileBody
+from .reply import Reply
+from .session import Service
+
+__all__ = ["LONGEST_WAIT", "FileBody", "Reply", "Service"]
