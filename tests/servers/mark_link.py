@@ -25,9 +25,8 @@ class MarkLink:
         self._seen = 0
         self._lock = threading.Lock()
         self._open: list[socket.socket] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.port = 0
+        self._listen()
 
     @property
     def url(self) -> str:
@@ -38,21 +37,24 @@ class MarkLink:
 
     def mend(self) -> None:
         self.mark = b""
-        self.cut.clear()
+        if self.cut.is_set():
+            self.cut.clear()
+            self._listen()
 
     def close(self) -> None:
-        self._listener.close()
         self._reset_all()
 
-    def _accept(self) -> None:
+    def _listen(self) -> None:
+        listener = self._listener = socket.create_server(("127.0.0.1", self.port))
+        self.port = listener.getsockname()[1]
+        threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
+
+    def _accept(self, listener: socket.socket) -> None:
         while True:
             try:
-                near, _ = self._listener.accept()
+                near, _ = listener.accept()
             except OSError:
                 return
-            if self.cut.is_set():
-                _reset(near)
-                continue
             try:
                 far = socket.create_connection(("127.0.0.1", self.target))
             except OSError:
@@ -89,6 +91,9 @@ class MarkLink:
 
     def _reset_all(self) -> None:
         self.cut.set()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes whoever waits for a connection
+        self._listener.close()
         for end in self._open:
             _reset(end)
         self._open.clear()
