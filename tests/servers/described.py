@@ -39,12 +39,14 @@ class Description:
     path: Path
     told: dict[str, Any]
     partial: bool = False
-    api: Any = field(init=False)
+    asked: Any = field(init=False)
+    answered: Any = field(init=False)
 
     def __post_init__(self) -> None:
-        from openapi_core import OpenAPI
+        from openapi_core import OpenAPI, V30RequestValidator, V30ResponseValidator
 
-        self.api = OpenAPI.from_dict(self.told)
+        spec = OpenAPI.from_dict(self.told).spec
+        self.asked, self.answered = V30RequestValidator(spec), V30ResponseValidator(spec)
 
     def violations(self, exchange: Exchange) -> Iterator[str]:
         """What is wrong with a request or its answer."""
@@ -74,8 +76,8 @@ class Description:
         )
         refused = exchange.status in {400, 401, 403, 404, 422}
         for what, found in (
-            ("request", () if refused else self.api.iter_request_errors(request)),
-            ("answer", self.api.iter_response_errors(request, answer)),
+            ("request", () if refused else self.asked.iter_errors(request)),
+            ("answer", self.answered.iter_errors(request, answer)),
         ):
             for error in found:
                 left_out = isinstance(error, PathError | ResponseNotFound | MediaTypeNotFound)

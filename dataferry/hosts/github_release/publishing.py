@@ -160,7 +160,7 @@ class GitHubReleasePublisher(Publisher):
         """Ask what GitHub has of every file, and publish the drafts that hold them; the first release comes last."""
         self._add_noted(notes)
         tags = sorted({self._place.get(upload.name, self._tag) for upload in uploads}, key=lambda tag: tag == self._tag)
-        drafts = [tag for tag in tags if tag in self._series and self._series[tag].draft]
+        drafts = [tag for tag in tags if tag in self._series and self._is_draft(self._series[tag])]
         for tag in drafts:
             self._series[tag].refresh(self._api)
             for upload in uploads:
@@ -227,6 +227,13 @@ class GitHubReleasePublisher(Publisher):
             notes["drafts"] = {key: number for key, number in notes["drafts"].items() if key != tag}
             return older[0]
         return made
+
+    def _is_draft(self, release: Release) -> bool:
+        """Whether it still is one: another author may have published it meanwhile."""
+        if release.draft:
+            reply = self._api.call("GET", f"{self._api.repository}/releases/{release.id}")
+            release.draft = Release.told(reply.json()).draft
+        return release.draft
 
     def _prove(self, release: Release, upload: Upload) -> None:
         found = there(release, upload, self.host.part)
