@@ -179,7 +179,7 @@ def test_what_the_folder_holds(tmp_path: Path) -> None:
 
 
 def test_a_cut_copy_goes_on(tmp_path: Path) -> None:
-    """A partial of a killed run is continued; one that was damaged is not trusted; a published name is not written to."""
+    """A partial of a killed run is continued, unless it was damaged; a published file is never written to."""
     www, data = tmp_path / "www", os.urandom(3_000_000)
     www.mkdir()
     upload = upload_of("big.fits", a_file(tmp_path / "big.fits", data))
@@ -305,7 +305,7 @@ def test_several_members_lose_no_line(tmp_path: Path) -> None:
     names = sorted(f"member{m}/{n}.dat" for m in range(4) for n in range(8))
     assert sorted(checked_sums(www)) == names
     assert sorted(json.loads((www / "dataferry-catalog.json").read_text())["files"]) == names
-    assert not [p for p in www.rglob(".*")]
+    assert not list(www.rglob(".*"))
 
 
 def test_a_lock_of_a_dead_run_holds_nobody(tmp_path: Path) -> None:
@@ -455,14 +455,15 @@ def test_without_rights(need: Any) -> None:
             from dataferry.errors import DataferryError
             from dataferry.hosts import make_host
             from dataferry.settings import Settings
-            from dataferry.hosts.folder import publisher
-            os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)
-            for folder in ("{www}", "{www}/none"):
+            def rights(folder):
                 host = make_host(f"folder:{{folder}}?url=http://127.0.0.1:1/")
                 try:
-                    print(host.publisher(Settings(), {{}}).check_rights())
+                    return host.publisher(Settings(), {{}}).check_rights()
                 except DataferryError as error:
-                    print(type(error).__name__, error)
+                    return f"{{type(error).__name__}} {{error}}"
+            rights("/")  # all is imported: nobody may not be allowed to
+            os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)
+            print(rights("{www}"), rights("{www}/none"), sep="\\n")
         """
         done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -86,6 +86,7 @@ def git_http(need: Any, running: Starter) -> Callable[..., GitHTTP]:
 
         def command(port: int, home: Path) -> list[str]:
             kept[:] = [home / "rules.json"]
+            (home / "access.log").touch()
             kept[0].write_text(json.dumps({"tokens": {}, **rules}))
             return [sys.executable, str(script), str(port), str(folder), str(kept[0])]
 
@@ -162,7 +163,7 @@ def lfs_token(giftless_python: Path) -> Callable[[str], str]:
 def pages(need: Any) -> Callable[..., Path]:
     """Make of each push to a branch what GitHub Pages makes of it: ``pages(repository, branch, site, folder="")``.
 
-    The site is the branch's files, through Jekyll unless there is a ``.nojekyll``; a new state replaces the old at once.
+    The site is the branch's files, through Jekyll unless there is a ``.nojekyll``; a new state replaces the old one.
     """
     need("git")
 

@@ -13,7 +13,9 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 FOLDER, RULES = sys.argv[2], sys.argv[3]
@@ -111,7 +113,7 @@ class Handler(BaseHTTPRequestHandler):
         status = int(headers.pop("Status", "200").split()[0])
         self.answer(status, rest, headers)
 
-    def answer(self, status: int, body: bytes, headers: dict[str, str] = {}) -> None:
+    def answer(self, status: int, body: bytes, headers: Mapping[str, str] = MappingProxyType({})) -> None:
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import grp
 import os
+import pwd
 import stat
 import time
 
@@ -128,9 +130,6 @@ def tidy(folder: str) -> int:
 
 
 def _names(seen: os.stat_result) -> tuple[str, str]:
-    import grp
-    import pwd
-
     owner, group = str(seen.st_uid), str(seen.st_gid)
     with contextlib.suppress(KeyError):
         owner = pwd.getpwuid(seen.st_uid).pw_name

@@ -30,19 +30,33 @@ REMEDY = (
 )
 
 
-def token_of(host: GitHubPagesHost, settings: Settings) -> Token | None:
-    """The user's token for the server of the repository; None leaves it to git's own credential helpers."""
+def token_of(host: GitHubPagesHost, settings: Settings, *, publishing: bool) -> Token | None:
+    """The user's token for the server of the repository.
+
+    Parameters
+    ----------
+    host : GitHubPagesHost
+        The host.
+    settings : Settings
+        The user's settings.
+    publishing : bool
+        Whether the user named the server; else somebody else may have, and what is not for it alone stays here.
+
+    Returns
+    -------
+    Token or None
+        None leaves it to git's own credential helpers.
+    """
     parts = urlsplit(host.git)
     if settings.anonymous or parts.scheme not in {"http", "https"}:
         return None
-    github = (
-        parts.netloc == "github.com" or parts.netloc.endswith(".ghe.com") or parts.netloc == os.environ.get("GH_HOST")
-    )
-    enterprise = [] if parts.netloc == "github.com" else ["GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN"]
-    variables = [*enterprise, *(["GH_TOKEN", "GITHUB_TOKEN"] if github else [])]
-    return find_token(
-        parts.netloc, settings, variables=variables, tool=("gh", "auth", "token", "--hostname", parts.netloc)
-    )
+    named = parts.netloc == os.environ.get("GH_HOST")
+    github = parts.netloc == "github.com" or parts.netloc.endswith(".ghe.com")
+    variables = ["GH_TOKEN", "GITHUB_TOKEN"] if github or named else []
+    if parts.netloc != "github.com" and (named or publishing):
+        variables = ["GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN", *variables]
+    tool = ("gh", "auth", "token", "--hostname", parts.netloc)
+    return find_token(parts.netloc, settings, variables=variables, tool=tool)
 
 
 class WorkFolder:

@@ -15,7 +15,7 @@ from ...errors import Conflict, PublishError
 from ...git import Branch
 from ..publisher import Held, Limits, Publisher, Upload
 from .access import WorkFolder, open_branch, token_of
-from .reading import is_ours, jekyll_drops
+from .reading import is_ours, jekyll_drops, made_by_jekyll
 from .serving import wait_until_served
 from .site import MARK, blob_of, front_matter, index_page, sizes_in_tree
 
@@ -67,7 +67,7 @@ class GitHubPagesPublisher(Publisher):
     @property
     def _branch(self) -> Branch:
         if self._opened is None:
-            self._token = token_of(self.host, self.settings)
+            self._token = token_of(self.host, self.settings, publishing=True)
             self._folder = WorkFolder(self.host.git)
             self._opened = open_branch(self.host, self.settings, self._token, self._folder)
         return self._opened
@@ -109,13 +109,12 @@ class GitHubPagesPublisher(Publisher):
         Raises
         ------
         PublishError
-            If the server could not be asked.
+            If the server could not be asked, or the site as it is cannot take the files.
         """
         branch = self._branch
         branch.fetch()
         files = branch.files()
-        config = {f"{self.host.folder}_config.yml", f"{self.host.folder}_config.yaml"}
-        self._jekyll = f"{self.host.folder}.nojekyll" not in files and bool(config & files.keys())
+        self._jekyll = made_by_jekyll(self.host, files)
         found = {}
         for upload in uploads:
             blob = files.get(self.host.prefix + upload.name)
@@ -124,8 +123,22 @@ class GitHubPagesPublisher(Publisher):
             elif blob:
                 data = branch.git.run("cat-file", "blob", blob, again=True).out
                 found[upload.name] = Held(len(data), hashlib.sha256(data).hexdigest())
-        self._site_bytes = self._count(branch) + sum(u.size for u in uploads if u.name not in found)
+        new = [upload for upload in uploads if upload.name not in found]
+        self._site_bytes = self._count(branch) + sum(upload.size for upload in new)
+        self._check_site(new)
         return found
+
+    def _check_site(self, new: Sequence[Upload]) -> None:
+        """What only the site as it is can tell of files that are to go there."""
+        for upload in new:
+            below = self.host.path + upload.name
+            if self._jekyll and (jekyll_drops(below) or front_matter(upload)):
+                said = "the site is made by Jekyll, which leaves such a file out or changes it"
+                remedy = "add an empty file .nojekyll to the site, or choose another name"
+                raise PublishError(f"{self.host.shown}/{upload.name}", said, remedy)
+        if new and self._site_bytes > SITE_BYTES:
+            said = f"the site would have {self._site_bytes} bytes, and {SITE_BYTES} are the most"
+            raise PublishError(self.host.shown, said, "take another host for large data")
 
     def _count(self, branch: Branch) -> int:
         """The bytes of the site, as far as they can be known without fetching it."""
@@ -150,12 +163,6 @@ class GitHubPagesPublisher(Publisher):
             return "git keeps no file of that name: choose another"
         if is_ours(upload.name) or is_ours(path.removeprefix(self.host.folder)):
             return "at the top of a site this name has a meaning of its own: choose another"
-        if self._jekyll and (jekyll_drops(path.removeprefix(self.host.folder)) or front_matter(upload)):
-            said = "the site is made by Jekyll, which leaves such a file out or changes it"
-            return f"{said}: add a file .nojekyll, or choose another name"
-        if self._site_bytes > SITE_BYTES:
-            said = f"the site would have {self._site_bytes} bytes, and {SITE_BYTES} are the most"
-            return f"{said}: take another host for large data"
         return ""
 
     def remarks(self, uploads: Sequence[Upload]) -> Sequence[str]:
@@ -276,12 +283,10 @@ class GitHubPagesPublisher(Publisher):
         title = str(self.about.get("title") or "")
         page, nojekyll = branch.read(f"{prefix}index.html"), f"{self.host.folder}.nojekyll"
         blobs[prefix + CATALOG] = branch.keep(catalog_bytes(merged, title))
-        if page is None or MARK in page:
+        jekyll = made_by_jekyll(self.host, files)
+        if (page is None and not jekyll) or (page is not None and MARK in page):
             blobs[f"{prefix}index.html"] = branch.keep(index_page(merged, title))
-        if (
-            nojekyll not in files
-            and not {f"{self.host.folder}_config.yml", f"{self.host.folder}_config.yaml"} & files.keys()
-        ):
+        if nojekyll not in files and not jekyll:
             blobs[nojekyll] = branch.keep(b"")
         return blobs
 

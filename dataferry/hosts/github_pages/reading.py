@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from ...catalog_file import CATALOG, SUMS, read_catalog
@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from ...settings import Settings
     from . import GitHubPagesHost
 
-__all__ = ["held", "is_ours", "jekyll_drops"]
+__all__ = ["held", "is_ours", "jekyll_drops", "made_by_jekyll"]
 
 #: What a site has for itself.
 _OURS = {".nojekyll", "CNAME", "_config.yml", "index.html", "404.html", CATALOG, SUMS}
+
+_NO_PAGES = {"README.md", "LICENSE.md"}
 
 
 def is_ours(name: str) -> bool:
@@ -30,6 +32,26 @@ def is_ours(name: str) -> bool:
 def jekyll_drops(name: str) -> bool:
     """Whether Jekyll leaves a file out of the site, as it does where there is no ``.nojekyll``."""
     return any(part[0] in "_.#" or part[-1] == "~" for part in name.split("/"))
+
+
+def made_by_jekyll(host: GitHubPagesHost, files: Collection[str]) -> bool:
+    """Whether somebody has pages there that Jekyll makes; a README alone is none.
+
+    Parameters
+    ----------
+    host : GitHubPagesHost
+        The host.
+    files : collection of str
+        The paths of its branch.
+
+    Returns
+    -------
+    bool
+        If so, a ``.nojekyll`` would break them.
+    """
+    inside = [path.removeprefix(host.folder) for path in files if path.startswith(host.folder)]
+    pages = [path for path in inside if path.endswith((".md", ".markdown")) and path not in _NO_PAGES]
+    return ".nojekyll" not in inside and bool(pages or {"_config.yml", "_config.yaml"} & set(inside))
 
 
 def held(host: GitHubPagesHost, settings: Settings) -> Mapping[str, Held]:
@@ -45,7 +67,7 @@ def held(host: GitHubPagesHost, settings: Settings) -> Mapping[str, Held]:
                 raise
     try:
         folder = WorkFolder(host.git)
-        branch = open_branch(host, settings, token_of(host, settings), folder)
+        branch = open_branch(host, settings, token_of(host, settings, publishing=False), folder)
         branch.fetch()
         files = branch.files()
         plain = f"{host.folder}.nojekyll" in files
