@@ -8,28 +8,22 @@ from typing import TYPE_CHECKING
 
 from ..errors import AccessDenied, Conflict, DataferryError, PublishError
 from ..registry import Entry
+from .compare import Ground, steps_at
 from .crew import at_once
-from .notes import Notebook, rates
-from .plan import HELD, NEW_VERSION, PUBLISHED, UPLOAD, HostPlan, Step
-from .stranger import Stranger
+from .notes import rates
+from .plan import HostPlan, Step
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from ..hosts.publisher import Held, Publisher, Upload
-    from ..settings import Settings
+    from ..hosts.publisher import Publisher, Upload
     from .known import Known
 
-__all__ = ["as_error", "ask", "same_bytes", "steps_at"]
+__all__ = ["as_error", "ask"]
 
 
 def ask(
     hosts: Sequence[HostPlan],
     uploads: Mapping[str, Upload],
-    registry: Path,
-    known: Known | None,
-    settings: Settings,
-    new_version: bool,
+    ground: Ground,
 ) -> list[DataferryError]:
     """Ask all hosts at the same time, and note in their plans what has to be done.
 
@@ -39,14 +33,8 @@ def ask(
         The hosts.
     uploads : mapping of str to Upload
         The files.
-    registry : Path
-        Where the registry is to be.
-    known : Known or None
-        What it holds, if it is there.
-    settings : Settings
-        The user's settings.
-    new_version : bool
-        Whether names may get other bytes where the host keeps versions.
+    ground : Ground
+        What the plan stands on.
 
     Returns
     -------
@@ -58,7 +46,7 @@ def ask(
     known_rates = rates()
     for plan in hosts:
         plan.rates = (known_rates.get(f"up {plan.host.shown}"), known_rates.get(f"back {plan.host.shown}"))
-    answers = at_once(lambda plan: _ask_one(plan, uploads, registry, known, settings, new_version), hosts)
+    answers = at_once(lambda plan: _ask_one(plan, uploads, ground), hosts)
     return [problem for answer in answers for problem in answer]
 
 
@@ -75,19 +63,16 @@ def as_error(error: Exception, place: str) -> DataferryError:
 def _ask_one(
     plan: HostPlan,
     uploads: Mapping[str, Upload],
-    registry: Path,
-    known: Known | None,
-    settings: Settings,
-    new_version: bool,
+    ground: Ground,
 ) -> list[DataferryError]:
     publisher = plan.publisher
     if publisher is None:
         return []
     problems = _limits(plan.host.shown, publisher, uploads.values())
-    problems += _no_room_for_locators(plan, uploads, known)
+    problems += _no_room_for_locators(plan, uploads, ground.known)
     try:
         plan.who = publisher.check_rights()
-        found = steps_at(plan, list(uploads.values()), registry, known, settings, new_version)
+        found = steps_at(plan, list(uploads.values()), ground)
     except (AccessDenied, Conflict) as error:
         plan.failure = error
         return [*problems, error]
@@ -100,96 +85,6 @@ def _ask_one(
         else:
             problems.append(step)
     return problems
-
-
-def steps_at(
-    plan: HostPlan,
-    uploads: Sequence[Upload],
-    registry: Path,
-    known: Known | None,
-    settings: Settings,
-    new_version: bool,
-) -> dict[str, Step | DataferryError]:
-    """What has to be done with each file at a host, as it is now.
-
-    Parameters
-    ----------
-    plan : HostPlan
-        The host, of which the rights have been checked.
-    uploads : sequence of Upload
-        The files.
-    registry : Path
-        Where the registry is to be.
-    known : Known or None
-        What it holds, if it is there.
-    settings : Settings
-        The user's settings.
-    new_version : bool
-        Whether names may get other bytes where the host keeps versions.
-
-    Returns
-    -------
-    dict of str to (Step or DataferryError)
-        Name -> what has to be done, or what is wrong.
-
-    Raises
-    ------
-    DataferryError
-        If the host could not be asked.
-    """
-    publisher = plan.publisher
-    if publisher is None:
-        return {}
-    held = publisher.held(uploads)
-    unclear = [u for u in uploads if u.name in held and same_bytes(u, held[u.name]) is None]
-    compared: dict[str, str | DataferryError] = {}
-    if unclear:
-        entries = [Entry(u.name, u.sha256, u.size, held[u.name].locators) for u in unclear]
-        book = Notebook(registry, plan.spec)
-        stranger = Stranger(publisher.declared, settings, book.work_folders(u.path for u in unclear), "look-")
-        compared = stranger.get(entries, compare=True)
-        book.close()
-    found: dict[str, Step | DataferryError] = {}
-    for upload in uploads:
-        there = held.get(upload.name)
-        if there is None:
-            found[upload.name] = Step(upload, UPLOAD)
-            continue
-        same = same_bytes(upload, there)
-        if same is None:
-            answer = compared[upload.name]
-            if isinstance(answer, DataferryError):
-                found[upload.name] = _cannot_compare(plan, upload, answer)
-                continue
-            same = answer == upload.sha256
-        if same:
-            done = known is not None and _registered(publisher, upload, there, known)
-            found[upload.name] = Step(upload, PUBLISHED if done else HELD, there)
-        elif new_version and publisher.versioned:
-            found[upload.name] = Step(upload, NEW_VERSION, there)
-        else:
-            found[upload.name] = _conflict(plan, upload, there)
-    return found
-
-
-def same_bytes(upload: Upload, held: Held) -> bool | None:
-    """Whether a host has exactly these bytes; None where what it tells does not say."""
-    if held.size is not None and held.size != upload.size:
-        return False
-    if held.sha256:
-        return held.sha256.lower() == upload.sha256
-    if held.md5:
-        return held.md5.lower() == upload.md5
-    return None
-
-
-def _registered(publisher: Publisher, upload: Upload, held: Held, known: Known) -> bool:
-    entry = known.find(upload.name)
-    if entry is None or entry.sha256 != upload.sha256 or entry.size != upload.size:
-        return False
-    if publisher.declared not in {known.dataurl, *known.mirrors}:
-        return False
-    return all(entry.locators.get(key) == value for key, value in held.locators.items())
 
 
 def _limits(place: str, publisher: Publisher, uploads: Iterable[Upload]) -> list[DataferryError]:
@@ -227,18 +122,3 @@ def _no_room_for_locators(plan: HostPlan, uploads: Mapping[str, Upload], known: 
             f"Take the key `registry` out of {known.path} and publish again: the entries go to its [files] then",
         )
     ]
-
-
-def _conflict(plan: HostPlan, upload: Upload, held: Held) -> Conflict:
-    said = f"{held.size} bytes" if held.size not in {None, upload.size} else "with another digest"
-    remedy = "A published name keeps its bytes: give the new ones another name"
-    if plan.publisher is not None and plan.publisher.versioned:
-        remedy += ", or publish a new version of the data with --new-version"
-    return Conflict(f"{plan.host.shown}: {upload.name}", f"the host has another file under this name ({said})", remedy)
-
-
-def _cannot_compare(plan: HostPlan, upload: Upload, error: DataferryError) -> DataferryError:
-    return Conflict(
-        f"{plan.host.shown}: {upload.name}",
-        f"the host has a file under this name, and it cannot be compared: {error}",
-    )

@@ -8,14 +8,15 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ..errors import CacheError, Conflict, DataferryError, PublishError
+from ..errors import DataferryError
 from ..registry import Entry
-from .ask import as_error, steps_at
+from .ask import as_error
+from .compare import Ground, steps_at
 from .known import read_known
 from .notes import Notebook, rates
 from .outcome import FileOutcome
 from .plan import HELD, NEW_VERSION, PUBLISHED, UPLOAD, HostPlan, Plan, Step
-from .stranger import Stranger, check_declared
+from .stranger import Stranger, check_declared, not_served
 from .tally import Lane, Stopped
 from .uploads import Uploads
 
@@ -82,7 +83,7 @@ class HostRun(threading.Thread):
         self.locators: dict[str, dict[str, str | int]] = {}
         self.declared = plan.spec
         self.up = Lane((s.upload.size for s in plan.doing(UPLOAD, NEW_VERSION)), label, stop)
-        self.back = Lane((s.upload.size for s in plan.doing(UPLOAD, NEW_VERSION, HELD)), label, stop)
+        self.back = Lane((s.upload.size for s in plan.doing(UPLOAD, NEW_VERSION, HELD) if not s.proven), label, stop)
         self._book: Notebook | None = None
 
     def run(self) -> None:
@@ -138,9 +139,8 @@ class HostRun(threading.Thread):
         if not waited:
             return
         whole, uploads = self.whole, [step.upload for step in self.plan.doing(UPLOAD, NEW_VERSION)]
-        found = steps_at(
-            self.plan, uploads, whole.registry, read_known(whole.registry), self.settings, whole.new_version
-        )
+        ground = Ground(whole.registry, read_known(whole.registry), self.settings, whole.new_version, False)
+        found = steps_at(self.plan, uploads, ground)
         for name, step in found.items():
             if isinstance(step, Step):
                 self.plan.steps[name] = step
@@ -180,6 +180,10 @@ class HostRun(threading.Thread):
             for name, more in publisher.finish(every, book.host).items():
                 locators.setdefault(name, {}).update(more)
         self.declared = check_declared(publisher.declared)
+        if self.declared == self.plan.declared:
+            for name in [step.upload.name for step in held if step.proven]:
+                self.files[name].proven, self.locators[name] = True, locators[name]
+                there.remove(name)
         self._prove(book, publisher, there, locators, complete)
 
     def _published(self) -> list[str]:
@@ -216,28 +220,12 @@ class HostRun(threading.Thread):
                     self.locators[name] = locators.get(name, {})
                     base = base[0] + 1, base[1] + left.pop(name).size
                 else:
-                    self.files[name].error = self._not_served(name, result, complete)
+                    self.files[name].error = not_served(f"{self.plan.host.shown}: {name}", result, complete)
             if not left or time.monotonic() >= until:
                 return
             if self._stop_event.wait(min(pause, max(0.0, until - time.monotonic()))):
                 raise Stopped
             pause = min(10.0, pause * 1.6)
-
-    def _not_served(self, name: str, result: object, complete: bool) -> PublishError:
-        place = f"{self.plan.host.shown}: {name}"
-        if not complete:
-            return PublishError(
-                place, "it arrived and is not public before all files have; the same command goes on from here"
-            )
-        if isinstance(result, str):
-            return Conflict(place, f"strangers get other bytes than were uploaded (sha256 {result[:12]}...)")
-        if isinstance(result, CacheError):
-            return PublishError(place, f"it arrived, and could not be proven: {result}")
-        return PublishError(
-            place,
-            f"it arrived, but a stranger does not get it: {result}",
-            "It is not registered. Once everybody may read it, the same command proves and registers it",
-        )
 
     def _measure(self, what: str, size: int, began: float) -> None:
         seconds = time.monotonic() - began

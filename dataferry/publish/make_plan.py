@@ -14,6 +14,7 @@ from ..hosts.publisher import Upload
 from ..names import check_name, shown_url
 from ..remote import engine_settings, offline_reason
 from .ask import ask
+from .compare import Ground
 from .known import Known, read_known
 from .names import clashes
 from .plan import HostPlan, Plan
@@ -88,9 +89,8 @@ def plan(
     reason = offline_reason()
     if reason:
         problems.append(PublishError(", ".join(map(shown_url, specs)), f"the network is not to be used: {reason}"))
-    else:
-        rest = {name: upload for name, upload in uploads.items() if name not in changed}
-        problems += ask(hosts, rest, path, known, settings, new_version)
+    elif rest := {name: upload for name, upload in uploads.items() if name not in changed}:
+        problems += ask(hosts, rest, Ground(path, known, settings, new_version, progress))
     return Plan(path, uploads, digests, hosts, problems, new_version)
 
 

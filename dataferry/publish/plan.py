@@ -39,11 +39,14 @@ class Step:
         ``"published"`` (there is nothing to do).
     held : Held or None
         What the host has under the name.
+    proven : bool
+        Whether these bytes were fetched from the host, as by a stranger, to compare them.
     """
 
     upload: Upload
     action: str
     held: Held | None = None
+    proven: bool = False
 
 
 @dataclass
@@ -64,6 +67,8 @@ class HostPlan:
         Name -> what happens with the file.
     failure : DataferryError or None
         Why the host cannot be asked now. The other hosts are not concerned.
+    declared : str
+        The line that the registry would hold for it.
     rates : (float or None, float or None)
         Bytes a second that an earlier run measured: up to the host, and back.
     """
@@ -74,6 +79,7 @@ class HostPlan:
     who: str = ""
     steps: dict[str, Step] = field(default_factory=dict)
     failure: DataferryError | None = None
+    declared: str = ""
     rates: tuple[float | None, float | None] = (None, None)
 
     def doing(self, *actions: str) -> list[Step]:

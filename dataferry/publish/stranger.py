@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..registry import Entry
     from ..settings import Settings
 
-__all__ = ["Stranger", "check_declared"]
+__all__ = ["Stranger", "check_declared", "not_served"]
 
 #: Larger files come one by one, so that no more than one of them needs room.
 _LARGE = 1 << 28
@@ -32,6 +32,36 @@ def check_declared(spec: str) -> str:
     if re.search(r"//[^/?#]*@", spec):
         raise PublishError(shown_url(spec), "its declaration holds a user or a password, which every user would get")
     return spec
+
+
+def not_served(place: str, result: object, complete: bool) -> PublishError:
+    """Say why a file that arrived is not registered.
+
+    Parameters
+    ----------
+    place : str
+        The file at its host.
+    result : object
+        What `Stranger.get` says of it.
+    complete : bool
+        Whether all files of the run arrived there.
+
+    Returns
+    -------
+    PublishError
+        The error.
+    """
+    if isinstance(result, CacheError):
+        return PublishError(place, f"it arrived, and could not be proven: {result}")
+    if not complete:
+        return PublishError(
+            place, "it arrived and is not public before all files have; the same command goes on from here"
+        )
+    return PublishError(
+        place,
+        f"it arrived, but a stranger does not get it: {result}",
+        "It is not registered. Once everybody may read it, the same command proves and registers it",
+    )
 
 
 class Stranger:

@@ -1,0 +1,148 @@
+"""Compare files with what a host has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import Conflict, DataferryError
+from ..registry import Entry
+from .known import Known
+from .notes import Notebook
+from .plan import HELD, NEW_VERSION, PUBLISHED, UPLOAD, HostPlan, Step
+from .stranger import Stranger
+
+if TYPE_CHECKING:
+    from ..hosts.publisher import Held, Publisher, Upload
+    from ..settings import Settings
+
+__all__ = ["Ground", "same_bytes", "steps_at"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a plan stands on.
+
+    Parameters
+    ----------
+    registry : Path
+        Where the registry is to be.
+    known : Known or None
+        What it holds, if it is there.
+    settings : Settings
+        The user's settings.
+    new_version : bool
+        Whether names may get other bytes where the host keeps versions.
+    show : bool
+        Whether to show how far a comparison is.
+    """
+
+    registry: Path
+    known: Known | None
+    settings: Settings
+    new_version: bool
+    show: bool
+
+
+def steps_at(plan: HostPlan, uploads: Sequence[Upload], ground: Ground) -> dict[str, Step | DataferryError]:
+    """What has to be done with each file at a host, as it is now.
+
+    Parameters
+    ----------
+    plan : HostPlan
+        The host, of which the rights have been checked.
+    uploads : sequence of Upload
+        The files.
+    ground : Ground
+        What the plan stands on.
+
+    Returns
+    -------
+    dict of str to (Step or DataferryError)
+        Name -> what has to be done, or what is wrong.
+
+    Raises
+    ------
+    DataferryError
+        If the host could not be asked.
+    """
+    publisher = plan.publisher
+    if publisher is None:
+        return {}
+    held = publisher.held(uploads)
+    plan.declared = publisher.declared
+    there = [upload for upload in uploads if upload.name in held]
+    published = {upload.name for upload in there if _is_published(publisher, upload, held[upload.name], ground.known)}
+    compared = _compared(plan, [u for u in there if u.name not in published], held, ground)
+    found: dict[str, Step | DataferryError] = {}
+    for upload in uploads:
+        name = upload.name
+        if name not in held:
+            found[name] = Step(upload, UPLOAD)
+            continue
+        answer = compared.get(name)
+        if isinstance(answer, DataferryError):
+            found[name] = _cannot_compare(plan, upload, answer)
+        elif name in published:
+            found[name] = Step(upload, PUBLISHED, held[name])
+        elif answer == upload.sha256 if answer else same_bytes(upload, held[name]):
+            found[name] = Step(upload, HELD, held[name], proven=answer is not None)
+        elif ground.new_version and publisher.versioned:
+            found[name] = Step(upload, NEW_VERSION, held[name])
+        else:
+            found[name] = _conflict(plan, upload, held[name])
+    return found
+
+
+def _compared(
+    plan: HostPlan, uploads: Sequence[Upload], held: Mapping[str, Held], ground: Ground
+) -> dict[str, str | DataferryError]:
+    """The sha256 of what a host has, fetched where the host tells no digest."""
+    unclear = [upload for upload in uploads if same_bytes(upload, held[upload.name]) is None]
+    if not unclear:
+        return {}
+    entries = [Entry(u.name, u.sha256, u.size, held[u.name].locators) for u in unclear]
+    book = Notebook(ground.registry, plan.spec)
+    try:
+        stranger = Stranger(plan.declared, ground.settings, book.work_folders(u.path for u in unclear), "look-")
+        return stranger.get(entries, ground.show, compare=True)
+    finally:
+        book.close()
+
+
+def same_bytes(upload: Upload, held: Held) -> bool | None:
+    """Whether a host has exactly these bytes; None where what it tells does not say."""
+    if held.size is not None and held.size != upload.size:
+        return False
+    if held.sha256:
+        return held.sha256.lower() == upload.sha256
+    if held.md5:
+        return held.md5.lower() == upload.md5
+    return None
+
+
+def _is_published(publisher: Publisher, upload: Upload, held: Held, known: Known | None) -> bool:
+    """Whether the registry says that an earlier run proved just this; then only what the host tells is compared."""
+    entry = known.find(upload.name) if known is not None else None
+    if known is None or entry is None or (entry.sha256, entry.size) != (upload.sha256, upload.size):
+        return False
+    if publisher.declared not in {known.dataurl, *known.mirrors} or same_bytes(upload, held) is False:
+        return False
+    return held.size is not None and all(entry.locators.get(key) == value for key, value in held.locators.items())
+
+
+def _conflict(plan: HostPlan, upload: Upload, held: Held) -> Conflict:
+    said = f"{held.size} bytes" if held.size not in {None, upload.size} else "with another digest"
+    remedy = "A published name keeps its bytes: give the new ones another name"
+    if plan.publisher is not None and plan.publisher.versioned:
+        remedy += ", or publish a new version of the data with --new-version"
+    return Conflict(f"{plan.host.shown}: {upload.name}", f"the host has another file under this name ({said})", remedy)
+
+
+def _cannot_compare(plan: HostPlan, upload: Upload, error: DataferryError) -> DataferryError:
+    return Conflict(
+        f"{plan.host.shown}: {upload.name}",
+        f"the host has a file under this name, and it cannot be compared: {error}",
+    )
