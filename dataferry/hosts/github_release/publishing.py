@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,10 +11,11 @@ from ..publisher import Held, Limits, Publisher, Upload
 from . import LATEST, GitHubReleaseHost, further_tag
 from .api import Api, token_for
 from .asset_names import LONGEST_ASSET, asset_name, pieces
-from .notes_text import release_text
+from .comparing import Piece, next_tag, other_bytes, there
+from .drafts import Drafts
 from .releases import Release, find_release, find_series
 from .rights import check, no_token, too_weak
-from .sending import Piece, Sender, next_tag, there
+from .sending import Sender
 
 if TYPE_CHECKING:
     from ...settings import Settings
@@ -61,6 +61,10 @@ class GitHubReleasePublisher(Publisher):
             self._known = Api(self.host, self.settings, self._token)
         return self._known
 
+    @property
+    def _drafts(self) -> Drafts:
+        return Drafts(self.host, self._api, self._token, self._tag, self.about)
+
     def check_rights(self) -> str:
         """Ask GitHub what the token may."""
         api = self._api
@@ -78,16 +82,20 @@ class GitHubReleasePublisher(Publisher):
         """The files in the release, in its draft and in further releases of the same data."""
         self._series = {release.tag: release for release in find_series(self._api, self._tag)}
         found: dict[str, Held] = {}
+        other: dict[str, list[str]] = {}
         for upload in uploads:
             for release in self._series.values():
                 held = there(release, upload, self.host.part)
                 if held is None:
                     continue
                 self._place[upload.name] = release.tag
-                # strangers cannot compare what is in a draft: without a digest `upload` goes by the size
-                if held.sha256 or held.size != upload.size or not release.draft:
+                if held.size != upload.size or held.sha256 not in {None, upload.sha256}:
+                    other.setdefault(release.tag, []).append(upload.name)
+                elif held.sha256 or not release.draft:  # strangers cannot compare what is in a draft: `upload` does
                     found[upload.name] = Held(held.size, held.sha256, locators=self._locators(release.tag))
                 break
+        for tag, names in other.items():
+            raise other_bytes(self.host, self._series[tag], names)
         first = self._series.get(self._tag)
         new = [upload.name for upload in uploads if upload.name not in found]
         if new and first is not None and first.immutable:
@@ -131,7 +139,7 @@ class GitHubReleasePublisher(Publisher):
         for upload in uploads:
             tag = self._place[upload.name]
             if tag not in self._series:
-                self._series[tag] = self._draft(tag, notes)
+                self._series[tag] = self._drafts.make(tag, notes)
 
     def upload(
         self, upload: Upload, notes: MutableMapping[str, Any], moved: Callable[[int], None]
@@ -160,15 +168,15 @@ class GitHubReleasePublisher(Publisher):
         """Ask what GitHub has of every file, and publish the drafts that hold them; the first release comes last."""
         self._add_noted(notes)
         tags = sorted({self._place.get(upload.name, self._tag) for upload in uploads}, key=lambda tag: tag == self._tag)
-        drafts = [tag for tag in tags if tag in self._series and self._is_draft(self._series[tag])]
+        drafts = [tag for tag in tags if tag in self._series and self._drafts.still(self._series[tag])]
         for tag in drafts:
             self._series[tag].refresh(self._api)
             for upload in uploads:
                 if self._place.get(upload.name) == tag:
                     self._prove(self._series[tag], upload)
         for tag in drafts:
-            self._publish(self._series[tag])
-        self._drop_drafts(notes)
+            self._drafts.publish(self._series[tag])
+        self._drafts.drop_needless(self._series, notes)
         return {u.name: self._locators(self._place[u.name]) for u in uploads if u.name in self._place}
 
     def seconds_until_served(self) -> float:
@@ -211,79 +219,8 @@ class GitHubReleasePublisher(Publisher):
             placed[upload.name] = tag
         return placed
 
-    def _draft(self, tag: str, notes: MutableMapping[str, Any]) -> Release:
-        title, body = release_text(self.about, tag, further=tag != self._tag)
-        wanted = {"tag_name": tag, "name": title, "body": body, "draft": True}
-        try:
-            told = self._api.call("POST", f"{self._api.repository}/releases", json=wanted).json()
-        except HostRefused as error:
-            raise self._refused(error, tag) from error
-        made = Release.told(told)
-        notes["drafts"] = {**notes.get("drafts", {}), tag: made.id}
-        # another author may have made one at the same moment: both take the older
-        older = [r for r in find_series(self._api, self._tag) if r.tag == tag and r.id < made.id]
-        if older:
-            self._api.call("DELETE", f"{self._api.repository}/releases/{made.id}", accept={404})
-            notes["drafts"] = {key: number for key, number in notes["drafts"].items() if key != tag}
-            return older[0]
-        return made
-
-    def _is_draft(self, release: Release) -> bool:
-        """Whether it still is one: another author may have published it meanwhile."""
-        if release.draft:
-            reply = self._api.call("GET", f"{self._api.repository}/releases/{release.id}")
-            release.draft = Release.told(reply.json()).draft
-        return release.draft
-
     def _prove(self, release: Release, upload: Upload) -> None:
         found = there(release, upload, self.host.part)
         if found is None or found.size != upload.size or found.sha256 not in {None, upload.sha256}:
             reason = f"GitHub does not have all of it in the draft {release.page}, so that it stays a draft"
             raise PublishError(f"{self.host.shown}: {upload.name}", reason, "Run the same command again")
-
-    def _publish(self, release: Release) -> None:
-        wanted: dict[str, Any] = {"draft": False, "make_latest": "true" if self._is_latest(release.tag) else "false"}
-        path = f"{self._api.repository}/releases/{release.id}"
-        try:
-            self._api.call("PATCH", path, json=wanted, again=True)
-        except HostRefused as error:
-            raise self._refused(error, release.tag) from error
-        release.draft = False
-
-    def _is_latest(self, tag: str) -> bool:
-        """A release of data takes the place of the latest one from older data only, not from the code."""
-        if tag != self._tag:
-            return False
-        latest = find_release(self._api, LATEST)
-        return latest is None or _family(latest.tag) == _family(tag)
-
-    def _drop_drafts(self, notes: MutableMapping[str, Any]) -> None:
-        """Remove drafts that an earlier run made and that another release of the tag has made needless."""
-        left = dict(notes.get("drafts", {}))
-        for tag, number in notes.get("drafts", {}).items():
-            release = self._series.get(tag)
-            if release is not None and not release.draft:
-                if release.id != number:
-                    path = f"{self._api.repository}/releases/{number}"
-                    reply = self._api.call("GET", path, accept={404})
-                    if reply.status != 404 and reply.json()["draft"]:
-                        self._api.call("DELETE", path, accept={404})
-                del left[tag]
-        if notes.get("drafts"):
-            notes["drafts"] = left
-
-    def _refused(self, error: HostRefused, tag: str) -> PublishError:
-        if error.status in {401, 403, 404}:
-            return too_weak(self.host, self._token, error.said)
-        if "immutable release" in error.said:
-            reason = f"an immutable release had the tag {tag} once, and GitHub never gives it again"
-            return PublishError(self.host.shown, reason, f"Publish to @{next_tag(self._tag)}")
-        if "already_exists" in error.said:
-            reason = f"somebody published another release {tag} at the same time"
-            return PublishError(self.host.shown, reason, "Run the same command again: the files go to that release")
-        return PublishError(self.host.shown, f"GitHub does not take the release {tag}: {error.said}")
-
-
-def _family(tag: str) -> str:
-    """What the tags of several versions have in common."""
-    return re.sub(r"[0-9][0-9.]*\Z", "", tag)

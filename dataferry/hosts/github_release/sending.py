@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 import threading
 import time
 from collections.abc import Callable, MutableMapping
-from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import Conflict, HostRefused, PublishError, TransferError
+from ...errors import HostRefused, PublishError, TransferError
 from ...service import FileBody
-from ..publisher import Held, Upload
 from .api import Api, may_be_told, server_time
-from .asset_names import asset_name, base_of, pieces
+from .comparing import Piece, next_tag, other_bytes
 from .releases import Asset, Release
 
 if TYPE_CHECKING:
     from . import GitHubReleaseHost
 
-__all__ = ["Piece", "Sender", "next_tag", "there"]
+__all__ = ["Sender"]
 
 _ATTEMPTS = 5
 #: Seconds before the second and later attempts after a failure, times 4, 8, 16.
@@ -33,93 +28,6 @@ _CUT_AFTER = 3600.0
 _OTHERS_WITHIN = 60.0
 #: Seconds in which GitHub tells the digest of an asset that it has.
 _DIGEST_WITHIN = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A file, or a part of one, that becomes an asset.
-
-    Parameters
-    ----------
-    upload : Upload
-        The file.
-    asset : str
-        The asset's name.
-    label : str
-        What people read in its place; empty for the name itself.
-    start, size : int
-        Its first byte in the file, and how many there are.
-    whole : bool
-        Whether it is all of the file.
-    """
-
-    upload: Upload
-    asset: str
-    label: str
-    start: int
-    size: int
-    whole: bool
-
-    def sha256(self, notes: MutableMapping[str, Any]) -> str:
-        """Its digest; that of a part is computed once and noted."""
-        if self.whole:
-            return self.upload.sha256
-        known: dict[str, str] = notes.get("parts", {})
-        if self.asset not in known:
-            known = {**known, self.asset: _sha256_of(self.upload.path, self.start, self.size)}
-            notes["parts"] = known
-        return known[self.asset]
-
-
-def there(release: Release, upload: Upload, part: int | None) -> Held | None:
-    """What a release has of a file.
-
-    Parameters
-    ----------
-    release : Release
-        With its assets.
-    upload : Upload
-        The file.
-    part : int or None
-        The bytes of a part, where the declaration says so.
-
-    Returns
-    -------
-    Held or None
-        Only what is complete. Parts have digests of their own: they are compared with those of the file here.
-    """
-    wanted = pieces(upload.name, upload.size, part)
-    base = asset_name(upload.name)
-    others = [
-        asset
-        for asset in release.assets.values()
-        if asset.complete and base_of(asset.name)[0] == base and asset.name not in dict(wanted)
-    ]
-    if others:  # divided in another way, so it has another size
-        return Held(sum(asset.size for asset in others))
-    found = [release.asset(name) for name, _ in wanted]
-    complete = [asset for asset in found if asset is not None and asset.complete]
-    if len(complete) < len(wanted):
-        return None
-    size = sum(asset.size for asset in complete)
-    if len(wanted) == 1 or size != upload.size:
-        return Held(size, complete[0].sha256 if len(wanted) == 1 else None)
-    start, digests, told = 0, hashlib.sha256(), True
-    same = True
-    for asset, (_, each) in zip(complete, wanted, strict=True):
-        digests.update(bytes.fromhex(asset.sha256 or ""))
-        told = told and asset.sha256 is not None
-        same = same and (asset.sha256 in {None, _sha256_of(upload.path, start, each)})
-        start += each
-    if same:
-        return Held(size, upload.sha256 if told else None)
-    return Held(size, digests.hexdigest())  # any digest but that of the file says what matters
-
-
-def next_tag(tag: str) -> str:
-    """A tag for the next version of the data: ``data-v2`` behind ``data-v1``."""
-    found = re.search(r"[0-9]+(?=[^0-9]*\Z)", tag)
-    return f"{tag[: found.start()]}{int(found[0]) + 1}{tag[found.end() :]}" if found else f"{tag}-v2"
 
 
 class Sender:
@@ -217,13 +125,7 @@ class Sender:
 
     def _compare(self, piece: Piece, found: Asset, sha256: str) -> None:
         if found.size != piece.size or found.sha256 not in {None, sha256}:
-            place = f"{self._host.shown}: {piece.upload.name}"
-            remedy = f"publish to @{next_tag(self._release.tag)}"
-            if self._release.draft:
-                remedy = f"Nobody has seen that draft: delete the asset {found.name} there, or {remedy}"
-            else:
-                remedy = f"A published file keeps its bytes; {remedy}"
-            raise Conflict(place, f"{self._release.page} has other bytes under that name", remedy)
+            raise other_bytes(self._host, self._release, [piece.upload.name])
 
     def _check_sent(self, piece: Piece, made: Asset, sha256: str) -> None:
         end = time.monotonic() + _DIGEST_WITHIN
@@ -284,16 +186,3 @@ class Sender:
 
     def _error(self, piece: Piece, reason: str, remedy: str = "") -> PublishError:
         return PublishError(f"{self._host.shown}: {piece.upload.name}", reason, remedy)
-
-
-def _sha256_of(path: Path, start: int, size: int) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        file.seek(start)
-        while size > 0:
-            block = file.read(min(1 << 20, size))
-            if not block:
-                break
-            digest.update(block)
-            size -= len(block)
-    return digest.hexdigest()
