@@ -31,7 +31,7 @@ from dataferry.hosts.figshare.flat import flat_name, full_name
 from dataferry.hosts.publisher import Held, Upload
 from dataferry.registry import Entry
 from dataferry.settings import Settings, load_settings
-from dataferry.testing import HostContract, PublishContract
+from dataferry.testing import HostContract, PublishContract, RangeServer
 
 ABOUT = {
     "title": "Maps of the dust",
@@ -267,6 +267,21 @@ def test_an_embargo_is_named(figshare: Any, make_package: Any) -> None:
     article = figshare.put({"a.fits": bytes_of("a")}, is_embargoed=True, embargo_date="2027-05-18T00:00:00Z")
     with pytest.raises(FileUnavailable, match="embargo until 2027-05-18"):
         fetched(make_package, figshare.spec(article.number), {"a.fits": bytes_of("a")})
+
+
+def test_an_embargo_does_not_keep_its_owner_out(figshare: Any, make_package: Any, home: Path) -> None:
+    article = figshare.put({"a.fits": bytes_of("a")}, is_embargoed=True)
+    (home / ".netrc").write_text("machine 127.0.0.1 login me password token-2\n")
+    assert fetched(make_package, figshare.spec(article.number), {"a.fits": bytes_of("a")})
+
+
+def test_a_file_that_is_only_linked(figshare: Any, make_package: Any) -> None:
+    with RangeServer({"far.fits": bytes_of("far")}) as elsewhere:
+        article = figshare.put({"far.fits": b"?"})
+        figshare.files[article.files[0]].link = elsewhere.url_of("far.fits")
+        spec = figshare.spec(article.number)
+        assert fetched(make_package, spec, {"far.fits": bytes_of("far")}) == {"far.fits": bytes_of("far")}
+        assert FigshareHost(spec).held(Settings())["far.fits"].size is None
 
 
 def test_a_private_article(figshare: Any, make_package: Any, home: Path) -> None:

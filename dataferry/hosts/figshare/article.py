@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from ...errors import TransferError
+from ..base import Source
 from ..publisher import Held
 from .flat import full_name
 from .interface import VARIABLE, Interface, token_for
@@ -13,7 +15,6 @@ from .interface import VARIABLE, Interface, token_for
 if TYPE_CHECKING:
     from ...registry import Entry
     from ...settings import Settings
-    from ..base import Source
     from . import FigshareHost
     from .declared import Declared
 
@@ -48,7 +49,9 @@ def look_up(host: FigshareHost, wanted: Mapping[str, Entry | None], settings: Se
     found: dict[str, Sequence[Source]] = {}
     for name, item in _by_name(files, wanted).items():
         if name in wanted:
-            found[name] = host.downloads(item["id"], login)
+            linked = item.get("is_link_only") and item.get("download_url")
+            # a file that only is linked lies elsewhere, and the token is nobody else's business
+            found[name] = [Source(linked, host.shown)] if linked else host.downloads(item["id"], login)
     return found
 
 
@@ -137,44 +140,30 @@ def _files(host: FigshareHost, settings: Settings) -> tuple[Files, dict[str, str
         raise TransferError(host.shown, "this article is yet to be made: publish to it first", kind="list", final=True)
     with Interface(settings, declared) as anybody:
         article = declared.article or article_of_doi(anybody, declared, host.shown)
-        pinned = f"articles/{article}/versions/{declared.version}"
-        path = pinned if declared.version else f"articles/{article}"
+        path = f"articles/{article}/versions/{declared.version}" if declared.version else f"articles/{article}"
         details = anybody.find(path)
+        if details is not None and details.get("files"):
+            return _in_folders(anybody.pages(f"{path}/files"), details), {}
         if details is not None:
-            files = anybody.pages(f"{path}/files") if details.get("files") else []
-            if not files:
-                raise TransferError(host.shown, _why_none(details), kind="list", final=True)
-            return _in_folders(files, details), {}
-        if declared.version and anybody.find(f"articles/{article}") is not None:
-            raise TransferError(host.shown, f"there is no version {declared.version}", kind="list", final=True)
+            reason = _why_none(details)
+        elif declared.version and anybody.find(f"articles/{article}") is not None:
+            reason = f"there is no version {declared.version}"
+        else:
+            reason = f"there is no public article {article}"
     token = token_for(declared, settings, publishing=False)
-    if token is None:
-        raise TransferError(
-            host.shown,
-            f"there is no public article {article}; a private one needs the token of somebody who may see it, in "
-            f'{VARIABLE} or as token under [hosts."{_netloc(declared.api)}"] of config.toml',
-            kind="status",
-            final=True,
+    if token is not None:
+        with Interface(settings, declared, token) as owner:
+            for _ in range(2):
+                if (own := owner.find(f"account/articles/{article}")) is not None:
+                    return _in_folders(owner.pages(f"account/articles/{article}/files"), own), owner.login
+                owner.other_form()
+        reason += f", and the token in {token.origin} opens no private one"
+    else:
+        reason += (
+            f"; who may see a private one needs a token in {VARIABLE}, or as token under "
+            f'[hosts."{urlsplit(declared.api).netloc}"] of config.toml'
         )
-    with Interface(settings, declared, token) as owner:
-        details = owner.find(f"account/articles/{article}")
-        if details is None:
-            owner.other_form()
-            details = owner.find(f"account/articles/{article}")
-        if details is None:
-            raise TransferError(
-                host.shown,
-                f"there is no public article {article}, and the token in {token.origin} opens no private one",
-                kind="status",
-                final=True,
-            )
-        return _in_folders(owner.pages(f"account/articles/{article}/files"), details), owner.login
-
-
-def _netloc(url: str) -> str:
-    from urllib.parse import urlsplit
-
-    return urlsplit(url).netloc
+    raise TransferError(host.shown, reason, kind="list", final=True)
 
 
 def _why_none(details: Mapping[str, Any]) -> str:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["FigsharePublisher"]
 
+#: Bytes a second that Figshare sums up at the least.
+_SUMMED_PER_SECOND = 30e6
+
 
 class FigsharePublisher(Publisher):
     """Takes files to an article; see `Publisher`."""
@@ -93,9 +96,9 @@ class FigsharePublisher(Publisher):
         for declared in self.registered:
             with suppress(BadName):
                 other = read_declaration(declared)
-                if (article := other.article) and other.version is None and other.api == self.line.api:
-                    if self._sees(article):
-                        return article
+                same = other.api == self.line.api and other.version is None
+                if same and (article := other.article) is not None and self._sees(article):
+                    return article
         return None
 
     def _sees(self, article: int) -> bool:
@@ -228,7 +231,8 @@ class FigsharePublisher(Publisher):
             if (article := self._noted()) is None:
                 return {}
             self._use(article)
-        ours = self.draft.sums({upload.name: upload for upload in uploads}, self.patience[0])
+        patience = self.patience[0] + sum(upload.size for upload in uploads) / _SUMMED_PER_SECOND
+        ours = self.draft.sums({upload.name: upload for upload in uploads}, patience)
         new = {int(item["id"]) for item in ours.values()} - self.draft.public()
         if new:
             for upload in uploads:

@@ -164,6 +164,7 @@ class Figshare:
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     figshare: Figshare
 
     def _serve(self) -> None:

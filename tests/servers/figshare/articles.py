@@ -89,6 +89,7 @@ class File:
     whole: bytes | None = None
     looks: int = 0
     aborted: bool = False
+    link: str = ""
 
     def ranges(self) -> list[tuple[int, int]]:
         return [(at, min(at + self.part_size, self.size)) for at in range(0, self.size, self.part_size)]
@@ -104,10 +105,10 @@ class File:
             "id": self.number,
             "name": self.name,
             "size": self.size,
-            "is_link_only": False,
-            "download_url": f"{base}ndownloader/files/{self.number}",
-            "supplied_md5": self.md5,
-            "computed_md5": self.computed,
+            "is_link_only": bool(self.link),
+            "download_url": self.link or f"{base}ndownloader/files/{self.number}",
+            "supplied_md5": "" if self.link else self.md5,
+            "computed_md5": "" if self.link else self.computed,
             "mimetype": "",
         }
         private = {
