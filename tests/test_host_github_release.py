@@ -210,7 +210,7 @@ def test_private_files_are_for_those_with_a_token(
         github.put("v1", asset, DUST[start : start + size])
         start += size
     package = make_package({"maps/dust.fits": DUST}, head=f'mirrors = ["{spec}"]')
-    with pytest.raises(DataferryError, match="need a token"):
+    with pytest.raises(DataferryError, match=r"private repository need a token \(`keyring set dataferry 127\.0\.0\.1`"):
         PackageData(package, show_progress=False).get("maps/dust.fits")
     github.user("github_pat_eve", "eve", push=(), sees=frozenset({"ann/data"}), contents="read")
     monkeypatch.setenv("GH_HOST", github.url.partition("//")[2])

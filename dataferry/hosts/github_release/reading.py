@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from ...errors import TransferError
 from ..base import Part, Source
@@ -40,7 +41,7 @@ def look_up(
     """As `Host.look_up`."""
     token = token_for(host, settings)
     if token is None:
-        raise TransferError(host.shown, f"its interface was not asked: {_PRIVATE}", kind="token", final=True)
+        raise TransferError(host.shown, f"its interface was not asked: {_for_private(host)}", kind="token", final=True)
     api = Api(host, settings, token)
     releases: dict[str, Release | None] = {}
     found: dict[str, Sequence[Source]] = {}
@@ -64,9 +65,14 @@ def look_up(
     return found
 
 
-_PRIVATE = "the readers of a private repository need a token (GH_PRIVATE, or gh auth login)"
-
-
 def _not_seen(host: GitHubReleaseHost) -> TransferError:
-    reason = f"no published release {host.tag!r} of {host.repository} is seen; {_PRIVATE}"
+    reason = f"no published release {host.tag!r} of {host.repository} is seen; {_for_private(host)}"
     return TransferError(host.shown, reason, kind="token", final=True)
+
+
+def _for_private(host: GitHubReleaseHost) -> str:
+    name = urlsplit(host.server).hostname
+    where = "GH_TOKEN, or `gh auth login`"
+    if name != "github.com":
+        where = f"`keyring set dataferry {name}`, or GH_ENTERPRISE_TOKEN with GH_HOST={urlsplit(host.server).netloc}"
+    return f"the readers of a private repository need a token ({where})"

@@ -73,13 +73,14 @@ def too_weak(host: GitHubReleaseHost, token: Token | None, said: str) -> AccessD
 
 def how_to(host: GitHubReleaseHost) -> str:
     """Which rights a token needs, where to make one and where to put it."""
-    name = urlsplit(host.server).netloc
-    variable = "GH_TOKEN" if name == "github.com" else "GH_ENTERPRISE_TOKEN"
+    name = urlsplit(host.server).hostname
+    ours = name == "github.com"
     return (
         f"A fine-grained token for {host.repository} with the permission Contents: read and write is enough; make one "
-        f"at {host.server}/settings/personal-access-tokens/new. A classic token needs the scope public_repo. "
-        f"Put it into {variable} or `keyring set dataferry {name}`, or run `gh auth login`; a "
-        "workflow of GitHub Actions has GITHUB_TOKEN and needs `permissions: contents: write`."
+        f"at {host.server}/settings/personal-access-tokens/new. A classic token needs the scope public_repo. Put it "
+        f"into {'GH_TOKEN' if ours else 'GH_ENTERPRISE_TOKEN'} or `keyring set dataferry {name}`, or run `gh auth "
+        f"login{'' if ours else f' --hostname {name}'}`; a workflow of GitHub Actions has GITHUB_TOKEN and needs "
+        "`permissions: contents: write`."
     )
 
 
