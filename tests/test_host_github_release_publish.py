@@ -6,6 +6,7 @@ import hashlib
 import io
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,8 @@ def author(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any
         for name, data in files.items():
             path = tmp_path / "files" / hashlib.sha256(name.encode() + data).hexdigest()
             path.parent.mkdir(exist_ok=True)
-            path.write_bytes(data)
+            if not path.exists():
+                path.write_bytes(data)
             paths[name] = path
         return publish(paths, spec, tmp_path / registry, progress=False, **options)
 
@@ -229,6 +231,18 @@ def test_two_authors_at_once(github: Any, author: Callable[..., Any], same: bool
             author(github.spec(), {"dust.fits": DUST})
         assert "delete the assets there, or publish to @v2" in caught.value.remedy
     assert github.count("DELETE") == 0
+
+
+def test_two_authors_publish_the_same_files_together(github: Any, author: Callable[..., Any], tmp_path: Path) -> None:
+    files = {f"{number}.dat": bytes([number]) * 100_000 for number in range(8)}
+    for registry in ("one.toml", "two.toml"):
+        author(github.spec("other"), files, registry=registry, dry_run=True)  # writes the files
+    with ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(author, github.spec(), files, f"{number}.toml") for number in ("one", "two")]
+        assert all(file.proven for run in runs for file in run.result().files)
+    assert sorted(github.arrived) == sorted(files), "something was uploaded twice"
+    assert sorted(release(github).assets) == sorted(files)
+    assert not release(github).draft
 
 
 def test_another_authors_upload_is_waited_for(github: Any, author: Callable[..., Any]) -> None:
