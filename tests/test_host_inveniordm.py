@@ -80,7 +80,9 @@ class By:
             headers["Content-Type"], body = "application/json", json.dumps(told).encode()
         elif body is not None:
             headers["Content-Type"] = "application/octet-stream"
-        reply = urllib3.request(method, f"{self.rdm.url}api/{path}", headers=headers, body=body, retries=False)
+        reply = urllib3.request(
+            method, f"{self.rdm.url}api/{path}", headers=headers, body=body, retries=False, timeout=60
+        )
         assert reply.status < 400, reply.data
         return json.loads(reply.data) if reply.data else None
 

@@ -80,7 +80,7 @@ class Description:
             ("answer", self.answered.iter_errors(request, answer)),
         ):
             for error in found:
-                left_out = isinstance(error, PathError | ResponseNotFound | MediaTypeNotFound)
+                left_out = isinstance(error.__cause__ or error, PathError | ResponseNotFound | MediaTypeNotFound)
                 if not (self.partial and left_out):
                     cause = error.__cause__ or error
                     more = "; ".join(str(e.message) for e in getattr(cause, "schema_errors", ()))

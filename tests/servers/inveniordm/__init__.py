@@ -52,7 +52,7 @@ class InvenioRDM:
 
     def delete(self, record: str) -> None:
         """Take a version away, as an administrator does."""
-        answer = urllib3.request("POST", f"{self.url}tests/delete/{record}", retries=False)
+        answer = urllib3.request("POST", f"{self.url}tests/delete/{record}", retries=False, timeout=60)
         assert answer.status == 204, (self.web.home / "output.log").read_text()[-3000:]
 
 
