@@ -3,57 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from threading import Lock
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from ...errors import AccessDenied, HostRefused, PublishError, TransferError
+from ...errors import HostRefused, PublishError, TransferError
+from .asking import asked
 from .flat import flat_name
-from .interface import VARIABLE
 
 if TYPE_CHECKING:
     from ..publisher import Upload
     from .interface import Interface
 
-__all__ = ["RIGHTS", "Draft", "asked"]
-
-RIGHTS = (
-    "make a personal token at https://figshare.com/account/applications (it may do what you may), put it into "
-    f"{VARIABLE}, or into the keyring: keyring set dataferry api.figshare.com"
-)
-
-T = TypeVar("T")
-
-
-def asked(place: str, question: Callable[[], T]) -> T:
-    """The answer to a question; what goes wrong becomes an error of publishing.
-
-    Parameters
-    ----------
-    place : str
-        What it is about, as it may be shown.
-    question : callable
-        Asks.
-
-    Returns
-    -------
-    object
-        The answer.
-
-    Raises
-    ------
-    AccessDenied
-        If Figshare says that this account may not.
-    PublishError
-        If there is no answer, or another refusal.
-    """
-    try:
-        return question()
-    except TransferError as failed:
-        said = f"{failed.place}: {failed.reason}"
-        if isinstance(failed, HostRefused) and failed.status in {401, 403}:
-            raise AccessDenied(place, said, RIGHTS) from None
-        raise PublishError(place, said, "" if failed.final else "run it again to go on") from None
+__all__ = ["Draft", "is_complete"]
 
 
 class Draft:
@@ -291,7 +253,7 @@ def _is_of(item: Mapping[str, Any], upload: Upload) -> bool:
     return item.get("size") == upload.size and str(item.get("supplied_md5") or "").lower() == upload.md5
 
 
-def _while(patience: float) -> Any:
+def _while(patience: float) -> Iterator[None]:
     """Again and again, with longer and longer pauses."""
     end, pause = time.monotonic() + patience, 0.1
     while True:

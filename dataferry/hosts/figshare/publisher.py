@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from ...errors import AccessDenied, BadName, Conflict, PublishError
 from ..publisher import Held, Limits, Publisher, Upload
 from .article import article_of_doi, as_held
+from .asking import RIGHTS, asked
 from .declared import read_declaration
-from .draft import RIGHTS, Draft, asked, is_complete
+from .draft import Draft, is_complete
 from .flat import LONGEST, flat_name
 from .interface import Interface, token_for
 from .metadata import about_of, changes, lacking, metadata
