@@ -150,6 +150,13 @@ class InvenioPublisher(Publisher):
             return "InvenioRDM gives no file with '/container' in its name; choose another name"
         return ""
 
+    def remarks(self, uploads: Sequence[Upload]) -> Sequence[str]:
+        """What cannot be undone, and what goes with a new version."""
+        told = ["what is published gets a DOI and stays: neither a version nor its files can be taken back"]
+        if self._newest is not None and uploads:
+            told.append("the next version also has all files of the one before, which are not sent again")
+        return told
+
     # -- publishing --------------------------------------------------------------------------------------------------
 
     def begin(self, uploads: Sequence[Upload], notes: MutableMapping[str, Any]) -> None:
