@@ -7,8 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
+import astropy
 import pytest
+from astropy.io import fits
 
+from dataferry import PackageData
 from dataferry.hosts import host_names, make_host
 from dataferry.hosts.base import Host
 from dataferry.testing import HostContract, PublishContract, RangeServer
@@ -58,3 +61,23 @@ class TestPublishWebdav(PublishContract):
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("WEBDAV_TOKEN", "tok-r34d3r")
             yield
+
+
+def test_real_files_go_there_and_come_back(
+    webdav: Callable[..., Any], command: Any, tmp_path: Path, monkeypatch
+) -> None:
+    """An author on an empty machine publishes three FITS files; a user with an empty cache gets them."""
+    found = sorted(Path(astropy.__file__).parent.rglob("*.fits"))[:3]
+    registry = tmp_path / "mypkg" / "data" / "dataferry.toml"
+    registry.parent.mkdir(parents=True)
+    with webdav() as dav:
+        with monkeypatch.context() as author:
+            author.setenv("WEBDAV_TOKEN", TOKEN)
+            result = command("publish", *found, "--prefix", "real", "--to", dav.spec, "--package", registry)
+        assert result.exit_code == 0, result.stderr
+        data = PackageData("mypkg", registry=registry, show_progress=False)
+        for original in found:
+            path = data.get(f"real/{original.name}")
+            assert Path(path).read_bytes() == original.read_bytes()
+            with fits.open(path) as hdus:
+                assert len(hdus) > 0
