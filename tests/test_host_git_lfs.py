@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
 import shutil
+import signal
 import stat
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -356,3 +359,33 @@ def test_what_is_wrong_with_a_repository(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "bin" / "git").symlink_to(str(shutil.which("git")))
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     assert "apt install git-lfs" in said()
+
+
+@pytest.mark.nightly
+def test_killed_at_any_time(tmp_path: Path) -> None:
+    """SIGKILL at random times, between copy, lists, objects, commit and push; in the end all is there once."""
+    repository = bare(tmp_path / "data.git")
+    www = work_tree(tmp_path / "www", f"file://{repository}")
+    files = {f"maps/{n}.fits": os.urandom(300_000 + n) for n in range(6)}
+    paths = {name: str(a_file(tmp_path / "src" / name, data)) for name, data in files.items()}
+    with RangeServer(www) as server:
+        script = (
+            "from dataferry.publish import publish\n"
+            f"publish({paths!r}, 'folder:{www}?url={server.url}&lfs=1', {str(tmp_path / 'r.toml')!r}, progress=False)"
+        )
+        words = [sys.executable, "-c", script]
+        for _ in range(40):
+            process = subprocess.Popen(words, stderr=subprocess.DEVNULL, start_new_session=True)
+            try:
+                process.wait(random.uniform(0.2, 2.0))
+                (tmp_path / "r.toml").unlink(missing_ok=True)  # begin again with the registry
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        done = subprocess.run(words, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    assert git(www, "status", "--porcelain") == ""
+    assert clone(f"file://{repository}", tmp_path / "clone") == files
+    assert git(repository, "rev-list", "--count", "--all") == "1"
+    assert not [path for path in www.rglob(".dataferry-*") if ".git" not in path.relative_to(www).parts]
+    subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=www, check=True)

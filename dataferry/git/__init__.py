@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .run import Done, Git, find_git
+from .program import Done, find_git
+from .run import Git
 from .tip import Branch
 
 __all__ = ["Branch", "Done", "Git", "find_git"]

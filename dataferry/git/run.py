@@ -6,23 +6,22 @@ import base64
 import os
 import random
 import re
-import shutil
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import quote, urlsplit
 
 from ..errors import AccessDenied, PublishError
 from ..names import shown_url
+from .program import Done, find_git
 
 if TYPE_CHECKING:
     from ..settings import Settings
     from ..tokens import Token
 
-__all__ = ["Done", "Git", "find_git"]
+__all__ = ["Git"]
 
 #: Seconds before another try; doubled each time.
 FIRST_WAIT = 1.0
@@ -49,69 +48,6 @@ _PASSING = re.compile(
     r"|returned error: (429|5\d\d)\b|transfer closed|Operation too slow",
     re.IGNORECASE,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """What a command left.
-
-    Parameters
-    ----------
-    status : int
-        Its exit status.
-    out : bytes
-        What it printed.
-    said : str
-        What it said on standard error, without any secret.
-    """
-
-    status: int
-    out: bytes
-    said: str
-
-    @property
-    def text(self) -> str:
-        """What it printed, as text without the last line's end."""
-        return self.out.decode(errors="replace").rstrip("\n")
-
-    @property
-    def reason(self) -> str:
-        """The lines in which git says why it stopped."""
-        lines = [line.strip() for line in self.said.splitlines() if line.strip()]
-        lines = [line for line in lines if not line.startswith(("hint:", "Total ", "To ", "warning: filtering"))]
-        telling = [line for line in lines if re.match(r"(fatal|error|remote|batch response|ssh):", line)]
-        return "; ".join(dict.fromkeys(telling or lines))[:800] or f"git ended with status {self.status}"
-
-
-def find_git(place: str, *, lfs: bool = False) -> str:
-    """Find the programs.
-
-    Parameters
-    ----------
-    place : str
-        For the error: what needs git.
-    lfs : bool
-        Whether git-lfs is needed too.
-
-    Returns
-    -------
-    str
-        The path of git.
-
-    Raises
-    ------
-    PublishError
-        If a program is missing.
-    """
-    git = shutil.which("git")
-    if git is None:
-        raise PublishError(
-            place, "this needs git, which is not installed", "install it: apt install git, or conda install git"
-        )
-    if lfs and shutil.which("git-lfs") is None:
-        remedy = "install it: apt install git-lfs, or conda install git-lfs"
-        raise PublishError(place, "this needs git-lfs, which is not installed", remedy)
-    return git
 
 
 class Git:
@@ -157,6 +93,8 @@ class Git:
         self.folder = Path(folder)
         self.place = place
         self.remedy = remedy
+        #: Open files that every git inherits: a lock then lasts as long as any of them, however this process ends.
+        self.held: list[int] = []
         self._program = find_git(place, lfs=lfs)
         self._hidden = _forms_of(token.secret, user) if token else []
         self._env = {name: value for name, value in os.environ.items() if not _STRAY.fullmatch(name)}
@@ -269,6 +207,7 @@ class Git:
                 **stdin,
                 stdout=subprocess.PIPE if into is None else into,
                 stderr=subprocess.PIPE,
+                pass_fds=self.held,
                 check=False,
             )
         except OSError as error:

@@ -157,7 +157,11 @@ class Repository:
                 os.chmod(file.name, 0o664)
             with contextlib.suppress(OSError):  # without locks a lost race is found at the push
                 fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+            self.git.held.append(file.fileno())  # a git that outlives its run keeps the lock
+            try:
+                yield
+            finally:
+                self.git.held.clear()
 
     def _has(self, tree: str, name: str, file: Listed) -> bool:
         there = self.branch.read(name, tree) if tree else None

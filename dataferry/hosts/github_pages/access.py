@@ -55,7 +55,7 @@ def token_of(host: GitHubPagesHost, settings: Settings, *, publishing: bool) -> 
     variables = ["GH_TOKEN", "GITHUB_TOKEN"] if github or named else []
     if parts.netloc != "github.com" and (named or publishing):
         variables = ["GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN", *variables]
-    tool = ("gh", "auth", "token", "--hostname", parts.netloc)
+    tool = ("gh", "auth", "token", "--hostname", parts.netloc) if variables else ()
     return find_token(parts.netloc, settings, variables=variables, tool=tool)
 
 
@@ -83,13 +83,16 @@ class WorkFolder:
             lock = open(f"{self.path}.lock", "ab")  # noqa: SIM115 - it is held as long as the folder is used
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
+                if os.path.samestat(os.fstat(lock.fileno()), os.stat(lock.name)):
+                    break
+                lock.close()  # a run that ended just now took this file away
+            except (BlockingIOError, FileNotFoundError):
                 lock.close()
             except OSError:  # no locks on this file system
                 lock.close()
                 self.path = Path(tempfile.mkdtemp(prefix=f"{digest}-", suffix=".git", dir=rooms))
                 break
+        self.lock = lock
         self._end = weakref.finalize(self, _drop, str(self.path), lock)
         # the locks of git that a killed run left are nobody's: the folder is ours alone
         for stale in (*self.path.glob("*.lock"), *self.path.glob("refs/**/*.lock")):
@@ -137,6 +140,8 @@ def open_branch(host: GitHubPagesHost, settings: Settings, token: Token | None, 
     find_git(host.shown)
     folder.path.mkdir(exist_ok=True)
     git = Git(folder.path, host.shown, settings=settings, remote=host.git, token=token, remedy=REMEDY)
+    if not folder.lock.closed:
+        git.held.append(folder.lock.fileno())  # a git that outlives its run keeps the folder
     git.run("init", "-q", "--bare", ".")
     git.configure("remote.origin.url", host.git)
     git.configure("remote.origin.promisor", "true")
