@@ -23,7 +23,7 @@ Examples:
   dataferry add mypkg mypkg/data/maps/dust_*.fits
   dataferry add mypkg /scratch/dust_v2.fits --as maps/dust_v2.fits
   dataferry add mypkg --dataurl https://portal.example.org/mypkg-data/
-  dataferry add mypkg --from figshare:14763051 --only '*.fits'
+  dataferry add mypkg --from figshare:14763051 --only 'dust_*'
   ssh portal 'cd mypkg-data && sha256sum dust_*.fits' | dataferry add mypkg --from -"""
 
 

@@ -22,7 +22,7 @@ __all__ = ["command"]
 _EXAMPLES = """\b
 Examples:
   dataferry check mypkg
-  dataferry check mypkg 'maps/*' --deep
+  dataferry check mypkg 'maps/dust_*' --deep
   dataferry check mypkg --registry mypkg/data/dataferry.toml --json"""
 
 

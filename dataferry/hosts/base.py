@@ -41,15 +41,15 @@ class Source:
     Parameters
     ----------
     url : str
-        Quoted and ready to send. It may hold credentials or a signature: print `shown` instead.
+        Quoted and ready to send. It may hold credentials or a signature: print ``shown`` instead.
     host : str
         The host as it was declared, without credentials.
     headers : mapping of str to str
         Headers that this request needs beside the usual ones.
     parts : tuple of Part
-        Where the file is kept in pieces: all of them, in order; `url` is then that of the first.
+        Where the file is kept in pieces: all of them, in order; ``url`` is then that of the first.
     opener : callable, optional
-        For hosts that do not speak HTTP: ``opener(start)`` opens the bytes from an offset as a binary file. `url` then
+        For hosts that do not speak HTTP: ``opener(start)`` opens the bytes from an offset as a binary file. ``url`` then
         only names the place.
     """
 

@@ -85,8 +85,8 @@ class Publisher(ABC):
     """Takes files to one host.
 
     A run calls, in this order: `check_rights` and `held` (they only read), `problem` for each file, then `begin`,
-    `upload` for each file that has to go (from several threads, at most `parallel`), `finish` once. Then the run
-    fetches every file back through `Host.sources` as a stranger. Killed anywhere, the next run begins again: what is
+    `upload` for each file that has to go (from several threads, at most ``parallel``), `finish` once. Then the run
+    fetches every file back through ``Host.sources`` as a stranger. Killed anywhere, the next run begins again: what is
     already at the host must be found there or in the notes, and never be uploaded twice.
 
     Parameters
@@ -167,7 +167,7 @@ class Publisher(ABC):
         """
 
     def problem(self, upload: Upload) -> str:
-        """Why the host cannot take a file, beyond `limits`; pure.
+        """Why the host cannot take a file, beyond ``limits``; pure.
 
         Parameters
         ----------
