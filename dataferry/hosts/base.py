@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ..errors import PublishError
 from ..names import shown_url
@@ -49,8 +49,8 @@ class Source:
     parts : tuple of Part
         Where the file is kept in pieces: all of them, in order; ``url`` is then that of the first.
     opener : callable, optional
-        For hosts that do not speak HTTP: ``opener(start)`` opens the bytes from an offset as a binary file. ``url`` then
-        only names the place.
+        For hosts that do not speak HTTP: ``opener(start)`` opens the bytes from an offset as a binary file. ``url``
+        only names the place then.
     """
 
     url: str
@@ -87,7 +87,7 @@ class Host(ABC):
         The key of this host's locators in an entry of the registry, ``figshare``; empty where names are enough.
     """
 
-    locator: ClassVar[str] = ""
+    locator: str = ""
 
     def __init__(self, spec: str) -> None:
         self.spec = spec

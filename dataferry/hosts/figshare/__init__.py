@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from ..base import Host, Source
 from .declared import read_declaration
@@ -34,7 +34,7 @@ class FigshareHost(Host):
         If it is no such line.
     """
 
-    locator: ClassVar[str] = "figshare"
+    locator = "figshare"
 
     def __init__(self, spec: str) -> None:
         super().__init__(spec)

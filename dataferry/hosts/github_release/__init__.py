@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from ...errors import BadName
@@ -40,7 +40,7 @@ class GitHubReleaseHost(Host):
         If it is no such line.
     """
 
-    locator: ClassVar[str] = "github-release"
+    locator = "github-release"
 
     def __init__(self, spec: str) -> None:
         super().__init__(spec)

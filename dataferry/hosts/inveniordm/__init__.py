@@ -50,7 +50,7 @@ class InvenioHost(Host):
         super().__init__(spec)
         self.declared = self._read(spec)
         # one key for each server: a package may have mirrors at two of them
-        self.locator = self._locator()  # type: ignore[misc]
+        self.locator = self._locator()
 
     def _read(self, spec: str) -> Declared:
         return read_address(spec)
