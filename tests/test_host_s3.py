@@ -89,6 +89,10 @@ class TestS3Host(HostContract):
         ("s3://lab:mypkg/?endpoint=https://objects.my.org/", "https://objects.my.org/lab:mypkg/a%2Bb%20c.fits"),
         ("s3://mypkg/?endpoint=https%3A%2F%2Fmy.org%3A8443%2Fs3", "https://my.org:8443/s3/mypkg/a%2Bb%20c.fits"),
         ("s3://mypkg/?endpoint=https://my.org&style=virtual", "https://mypkg.my.org/a%2Bb%20c.fits"),
+        (
+            "s3://mypkg/v1/?endpoint=https://my.org&public=https://cdn.my.org/d",
+            "https://cdn.my.org/d/v1/a%2Bb%20c.fits",
+        ),
     ],
 )
 def test_urls_follow_from_the_declaration(spec: str, url: str) -> None:
@@ -119,6 +123,7 @@ def test_a_registered_version_is_asked_for() -> None:
         ("s3://mypkg/?region=a&region=b", "given twice"),
         ("s3://mypkg/?endpoint=objects.my.org", "endpoint is a URL"),
         ("s3://mypkg/?endpoint=ftp://my.org", "endpoint is a URL"),
+        ("s3://mypkg/?public=cdn.my.org", "public is a URL"),
         ("s3://mypkg/?style=dns", "path or virtual"),
         ("s3://mypkg/?class=DEEP_ARCHIVE", "can be read at once"),
         ("s3://mypkg/?payer=me", "owner or requester"),
@@ -134,7 +139,7 @@ def test_bad_declarations_are_named(spec: str, why: str) -> None:
         make_host(spec)
 
 
-@pytest.mark.parametrize("spec", ["s3://AKIA1:s3cret@mypkg/", "s3://mypkg/?endpoint=https://ann:s3cret@my.org"])
+@pytest.mark.parametrize("spec", ["s3://AKIA1:s3cret@mypkg/", "s3://mypkg/?public=https://ann:s3cret@my.org"])
 def test_credentials_in_a_declaration_are_refused_and_not_shown(spec: str) -> None:
     with pytest.raises(BadName, match="credentials do not belong") as caught:
         make_host(spec)

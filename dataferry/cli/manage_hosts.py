@@ -83,7 +83,8 @@ def setup(bucket: str, region: str, endpoint: str, prefix: str, dry_run: bool) -
     from ..errors import AccessDenied
     from ..hosts.s3.bucket import setup_steps
     from ..hosts.s3.place import parse_place
-    from ..hosts.s3.store import SIGN_IN, Store
+    from ..hosts.s3.refusals import SIGN_IN
+    from ..hosts.s3.store import Store
     from ..settings import load_settings
 
     spec = _spec(bucket, region, endpoint, prefix)

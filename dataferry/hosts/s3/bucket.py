@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .store import ClientError, Store, code_of
+from .refusals import ClientError, code_of
+from .store import Store
 
 if TYPE_CHECKING:
     from .place import Place

@@ -36,7 +36,7 @@ class S3Host(Host):
     def __init__(self, spec: str) -> None:
         super().__init__(spec)
         self.place = parse_place(spec)
-        self.locator = self.place.locator  # type: ignore[misc]  # each bucket may have a key of its own
+        self.locator = self.place.locator  # each bucket may have a key of its own
 
     @property
     def shown(self) -> str:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ...errors import BadName
 from ...names import check_name
 from ..publisher import Held
-from .store import ClientError, Store, error_of
+from .refusals import ClientError, error_of
+from .store import Store
 
-__all__ = ["held_of", "listed", "md5_of"]
+__all__ = ["common_start", "held_of", "held_of_many", "listed", "md5_of"]
+
+#: Up to so many files the store is asked for each; for more it gives a list.
+_FEW = 64
+_ASKING = 16
 
 _SHA256 = re.compile(r"[0-9a-f]{64}").fullmatch
 _MD5 = re.compile(r'"?([0-9a-f]{32})"?').fullmatch
@@ -90,6 +96,57 @@ def held_of(store: Store, name: str, version: str = "") -> Held | None:
     at = str(head.get("VersionId", ""))
     locators: dict[str, str | int] = {place.locator: at} if place.locator and at not in {"", "null"} else {}
     return Held(int(head["ContentLength"]), sha256, md5_of(head), locators)
+
+
+def held_of_many(store: Store, names: Sequence[str], versioned: bool) -> dict[str, Held]:
+    """What objects tell of themselves.
+
+    Parameters
+    ----------
+    store : Store
+        The bucket.
+    names : sequence of str
+        The files.
+    versioned : bool
+        Whether their version ids are wanted, which no list tells.
+
+    Returns
+    -------
+    dict of str to Held
+        Those that are there.
+
+    Raises
+    ------
+    PublishError
+        If the store does not say.
+    """
+    found: dict[str, Held] = {}
+    asked = list(names)
+    if len(asked) > _FEW:
+        wanted = set(asked)
+        found = {n: Held(size, md5=md5) for n, size, md5 in listed(store, common_start(asked)) if n in wanted}
+        asked = [name for name, held in found.items() if versioned or held.md5 is None]
+    with ThreadPoolExecutor(_ASKING, thread_name_prefix="dataferry-s3") as crew:
+        told = dict(zip(asked, crew.map(lambda name: held_of(store, name), asked), strict=True))
+    return found | {name: held for name, held in told.items() if held is not None}
+
+
+def common_start(names: Sequence[str]) -> str:
+    """What all names begin with.
+
+    Parameters
+    ----------
+    names : sequence of str
+        The names.
+
+    Returns
+    -------
+    str
+        Empty if there are none.
+    """
+    first, last = min(names, default=""), max(names, default="")
+    same = next((at for at, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
+    return first[:same]
 
 
 def _checksum(head: Mapping[str, Any]) -> str | None:

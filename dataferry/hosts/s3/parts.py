@@ -12,8 +12,9 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
+from .refusals import ClientError, code_of
 from .single import about
-from .store import ClientError, Store, code_of
+from .store import Store
 from .stream import Stream
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from ...names import close_names
 
 __all__ = ["Place", "parse_place"]
 
-_WORDS = ("region", "endpoint", "style", "class", "payer", "version")
+_WORDS = ("region", "endpoint", "style", "public", "class", "payer", "version")
 _AWS_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]").fullmatch
 #: Other stores are more liberal; a colon parts tenant and bucket of a radosgw.
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,254}").fullmatch
@@ -40,6 +40,8 @@ class Place:
         The URL of a store that is not AWS, without a slash at its end; empty for AWS.
     path_style : bool
         Whether the bucket stands in the path of a URL, and not in its host.
+    public : str
+        The URL at which strangers find the bucket, with a slash at its end, where that is not the store itself.
     storage_class : str
         The class in which new objects are kept; empty for the store's own choice.
     reader_pays : bool
@@ -53,6 +55,7 @@ class Place:
     region: str = ""
     endpoint: str = ""
     path_style: bool = False
+    public: str = ""
     storage_class: str = ""
     reader_pays: bool = False
     locator: str = "s3"
@@ -66,11 +69,26 @@ class Place:
 
     @property
     def base(self) -> str:
-        """The URL of the bucket, with a slash at its end."""
+        """The URL of the bucket at the store, with a slash at its end."""
         if self.path_style:
             return f"{self.server}/{quote(self.bucket, safe=':')}/"
         scheme, _, rest = self.server.partition("://")
         return f"{scheme}://{self.bucket}.{rest}/"
+
+    def key_url(self, name: str) -> str:
+        """The URL of a file at the store itself, to be signed.
+
+        Parameters
+        ----------
+        name : str
+            The file's name.
+
+        Returns
+        -------
+        str
+            Quoted. A plus sign is quoted too: in the path of a URL S3 takes it for a space.
+        """
+        return self.base + self._quoted(name)
 
     def url(self, name: str, version: str = "") -> str:
         """The URL of a file for a stranger.
@@ -85,10 +103,13 @@ class Place:
         Returns
         -------
         str
-            Quoted. A plus sign is quoted too: in the path of a URL S3 takes it for a space.
+            Quoted.
         """
-        url = self.base + quote(self.prefix + name, safe="/~")
+        url = (self.public or self.base) + self._quoted(name)
         return f"{url}?versionId={quote(version, safe='')}" if version else url
+
+    def _quoted(self, name: str) -> str:
+        return quote(self.prefix + name, safe="/~")
 
 
 def _suffix(region: str) -> str:
@@ -124,12 +145,13 @@ def parse_place(spec: str) -> Place:
     def bad(why: str) -> BadName:
         return BadName(f"{shown}: {why}")
 
-    if "@" in parts.netloc or "@" in dict(parse_qsl(parts.query)).get("endpoint", ""):
+    if "@" in parts.netloc or any("@" in value for _, value in parse_qsl(parts.query)):
         raise bad("credentials do not belong into a declaration; readers need none, and authors keep theirs for AWS")
     if parts.scheme.lower() != "s3" or parts.fragment:
         raise bad("a bucket is declared as s3://bucket/prefix/?region=...")
     said = _words(parts.query, bad)
-    endpoint, region = _endpoint(said.get("endpoint", ""), bad), said.get("region", "")
+    endpoint, public = (_url(said.get(word, ""), word, bad) for word in ("endpoint", "public"))
+    region = said.get("region", "")
     if region and not _REGION(region):
         raise bad(f"region is a word like us-west-2, not {region!r}")
     bucket = parts.netloc
@@ -151,6 +173,7 @@ def parse_place(spec: str) -> Place:
         region=region,
         endpoint=endpoint,
         path_style=style == "path",
+        public=public and f"{public}/",
         storage_class=kept,
         reader_pays=payer == "requester",
         locator="" if locator == "off" else locator,
@@ -170,7 +193,7 @@ def _words(query: str, bad: Callable[[str], BadName]) -> dict[str, str]:
     return said
 
 
-def _endpoint(url: str, bad: Callable[[str], BadName]) -> str:
+def _url(url: str, word: str, bad: Callable[[str], BadName]) -> str:
     if not url:
         return ""
     try:
@@ -179,7 +202,7 @@ def _endpoint(url: str, bad: Callable[[str], BadName]) -> str:
     except ValueError:
         usable = False
     if not usable or parts.query or parts.fragment or not url.isascii():
-        raise bad(f"endpoint is a URL like https://objects.example.org, not {url!r}")
+        raise bad(f"{word} is a URL like https://objects.example.org, not {url!r}")
     return url.rstrip("/")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -11,11 +10,12 @@ from urllib.parse import urlsplit, urlunsplit
 
 from ...errors import Conflict, DataferryError, PublishError
 from ..publisher import Held, Limits, Publisher, Upload
-from .objects import held_of, listed
+from .objects import common_start, held_of, held_of_many
 from .parts import LARGEST_PART, MOST_PARTS, ONE_REQUEST, Parts
+from .refusals import BotoCoreError, ClientError, code_of, error_of
 from .rights import ask_for_rights
 from .single import Single
-from .store import BotoCoreError, ClientError, Store, code_of, error_of
+from .store import Store
 from .stream import watch
 
 if TYPE_CHECKING:
@@ -27,9 +27,7 @@ __all__ = ["S3Publisher"]
 #: AWS since December 2025; what other stores take is not known, and what AWS took before is a fair guess.
 _AWS_FILE, _OTHER_FILE = MOST_PARTS * LARGEST_PART, 5 << 40
 _LONGEST_KEY = 1024
-#: Up to so many files the store is asked for each; for more it gives a list.
-_FEW = 64
-_UPLOADS, _ASKING = 16, 16
+_UPLOADS = 32
 
 
 class S3Publisher(Publisher):
@@ -126,17 +124,8 @@ class S3Publisher(Publisher):
         PublishError
             If the store does not say.
         """
-        found: dict[str, Held] = {}
-        asked = [upload.name for upload in uploads]
-        if len(uploads) > _FEW:
-            wanted = set(asked)
-            for name, size, md5 in listed(self._store, _common(asked)):
-                if name in wanted:
-                    found[name] = Held(size, md5=md5)
-            asked = [name for name, held in found.items() if self.versioned or held.md5 is None]
-        with ThreadPoolExecutor(_ASKING, thread_name_prefix="dataferry-s3") as crew:
-            told = dict(zip(asked, crew.map(lambda name: held_of(self._store, name), asked), strict=True))
-        return found | {name: self._plain(held) for name, held in told.items() if held is not None}
+        told = held_of_many(self._store, [upload.name for upload in uploads], self.versioned)
+        return {name: self._plain(held) for name, held in told.items()}
 
     def _plain(self, held: Held) -> Held:
         # a version id is worth keeping only where the bucket keeps versions
@@ -176,7 +165,7 @@ class S3Publisher(Publisher):
         large = [upload.name for upload in uploads if upload.size > ONE_REQUEST]
         if large:
             with self._store.asking("unfinished uploads"):
-                self._parts.look(large, _common(large))
+                self._parts.look(large, common_start(large))
 
     def upload(
         self, upload: Upload, notes: MutableMapping[str, Any], moved: Callable[[int], None]
@@ -272,7 +261,7 @@ class S3Publisher(Publisher):
         large = [upload for upload in uploads if upload.size > ONE_REQUEST]
         if large:
             with self._store.asking("unfinished uploads"):
-                self._parts.clean(large, _common([upload.name for upload in large]))
+                self._parts.clean(large, common_start([upload.name for upload in large]))
         return {}
 
     def _compare(self, upload: Upload, held: Held | None) -> None:
@@ -296,10 +285,3 @@ class _Settled(Exception):
 _BEFORE_US = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409", "NoSuchUpload"}
 _AGAIN = "run the same command again"
 _OTHER = "a published name keeps its bytes: choose a new name, or publish a new version to a bucket that keeps versions"
-
-
-def _common(names: Sequence[str]) -> str:
-    """What all names begin with."""
-    first, last = min(names, default=""), max(names, default="")
-    same = next((at for at, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
-    return first[:same]

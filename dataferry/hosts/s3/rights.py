@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import AccessDenied, PublishError, TransferError
 from ...service import Service
-from .store import SIGN_IN, BotoCoreError, ClientError, Store, error_of
+from .refusals import SIGN_IN, BotoCoreError, ClientError, error_of
+from .store import Store
 
 if TYPE_CHECKING:
     from ...settings import Settings

@@ -13,7 +13,8 @@ from botocore.awsrequest import AWSRequest
 
 from ...errors import HostRefused, TransferError
 from ...service import Service
-from .store import ClientError, Store
+from .refusals import ClientError
+from .store import Store
 from .stream import Stream
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ class Single:
         if not store.place.endpoint:
             headers["x-amz-checksum-sha256"] = _base64(upload.sha256)
         body = upload.path.read_bytes()
-        request = AWSRequest("PUT", store.place.url(upload.name), headers=headers, data=body)
+        request = AWSRequest("PUT", store.place.key_url(upload.name), headers=headers, data=body)
         request.context["sha256"] = upload.sha256
         _Signer(store.credentials.get_frozen_credentials(), "s3", store.client.meta.region_name).add_auth(request)
         signed: Mapping[str, str] = dict(request.headers.items())
