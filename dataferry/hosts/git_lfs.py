@@ -140,8 +140,6 @@ def _logins(url: str, settings: Settings) -> Iterator[str]:
     from ..tokens import find_token
     from ..transport.access import authorization, basic
 
-    if settings.anonymous:
-        return
     parts = urlsplit(url)
     known = authorization(parts, settings)
     if known is not None and known.startswith("Basic "):

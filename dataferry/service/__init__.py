@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .again import LONGEST_WAIT
 from .body import FileBody
-from .reply import Reply
+from .reply import Reply, what_it_says
 from .session import Service
 
-__all__ = ["LONGEST_WAIT", "FileBody", "Reply", "Service"]
+__all__ = ["LONGEST_WAIT", "FileBody", "Reply", "Service", "what_it_says"]

@@ -65,8 +65,14 @@ def what_it_says(reply: Reply) -> str:
     words = [str(told[key]) for key in ("message", "error", "code") if told.get(key)][:1]
     several = told.get("errors")
     if isinstance(several, list):
-        words += [json.dumps(item) if isinstance(item, dict) else str(item) for item in several[:5]]
+        words += [_item(item) for item in several[:5]]
     return "; ".join(words)[:500]
+
+
+def _item(told: object) -> str:
+    if not isinstance(told, dict):
+        return str(told)
+    return str(told.get("message") or told.get("code") or json.dumps(told))
 
 
 def seconds_to_wait(reply: Reply) -> float | None:

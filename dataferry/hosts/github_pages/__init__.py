@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
 from ...errors import BadName
+from ...github import is_ref, is_repository
 from ...names import check_name, check_url
 from ..base import Host, Source
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["GitHubPagesHost"]
 
-_REPOSITORY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?/(?!\.\.?\Z)[A-Za-z0-9._-]+").fullmatch
-_NO_BRANCH = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|\A[/.-]|[/.]\Z|/\.|\.lock(?:/|\Z)").search
 _OPTIONS = ("folder", "git", "path", "raw", "url")
 _SAFE = "/~!$&'()*,;=:@+"
 
@@ -47,9 +45,9 @@ class GitHubPagesHost(Host):
         rest, _, query = spec.partition(":")[2].partition("?")
         self.repository, _, self.branch = rest.partition("@")
         owner, _, repo = self.repository.partition("/")
-        if not _REPOSITORY(self.repository) or repo.endswith(".git"):
+        if not is_repository(self.repository):
             raise self._bad(f"{self.repository!r} is not an owner and a repository, as in myorg/mypkg-data")
-        if ("@" in rest and not self.branch) or (self.branch and _NO_BRANCH(self.branch)):
+        if "@" in rest and not is_ref(self.branch):
             raise self._bad(f"{self.branch!r} is not a branch")
         options: dict[str, str] = {}
         for item in filter(None, query.split("&")):

@@ -15,10 +15,11 @@ from urllib.parse import urlsplit
 
 from ...cache_home import writable_home
 from ...git import Branch, Git, find_git
-from ...tokens import Token, find_token
+from ...github import github_token
 
 if TYPE_CHECKING:
     from ...settings import Settings
+    from ...tokens import Token
     from . import GitHubPagesHost
 
 __all__ = ["REMEDY", "WorkFolder", "open_branch", "token_of"]
@@ -48,15 +49,9 @@ def token_of(host: GitHubPagesHost, settings: Settings, *, publishing: bool) -> 
         None leaves it to git's own credential helpers.
     """
     parts = urlsplit(host.git)
-    if settings.anonymous or parts.scheme not in {"http", "https"}:
+    if parts.scheme not in {"http", "https"}:
         return None
-    named = parts.netloc == os.environ.get("GH_HOST")
-    github = parts.netloc == "github.com" or parts.netloc.endswith(".ghe.com")
-    variables = ["GH_TOKEN", "GITHUB_TOKEN"] if github or named else []
-    if parts.netloc != "github.com" and (named or publishing):
-        variables = ["GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN", *variables]
-    tool = ("gh", "auth", "token", "--hostname", parts.netloc) if variables else ()
-    return find_token(parts.netloc, settings, variables=variables, tool=tool)
+    return github_token(f"{parts.scheme}://{parts.netloc}", settings, publishing=publishing)
 
 
 class WorkFolder:

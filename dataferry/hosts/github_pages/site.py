@@ -10,6 +10,7 @@ from urllib.parse import quote, urlsplit
 
 from ...catalog_file import Listed
 from ...errors import TransferError
+from ...github import api_url
 from ...service import Service
 
 if TYPE_CHECKING:
@@ -76,9 +77,8 @@ def sizes_in_tree(host: GitHubPagesHost, settings: Settings, token: Token | None
     parts = urlsplit(host.git)
     if parts.scheme not in {"http", "https"}:
         return {}
-    own = f"{parts.scheme}://{parts.netloc}/api/v3/"
     headers = {"Accept": "application/vnd.github+json"} | ({"Authorization": f"Bearer {token.secret}"} if token else {})
-    with Service(settings, "https://api.github.com/" if parts.netloc == "github.com" else own, headers=headers) as api:
+    with Service(settings, api_url(f"{parts.scheme}://{parts.netloc}"), headers=headers) as api:
         try:
             told = api.call("GET", f"repos/{host.repository}/git/trees/{commit}", query={"recursive": "1"}).json()
         except TransferError:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from ...errors import BadName
+from ...github import is_ref, is_repository
 from ..base import Host, Part, Source
 from .asset_names import WHOLE_BYTES, pieces
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["GitHubReleaseHost"]
 
 LATEST = "latest"
-_REPOSITORY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?/(?!\.\.?\Z)[A-Za-z0-9._-]+").fullmatch
-_NO_TAG = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|\A[/.-]|[/.]\Z|/\.|\.lock(?:/|\Z)").search
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
@@ -46,9 +45,9 @@ class GitHubReleaseHost(Host):
         super().__init__(spec)
         rest, _, query = spec.partition(":")[2].partition("?")
         repository, _, tag = rest.partition("@")
-        if not _REPOSITORY(repository) or repository.endswith(".git"):
+        if not is_repository(repository):
             raise _bad(spec, f"{repository!r} is not an owner and a repository, as in myorg/mypkg-data")
-        if not tag or _NO_TAG(tag):
+        if not is_ref(tag):
             raise _bad(spec, f"{tag!r} is not a tag" if tag else "it names no tag, as in @data-v1, or @latest")
         self.repository, self.tag = repository, tag
         self.server, self.part = "https://github.com", None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 import time
@@ -13,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ...errors import HostRefused, TransferError
-from ...service import LONGEST_WAIT, FileBody, Reply, Service
-from ...tokens import Token, find_token
+from ...github import api_url
+from ...service import LONGEST_WAIT, FileBody, Reply, Service, what_it_says
 
 if TYPE_CHECKING:
     from ...settings import Settings
+    from ...tokens import Token
     from . import GitHubReleaseHost
 
-__all__ = ["Api", "api_url", "may_be_told", "server_time", "token_for"]
+__all__ = ["Api", "may_be_told", "server_time"]
 
 _VERSION = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
 _NEXT = re.compile(r'<([^>]*)>\s*;[^,]*\brel="?next"?')
@@ -28,61 +28,6 @@ _NEXT = re.compile(r'<([^>]*)>\s*;[^,]*\brel="?next"?')
 _CREATED_A_MINUTE = 70
 #: Longer than this all waits for one answer never are; then the error says when to come again.
 _WAITS = 2 * LONGEST_WAIT
-
-
-def api_url(server: str) -> str:
-    """Where the API of a server is.
-
-    Parameters
-    ----------
-    server : str
-        ``https://github.com`` or the URL of a GitHub Enterprise server.
-
-    Returns
-    -------
-    str
-        With a slash at its end.
-    """
-    scheme, host = urlsplit(server)[:2]
-    if host == "github.com" or host.endswith(".ghe.com"):
-        return f"{scheme}://api.{host}/"
-    return f"{server}/api/v3/"
-
-
-def token_for(host: GitHubReleaseHost, settings: Settings, *, publishing: bool = False) -> Token | None:
-    """Find the user's token for a server.
-
-    A line in somebody's package may name any server: to read from it, no token goes there that the user did not give
-    for this very server.
-
-    Parameters
-    ----------
-    host : GitHubReleaseHost
-        The host.
-    settings : Settings
-        The user's settings.
-    publishing : bool
-        Whether the user named the server.
-
-    Returns
-    -------
-    Token or None
-        None for a stranger.
-    """
-    if settings.anonymous:
-        return None
-    name = urlsplit(host.server).netloc
-    variables: list[str] = []
-    named = name in {os.environ.get("GH_HOST"), urlsplit(os.environ.get("GITHUB_SERVER_URL", "")).netloc}
-    if name == "github.com" or name.endswith(".ghe.com") or named:
-        variables += ["GH_TOKEN", "GITHUB_TOKEN"]
-    if name != "github.com" and (named or publishing):
-        variables = ["GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN", *variables]
-    tool = ("gh", "auth", "token", "--hostname", name) if variables else ()
-    api = urlsplit(api_url(host.server)).netloc
-    return find_token(name, settings, variables=variables, tool=tool) or (
-        find_token(api, settings) if api != name else None
-    )
 
 
 def may_be_told(upload_url: str, server: str) -> bool:
@@ -150,7 +95,7 @@ class Api:
             seconds = _wait(reply)
             if seconds is None:
                 if reply.status in {403, 429} and reply.status not in accept:
-                    raise HostRefused(reply.place, reply.status, said(reply))
+                    raise HostRefused(reply.place, reply.status, what_it_says(reply))
                 return reply
             if waited + seconds > _WAITS:
                 raise _too_long(reply, seconds)
@@ -189,20 +134,6 @@ class Api:
         time.sleep(due - now)
 
 
-def said(reply: Reply) -> str:
-    """What GitHub gives as its reason."""
-    try:
-        told = reply.json()
-        words = [str(told.get("message", ""))]
-        words += [
-            str(error.get("message") or error.get("code") or error) if isinstance(error, dict) else str(error)
-            for error in told.get("errors", ())
-        ]
-    except (TransferError, AttributeError):
-        return reply.body[:200].decode(errors="replace")
-    return ": ".join(filter(None, words))[:500]
-
-
 def _wait(reply: Reply) -> float | None:
     """The seconds after which to ask again; None where that is not what the answer is about."""
     if reply.status not in {403, 429}:
@@ -214,7 +145,7 @@ def _wait(reply: Reply) -> float | None:
         return after
     if head.get("X-RateLimit-Remaining") == "0" and reset is not None:
         return max(0.0, reset - server_time(reply)) + 1
-    words = said(reply).lower()
+    words = what_it_says(reply).lower()
     # without a time GitHub asks for at least a minute
     return 60.0 if reply.status == 429 or "rate limit" in words or "abuse detection" in words else None
 
@@ -230,5 +161,5 @@ def server_time(reply: Reply) -> float:
 def _too_long(reply: Reply, seconds: float) -> TransferError:
     when = time.strftime("%H:%M UTC", time.gmtime(server_time(reply) + seconds))
     minutes = max(1, round(seconds / 60))
-    reason = f"the rate limit of GitHub is used up until {when} (in {minutes} min): {said(reply)}"
+    reason = f"the rate limit of GitHub is used up until {when} (in {minutes} min): {what_it_says(reply)}"
     return TransferError(reply.place, reason, kind="rate", retry_after=seconds, final=True)

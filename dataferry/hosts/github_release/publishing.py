@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...errors import HostRefused, PublishError
+from ...github import github_token
 from ..publisher import Held, Limits, Publisher, Upload
 from . import LATEST, GitHubReleaseHost, further_tag
-from .api import Api, token_for
+from .api import Api
 from .asset_names import LONGEST_ASSET, asset_name, pieces
 from .comparing import Piece, next_tag, other_bytes, there
 from .drafts import Drafts
@@ -55,7 +56,7 @@ class GitHubReleasePublisher(Publisher):
     @property
     def _api(self) -> Api:
         if self._known is None:
-            self._token = token_for(self.host, self.settings, publishing=True)
+            self._token = github_token(self.host.server, self.settings, publishing=True)
             if self._token is None:
                 raise no_token(self.host)
             self._known = Api(self.host, self.settings, self._token)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ...errors import TransferError
+from ...github import github_token
 from ..base import Part, Source
-from .api import Api, token_for
+from .api import Api
 from .asset_names import pieces
 from .releases import Release, files_of, find_release, published_series
 
@@ -23,7 +24,7 @@ __all__ = ["held", "look_up"]
 
 def held(host: GitHubReleaseHost, settings: Settings) -> Mapping[str, Held]:
     """As `Host.held`."""
-    api = Api(host, settings, token_for(host, settings))
+    api = Api(host, settings, github_token(host.server, settings))
     files: dict[str, Held] = {}
     try:
         for number, release in enumerate(published_series(api, host.tag)):
@@ -39,7 +40,7 @@ def look_up(
     host: GitHubReleaseHost, wanted: Mapping[str, Entry | None], settings: Settings
 ) -> Mapping[str, Sequence[Source]]:
     """As `Host.look_up`."""
-    token = token_for(host, settings)
+    token = github_token(host.server, settings)
     if token is None:
         raise TransferError(host.shown, f"its interface was not asked: {_for_private(host)}", kind="token", final=True)
     api = Api(host, settings, token)
