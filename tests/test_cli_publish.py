@@ -137,6 +137,30 @@ def test_json(command, tree, dav):
     assert done["hosts"][0]["declared"] == dav.spec
 
 
+def test_what_else_a_host_says_of_the_plan(command, tree, github, monkeypatch):
+    monkeypatch.setenv("GH_ENTERPRISE_TOKEN", "ghp_ann")
+    said = (
+        "  note: a release v1 is made as a draft, and published once all files are proven\n"
+        "  note: maps/a.fits goes in 2 parts\n"
+    )
+    spec = github.spec("v1", part=4000)
+    dry = command("publish", "hosted", "--to", spec, "--dry-run")
+    assert f"{said}mypkg/data/dataferry.toml: dry run" in dry.stderr
+    told = json.loads(command("publish", "hosted", "--to", spec, "--dry-run", "--json").stdout)["hosts"][0]
+    assert told["remarks"] == [line.removeprefix("  note: ") for line in said.splitlines()]
+    assert told["declared"] == spec
+    assert f"{said}2 of 2 published" in command("publish", "hosted", "--to", spec).stderr
+    assert "note:" not in command("publish", "hosted", "--to", spec).stderr
+
+
+def test_a_dry_run_fails_where_the_run_would(command, tree, dav):
+    away = "webdav:http://127.0.0.1:9/"
+    result = command("publish", "hosted", "--to", away, "--to", dav.spec, "--dry-run")
+    assert result.exit_code == 1
+    assert f"1: {away}: it cannot be published to now, see below\n2: {dav.spec}: 2 to upload" in result.stderr
+    assert result.stderr.count("Connection refused") == 1
+
+
 @pytest.mark.parametrize(
     ("token", "said"), [("", "there is no token"), ("tok-r34d3r", "HTTP 403")], ids=["no token", "a weak token"]
 )

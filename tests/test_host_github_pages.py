@@ -23,7 +23,7 @@ from dataferry.errors import AccessDenied, BadName, Conflict, DataferryError, Pu
 from dataferry.git import run as git_run
 from dataferry.hosts import make_host
 from dataferry.hosts.github_pages import GitHubPagesHost, publisher, serving
-from dataferry.hosts.publisher import Upload
+from dataferry.hosts.publisher import Limits, Upload
 from dataferry.publish import publish
 from dataferry.settings import Settings
 from dataferry.testing import HostContract, PublishContract
@@ -343,9 +343,10 @@ def test_limits(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         publish({"large.fits": large}, site.spec, tmp_path / "r.toml", progress=False)
     assert "104857600" in str(caught.value).replace(",", "") or "100 MiB" in str(caught.value)
     site.push({"by hand.dat": bytes(900_000)}, tmp_path / "clone")
-    monkeypatch.setattr(publisher, "SITE_BYTES", 1_000_000)
+    limits = Limits(file_bytes=publisher.FILE_BYTES, total_bytes=1_000_000)
+    monkeypatch.setattr(publisher.GitHubPagesPublisher, "limits", limits)
     source = a_file(tmp_path / "a", os.urandom(200_000))
-    with pytest.raises(DataferryError, match=r"the site would have 1100000 bytes, and 1000000 are the most"):
+    with pytest.raises(DataferryError, match=r"1100000 bytes, with the 1 that are there, and 1000000 are the most"):
         publish({"a.fits": source}, site.spec, tmp_path / "r.toml", progress=False)
     assert site.commits() == 1
     monkeypatch.setattr(publisher, "SITE_BYTES", 1_200_000)

@@ -269,6 +269,30 @@ def test_all_problems_of_all_files_are_said_together(case, quay):
     assert not here.done["begin"] and not here.done["upload"]
 
 
+def test_what_a_host_has_counts_against_its_limits(case, quay, monkeypatch):
+    here = quay()
+    here.limits = Limits(total_bytes=1_000, files=3)
+    (here.public / "theirs.fits").write_bytes(b"t" * 600)
+    (here.public / "ours.fits").write_bytes(b"o" * 100)
+    monkeypatch.setattr(
+        QuayHost,
+        "held",
+        lambda self, settings: {p.name: Held(p.stat().st_size) for p in self.quay.public.iterdir()},
+    )
+    with pytest.raises(
+        PublishError, match="the files have 1001 bytes, with the 1 that are there, and 1000 are the most"
+    ):
+        case.publish({"ours.fits": b"o" * 100, "new.fits": b"n" * 301})
+    with pytest.raises(PublishError, match="these are 4 files, with the 2 that are there, and it takes 3") as caught:
+        case.publish({"new.fits": b"n", "newer.fits": b"n"})
+    assert "Pack small files together" in str(caught.value)
+    assert here.done["stored"] == 0
+    case.publish({"ours.fits": b"o" * 100, "new.fits": b"n" * 300})
+    (here.public / "more.fits").write_bytes(b"m" * 600)
+    outcome = case.publish({"ours.fits": b"o" * 100, "new.fits": b"n" * 300})
+    assert all(file.proven for file in outcome.files), "what is there is proven, however full the host is"
+
+
 def test_a_plan_says_what_would_be_done(case, quay):
     quay("a")
     quay("b")

@@ -75,10 +75,11 @@ def command(
             shared.print_json(Outcome(planned).as_json())
         elif dry_run:
             _print_plan(planned)
-        planned.check()
+        planned.check(every_host=dry_run)
         return
     planned.check()
-    _say_what_comes(planned)
+    for host in planned.hosts:
+        _say_host(host)
     outcome = run(planned, jobs=jobs, wait=wait)
     if as_json:
         shared.print_json(outcome.as_json())
@@ -125,15 +126,19 @@ def _print_plan(plan: Plan) -> None:
         cells = [_WORDS[host.steps[name].action] if name in host.steps else "-" for host in hosts]
         click.echo("  ".join([f"{shared.size_text(upload.size):>8}", *(f"{cell:<11}" for cell in cells), name]))
     for number, host in enumerate(hosts, 1):
-        if host.failure in plan.problems:
-            continue  # it is said below, with what helps
-        click.echo((f"{number}: " if len(hosts) > 1 else "") + _host_line(host), err=True)
+        _say_host(host, f"{number}: " if len(hosts) > 1 else "")
     click.echo(f"{plan.registry}: dry run, nothing was changed", err=True)
+
+
+def _say_host(host: HostPlan, number: str = "") -> None:
+    click.echo(f"{number}{_host_line(host)}", err=True)
+    for remark in host.remarks:
+        click.echo(f"  note: {remark}", err=True)
 
 
 def _host_line(host: HostPlan) -> str:
     if host.failure is not None:
-        return f"{host.host.shown}: {host.failure}"
+        return f"{host.host.shown}: it cannot be published to now, see below"
     todo = len(host.doing("upload", "new version"))
     said = [f"{todo} to upload, {shared.size_text(host.bytes_to_go)}{_time_text(host.seconds)}"] if todo else []
     said += [f"{len(there)} there already"] if (there := host.doing("held", "published")) else []
@@ -147,11 +152,6 @@ def _time_text(seconds: float | None) -> str:
     if seconds < 90:
         return f", about {max(1, round(seconds))} s"
     return f", about {round(seconds / 60)} min" if seconds < 5400 else f", about {seconds / 3600:.1f} h"
-
-
-def _say_what_comes(plan: Plan) -> None:
-    for host in plan.hosts:
-        click.echo(_host_line(host), err=True)
 
 
 def _print_outcome(outcome: Outcome) -> None:

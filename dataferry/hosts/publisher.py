@@ -18,7 +18,7 @@ __all__ = ["Held", "Limits", "Publisher", "Upload"]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a host takes; None where it says nothing.
+    """What a host takes; None where it says nothing. What it has already counts, see `Publisher.occupied`.
 
     Parameters
     ----------
@@ -84,8 +84,9 @@ class Upload:
 class Publisher(ABC):
     """Takes files to one host.
 
-    A run calls, in this order: `check_rights` and `held` (they only read), `problem` for each file, then `begin`,
-    `upload` for each file that has to go (from several threads, at most ``parallel``), `finish` once. Then the run
+    A run calls, in this order: `problem` for each file, `check_rights`, `held`, `occupied` and `remarks` (they only
+    read), then `begin`, `upload` for each file that has to go (from several threads, at most ``parallel``), `finish`
+    once. Then the run
     fetches every file back through ``Host.sources`` as a stranger. Killed anywhere, the next run begins again: what is
     already at the host must be found there or in the notes, and never be uploaded twice.
 
@@ -180,6 +181,21 @@ class Publisher(ABC):
             The reason and what to do; empty where nothing is wrong.
         """
         return ""
+
+    def occupied(self) -> Mapping[str, int]:
+        """What counts against ``limits`` already, whoever put it there; asked after `held`, and only for such limits.
+
+        Returns
+        -------
+        mapping of str to int
+            Name -> bytes, of all that is there as far as it is known. By default what ``Host.held`` lists.
+        """
+        from ..errors import TransferError
+
+        try:
+            return {name: held.size or 0 for name, held in self.host.held(self.settings).items()}
+        except TransferError:  # nothing is there yet, or nobody tells
+            return {}
 
     def remarks(self, uploads: Sequence[Upload]) -> Sequence[str]:
         """What else the plan says of this host: files are divided, spread, cannot be taken back; pure, after `held`.

@@ -73,7 +73,7 @@ def publish(
         If there are several of these.
     """
     planned = plan(files, to, registry, new_version=new_version, progress=progress)
-    planned.check()
+    planned.check(every_host=dry_run)
     if dry_run:
         return Outcome(planned)
     outcome = run(planned, jobs=jobs, wait=wait, progress=progress)

@@ -11,7 +11,7 @@ from ..registry import Entry
 from .compare import Ground, steps_at
 from .crew import at_once
 from .notes import rates
-from .plan import HostPlan, Step
+from .plan import NEW_VERSION, UPLOAD, HostPlan, Step
 
 if TYPE_CHECKING:
     from ..hosts.publisher import Publisher, Upload
@@ -68,29 +68,31 @@ def _ask_one(
     publisher = plan.publisher
     if publisher is None:
         return []
-    problems = _limits(plan.host.shown, publisher, uploads.values())
+    place = plan.host.shown
+    problems = _limits(place, publisher, uploads.values())
     problems += _no_room_for_locators(plan, uploads, ground.known)
     try:
         plan.who = publisher.check_rights()
         found = steps_at(plan, list(uploads.values()), ground)
+        plan.steps |= {name: step for name, step in found.items() if isinstance(step, Step)}
+        todo = [step.upload for step in plan.doing(UPLOAD, NEW_VERSION)]
+        if todo:
+            plan.remarks = tuple(publisher.remarks(todo))
+            counted = publisher.limits.total_bytes is not None or publisher.limits.files is not None
+            problems += _room(place, publisher, uploads.values(), publisher.occupied() if counted else {})
     except (AccessDenied, Conflict) as error:
         plan.failure = error
-        return [*problems, error]
+        return [*problems, *_room(place, publisher, uploads.values(), {}), error]
     except Exception as error:  # noqa: BLE001 - one host's failure does not stop the others
-        plan.failure = as_error(error, plan.host.shown)
-        return problems
-    for name, step in found.items():
-        if isinstance(step, Step):
-            plan.steps[name] = step
-        else:
-            problems.append(step)
-    return problems
+        plan.failure = as_error(error, place)
+        return [*problems, *_room(place, publisher, uploads.values(), {})]
+    return [*problems, *(step for step in found.values() if not isinstance(step, Step))]
 
 
 def _limits(place: str, publisher: Publisher, uploads: Iterable[Upload]) -> list[DataferryError]:
-    limits, every = publisher.limits, list(uploads)
+    limits = publisher.limits
     found: list[DataferryError] = []
-    for upload in every:
+    for upload in uploads:
         reason = publisher.problem(upload)
         if limits.file_bytes is not None and upload.size > limits.file_bytes:
             reason = f"it has {upload.size} bytes, and the host takes {limits.file_bytes} in one file at the most"
@@ -98,13 +100,25 @@ def _limits(place: str, publisher: Publisher, uploads: Iterable[Upload]) -> list
             reason = "it is empty, and the host takes no empty files"
         if reason:
             found.append(PublishError(f"{place}: {upload.name}", reason))
-    total = sum(upload.size for upload in every)
+    return found
+
+
+def _room(
+    place: str, publisher: Publisher, uploads: Iterable[Upload], there: Mapping[str, int]
+) -> list[DataferryError]:
+    """Whether the host takes all files together, beside what it has."""
+    limits, sizes = publisher.limits, {upload.name: upload.size for upload in uploads}
+    every = {**there, **sizes}
+    others = there.keys() - sizes.keys()
+    more = f", with the {len(others)} that are there" if others else ""
+    found: list[DataferryError] = []
+    total = sum(every.values())
     if limits.total_bytes is not None and total > limits.total_bytes:
-        found.append(
-            PublishError(place, f"the files have {total} bytes, and {limits.total_bytes} are the most it takes")
-        )
+        reason = f"the files have {total} bytes{more}, and {limits.total_bytes} are the most it takes"
+        found.append(PublishError(place, reason, "Publish fewer of them there, and the others to a second host"))
     if limits.files is not None and len(every) > limits.files:
-        found.append(PublishError(place, f"these are {len(every)} files, and it takes {limits.files} at the most"))
+        reason = f"these are {len(every)} files{more}, and it takes {limits.files} at the most"
+        found.append(PublishError(place, reason, "Pack small files together, or publish some to a second host"))
     return found
 
 

@@ -98,14 +98,16 @@ class Outcome:
             "hosts": [
                 {
                     "host": host.host.shown,
-                    "declared": host.publisher.declared if host.publisher and self.files else None,
+                    "declared": (host.publisher.declared if host.publisher and self.files else host.declared) or None,
                     "who": host.who,
                     "upload_bytes": host.bytes_to_go,
                     "upload_files": len(host.doing(UPLOAD, NEW_VERSION)),
                     "seconds": host.seconds,
+                    "remarks": list(host.remarks),
                     "error": str(host.failure) if host.failure else None,
                 }
                 for host in self.plan.hosts
             ],
             "files": files,
+            "problems": [str(error) for error in self.plan.problems],
         }

@@ -71,6 +71,8 @@ class HostPlan:
         The line that the registry would hold for it.
     rates : (float or None, float or None)
         Bytes a second that an earlier run measured: up to the host, and back.
+    remarks : sequence of str
+        What else the author has to know before anything is sent: parts, releases, what cannot be taken back.
     """
 
     spec: str
@@ -81,6 +83,7 @@ class HostPlan:
     failure: DataferryError | None = None
     declared: str = ""
     rates: tuple[float | None, float | None] = (None, None)
+    remarks: Sequence[str] = ()
 
     def doing(self, *actions: str) -> list[Step]:
         """The steps with one of some actions."""
@@ -127,8 +130,13 @@ class Plan:
     problems: list[DataferryError]
     new_version: bool = False
 
-    def check(self) -> None:
+    def check(self, *, every_host: bool = False) -> None:
         """Raise what keeps the run from beginning.
+
+        Parameters
+        ----------
+        every_host : bool
+            Also raise that one host of several cannot be asked, for which the run would not wait but end with an error.
 
         Raises
         ------
@@ -136,8 +144,9 @@ class Plan:
             The one problem, or a `PublishErrors` of all.
         """
         errors = list(self.problems)
-        if not errors and self.hosts and all(host.failure for host in self.hosts):
-            errors = [host.failure for host in self.hosts if host.failure]
+        failures = [host.failure for host in self.hosts if host.failure]
+        if every_host or (not errors and len(failures) == len(self.hosts)):
+            errors += [error for error in failures if error not in errors]
         raise_all(errors, f"nothing was published: {len(errors)} problems")
 
     def __iter__(self) -> Iterator[tuple[HostPlan, Step]]:

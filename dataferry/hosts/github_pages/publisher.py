@@ -62,7 +62,7 @@ class GitHubPagesPublisher(Publisher):
         self._staged: dict[str, tuple[Upload, str]] = {}
         self._waiting = 0
         self._jekyll = False
-        self._site_bytes = 0
+        self._site: Mapping[str, int] = {}
 
     @property
     def _branch(self) -> Branch:
@@ -124,7 +124,7 @@ class GitHubPagesPublisher(Publisher):
                 data = branch.git.run("cat-file", "blob", blob, again=True).out
                 found[upload.name] = Held(len(data), hashlib.sha256(data).hexdigest())
         new = [upload for upload in uploads if upload.name not in found]
-        self._site_bytes = self._count(branch) + sum(upload.size for upload in new)
+        self._site = self._sizes(branch)
         self._check_site(new)
         return found
 
@@ -136,19 +136,20 @@ class GitHubPagesPublisher(Publisher):
                 said = "the site is made by Jekyll, which leaves such a file out or changes it"
                 remedy = "add an empty file .nojekyll to the site, or choose another name"
                 raise PublishError(f"{self.host.shown}/{upload.name}", said, remedy)
-        if new and self._site_bytes > SITE_BYTES:
-            said = f"the site would have {self._site_bytes} bytes, and {SITE_BYTES} are the most"
-            raise PublishError(self.host.shown, said, "take another host for large data")
 
-    def _count(self, branch: Branch) -> int:
-        """The bytes of the site, as far as they can be known without fetching it."""
+    def occupied(self) -> Mapping[str, int]:
+        """All files of the site, by their names for this host."""
+        return {path.removeprefix(self.host.prefix): size for path, size in self._site.items()}
+
+    def _sizes(self, branch: Branch) -> dict[str, int]:
+        """The bytes of each file of the site, as far as they can be known without fetching it."""
         known = {self.host.prefix + name: said.size for name, said in self._listed(branch).items()}
         inside = [path for path in branch.files() if path.startswith(self.host.folder)]
         if branch.tip and any(
             path not in known for path in inside if path.rpartition("/")[2] not in {CATALOG, "index.html", ".nojekyll"}
         ):
             known |= sizes_in_tree(self.host, self.settings, self._token, branch.tip)
-        return sum(known.get(path, 0) for path in inside)
+        return {path: known.get(path, 0) for path in inside}
 
     def _listed(self, branch: Branch) -> dict[str, Listed]:
         try:
@@ -173,8 +174,9 @@ class GitHubPagesPublisher(Publisher):
             if large
             else []
         )
-        if self._site_bytes > SITE_BYTES // 2:
-            said.append(f"the site will have {self._site_bytes / 1e9:.2f} GB, and 1 GB is the most")
+        total = sum({**self.occupied(), **{upload.name: upload.size for upload in uploads}}.values())
+        if total > SITE_BYTES // 2:
+            said.append(f"the site will have {total / 1e9:.2f} GB, and 1 GB is the most")
         if self._jekyll:
             said.append("the site is made by Jekyll; .nojekyll is not added to it")
         return said
