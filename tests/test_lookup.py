@@ -267,7 +267,7 @@ def test_what_is_not_the_file_never_enters_the_cache(package, server, fault, wor
 
 def test_a_mirror_answers_when_the_primary_does_not(make_package, server):
     with RangeServer({NAME: RIGHT}) as mirror:
-        head = f'dataurl = "{server.url}"\nmirrors = ["figshare:1", "{mirror.url}"]\n'
+        head = f'dataurl = "{server.url}"\nmirrors = ["nosuch:1", "{mirror.url}"]\n'
         package = make_package({NAME: RIGHT}, head=head)
         server.fault("*", Status(503))
         data = PackageData(package)
@@ -275,7 +275,7 @@ def test_a_mirror_answers_when_the_primary_does_not(make_package, server):
         assert len(mirror.requests) == 1
         assert data.arrivals[NAME][:2] == (mirror.url_of(NAME), len(RIGHT))
     steps = PackageData(package).where(NAME).steps
-    assert any("no host is installed for figshare:" in step.note for step in steps)
+    assert any("no host is installed for nosuch:" in step.note for step in steps)
 
 
 def test_credentials_of_a_dataurl_are_never_shown(make_package, server):
