@@ -93,7 +93,20 @@ def fetch(
             raise disk_error(exc, workdir) from exc
         hosts: dict[str, HostHealth] = {}
 
+        known: dict[str, HostHealth] = {}
+
         def health(source: Source) -> HostHealth:
+            # Thousands of URLs have one beginning: it is taken apart once.
+            url = source.url
+            begin = url[: url.find("/", url.find("//") + 2)] if source.opener is None else ""
+            found = known.get(begin)
+            if found is None:
+                found = asked(source)
+                if begin:
+                    known[begin] = found
+            return found
+
+        def asked(source: Source) -> HostHealth:
             parts = urlsplit(source.url)
             name = parts.netloc.rpartition("@")[2]
             if source.opener is not None:

@@ -91,7 +91,7 @@ class Reporter:
     def __init__(self, jobs: list[Job], progress: bool | Callable[[Progress], None]) -> None:
         self._jobs = jobs
         self._started = self._last = time.monotonic()
-        self._samples: list[tuple[float, int]] = [(self._started, self._there())]
+        self._samples: list[tuple[float, int]] = [(self._started, self._there() if progress else 0)]
         self._tell = teller(progress)
 
     def _there(self) -> int:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import re
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from dataferry import testing
 from dataferry.errors import FileUnavailable, SettingsError
 from dataferry.fetch import Arrived, Wanted, fetch
 from dataferry.hosts.base import Source
@@ -52,7 +55,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def bring(place: Path, *urls: str, settings: Settings | None = None, names: tuple[str, ...] = ("a.bin",)) -> list[Any]:
+def bring(
+    place: Path,
+    *urls: str,
+    settings: Settings | None = None,
+    names: tuple[str, ...] = ("a.bin",),
+    stall_timeout: float = 3,
+) -> list[Any]:
     out = place / "cache"
     out.mkdir(exist_ok=True)
     wanted = [
@@ -73,7 +82,7 @@ def bring(place: Path, *urls: str, settings: Settings | None = None, names: tupl
             workdir=place / "incoming",
             settings=settings or Settings(),
             connect_timeout=3,
-            stall_timeout=3,
+            stall_timeout=stall_timeout,
             progress=False,
         )
     )
@@ -239,6 +248,50 @@ def test_the_other_family_is_tried_soon(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_server_that_closes_kept_connections(tmp_path: Path, folder: Path, nginx: Serve) -> None:
     server = nginx(folder, extra="keepalive_requests 3;")
     check(bring(tmp_path, server.url, names=tuple(FILES)))
+
+
+ODD = {
+    3: (testing.Status(404), "404"),
+    7: (testing.Truncated(40_000), ""),  # no length: read to its end
+    11: (testing.Truncated(100), "registered"),
+    15: (testing.OtherFile(), "sha256"),
+    19: (testing.WrongLength(5), "registered"),
+    23: (testing.GzipEncoding(), "encoded"),
+    27: (testing.Cut(after=5_000), "cut"),
+    31: (testing.LoginPage(), "HTML"),
+    35: (testing.Flaky(times=1, fault=testing.Reset(after=3_000)), ""),
+    39: (testing.Garbage(), "HTTP"),
+    43: (testing.WrongContentLength(10), "registered|cut"),
+    47: (testing.Flaky(times=1, fault=testing.Status(503)), ""),
+    51: (testing.Stall(after=6_000), "nothing came|bytes/s"),
+}
+
+
+@pytest.mark.parametrize("tls", [None, "good"])
+def test_odd_answers_among_many_small_files(
+    tls: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    range_server: Serve,  # noqa: F811
+) -> None:
+    files = {f"{i}.bin": random.Random(i).randbytes(20_000 + i) for i in range(200)}
+    monkeypatch.setattr(sys.modules[__name__], "FILES", files)
+    server, other = range_server(files, tls=tls), range_server(files)
+    if tls:
+        monkeypatch.setenv("SSL_CERT_FILE", str(server.ca.pem))
+    else:
+        for number in (55, 56, 57):
+            server.fault(f"{number}.bin", RedirectTo(other.url_of(f"{number}.bin")))
+    for number, (fault, _) in ODD.items():
+        server.fault(f"{number}.bin", fault)
+    results = bring(tmp_path, server.url, names=tuple(files), stall_timeout=0.5)
+    for number, result in enumerate(results):
+        words = ODD.get(number, (None, ""))[1]
+        if words:
+            assert isinstance(result, FileUnavailable), number
+            assert re.search(words, str(result)), str(result)
+        else:
+            check([result])
 
 
 def test_a_read_only_place_is_named(tmp_path: Path, need: Any) -> None:

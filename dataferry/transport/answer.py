@@ -15,11 +15,27 @@ _LONGEST_LINE = 65536
 _MOST_HEADERS = 200
 
 
+class _Ahead(socket.SocketIO):
+    """A socket of which somebody has read more than was his."""
+
+    def __init__(self, sock: socket.socket, ahead: bytes) -> None:
+        super().__init__(sock, "r")
+        self._ahead = ahead
+
+    def readinto(self, buffer: Any) -> int | None:
+        if not self._ahead:
+            return super().readinto(buffer)
+        count = min(len(buffer), len(self._ahead))
+        memoryview(buffer).cast("B")[:count] = self._ahead[:count]
+        self._ahead = self._ahead[count:]
+        return count
+
+
 class KeptReader(io.BufferedReader):
     """The reading side of a kept connection: an answer that has ended does not close it."""
 
-    def __init__(self, sock: socket.socket) -> None:
-        super().__init__(socket.SocketIO(sock, "r"), 65536)
+    def __init__(self, sock: socket.socket, ahead: bytes = b"") -> None:
+        super().__init__(_Ahead(sock, ahead) if ahead else socket.SocketIO(sock, "r"), 65536)
 
     def makefile(self, *_: Any) -> KeptReader:
         """What `http.client.HTTPResponse` asks a socket for; here it is the reader itself.

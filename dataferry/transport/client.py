@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections import deque
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
@@ -17,7 +15,8 @@ from .access import authorization, basic, proxy_for
 from .answer import Answer
 from .blame import blame
 from .dial import Live
-from .line import PORTS, Line
+from .line import Line
+from .wording import NOT_PLAIN, checked, head_lines, is_loopback
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -26,8 +25,6 @@ __all__ = ["Client"]
 
 _MOST_REDIRECTS = 10
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_UNFIT_FOR_A_HEAD = re.compile(r"[^\x21-\x7e]")
-_UNFIT_FOR_A_VALUE = re.compile(r"[^\x20-\x7e\t]")
 
 
 class Client:
@@ -78,14 +75,14 @@ class Client:
         """
         place = url or source.url
         for _ in range(_MOST_REDIRECTS):
-            parts = _checked(place, source)
+            parts = checked(place, source)
             own = parts[:2] == urlsplit(source.url)[:2]
             answer, line = self._ask_once(parts, source, own, extra)
             answer.url = place
             if answer.status not in _REDIRECTS or "location" not in answer.fields:
                 return answer, line
             place = urljoin(place, answer.fields["location"])
-            if parts.scheme == "https" and urlsplit(place).scheme == "http" and not _is_loopback(place):
+            if parts.scheme == "https" and urlsplit(place).scheme == "http" and not is_loopback(place):
                 self.done(answer, line)
                 raise TransferError(
                     source.shown, f"redirects from https to {shown_url(place)}", kind="redirect", final=True
@@ -147,47 +144,66 @@ class Client:
         if own:
             # What a source brings along is for its own host only: a redirect elsewhere must not see it.
             headers |= dict(source.headers)
-        made = _head(headers, source), proxy
+        made = head_lines(headers, source), proxy
         if not source.headers:
             self._prefixes[key] = made
         return made
 
-    def ask_together(self, sources: list[Source]) -> Line | None:
-        """Send several GETs over one kept connection, before their answers are read one after the other.
+    def heads(self, sources: list[Source]) -> list[bytes] | None:
+        """The requests for several files of one host.
 
         Parameters
         ----------
         sources : list of Source
-            All at one host.
+            The files.
 
         Returns
         -------
-        Line or None
-            None if there is no connection that has served before, or not all can go over one.
+        list of bytes or None
+            A GET for each; None if not all can go over one connection.
+
+        Raises
+        ------
+        TransferError
+            If a URL cannot be asked for.
         """
         heads = []
-        first = _checked(sources[0].url, sources[0])
+        first = checked(sources[0].url, sources[0])
         prefix, proxy = self._prefix(first, sources[0], True)
         if proxy and first.scheme == "http":
             return None  # what a proxy makes of several requests at once is not known
+        base = f"{first.scheme}://{first.netloc}/"
+        cut = len(base) - 1
         for source in sources:
-            parts = _checked(source.url, source)
+            url = source.url
+            if url.startswith(base) and not source.headers and not NOT_PLAIN.search(url, cut):
+                heads.append(b"GET %b HTTP/1.1\r\n%b\r\n" % (url[cut:].encode(), prefix))
+                continue
+            parts = checked(url, source)
             if parts[:2] != first[:2]:
                 return None
             own, _ = self._prefix(parts, source, True) if source.headers else (prefix, proxy)
             heads.append(self._request(proxy, parts, own, ""))
+        return heads
+
+    def kept(self, source: Source) -> Line | None:
+        """A connection that has served before.
+
+        Parameters
+        ----------
+        source : Source
+            At whose host.
+
+        Returns
+        -------
+        Line or None
+            Hand it to `keep`, or close it; None if there is none.
+        """
+        parts = checked(source.url, source)
+        _, proxy = self._prefix(parts, source, True)
         with self._lock:
-            idle = self._idle.get((first.scheme, first.hostname, first.port, proxy))
-            line = idle.pop() if idle else None
-        if line is None:
-            return None
-        try:
-            line.sock.sendall(b"".join(heads))
-        except OSError:
-            line.close()
-            return None
-        line.owed = len(sources)
-        return line
+            idle = self._idle.get((parts.scheme, parts.hostname, parts.port, proxy))
+            return idle.pop() if idle else None
 
     # -- connections -------------------------------------------------------------------------------------------------
 
@@ -211,12 +227,23 @@ class Client:
         """
         if answer.ended and not answer.will_close and not self.live.ended:
             line.used += 1
-            if line.owed:
+            if not line.owed:
+                self.keep(line)
+            return
+        line.close()
+
+    def keep(self, line: Line) -> None:
+        """Keep a connection whose answers were read to their end.
+
+        Parameters
+        ----------
+        line : Line
+            The connection.
+        """
+        with self._lock:
+            if not self._shut and not self.live.ended:
+                self._idle.setdefault(line.key, deque()).append(line)
                 return
-            with self._lock:
-                if not self._shut:
-                    self._idle.setdefault(line.key, deque()).append(line)
-                    return
         line.close()
 
     def drain(self, answer: Answer, line: Line, most: int = 65536) -> bytes:
@@ -259,27 +286,3 @@ class Client:
             self._idle.clear()
         for line in lines:
             line.close()
-
-
-def _checked(url: str, source: Source) -> SplitResult:
-    try:
-        parts = urlsplit(url)
-        fit = parts.scheme in PORTS and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        fit = False
-    if not fit or _UNFIT_FOR_A_HEAD.search(url):
-        raise TransferError(source.shown, f"{shown_url(url)!r} is not an http or https URL", kind="url", final=True)
-    return parts
-
-
-def _head(headers: Mapping[str, str], source: Source) -> bytes:
-    lines = []
-    for name, value in headers.items():
-        if _UNFIT_FOR_A_HEAD.search(name) or ":" in name or _UNFIT_FOR_A_VALUE.search(value):
-            raise TransferError(source.shown, f"the header {name!r} is not legal", kind="url", final=True)
-        lines.append(f"{name}: {value}\r\n")
-    return "".join(lines).encode("latin-1")
-
-
-def _is_loopback(url: str) -> bool:
-    return (urlsplit(url).hostname or "") in ("127.0.0.1", "localhost", "::1")

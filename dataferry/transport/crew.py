@@ -8,12 +8,13 @@ import time
 from collections import deque
 
 from ..errors import TransferError
-from .batch import bring_together
+from .batch import bring_together, company
 from .bring import SMALL
 from .health import HostHealth
 from .job import Job, Way
+from .lease import give_back
 from .pieces import Segment
-from .work import begin, finish, lead, pull
+from .work import begin, begin_many, finish, lead, pull
 from .yard import Yard
 
 __all__ = ["Crew"]
@@ -54,8 +55,10 @@ class Crew:
         self.left = len(jobs)
         self.error: BaseException | None = None
         self.stopped = False
+        self.change.acquire()
         for job in jobs:
             self.enqueue(job)
+        self.change.release()
 
     def enqueue(self, job: Job) -> None:
         """Put a file in the queue of the host that is to be asked next.
@@ -87,22 +90,19 @@ class Crew:
             Why, if it is not the sources' fault.
         """
         job.give_up(reason)
-        self.close(job)
+        self._close(job)
 
-    def close(self, job: Job) -> None:
-        """Note that a file is through.
-
-        Parameters
-        ----------
-        job : Job
-            The file.
-        """
+    def _close(self, job: Job) -> None:
+        """Note that a file is through."""
         job.give_back()
         with self.change:
-            self.left -= 1
-            if not self.left:
-                self.change.notify_all()
-                self.news.notify_all()
+            self._closed(1)
+
+    def _closed(self, count: int) -> None:
+        self.left -= count
+        if not self.left:
+            self.change.notify_all()
+            self.news.notify_all()
 
     def take(self) -> Task | None:
         """The next thing to do for a worker; waits until there is something.
@@ -137,21 +137,12 @@ class Crew:
             if not queue or full or now < host.paused_until or (host.failures and host.active):
                 continue
             job = queue.popleft()
+            jobs = [job, *(company(job, queue, host) if self.most is None else ())]
             host.active += 1
-            self.busy[id(job)] = 1
+            self.busy |= {id(member): 1 for member in jobs}
             if job.way is not None:
-                return [job, *self._company(job, host, queue)], job.way, None
+                return jobs, job.way, None
         return None
-
-    def _company(self, job: Job, host: HostHealth, queue: deque[Job]) -> list[Job]:
-        """Further small files to ask for in the same breath: fewer round trips, and each connection has its share."""
-        depth = min(host.depth, len(queue) // (2 * host.target))
-        company: list[Job] = []
-        while len(company) < depth and job.small and queue[0].small and self.most is None:
-            job = queue.popleft()
-            self.busy[id(job)] = 1
-            company.append(job)
-        return company
 
     def _help(self, now: float) -> Task | None:
         for job in self.open:
@@ -214,11 +205,18 @@ class Crew:
                 return
 
     def _begin_many(self, jobs: list[Job], host: HostHealth, buffer: memoryview) -> None:
-        ready = [job for job in jobs if begin(self.yard, job)]
+        ready = begin_many(self.yard, jobs)
         errors = bring_together(self.yard, ready, buffer) if ready else {}
+        rest = [job for job in jobs if job.result is None or id(job) in errors]
+        done = [job for job in jobs if id(job) not in {id(other) for other in rest}] if rest else jobs
+        give_back([job.lease for job in done])
         with self.change:
-            host.active += len(jobs) - 1
-        for job in jobs:
+            for job in done:
+                job.leased = False
+                del self.busy[id(job)]
+            host.active += len(rest) - 1
+            self._closed(len(done))
+        for job in rest:
             if job.way is not None:
                 self._leave(job, job.way, errors.get(id(job)), 0)
 
@@ -276,7 +274,7 @@ class Crew:
         except TransferError as exc:
             job.wrong(way, exc)
         if job.result is not None:
-            self.close(job)
+            self._close(job)
         elif job.parked:
             self.waiting.append(job)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -12,13 +13,14 @@ __all__ = ["HostHealth"]
 
 POLITE = 16  # connections to one host, unless the user's settings allow more
 _START = 4
-_START_SMALL = 2
-_STEP = 16
+_STEP = 4  # a guess is tried on so many times as many connections as have proven themselves
+_ROUND_TRIPS = 0.5  # seconds that small files may wait for answers, all in all, before another connection is worth it
 _PAYS = 1.15  # what more connections must bring to be kept
 _BUSY = 0.6  # of a processor: then the machine is the limit, not the connection
+_IDLE = 0.5  # of a connection's time must pass in waiting for small files before another one is of use
 _WINDOW = 0.1
 _RATE_OVER = 0.5
-_DEPTH = 7  # further small files that are asked for before the first has come
+_DEPTH = 15  # further small files that are asked for before the first has come
 _GIVE_UP = 4  # failures one after the other
 _UNREACHABLE = frozenset({"connect", "dns", "timeout", "tls", "proxy", "unreachable"})
 
@@ -57,7 +59,9 @@ class HostHealth:
         self._rate = rate
         self._owed_until = 0.0
         self._lock = threading.Lock()
-        self._mark: tuple[float, int] | None = None
+        self._mark: tuple[float, int, float] | None = None
+        self._small = False
+        self.waited = 0.0
         self._best = 0.0
         self._before = 1
         self._probe_again = 0.0
@@ -74,8 +78,14 @@ class HostHealth:
         small : bool
             Whether the next one is small: those share round trips, and more threads only wait for each other.
         """
-        if not self._best:
-            self.target = max(self.target, min(self.limit, _START_SMALL if small else _START, files))
+        self._small = small
+        if self._best:
+            return
+        most = _START
+        if small:
+            trips = files / (self.depth + 1)
+            most = math.ceil(trips * self.first_byte / _ROUND_TRIPS) if self.first_byte < 1 else 1
+        self.target = max(self.target, min(self.limit, most, files))
 
     def tick(self, now: float, busy: float) -> None:
         """Decide whether more connections would bring more.
@@ -92,18 +102,19 @@ class HostHealth:
             return
         if self._mark is None:
             # New connections have first to be opened and asked.
-            self._mark = (now + (1.2 * self.first_byte + 0.02 if self._best else 0), -1)
-        since, count = self._mark
+            self._mark = (now + (1.2 * self.first_byte + 0.02 if self._best else 0), -1, 0.0)
+        since, count, waited = self._mark
         if count < 0:
             if now >= since and self.first_byte < 1:
-                self._mark = (now, self.bytes)
+                self._mark = (now, self.bytes, self.waited)
             return
         if now - since < max(_WINDOW, 1.2 * self.first_byte):
             return
         rate = (self.bytes - count) / (now - since)
         self._mark = None
         self.per_connection = rate / self.active
-        if busy > _BUSY:
+        idle = (self.waited - waited) / (now - since) / self.active
+        if busy > _BUSY or (self._small and idle < _IDLE):
             self.settled, self._probe_again = True, now + 1
         elif rate >= self._best * _PAYS and self.target < self.limit:
             self._best, self.split, self.settled = rate, True, False
@@ -150,6 +161,11 @@ class HostHealth:
             now = time.monotonic()
             self._owed_until = max(self._owed_until, now - 0.1) + count / self._rate
             return max(0.0, self._owed_until - now)
+
+    @property
+    def unlimited(self) -> bool:
+        """Whether it may send as fast as it can."""
+        return not self._rate
 
     @property
     def most_at_once(self) -> int:

@@ -82,39 +82,38 @@ class Job:
         Where partials lie.
     """
 
+    # What most small files never need costs them nothing here.
+    leased = parked = impatient = False
+    way: Way | None = None
+    began: Way | None = None
+    alone: Way | None = None
+    givers: frozenset[Way] = frozenset()
+    compared: frozenset[int] = frozenset()
+    partial: Partial | None = None
+    follower: Follower | None = None
+    pieces: Pieces | None = None
+    rival: tuple[Way, Segment] | None = None
+    head = b""
+    moved = 0
+    started = waiting_since = opened = 0.0
+    seen = (0, 0.0)
+    tried: tuple[Failure, ...] = ()
+    result: Arrived | FileUnavailable | None = None
+
     def __init__(self, wanted: Wanted, ways: list[Way], workdir: Path) -> None:
         self.wanted = wanted
         self.ways = ways
         self.identity = identity_of(wanted.sha256, wanted.key)
         self.lease = Lease(workdir, self.identity)
-        self.leased = self.parked = False
         self.size = wanted.size
-        self.way: Way | None = None
-        self.givers: set[Way] = set()
-        self.began: Way | None = None
-        self.alone: Way | None = None
-        self.partial: Partial | None = None
-        self.follower: Follower | None = None
-        self.pieces: Pieces | None = None
-        self.head = b""
-        self.moved = 0
-        self.started = 0.0
-        self.waiting_since = 0.0
-        self.impatient = False
-        self.opened = 0.0
-        self.rival: tuple[Way, Segment] | None = None
-        self.compared: set[int] = set()
-        self.seen = (0, 0.0)
-        self.tried: list[Failure] = []
-        self.result: Arrived | FileUnavailable | None = None
 
     @property
     def small(self) -> bool:
         """Whether it may be asked for together with others over one connection."""
-        size = self.wanted.size
-        if not self.registered or size is None or size > _TOGETHER or self.tried:
+        wanted, way = self.wanted, self.way
+        if wanted.sha256 is None or wanted.size is None or wanted.size > _TOGETHER or self.tried:
             return False
-        return self.way is None or self.way.plain
+        return way is None or way.plain
 
     @property
     def registered(self) -> bool:
@@ -129,6 +128,10 @@ class Job:
         Way or None
             None if no source is worth asking any more.
         """
+        ways = self.ways
+        if len(ways) == 1 and not ways[0].tries and not ways[0].final and not ways[0].host.aside:
+            self.way = ways[0]
+            return ways[0]
         now = time.monotonic()
         left = [way for way in self.ways if not way.final and not way.host.aside and way.tries < _ROUNDS]
         if not left:
@@ -161,7 +164,7 @@ class Job:
             Seconds to wait before this file is tried again.
         """
         way.last = error.reason
-        self.tried.append(Failure(error.place, error.reason, error.kind))
+        self.tried += (Failure(error.place, error.reason, error.kind),)
         way.host.failed(error)
         if error.final:
             way.final = True
@@ -184,7 +187,7 @@ class Job:
         """
         mixed = len(self.givers) > 1 or (self.partial is not None and self.partial.resumed > 0)
         reason = error.reason + (" (bytes of several attempts)" if mixed else "")
-        self.tried.append(Failure(error.place, reason, error.kind))
+        self.tried += (Failure(error.place, reason, error.kind),)
         self.drop()
         way.wrong += 1
         way.tries += 1
@@ -207,7 +210,7 @@ class Job:
         for way in self.ways:
             if not way.last and way.host.reason:
                 why = f"not asked, its host failed before: {way.host.reason}"
-                self.tried.append(Failure(way.source.shown, why, "aside"))
+                self.tried += (Failure(way.source.shown, why, "aside"),)
         tried = list(dict.fromkeys(self.tried))
         if reason:
             tried.append(Failure("this run", reason, kind))
@@ -224,7 +227,7 @@ class Job:
         if self.partial is not None:
             self.partial.discard()
         self.partial = self.follower = self.pieces = None
-        self.givers = set()
+        self.givers = frozenset()
         self.head = b""
         self.size = self.wanted.size
 

@@ -9,15 +9,17 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["Lease"]
+__all__ = ["Lease", "give_back", "take"]
 
 _table = threading.Lock()
 _held: set[tuple[str, int]] = set()
 _files: dict[str, int] = {}
 _owner = os.getpid()
+_SHA256 = 64
 
 
 class Lease:
@@ -25,15 +27,20 @@ class Lease:
 
     Parameters
     ----------
-    workdir : Path
+    workdir : Path or str
         Where partials lie.
     identity : str
         The file.
     """
 
-    def __init__(self, workdir: Path, identity: str) -> None:
-        self._place = str(workdir)
-        self._byte = int.from_bytes(hashlib.blake2b(identity.encode(), digest_size=6).digest())
+    __slots__ = ("_key", "_locked", "_mine")
+
+    def __init__(self, workdir: Path | str, identity: str) -> None:
+        if len(identity) == _SHA256:
+            byte = int(identity[:12], 16)
+        else:
+            byte = int.from_bytes(hashlib.blake2b(identity.encode(), digest_size=6).digest())
+        self._key = str(workdir), byte
         self._mine = self._locked = False
 
     def take(self, *, force: bool = False) -> bool:
@@ -49,31 +56,70 @@ class Lease:
         bool
             True if the file may be brought.
         """
-        key = (self._place, self._byte)
         with _table:
-            fd = _file(self._place)
-            if key in _held:
-                return force
-            self._locked = fd >= 0 and _lock(fd, self._byte)
-            if not self._locked and fd >= 0 and not force:
-                return False
-            self._mine = True
-            _held.add(key)
+            return self._take(_file(self._key[0]), force)
+
+    def _take(self, fd: int, force: bool) -> bool:
+        if self._key in _held:
+            return force
+        self._locked = fd >= 0 and _lock(fd, self._key[1])
+        if not self._locked and fd >= 0 and not force:
+            return False
+        self._mine = True
+        _held.add(self._key)
         return True
 
     def give_back(self) -> None:
         """Let others have it."""
-        with _table:
-            if not self._mine:
-                return
-            self._mine = False
-            _held.discard((self._place, self._byte))
-            fd = _file(self._place)
-            if self._locked and fd >= 0:
-                _unlock(fd, self._byte)
-            if fd >= 0 and not any(place == self._place for place, _ in _held):
+        give_back([self])
+
+
+def take(leases: Iterable[Lease]) -> list[bool]:
+    """Try to take several of one place, without waiting.
+
+    Parameters
+    ----------
+    leases : iterable of Lease
+        What is wanted.
+
+    Returns
+    -------
+    list of bool
+        For each whether its file may be brought.
+    """
+    with _table:
+        fd, place, taken = -1, None, []
+        for lease in leases:
+            if lease._key[0] != place:
+                place = lease._key[0]
+                fd = _file(place)
+            taken.append(lease._take(fd, False))
+    return taken
+
+
+def give_back(leases: Iterable[Lease]) -> None:
+    """Let others have the files of several leases.
+
+    Parameters
+    ----------
+    leases : iterable of Lease
+        Taken or not.
+    """
+    with _table:
+        places: dict[str, int] = {}
+        for lease in leases:
+            if lease._mine:
+                place, byte = lease._key
+                lease._mine = False
+                _held.discard(lease._key)
+                if place not in places:
+                    places[place] = _file(place)
+                if lease._locked and places[place] >= 0:
+                    _unlock(places[place], byte)
+        for place, fd in places.items():
+            if fd >= 0 and not any(other == place for other, _ in _held):
                 # No lock is left to lose, and an open file would keep the file system from being unmounted.
-                os.close(_files.pop(self._place))
+                os.close(_files.pop(place))
 
 
 def _file(place: str) -> int:

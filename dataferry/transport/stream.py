@@ -130,7 +130,7 @@ def pour(client: Client, job: Job, way: Way, segment: Segment) -> None:
         raise RuntimeError("the job is not open")
     shown = way.source.shown
     pieces.divisible = job.registered
-    job.givers.add(way)
+    job.givers |= {way}
     place, began = segment.pos, time.monotonic()
     stall = Stall(client.stall_timeout)
     reader = _Reader(way.source, place, host.most_at_once)

@@ -123,7 +123,7 @@ class Watch:
             others = [w for w in job.ways if w is not way and not w.final and not w.host.aside and not w.host.failures]
             rival = next((w for w in others if w.host is not way.host and id(w) not in job.compared), None)
             if rival is not None:
-                job.compared.add(id(rival))
+                job.compared |= {id(rival)}
                 self.crew.rivals.append((job, rival))
                 rival.host.target = max(rival.host.target, rival.host.active + 1)
                 self.crew.change.notify()

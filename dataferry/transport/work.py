@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
-from contextlib import suppress
-from pathlib import Path
 
 from ..errors import TransferError
 from .answer import Answer
 from .asking import request
-from .bring import SMALL, read_segment, read_small
+from .bring import SMALL, read_segment
 from .job import Job, Way
+from .lease import take
 from .line import Line
 from .order import Arrived
 from .pieces import Segment
+from .store import arrived, store_small, wrong
 from .stream import pour
 from .stretch import check_total
 from .yard import Yard, follow, open_partial, resumable
 
-__all__ = ["begin", "finish", "lead", "pull", "store_small"]
+__all__ = ["begin", "begin_many", "finish", "lead", "pull"]
 
 
 def begin(yard: Yard, job: Job) -> bool:
@@ -38,14 +37,38 @@ def begin(yard: Yard, job: Job) -> bool:
     bool
         True if it is to be brought; False if it is here, or somebody else brings it.
     """
-    if job.leased:
-        return True
-    if not job.lease.take(force=job.impatient):
+    return job.leased or _begun(yard, job, job.lease.take(force=job.impatient), time.monotonic())
+
+
+def begin_many(yard: Yard, jobs: list[Job]) -> list[Job]:
+    """Take the leases of several files at once, see `begin`.
+
+    Parameters
+    ----------
+    yard : Yard
+        The run.
+    jobs : list of Job
+        The files.
+
+    Returns
+    -------
+    list of Job
+        Those that are to be brought.
+    """
+    new = [job for job in jobs if not job.leased]
+    taken = take([job.lease for job in new])
+    now = time.monotonic()
+    left = {id(job) for job, mine in zip(new, taken, strict=True) if not _begun(yard, job, mine, now)}
+    return [job for job in jobs if id(job) not in left]
+
+
+def _begun(yard: Yard, job: Job, mine: bool, now: float) -> bool:
+    if not mine:
         job.parked = True
-        job.waiting_since = job.waiting_since or time.monotonic()
+        job.waiting_since = job.waiting_since or now
         return False
     job.leased = True
-    job.started = time.monotonic()
+    job.started = now
     here = None if job.wanted.etag else yard.find(job.wanted)
     if here is not None:
         job.result = Arrived(job.wanted, here, None, 0.0, 0)
@@ -124,48 +147,6 @@ def lead(yard: Yard, job: Job, way: Way, buffer: memoryview, alone: bool) -> tup
     return answer, line
 
 
-def store_small(yard: Yard, job: Job, way: Way, answer: Answer, line: Line, buffer: memoryview) -> None:
-    """Bring a small file to its end.
-
-    Parameters
-    ----------
-    yard : Yard
-        The run.
-    job : Job
-        The file.
-    way : Way
-        The source.
-    answer, line : Answer, Line
-        From the source; the head was checked.
-    buffer : memoryview
-        More than `SMALL` bytes.
-
-    Raises
-    ------
-    TransferError
-        If it is not the right file.
-    OSError
-        If the disk does not take it.
-    """
-    count = read_small(yard.client, job, way, answer, line, buffer)
-    if job.registered and hashlib.sha256(buffer[:count]).hexdigest() != job.wanted.sha256:
-        raise _wrong(way)
-    place = f"{yard.workdir}{os.sep}{job.identity}.{os.getpid()}.{id(job):x}"
-    try:
-        fd = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            done = 0
-            while done < count:
-                done += os.write(fd, buffer[done:count])
-        finally:
-            os.close(fd)
-        _arrived(yard, job, way, Path(place))
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(place)
-        raise
-
-
 def pull(yard: Yard, job: Job, way: Way, segment: Segment, opened: tuple[Answer, Line] | None) -> None:
     """Bring one segment.
 
@@ -210,7 +191,7 @@ def pull(yard: Yard, job: Job, way: Way, segment: Segment, opened: tuple[Answer,
     pieces.divisible = ranges and (job.registered or way.etag is not None)
     if not job.registered and job.partial is not None and way.etag and job.partial.etag != way.etag:
         job.partial.describe(etag=way.etag, source=way.source.shown, name=job.wanted.name)
-    job.givers.add(way)
+    job.givers |= {way}
     read_segment(yard.client, job, way, segment, answer, line)
     way.host.well()
     way.tries = 0
@@ -239,20 +220,9 @@ def finish(yard: Yard, job: Job, way: Way) -> None:
     if partial is None or follower is None or job.size is None:
         raise RuntimeError("the job is not open")
     if job.registered and follower.digest(job.size) != job.wanted.sha256:
-        raise _wrong(way)
+        raise wrong(way)
     follower.close()
     os.ftruncate(partial.fd, job.size)
     partial.close()
-    _arrived(yard, job, way, partial.path)
+    arrived(yard, job, way, partial.path)
     partial.discard()
-
-
-def _arrived(yard: Yard, job: Job, way: Way, place: Path) -> None:
-    path = yard.store(job.wanted, place)
-    way.host.well()
-    job.result = Arrived(job.wanted, path, way.source, time.monotonic() - job.started, job.moved, way.etag)
-
-
-def _wrong(way: Way) -> TransferError:
-    reason = "all bytes came, but their sha256 is not the registered one: another file has this name there"
-    return TransferError(way.source.shown, reason, kind="sha256")

@@ -38,6 +38,10 @@ class Yard:
     workdir: Path
     find: Callable[[Wanted], Path | None]
     store: Callable[[Wanted, Path], Path]
+    incoming: str = ""  # `workdir` with a slash, joined once for thousands of small files
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "incoming", f"{self.workdir}{os.sep}")
 
 
 def open_partial(yard: Yard, job: Job, alone: bool) -> None:
