@@ -207,6 +207,16 @@ def test_over_tls(shop: Shop, tls_ca: Any) -> None:
     assert author.users_get(list(files)) == files
 
 
+def test_through_a_proxy(shop: Shop, tinyproxy: Callable[..., Any]) -> None:
+    author, proxy = shop.author(), tinyproxy()
+    shop.patch.setenv("http_proxy", proxy.url)
+    files = {"small.dat": b"small", "large.bin": os.urandom(17 * MIB)}
+    author.publish(files)
+    shop.patch.delenv("http_proxy")
+    assert author.users_get(list(files)) == files
+    assert f"PUT http://127.0.0.1:{shop.radosgw.port}/{shop.bucket}/v1/small.dat" in proxy.log.read_text()
+
+
 def test_strangers_may_come_another_way(shop: Shop, counted_link: Callable[[str], Any]) -> None:
     author = shop.author()
     link = counted_link(shop.radosgw.url)

@@ -153,6 +153,22 @@ class Service:
             return reply
         raise HostRefused(place, reply.status, what_it_says(reply), seconds_to_wait(reply))
 
+    def connections_to(self, url: str) -> urllib3.HTTPConnectionPool | None:
+        """The connections to one server, for thousands of small requests that need nothing else of this class.
+
+        Parameters
+        ----------
+        url : str
+            A URL at the server.
+
+        Returns
+        -------
+        urllib3.HTTPConnectionPool or None
+            None where a proxy stands between.
+        """
+        pool = self._pool(urlsplit(url))
+        return None if isinstance(pool, urllib3.ProxyManager) else pool.connection_from_url(url)
+
     def _pool(self, parts: SplitResult) -> urllib3.PoolManager:
         place = parts.scheme, parts.netloc
         if place not in self._chosen:  # the environment is long, and is searched once for each server

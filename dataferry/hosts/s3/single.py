@@ -6,8 +6,11 @@ import base64
 import mimetypes
 import os
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+import urllib3
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 
@@ -86,6 +89,11 @@ class Single:
     def __init__(self, store: Store, settings: Settings, connections: int) -> None:
         self._store = store
         self._service = Service(settings, store.place.server, connections=connections)
+        self._agent = {"User-Agent": settings.user_agent}
+
+    @cached_property
+    def _direct(self) -> urllib3.HTTPConnectionPool | None:
+        return self._service.connections_to(self._store.place.base)
 
     def put(self, upload: Upload, moved: Callable[[int], None], *, create: bool) -> tuple[str, str]:
         """Put a file there.
@@ -141,9 +149,22 @@ class Single:
         request = AWSRequest("PUT", store.place.key_url(upload.name), headers=headers, data=body)
         request.context["sha256"] = upload.sha256
         _Signer(store.credentials.get_frozen_credentials(), "s3", store.client.meta.region_name).add_auth(request)
-        signed: Mapping[str, str] = dict(request.headers.items())
-        reply = self._service.call("PUT", request.url, body=body, headers=signed, again=False)
-        return reply.headers.get("ETag", ""), reply.headers.get("x-amz-version-id", "")
+        signed = dict(request.headers.items())
+        told = self._send(request.url, body, signed | self._agent)
+        return told.get("ETag", ""), told.get("x-amz-version-id", "")
+
+    def _send(self, url: str, body: bytes, headers: Mapping[str, str]) -> Mapping[str, str]:
+        """One request and no more."""
+        if self._direct is None:
+            return self._service.call("PUT", url, body=body, headers=headers, again=False).headers
+        path, patience = urlsplit(url).path, urllib3.Timeout(connect=10, read=60)
+        try:
+            answer = self._direct.urlopen("PUT", path, body, headers, retries=False, timeout=patience)
+        except (urllib3.exceptions.HTTPError, OSError) as exc:
+            raise TransferError(self._store.shown, str(exc)) from exc
+        if answer.status != 200:
+            raise HostRefused(self._store.shown, answer.status)
+        return answer.headers
 
     def close(self) -> None:
         """Close the kept connections."""

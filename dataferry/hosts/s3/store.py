@@ -77,6 +77,7 @@ class Store:
             "retries": {"mode": "standard", "total_max_attempts": int(os.environ.get("AWS_MAX_ATTEMPTS") or 5)},
             "user_agent_extra": settings.user_agent.split(" ")[0],
             "tcp_keepalive": True,
+            "ignore_configured_endpoint_urls": True,  # readers go where the declaration says
         }
         if cert:
             options["client_cert"] = cert if isinstance(cert, str) else tuple(cert)
