@@ -30,7 +30,7 @@ __all__ = [
 #: dataferry's own part of a cache folder.
 OWN = "dataferry"
 #: What lies there beside the readable paths of files.
-_APART = {"download", "etags", "incoming", "publish", "stamps"}
+_APART = {"download", "etags", "git", "incoming", "publish", "stamps"}
 
 
 def view_name(package: str, dataurl: str, name: str) -> str:
@@ -93,7 +93,8 @@ def cache_folders() -> list[str]:
                 os.path.expanduser("~/.astropy/cache"),
             ]
     own = own_home()
-    folders = [os.path.join(p, OWN) for p in places if os.path.isabs(p)]
+    # XDG_CACHE_HOME may well be ~/.cache
+    folders = list(dict.fromkeys(os.path.join(p, OWN) for p in places if os.path.isabs(p)))
     return [*folders, own] if own is not None and own not in folders else folders
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -172,3 +174,44 @@ def test_old_unfinished_downloads_go(command, home):
     assert new.exists()
     assert command("cache", "prune", "-y", "--days", "0").exit_code == 0
     assert not new.exists()
+
+
+def test_what_killed_runs_left_goes_unless_it_is_in_use(command, home):
+    import fcntl
+
+    from dataferry.publish.notes import Notebook
+
+    book, busy = (Notebook(home / "mypkg/data/dataferry.toml", f"figshare:{n}") for n in (1, 2))
+    root = book.home.parent
+    assert busy.take()
+    folders = [root / "git/0123456789abcdef-0.git", root / "git/0123456789abcdef-1.git", root / "incoming/check-x1y2"]
+    folders += [root / "publish" / note.folder.name for note in (book, busy)]
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "something").write_bytes(bytes(1000))
+    assert command("cache", "prune", "-y").stdout == "nothing to remove\n", "all of it is young"
+    for folder in folders:
+        os.utime(folder / "something", (1e9, 1e9))
+        os.utime(folder, (1e9, 1e9))
+    (root / "publish/rates.json").write_text("{}")
+    with open(f"{folders[1]}.lock", "ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        said = command("cache", "prune", "-n").stdout
+        assert "  1.0 kB  clone         git/0123456789abcdef-0.git\n" in said
+        assert "  1.0 kB  work folder   incoming/check-x1y2\n" in said
+        assert f"  1.0 kB  upload notes  publish/{book.folder.name}\n" in said
+        assert "0 files and 3 left by stopped runs would be removed" in said
+        assert "3.0 kB  left by `dataferry publish` that was stopped (3)" in command("cache", "size").stdout
+        assert json.loads(command("cache", "size", "--json").stdout)["left_over"] == {"folders": 3, "bytes": 3000}
+        assert "removed 0 files and 3 left by stopped runs, 3.0 kB freed" in command("cache", "prune", "-y").stdout
+    busy.give_back()
+    assert [folder.exists() for folder in folders] == [False, True, False, False, True]
+    assert not Path(f"{folders[0]}.lock").exists()
+    assert (root / "publish/rates.json").exists()
+    assert command("cache", "list").exit_code == 0
+
+
+def test_nothing_is_listed_twice_where_two_rules_of_the_cache_agree(package):
+    """XDG_CACHE_HOME is ~/.cache here, as on many desktops; a process that has not yet loaded astropy sees both."""
+    code = "from dataferry.cache_home import cache_folders as f; print(len(f()) - len(set(f())))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "0\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +13,7 @@ from .cache_key import key
 from .complete import complete_name, complete_package
 
 if TYPE_CHECKING:
+    from .cache_leftovers import Leftover
     from .cache_views import View
 
 __all__ = ["command"]
@@ -59,16 +61,21 @@ def size(as_json: bool) -> None:
     from .. import cache_home
     from .cache_views import homes, kept_views
 
-    views, partials = kept_views(), _partials(0)
+    views, partials, left = kept_views(), _partials(0), _leftovers(0)
     bytes_of: Counter[str] = Counter()
     for view in views:
         bytes_of[view.package] += view.size or 0
     files_of = Counter(view.package for view in views)
-    unfinished = sum(item.have for item in partials)
+    unfinished, left_over = sum(item.have for item in partials), sum(item.size for item in left)
     if as_json:
         packages = [{"package": p, "files": files_of[p], "bytes": bytes_of[p]} for p in sorted(files_of)]
         shared.print_json(
-            {"folders": homes(), "packages": packages, "unfinished": {"files": len(partials), "bytes": unfinished}}
+            {
+                "folders": homes(),
+                "packages": packages,
+                "unfinished": {"files": len(partials), "bytes": unfinished},
+                "left_over": {"folders": len(left), "bytes": left_over},
+            }
         )
         return
     for package in sorted(files_of):
@@ -77,7 +84,9 @@ def size(as_json: bool) -> None:
         click.echo(
             f"{shared.size_text(unfinished):>8}  unfinished downloads ({len(partials)}); they resume when asked for"
         )
-    click.echo(f"{shared.size_text(sum(bytes_of.values()) + unfinished):>8}  in all")
+    if left:
+        click.echo(f"{shared.size_text(left_over):>8}  left by `dataferry publish` that was stopped ({len(left)})")
+    click.echo(f"{shared.size_text(sum(bytes_of.values()) + unfinished + left_over):>8}  in all")
     for home in homes() or [f"{cache_home.location()} (nothing of dataferry there yet)"]:
         click.echo(f"          {home}")
 
@@ -109,7 +118,7 @@ def clear(package: str | None, pattern: str, yes: bool, dry_run: bool) -> None:
     default=7.0,
     show_default=True,
     metavar="N",
-    help="Also unfinished downloads that nobody has worked on for N days.",
+    help="Also what stopped downloads and uploads left that nobody has worked on for N days.",
 )
 @_YES
 @_DRY_RUN
@@ -125,7 +134,7 @@ def prune(uninstalled: bool, days: float, yes: bool, dry_run: bool) -> None:
     everything = kept_views()
     states = {DROPPED, LEFT_OVER, *([ABSENT] if uninstalled else [])}
     going = [view for view in everything if view.state in states or view.size is None]
-    _remove(going, everything, yes, dry_run, _partials(days), days)
+    _remove(going, everything, yes, dry_run, _partials(days), _leftovers(days))
     absent = sorted({view.package for view in everything if view.state == ABSENT} - {view.package for view in going})
     if absent:
         click.echo(f"kept: files of {', '.join(absent)}, not installed here (--uninstalled removes them)", err=True)
@@ -136,22 +145,25 @@ def _remove(
     everything: list[View],
     yes: bool,
     dry_run: bool,
-    partials: list[Any] | None = None,
-    days: float = 0,
+    partials: Sequence[Any] = (),
+    left: Sequence[Leftover] = (),
 ) -> None:
     import shutil
 
+    from .cache_leftovers import drop
     from .cache_views import remove
 
-    partials = partials or []
-    if not going and not partials:
+    if not (going or partials or left):
         click.echo("nothing to remove")
         return
     for view in going:
         click.echo(_row(view))
     for item in partials:
         click.echo(f"{shared.size_text(item.have):>8}  {'unfinished':<12}  {item.name or item.path.name}")
-    what = _files(len(going)) + (f" and {len(partials)} unfinished" if partials else "")
+    for other in left:
+        click.echo(f"{shared.size_text(other.size):>8}  {other.what:<12}  {other.path.parent.name}/{other.path.name}")
+    parts = [_files(len(going))] + ([f"{len(partials)} unfinished"] if partials else [])
+    what = " and ".join(parts + ([f"{len(left)} left by stopped runs"] if left else []))
     if dry_run:
         click.echo(f"{what} would be removed (dry run)")
         return
@@ -163,6 +175,7 @@ def _remove(
     for item in partials:
         shutil.rmtree(item.path, ignore_errors=True)
         freed += item.have
+    freed += sum(drop(other) for other in left)
     click.echo(f"removed {what}, {shared.size_text(freed)} freed")
 
 
@@ -173,6 +186,13 @@ def _partials(days: float) -> list[Any]:
     from .cache_views import homes
 
     return [item for home in homes() for item in stale(Path(home, "incoming"), days)]
+
+
+def _leftovers(days: float) -> list[Leftover]:
+    from .cache_leftovers import leftovers
+    from .cache_views import homes
+
+    return [left for home in homes() for left in leftovers(home, days)]
 
 
 def _as_dict(view: View) -> dict[str, object]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..errors import Conflict, DataferryError
 from ..registry import Entry
 from .known import Known
-from .notes import Notebook
+from .notes import LOOK, Notebook
 from .plan import HELD, NEW_VERSION, PUBLISHED, UPLOAD, HostPlan, Step
 from .stranger import Stranger
 
@@ -106,7 +106,7 @@ def _compared(
     entries = [Entry(u.name, u.sha256, u.size, held[u.name].locators) for u in unclear]
     book = Notebook(ground.registry, plan.spec)
     try:
-        stranger = Stranger(plan.declared, ground.settings, book.work_folders(u.path for u in unclear), "look-")
+        stranger = Stranger(plan.declared, ground.settings, book.work_folders(u.path for u in unclear), LOOK)
         return stranger.get(entries, ground.show, compare=True)
     finally:
         book.close()

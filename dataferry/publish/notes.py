@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Iterable, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,14 @@ from typing import Any
 from .. import cache_home
 from ..transport.lease import Lease
 
-__all__ = ["BACK", "Notebook", "Notes", "rates"]
+__all__ = ["BACK", "LOOK", "Notebook", "Notes", "rates"]
 
 #: How the folders begin into which a run fetches files back.
 BACK = "back-"
+#: Those into which a plan fetches what it has to compare.
+LOOK = "look-"
+#: Seconds after which such a folder is nobody's.
+_OVER = 86400.0
 
 
 class Notes(MutableMapping[str, Any]):
@@ -122,6 +127,10 @@ class Notebook:
         self.host = Notes(self.folder / "host.json")  # the run before may have written it
         for left in self.folder.glob(f"{BACK}*"):
             shutil.rmtree(left, ignore_errors=True)  # of a run that was killed
+        for left in self.folder.glob(f"{LOOK}*"):
+            with contextlib.suppress(OSError):  # a plan holds no lease, so only time tells that it is over
+                if time.time() - left.stat().st_mtime > _OVER:
+                    shutil.rmtree(left, ignore_errors=True)
         return True
 
     def work_folders(self, paths: Iterable[Path]) -> list[Path]:
