@@ -9,7 +9,6 @@ import re
 import socket
 import sys
 import threading
-import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -25,6 +24,7 @@ from dataferry.settings import Settings
 from dataferry.testing import RedirectTo
 from dataferry.testing.fixtures import range_server  # noqa: F401
 from dataferry.transport.follow import Follower
+from dataferry.transport.health import HostHealth
 from dataferry.transport.leftovers import prune, stale
 from dataferry.transport.partial import Partial
 from dataferry.transport.ranges import Ranges
@@ -221,10 +221,36 @@ def test_it_says_who_it_is(tmp_path: Path, range_server: Serve) -> None:  # noqa
 
 
 def test_a_rate_is_kept(tmp_path: Path, range_server: Serve) -> None:  # noqa: F811
-    server = range_server({"a.bin": FILES["a.bin"]})
-    started = time.monotonic()
-    check(bring(tmp_path, server.url, settings=Settings(hosts={"127.0.0.1": {"rate": 10_000_000}})))
-    assert time.monotonic() - started > 1.5
+    server = range_server(FILES)
+    names = tuple(name for name in FILES if name.startswith("small/"))
+    options = {"rate": 1_000_000, "connections": 1}
+    check(bring(tmp_path, server.url, names=names, settings=Settings(hosts={"127.0.0.1": options})))
+    began, before = server.requests[0].at, 0
+    ahead = 16 * 20_000 + 200_000  # requests that are sent before the answers, and a short burst
+    for asked in server.requests:
+        assert before <= options["rate"] * (asked.at - began) + ahead
+        before += asked.sent
+    assert before > ahead  # so that there was something to hold back
+
+
+def grown(rate_of: Callable[[int], float], limit: int = 64) -> tuple[int, int]:
+    """The most connections that a host gets which sends so much over so many, and how many it has in the end."""
+    host = HostHealth("host", limit)
+    host.first_byte, now, most = 0.001, 100.0, 1
+    for _ in range(60):
+        host.active = host.target
+        most = max(most, host.target)
+        host.bytes += int(0.05 * rate_of(host.active))
+        now += 0.05
+        host.tick(now, busy=0.1)
+    return most, host.target
+
+
+def test_connections_grow_as_long_as_they_pay() -> None:
+    assert grown(lambda count: 1e6 * count) == (64, 64)
+    assert grown(lambda count: 1e6 * count, limit=5) == (5, 5)
+    assert grown(lambda count: 1e7) == (4, 1)  # it gives no more, however many ask
+    assert grown(lambda count: 1e6 * min(count, 4)) == (16, 4)
 
 
 def test_the_other_family_is_tried_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, range_server: Serve) -> None:  # noqa: F811
