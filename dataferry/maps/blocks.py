@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .columns import Column
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Reader"]
 
-# what one pread brings: small enough to stay in a processor's cache until it is converted
-BLOCK = 1 << 20
+# what one pread brings: in a processor's cache until it is converted, and worth the change of threads
+BLOCK = 1 << 21
 
 
 class Reader:
@@ -48,8 +48,20 @@ class Reader:
         self.threads = threads or self.source.lanes or lanes()
         first = columns[0]
         # in narrow rows one read brings all columns; in wide ones each column is read by itself
-        self.in_rows = first.row_bytes <= BLOCK // 4 and all(
-            (c.source, c.row_bytes, c.per_row) == (first.source, first.row_bytes, first.per_row) for c in columns
+        self.packed = len(columns) == 1 and first.row_bytes == first.per_row * int(first.dtype[2:])
+        self.in_rows = (
+            not self.packed
+            and first.row_bytes <= BLOCK // 4
+            and all(
+                (c.source, c.row_bytes, c.per_row) == (first.source, first.row_bytes, first.per_row) for c in columns
+            )
+        )
+        width = int(first.dtype[2:])
+        # elements of one size, whole in every row: their bytes can be moved before anybody looks at them
+        self.raw = (
+            (self.packed or self.in_rows)
+            and first.row_bytes % width == 0
+            and all(c.dtype == first.dtype and (c.start - first.start) % width == 0 for c in columns)
         )
         self._base = min(c.start for c in columns)
         self.span_bytes = max(c.start + c.per_row * int(c.dtype[2:]) for c in columns) - self._base
@@ -59,9 +71,9 @@ class Reader:
         """How many threads are worth starting to read so many values."""
         column = self.columns[0]
         size = count * column.row_bytes // max(1, column.per_row)
-        return self.threads if self.source.lanes else max(1, min(self.threads, size // (4 * BLOCK)))
+        return self.threads if self.source.lanes else max(1, min(self.threads, size // (2 * BLOCK)))
 
-    def read(self, first: int, count: int, into: Sequence[NDArray[Any]]) -> None:
+    def read(self, first: int, count: int, into: Sequence[NDArray[Any]], block: int = BLOCK // 8) -> None:
         """Read a range of values of every column, in this thread.
 
         Parameters
@@ -70,6 +82,8 @@ class Reader:
             The range.
         into : sequence of numpy.ndarray
             One a column, of shape (count,), with any stride and any native type.
+        block : int
+            Bytes that are read at once.
 
         Raises
         ------
@@ -81,7 +95,7 @@ class Reader:
                 self._read_wide(column, first, count, out)
             return
         per_row, row_bytes = self.columns[0].per_row, self.columns[0].row_bytes
-        step = max(1, BLOCK // row_bytes) * per_row
+        step = max(1, block // row_bytes) * per_row
         done = 0
         while done < count:
             at = first + done
@@ -119,6 +133,13 @@ class Reader:
 
         width = int(column.dtype[2:])
         packed = column.per_row * width == column.row_bytes
+        if packed and column.plain and out.dtype == column.natural and out.flags.c_contiguous:
+            for at in range(0, count, BLOCK // width):
+                part = out[at : at + BLOCK // width]
+                self.source.read_into(column.start + (first + at) * width, part.view("u1").data)
+                # numpy swaps in one direction: safe in place; and byteswap() would keep the other threads waiting
+                np.copyto(part, part.view(column.dtype))
+            return
         done = 0
         while done < count:
             row, skip = (0, first + done) if packed else divmod(first + done, column.per_row)
@@ -163,13 +184,15 @@ class Reader:
         """
         per_row, row_bytes = self.columns[0].per_row, self.columns[0].row_bytes
         width = int(self.columns[0].dtype[2:])
-        step = max(1, 2 * BLOCK // row_bytes) * per_row if self.in_rows else 2 * BLOCK // width
+        # a new buffer costs its page faults: a small one for little
+        block = BLOCK if count * row_bytes > 8 * BLOCK * per_row else BLOCK // 8
+        step = max(1, block // row_bytes) * per_row if self.in_rows else block // width
 
-        def work(starts: Sequence[int]) -> None:
+        def work(starts: Iterator[int]) -> None:
             for at in starts:
                 n = min(step, count - at)
                 parts = [out[at : at + n] for out in into]
-                self.read(first + at, n, parts)
+                self.read(first + at, n, parts, block)
                 for part, finish in zip(parts, finishes, strict=True):
                     finish(part)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .blocks import Reader
@@ -156,7 +156,7 @@ def _read_runs(reader: Reader, starts: Any, length: int, into: Any) -> None:
     """Read runs of equal length; those that are close together come in one piece."""
     import numpy as np
 
-    from .pieces import take
+    from .gather import take
 
     width = int(reader.columns[0].dtype[2:])
     step = int(starts[1] - starts[0]) if starts.size > 1 else length
@@ -165,7 +165,7 @@ def _read_runs(reader: Reader, starts: Any, length: int, into: Any) -> None:
         return
     from .lanes import run
 
-    def work(numbers: Sequence[int]) -> None:
+    def work(numbers: Iterator[int]) -> None:
         for k in numbers:
             reader.read(int(starts[k]), length, [into[k * length : (k + 1) * length]])
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .blocks import BLOCK, Reader
 from .lanes import run
-from .values import AS_IS, UNSEEN, Finish, bad_pixels
+from .values import UNSEEN, Finish, bad_pixels
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,14 +40,15 @@ def degrade(values: NDArray[Any], children: int) -> NDArray[Any]:
     kind = values.dtype
     mean: NDArray[Any]
     with np.errstate(invalid="ignore", over="ignore"):
-        total = rows.sum(axis=1)
+        total = _sum_of_four(rows) if children == 4 and kind.char in "fd" else rows.sum(axis=1)
         if kind.kind != "f":
             mean = (total.astype(kind) / children).astype(kind)
             return mean
-        if np.isfinite(total).all() and values.min() > -1.6e30:
-            mean = (total.astype(kind) / np.int64(children)).astype(kind)
+        bad = bad_pixels(values)
+        if bad is None and np.isfinite(total).all():
+            mean = (total / np.int64(children)).astype(kind)
             return mean
-        bad = bad_pixels(rows)
+        bad = None if bad is None else bad.reshape(rows.shape)
         good = np.isfinite(rows) if bad is None else np.isfinite(rows) & ~bad
         mean = np.sum(rows * good, axis=1).astype(kind)
         hits = good.sum(axis=1)
@@ -55,6 +56,15 @@ def degrade(values: NDArray[Any], children: int) -> NDArray[Any]:
         mean[some] = mean[some] / hits[some]
         mean[~some] = UNSEEN
     return mean
+
+
+def _sum_of_four(rows: NDArray[Any]) -> NDArray[Any]:
+    """Add up short rows column by column, in the order in which numpy adds them, many times as fast."""
+    total: NDArray[Any] = rows[:, 0] + rows[:, 1]
+    total += rows[:, 2]
+    total += rows[:, 3]
+    total += 0  # numpy's sum of negative zeros is zero
+    return total
 
 
 def stream_degraded(
@@ -77,16 +87,16 @@ def stream_degraded(
     """
     import numpy as np
 
-    step = max(1, BLOCK // 4 // children)
+    # what is averaged is still in a processor's cache
+    step = max(1, BLOCK // 16 // children)
 
-    def work(starts: Sequence[int]) -> None:
+    def work(starts: Iterator[int]) -> None:
         rooms = [np.empty(step * children, dtype) for dtype in dtypes]
         for at in starts:
             n = min(step, out.shape[1] - at)
             parts = [room[: n * children] for room in rooms]
             reader.read(at * children, n * children, parts)
             for part, line, finish in zip(parts, out, finishes, strict=True):
-                AS_IS(part)
                 line[at : at + n] = degrade(part, children)
                 finish(line[at : at + n])
 

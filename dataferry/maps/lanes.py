@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 __all__ = ["lanes", "run"]
@@ -31,27 +32,40 @@ def lanes(most: int = 8) -> int:
     return max(1, min(here, most))
 
 
-def run(work: Callable[[Sequence[Task]], None], tasks: Sequence[Task], threads: int) -> None:
+def run(work: Callable[[Iterator[Task]], None], tasks: Sequence[Task], threads: int) -> None:
     """Share tasks among threads; the first error of any of them is raised.
 
     Parameters
     ----------
     work : callable
-        Does a list of tasks, in its own thread.
+        Does the tasks of an iterator, in its own thread; a thread that is held up gets fewer of them.
     tasks : sequence
-        All of them; neighbours stay together as far as the sharing allows.
+        All of them; they are begun in this order.
     threads : int
         How many.
     """
     threads = min(threads, len(tasks))
     if threads < 2:
         if tasks:
-            work(tasks)
+            work(iter(tasks))
         return
     from concurrent.futures import ThreadPoolExecutor
 
+    left = deque(tasks)
+
+    def mine() -> Iterator[Task]:
+        while True:
+            try:
+                yield left.popleft()
+            except IndexError:
+                return
+
     with ThreadPoolExecutor(threads - 1, thread_name_prefix="dataferry-maps") as pool:
-        others = [pool.submit(work, tasks[k::threads]) for k in range(1, threads)]
-        work(tasks[::threads])
+        others = [pool.submit(work, mine()) for _ in range(threads - 1)]
+        try:
+            work(mine())
+        finally:
+            # after an error the others need not go on
+            left.clear()
         for other in others:
             other.result()

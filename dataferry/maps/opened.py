@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 
 from ..hosts.base import Source
 from .layout import Layout, choose_hdu, layout_of
@@ -12,6 +13,9 @@ from .place import Place
 from .source import ByteSource, open_local
 
 __all__ = ["Named", "open_layout", "open_source"]
+
+_MOST_KEPT = 64
+_kept: dict[object, Layout] = {}
 
 Named = str | os.PathLike[str] | Source
 
@@ -77,6 +81,11 @@ def open_layout(named: Named, hdu: int | str | None = None, *, remote: bool = Fa
         If it is no map.
     """
     with open_source(named, remote=remote) as source:
+        key = (source.place.file, source.stamp, hdu)
+        known = _kept.get(key)
+        if known is not None:
+            yield _at(known, source)
+            return
         if source.read(0, 8) == b"\x89HDF\r\n\x1a\n":
             from .hdf5 import hdf5_layout
 
@@ -88,5 +97,21 @@ def open_layout(named: Named, hdu: int | str | None = None, *, remote: bool = Fa
 
             header, columns = unpacked(source, found)
             yield layout_of(source, header, columns)
-        else:
-            yield layout_of(source, found)
+            return
+        layout = layout_of(source, found)
+        if source.stamp:
+            # a file that is still what it was need not be looked at again
+            while len(_kept) >= _MOST_KEPT:
+                _kept.pop(next(iter(_kept)), None)
+            _kept[key] = _at(layout, None)
+        yield layout
+
+
+def _at(layout: Layout, source: ByteSource | None) -> Layout:
+    """The same layout, of this opening of its file."""
+    kept = copy(layout)
+    kept.columns = [copy(column) for column in layout.columns]
+    kept.pixels = copy(layout.pixels)
+    for column in kept.columns if kept.pixels is None else [*kept.columns, kept.pixels]:
+        column.source = source  # type: ignore[assignment]  # what is kept has none and is not read
+    return kept

@@ -5,79 +5,39 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from .bits import every_second, spread
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     Ints = NDArray[np.int64]
 
-__all__ = ["TABLES", "nest2ring", "ring2nest", "ring_table", "spread", "squeeze", "strip_tables", "strip_x"]
+__all__ = [
+    "FACE_RING",
+    "TABLES",
+    "first_of_ring",
+    "nest2ring",
+    "ring2nest",
+    "ring_of",
+    "ring_table",
+    "strip_tables",
+    "strip_x",
+]
 
 _CHUNK = 1 << 15
 # up to this nside, tables of a row each are worth their memory
 TABLES = 8192
 # the ring of a face's southern corner, and its longitude, in units of nside and of an eighth of a turn
-_FACE_RING = (2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4)
+FACE_RING = (2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4)
 _FACE_LON = (1, 3, 5, 7, 0, 2, 4, 6, 1, 3, 5, 7)
-
-
-def spread(values: Ints) -> Ints:
-    """Put a zero bit between all bits: abc -> 0a0b0c.
-
-    Parameters
-    ----------
-    values : numpy.ndarray of int64
-        Below 2**31.
-
-    Returns
-    -------
-    numpy.ndarray of int64
-        The even bits of a nested pixel number.
-    """
-    out = values.astype("i8")
-    for shift, mask in (
-        (16, 0x0000FFFF0000FFFF),
-        (8, 0x00FF00FF00FF00FF),
-        (4, 0x0F0F0F0F0F0F0F0F),
-        (2, 0x3333333333333333),
-        (1, 0x5555555555555555),
-    ):
-        out |= out << shift
-        out &= mask
-    return out
-
-
-def squeeze(values: Ints) -> Ints:
-    """Take the even bits: the inverse of `spread`, the odd bits are dropped.
-
-    Parameters
-    ----------
-    values : numpy.ndarray of int64
-        Not negative.
-
-    Returns
-    -------
-    numpy.ndarray of int64
-        Below 2**31.
-    """
-    out = values & 0x5555555555555555
-    for shift, mask in (
-        (1, 0x3333333333333333),
-        (2, 0x0F0F0F0F0F0F0F0F),
-        (4, 0x00FF00FF00FF00FF),
-        (8, 0x0000FFFF0000FFFF),
-        (16, 0x00000000FFFFFFFF),
-    ):
-        out |= out >> shift
-        out &= mask
-    return out
 
 
 def _ring_base(nside: int, face: Ints, s: Ints) -> Ints:
     """Of a face and x + y: what to add to x for the ring pixel number."""
     import numpy as np
 
-    ring = np.array(_FACE_RING)[face] * nside - s - 1
+    ring = np.array(FACE_RING)[face] * nside - s - 1
     north, south = ring < nside, ring > 3 * nside
     width = np.where(north, ring, np.where(south, 4 * nside - ring, nside))
     belt = 2 * nside * (nside - 1) + (ring - nside) * 4 * nside
@@ -117,9 +77,9 @@ def _nest2ring(nside: int, pixels: Ints) -> Ints:
     bits = 2 * (nside.bit_length() - 1)
     face = pixels >> bits
     inner = pixels & ((1 << bits) - 1)
-    x = _coordinate(inner, nside)
+    x = every_second(inner, nside)
     inner >>= 1
-    s = _coordinate(inner, nside)
+    s = every_second(inner, nside)
     s += x
     if nside <= TABLES:
         out: Ints = ring_table(nside).ravel().take(s + face * (2 * nside - 1))
@@ -129,21 +89,6 @@ def _nest2ring(nside: int, pixels: Ints) -> Ints:
     if (face == 4).any():  # the one face that lies across longitude zero: its west is the end of the ring
         shift = (2 * nside - s - 1) & 1
         out[(face == 4) & (2 * x - s - 1 + shift < 0)] += 4 * nside
-    return out
-
-
-@lru_cache(maxsize=1)
-def _byte_pairs() -> Ints:
-    import numpy as np
-
-    return squeeze(np.arange(1 << 16, dtype="i8"))
-
-
-def _coordinate(inner: Ints, nside: int) -> Ints:
-    table = _byte_pairs()
-    out: Ints = table.take(inner & 0xFFFF)
-    for at in range(1, -(-(2 * (nside.bit_length() - 1)) // 16)):
-        out |= table.take((inner >> 16 * at) & 0xFFFF) << 8 * at
     return out
 
 
@@ -241,6 +186,27 @@ def strip_tables(nside: int) -> tuple[Ints, Ints]:
             x[half, quarter] = np.concatenate([bits, bits + beyond * nside**2])
             y[half, quarter] = np.concatenate([2 * bits + below * nside**2, 2 * bits + west * nside**2])
     return x, y
+
+
+def first_of_ring(nside: int, ring: int) -> int:
+    """Give the first RING pixel number of a ring, counted from 1; of ring ``4 * nside`` the number of pixels."""
+    if ring < nside:
+        return 2 * ring * (ring - 1)
+    if ring <= 3 * nside:
+        return 2 * nside * (nside - 1) + (ring - nside) * 4 * nside
+    return 12 * nside**2 - 2 * (4 * nside - ring) * (4 * nside - ring + 1)
+
+
+def ring_of(nside: int, pixel: int) -> int:
+    """Give the ring, counted from 1, of a RING pixel number."""
+    from math import isqrt
+
+    cap = 2 * nside * (nside - 1)
+    if pixel < cap:
+        return (1 + isqrt(1 + 2 * pixel)) // 2
+    if pixel < 12 * nside**2 - cap:
+        return (pixel - cap) // (4 * nside) + nside
+    return 4 * nside - (1 + isqrt(1 + 2 * (12 * nside**2 - 1 - pixel))) // 2
 
 
 def strip_x(nside: int, ring: Ints) -> Ints:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .blocks import Reader
+from .gather import take
 from .layout import Layout
 from .order import nest2ring, ring2nest
-from .pieces import positions_of, take
+from .pieces import positions_of
 from .values import AS_IS, Finish
 from .whole import regrade
 

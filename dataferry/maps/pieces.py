@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from .blocks import BLOCK, Reader
+from .blocks import Reader
+from .gather import MOST, take
 from .grade import degrade
-from .lanes import run
 from .layout import Layout
 from .order import nest2ring, ring2nest
 from .place import Place
+from .rings import as_rings, fill_rings
+from .unweave import ring_run
 from .values import AS_IS, Finish
 from .whole import fill_whole
 
@@ -21,13 +22,7 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.int64]
 
-__all__ = ["fill_piece", "pixel_numbers", "take"]
-
-_MOST = 1 << 22
-# fewer pixels than this are read one by one
-_FEW = 4096
-_BLOCK_BITS = 10
-_PIECE = 64
+__all__ = ["fill_piece", "pixel_numbers", "positions_of"]
 
 
 def pixel_numbers(pixels: Any, npix: int, place: Place) -> slice | Ints:
@@ -79,114 +74,6 @@ def _outside(pixel: int, npix: int, place: Place) -> Exception:
     return place.error(f"pixel {pixel} is out of range: the map has {npix} pixels, 0 to {npix - 1}")
 
 
-def take(reader: Reader, positions: Ints, into: Sequence[NDArray[Any]]) -> None:
-    """Read values at any positions of the file; neighbours are read together, in the order of the file.
-
-    Parameters
-    ----------
-    reader : Reader
-        Of the columns.
-    positions : numpy.ndarray of int64
-        In any order.
-    into : sequence of numpy.ndarray
-        One a column, of the length of ``positions``.
-    """
-    import numpy as np
-
-    if not positions.size:
-        return
-    # from a disk, whole blocks are cheaper than sorting; from a server every byte counts
-    if positions.size < _FEW or reader.source.lanes or not _take_blocks(reader, positions, into):
-        order = None
-        if (np.diff(positions) < 0).any():
-            order = np.argsort(positions, kind="stable")
-            positions = positions[order]
-        _take_runs(reader, positions, order, into)
-
-
-def _gap(reader: Reader) -> int:
-    """How many unwanted values are cheaper read than left out."""
-    column = reader.columns[0]
-    return max(1, reader.source.gap * column.per_row // max(1, column.row_bytes))
-
-
-def _take_blocks(reader: Reader, positions: Ints, into: Sequence[NDArray[Any]]) -> bool:
-    """Read the blocks that hold the positions side by side and gather from there; False if those are too many."""
-    import numpy as np
-
-    wanted = np.zeros((reader.count >> _BLOCK_BITS) + 2, bool)
-    blocks = positions >> _BLOCK_BITS
-    wanted[blocks] = True
-    numbers = np.flatnonzero(wanted)
-    breaks = np.flatnonzero(np.diff(numbers) > 1 + (_gap(reader) >> _BLOCK_BITS)) + 1
-    starts = numbers[[0, *breaks]]
-    stops = numbers[[*(breaks - 1), -1]] + 1
-    lengths = stops - starts
-    total = int(lengths.sum()) << _BLOCK_BITS
-    if total > max(_MOST, 8 * positions.size):
-        return False
-    rooms: list[NDArray[Any]] = [np.empty(total, out.dtype) for out in into]
-    before = np.cumsum(lengths) - lengths
-    # what to add to a position to have its place in the room
-    shift = np.zeros(wanted.size, "i8")
-    for start, stop, place in zip(starts.tolist(), stops.tolist(), before.tolist(), strict=True):
-        shift[start:stop] = (place - start) << _BLOCK_BITS
-    pieces = [
-        (at, min(stop, at + _PIECE), place + at - start)
-        for start, stop, place in zip(starts.tolist(), stops.tolist(), before.tolist(), strict=True)
-        for at in range(start, stop, _PIECE)
-    ]
-
-    def work(mine: Sequence[tuple[int, int, int]]) -> None:
-        for start, stop, place in mine:
-            first = start << _BLOCK_BITS
-            count = min(stop << _BLOCK_BITS, reader.count) - first
-            at = place << _BLOCK_BITS
-            reader.read(first, count, [room[at : at + count] for room in rooms])
-
-    run(work, pieces, reader.threads_for(total))
-    index = positions + shift.take(blocks)
-    for room, out in zip(rooms, into, strict=True):
-        np.take(room, index, out=out, mode="clip")
-    return True
-
-
-def _take_runs(reader: Reader, positions: Ints, order: Ints | None, into: Sequence[NDArray[Any]]) -> None:
-    """Read runs of sorted positions one by one."""
-    import numpy as np
-
-    breaks = np.flatnonzero(np.diff(positions) > _gap(reader)) + 1
-    starts = [0, *breaks.tolist()]
-    stops = [*breaks.tolist(), positions.size]
-    tasks = [part for start, stop in zip(starts, stops, strict=True) for part in _cut(positions, start, stop)]
-
-    def work(mine: Sequence[tuple[int, int]]) -> None:
-        rooms: list[NDArray[Any]] = [np.empty(0, out.dtype) for out in into]
-        for start, stop in mine:
-            first = int(positions[start])
-            count = int(positions[stop - 1]) - first + 1
-            if rooms[0].size < count:
-                rooms = [np.empty(max(count, BLOCK // 4), out.dtype) for out in into]
-            reader.read(first, count, [room[:count] for room in rooms])
-            inside = positions[start:stop] - first
-            for room, out in zip(rooms, into, strict=True):
-                out[slice(start, stop) if order is None else order[start:stop]] = room[:count].take(inside)
-
-    run(work, tasks, reader.threads if positions.size > _FEW or reader.source.lanes else 1)
-
-
-def _cut(positions: Ints, start: int, stop: int) -> list[tuple[int, int]]:
-    """Cut a long run so that no piece of the file is larger than what is read at once."""
-    import numpy as np
-
-    first, last = int(positions[start]), int(positions[stop - 1])
-    if last - first < _MOST:
-        return [(start, stop)]
-    edges = np.arange(first, last, _MOST) + _MOST
-    cuts = sorted({start, *(start + np.searchsorted(positions[start:stop], edges)).tolist(), stop})
-    return list(pairwise(cuts))
-
-
 def fill_piece(
     layout: Layout,
     reader: Reader,
@@ -219,6 +106,25 @@ def fill_piece(
     if isinstance(pixels, slice) and pixels.stop - pixels.start == 12 * nside**2:
         fill_whole(layout, reader, nside, order, out, finishes)
         return
+    if isinstance(pixels, slice) and as_rings(layout, reader, nside, order, pixels):
+
+        def by_pixel(some: slice, into: NDArray[Any]) -> None:
+            _one_by_one(layout, reader, nside, order, some, into, finishes)
+
+        fill_rings(layout, reader, pixels, out, finishes, by_pixel)
+        return
+    _one_by_one(layout, reader, nside, order, pixels, out, finishes)
+
+
+def _one_by_one(
+    layout: Layout,
+    reader: Reader,
+    nside: int,
+    order: str,
+    pixels: slice | Ints,
+    out: NDArray[Any],
+    finishes: Sequence[Finish],
+) -> None:
     # neighbours in one ordering are near each other in the other too, so runs go in pieces that bound the memory
     count = out.shape[1]
     step = max(1 << 18, 256 * nside) if isinstance(pixels, slice) else max(1, count)
@@ -228,7 +134,7 @@ def fill_piece(
         if nside < layout.nside:
             _degraded(layout, reader, nside, order, numbers, part)
         else:
-            take(reader, positions_of(layout, nside, order, numbers), list(part))
+            take(reader, _positions(layout, nside, order, pixels, numbers, at), list(part))
         for line, finish in zip(part, finishes, strict=True):
             finish(line)
 
@@ -238,6 +144,12 @@ def _numbers(pixels: slice, skip: int, count: int) -> Ints:
 
     first = int(pixels.start) + skip
     return np.arange(first, first + count, dtype="i8")
+
+
+def _positions(layout: Layout, nside: int, order: str, pixels: slice | Ints, numbers: Ints, skip: int) -> Ints:
+    if isinstance(pixels, slice) and (nside, order, layout.order) == (layout.nside, "NESTED", "RING"):
+        return ring_run(nside, int(pixels.start) + skip, numbers.size)
+    return positions_of(layout, nside, order, numbers)
 
 
 def positions_of(layout: Layout, nside: int, order: str, pixels: slice | Ints) -> Ints:
@@ -271,7 +183,7 @@ def _degraded(layout: Layout, reader: Reader, nside: int, order: str, numbers: I
 
     children = (layout.nside // nside) ** 2
     nested = numbers if order == "NESTED" else ring2nest(nside, numbers)
-    step = max(1, _MOST // children)
+    step = max(1, MOST // children)
     for at in range(0, numbers.size, step):
         parents = nested[at : at + step]
         fine = (parents[:, None] * children + np.arange(children)).ravel()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Self
 
 from ..errors import MapError
@@ -12,6 +12,8 @@ from .place import Place
 
 __all__ = ["ByteSource", "LocalFile", "Memory", "open_local"]
 
+# the least that systems allow at once (IOV_MAX)
+_MOST_PARTS = 1024
 _PACKED = {b"\x1f\x8b": "gzip", b"BZ": "bz2", b"\xfd7": "lzma"}
 
 
@@ -34,7 +36,7 @@ class ByteSource(ABC):
 
     place: Place
     size: int
-    gap = 65536
+    gap = 1 << 15
     lanes = 0
     stamp: tuple[object, ...] | None = None
 
@@ -54,6 +56,28 @@ class ByteSource(ABC):
         MapError
             If the bytes are not there.
         """
+
+    def read_parts(self, offset: int, into: Sequence[memoryview]) -> None:
+        """Fill several buffers with bytes that follow one another.
+
+        Parameters
+        ----------
+        offset : int
+            First byte.
+        into : sequence of memoryview
+            Filled whole, in this order.
+
+        Raises
+        ------
+        MapError
+            If the bytes are not there.
+        """
+        whole = memoryview(bytearray(sum(map(len, into))))
+        self.read_into(offset, whole)
+        at = 0
+        for part in into:
+            part[:] = whole[at : at + len(part)]
+            at += len(part)
 
     def read(self, offset: int, length: int) -> bytes:
         """Get the bytes of a range; fewer only where the source ends.
@@ -123,6 +147,15 @@ class LocalFile(ByteSource):
                 raise self.short(offset, len(into))
             got += more
 
+    def read_parts(self, offset: int, into: Sequence[memoryview]) -> None:
+        """Fill several buffers from the disk by one call, where the system has it."""
+        try:
+            if len(into) <= _MOST_PARTS and os.preadv(self._fd, into, offset) == sum(map(len, into)):
+                return
+        except (OSError, AttributeError):
+            pass  # what is wrong shows below
+        super().read_parts(offset, into)
+
     def _pread(self, offset: int, into: memoryview) -> int:
         try:
             if hasattr(os, "preadv"):
@@ -181,7 +214,7 @@ def open_local(path: str | os.PathLike[str]) -> ByteSource:
     MapError
         If it is not there, is a folder or does not decompress.
     """
-    if Path(path).is_dir():
+    if os.path.isdir(path):
         raise Place(os.fspath(path)).error("is a folder, not a file")
     source = LocalFile(path)
     magic = source.read(0, 2)

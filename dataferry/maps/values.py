@@ -18,6 +18,8 @@ UNSEEN = -1.6375e30
 
 # healpy's own tolerance: within it a value is taken for UNSEEN
 _TOLERANCE = 1e-8 + 1e-5 * abs(UNSEEN)
+# bits of -1.6e30: as unsigned numbers, only those of lower values, of -inf and of some NaN are not less
+_SUSPECT = {4: ("u4", 0xF1A18F08), 8: ("u8", 0xC63431E0FAE6D721)}
 
 
 def bad_pixels(values: NDArray[Any]) -> NDArray[np.bool_] | None:
@@ -37,8 +39,8 @@ def bad_pixels(values: NDArray[Any]) -> NDArray[np.bool_] | None:
 
     if values.dtype.kind != "f" or values.dtype.itemsize < 4 or not values.size:
         return None
-    # NaN as the minimum compares false and so takes the slow path, which is right too
-    if values.min() > -1.6e30:
+    bits = _SUSPECT.get(values.dtype.itemsize)
+    if bits and values.view(bits[0]).max() < bits[1]:
         return None
     with np.errstate(over="ignore", invalid="ignore"):
         mask: NDArray[np.bool_] = np.absolute(values - UNSEEN) <= _TOLERANCE
@@ -90,6 +92,9 @@ def stored_to_native(column: Column, raw: NDArray[Any], into: NDArray[Any], fill
 def _cast(values: NDArray[Any], into: NDArray[Any]) -> None:
     import numpy as np
 
+    if values.dtype.kind == into.dtype.kind and values.dtype.itemsize <= into.dtype.itemsize:
+        np.copyto(into, values)
+        return
     # as astype does it: an overflow or a NaN on the way to integers is the caller's choice of dtype
     with np.errstate(invalid="ignore", over="ignore"):
         np.copyto(into, values, casting="unsafe")

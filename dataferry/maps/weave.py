@@ -1,17 +1,19 @@
 """NESTED to RING in one pass: tiles of the nested map go through the processor's cache into the rings.
 
-The sky is taken in four strips of a quarter turn (see `order.strip_tables`) and each strip in bands of rings. A band
-crosses two diagonals of square tiles; a tile is contiguous in a nested file, so it is read once, kept in a small wheel
-of tiles until the band below is done, and gathered from there by a sum of two table values for each pixel.
+The sky is taken in bands of rings, each in four strips of a quarter turn (see `order.strip_tables`). A band crosses two
+diagonals of square tiles; a tile is contiguous in a nested file, so it is read once, kept in a small wheel of tiles
+until the band below is done, and gathered from there by a sum of two table values for each pixel. All quarters have
+their wheel laid out alike, so that one index serves them all, and every field.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from .bits import spread
 from .lanes import run
-from .order import spread, strip_tables
+from .order import first_of_ring, strip_tables
 from .tiles import Tiles
 from .values import Finish
 
@@ -25,8 +27,6 @@ __all__ = ["LARGEST", "SMALLEST", "weave"]
 SMALLEST = 64
 # above, the tables themselves would be large
 LARGEST = 8192
-# pixels that one gather handles
-_GATHER = 1 << 17
 
 
 def weave(
@@ -35,6 +35,7 @@ def weave(
     out: NDArray[Any],
     finishes: Sequence[Finish],
     threads: int,
+    rings: range | None = None,
 ) -> None:
     """Bring nested values into ring order.
 
@@ -45,39 +46,47 @@ def weave(
     tiles : callable
         Makes the source of tiles of so many pixels; called once a thread.
     out : numpy.ndarray
-        Shape (fields, 12 * nside**2), C-contiguous, native; filled in RING order.
+        Shape (fields, pixels of the rings), rows contiguous, native; filled in RING order.
     finishes : sequence of Finish
-        Of each field: called on values in the type of ``out`` before they are written.
+        Of each field: called on values in the type of ``out``, in place.
     threads : int
         How many threads work.
+    rings : range, optional
+        Which rings, counted from 1; None is all.
     """
-    tile = min(nside, 128 if nside >= 1024 else 64)
-    bands = 4 * nside // tile
-    pieces = max(1, min(bands // 4, -(-threads // 4) * 2))
-    step = -(-bands // pieces)
-    tasks = [(quarter, at, min(at + step, bands)) for at in range(0, bands, step) for quarter in range(4)]
+    rings = rings or range(1, 4 * nside)
+    tile = min(nside, 128 if nside >= 4096 and len(rings) > nside else 64)
+    first, stop = rings.start // tile, (rings.stop - 1) // tile + 1
+    # each piece reads one diagonal of tiles that the piece before has read as well
+    step = -(-(stop - first) // (1 if threads == 1 else 3 * threads))
+    tasks = [(at, min(at + step, stop)) for at in range(first, stop, step)]
 
-    def work(mine: Sequence[tuple[int, int, int]]) -> None:
-        loom = _Loom(nside, tile, tiles(tile * tile), out, finishes)
-        for quarter, first, last in mine:
-            loom.strip(quarter, first, last)
+    def work(mine: Iterator[tuple[int, int]]) -> None:
+        loom = _Loom(nside, tile, tiles(tile * tile), out, finishes, rings)
+        for begin, end in mine:
+            loom.bands(begin, end)
 
     run(work, tasks, threads)
 
 
 class _Loom:
-    """What one thread needs: the wheel of tiles, the tables that address it, and room for one gather."""
+    """What one thread needs: a wheel of tiles for each quarter, the tables that address it, and room for a gather."""
 
-    def __init__(self, nside: int, tile: int, tiles: Tiles, out: NDArray[Any], finishes: Sequence[Finish]) -> None:
+    def __init__(
+        self, nside: int, tile: int, tiles: Tiles, out: NDArray[Any], finishes: Sequence[Finish], rings: range
+    ) -> None:
         import numpy as np
 
         self.nside, self.tile, self.tiles, self.out, self.finishes = nside, tile, tiles, out, finishes
+        self.rings, self.start = rings, first_of_ring(nside, rings.start)
         self.slots = nside // tile + 2
-        self.wheel = np.zeros(self.slots * 2 * tiles.stride, tiles.dtype)
+        wheel = np.empty((4, self.slots * 2 * tiles.stride), tiles.dtype)
+        self.wheel = wheel.reshape(-1, tiles.stride)
+        self.rooms: dict[int, Any] = {}
         # gathers move bytes, whatever their order means
-        self.moved = self.wheel.view(f"u{tiles.dtype.itemsize}")
+        moved = wheel.view(f"u{tiles.dtype.itemsize}")
+        self.planes = [[quarter[offset:] for quarter in moved] for offset in tiles.offsets]
         self.loaded: dict[int, int] = {}
-        self.tile_x, self.tile_y = strip_tables(nside)
         bits = spread(np.arange(tile, dtype="i8"))
         along = np.arange(2 * nside)
         self.x = (along // tile % self.slots) * (2 * tiles.stride) + tiles.address(bits)[along % tile]
@@ -85,121 +94,119 @@ class _Loom:
         by_y = (along // tile % 2) * tiles.stride + tiles.address(2 * bits)[along % tile]
         margin = np.zeros(2 * tile, "i8")
         self.y = np.concatenate([margin, by_y[::-1], margin])
-        self.index = np.empty(0, "i8")
-        self.got = np.empty(0, self.moved.dtype)
-        self.values = np.empty(0, out.dtype)
-        # views of bytes: see _cap
-        self.bytes = [line.view("u1").data for line in out]
+        # pixels of each quarter that one gather handles: more are faster, but are to be few beside the map
+        self.most = 32 * max(nside, 256)
+        self.index = np.empty(self.most, "i8")
+        self.got = np.empty(4 * self.most, moved.dtype)
 
-    def strip(self, quarter: int, first: int, last: int) -> None:
-        """Do some bands of a quarter."""
+    def bands(self, first: int, last: int) -> None:
+        """Do some bands."""
         self.loaded.clear()
+        nside, rings = self.nside, self.rings
         for band in range(first, last):
-            ring = max(1, band * self.tile)
-            stop = (band + 1) * self.tile
-            rows = max(2, min(self.tile, _GATHER // self.nside) // 2 * 2)
-            self._tiles(quarter, band)
+            self._load(band)
+            ring = max(rings.start, band * self.tile)
+            stop = min(rings.stop, (band + 1) * self.tile)
             while ring < stop:
-                n = min(rows - ring % rows, stop - ring)
-                if ring < self.nside or ring >= 3 * self.nside:
-                    self._cap(quarter, ring, n)
+                if nside <= ring < 3 * nside:
+                    ring += self._belt(ring, min(stop - ring, max(2, self.most // nside)))
                 else:
-                    self._belt(quarter, ring, n)
-                ring += n
+                    widest = min(ring + self.tile, nside) if ring < nside else 4 * nside - ring
+                    ring += self._cap(ring, min(stop - ring, max(1, self.most // widest)))
 
-    def _tiles(self, quarter: int, band: int) -> None:
+    def _load(self, band: int) -> None:
         """Read the tiles that a band crosses and that are not there yet."""
+        import numpy as np
+
         nside, tile = self.nside, self.tile
         across, half = nside // tile, int(band * tile >= 2 * nside)
         if band < across:
             low, high = 2 * across - band - 1, 2 * across - 1
         elif band < 3 * across:
-            low, high = (
-                (3 * nside - (band + 1) * tile + 1) // 2 // tile,
-                ((3 * nside - band * tile) // 2 + nside - 1) // tile,
-            )
+            low = (3 * nside - (band + 1) * tile + 1) // 2 // tile
+            high = ((3 * nside - band * tile) // 2 + nside - 1) // tile
         else:
             low, high = 0, 4 * across - band - 1
-        diagonal = 4 * across - band - 1
-        for tx in range(low, high + 1):
-            for ty in (diagonal - tx, diagonal - 1 - tx):
-                if not (0 <= ty < 2 * across) or not self._inside(tx, ty, half):
-                    continue
-                first = int(self.tile_x[half, quarter, tx * tile] + self.tile_y[half, quarter, ty * tile])
-                slot = (tx % self.slots) * 2 + ty % 2
-                if self.loaded.get(slot) != first:
-                    stride = self.tiles.stride
-                    self.tiles.load(first, self.wheel[slot * stride : (slot + 1) * stride])
-                    self.loaded[slot] = first
-
-    def _inside(self, tx: int, ty: int, half: int) -> bool:
-        """Whether the strip has a face there."""
-        across = self.nside // self.tile
+        tx = np.repeat(np.arange(low, high + 1), 2)
+        ty = 4 * across - band - 1 - tx
+        ty[1::2] -= 1
         east, below = tx >= across, ty < across
-        return east == below or (east if half == 0 else below)
-
-    def _room(self, count: int) -> NDArray[np.int64]:
-        import numpy as np
-
-        if len(self.index) < count:
-            self.index = np.empty(count, "i8")
-            self.got = np.empty(count, self.moved.dtype)
-            self.values = np.empty(count, self.out.dtype)
-        return self.index[:count]
+        # where the strip has a face
+        there = (ty >= 0) & (ty < 2 * across) & ((east == below) | (east if half == 0 else below))
+        tx, ty = tx[there], ty[there]
+        table_x, table_y = strip_tables(nside)
+        firsts = table_x[half][:, tx * tile] + table_y[half][:, ty * tile]
+        slots = (tx % self.slots) * 2 + ty % 2 + np.arange(4)[:, None] * (2 * self.slots)
+        order = firsts.argsort(axis=None)
+        loaded, load, rooms = self.loaded, self.tiles.load, self.rooms
+        for first, slot in zip(firsts.ravel()[order].tolist(), slots.ravel()[order].tolist(), strict=True):
+            if loaded.get(slot) != first:
+                if slot not in rooms:
+                    rooms[slot] = self.tiles.room(self.wheel[slot])
+                load(first, rooms[slot])
+                loaded[slot] = first
 
     def _gather(self, index: NDArray[np.int64], field: int) -> NDArray[Any]:
+        """Take a field's pixels of all quarters, still as the tiles have them: (4, rows, pixels)."""
         import numpy as np
 
-        got, values = self.got[: index.size], self.values[: index.size]
-        np.take(self.moved[self.tiles.offsets[field] :], index, out=got, mode="clip")
-        with np.errstate(invalid="ignore", over="ignore"):
-            # byte order and type in one go; not byteswap(), which keeps the other threads waiting
-            np.copyto(values, got.view(self.tiles.dtype), casting="unsafe")
-        self.finishes[field](values)
-        return values
+        got = self.got[: 4 * index.size].reshape(4, *index.shape)
+        for plane, quarter in zip(self.planes[field], got, strict=True):
+            # no index is out of bounds, and wrapping is numpy's fastest way not to look
+            np.take(plane, index, out=quarter, mode="wrap")
+        return got.view(self.tiles.dtype)
+
+    def _keep(self, field: int, target: NDArray[Any], values: NDArray[Any]) -> None:
+        """Put values where they belong: byte order and type in one go, then what is done last."""
+        import numpy as np
+
+        if values.dtype.kind == target.dtype.kind and values.dtype.itemsize == target.dtype.itemsize:
+            np.copyto(target, values)  # not byteswap(), which keeps the other threads waiting
+        else:
+            with np.errstate(invalid="ignore", over="ignore"):
+                np.copyto(target, values, casting="unsafe")
+        self.finishes[field](target)
 
     def _at_y(self, y: int) -> int:
         """Where the reversed table has the strip's y."""
         return 2 * self.tile + self.nside - 1 - y
 
-    def _belt(self, quarter: int, ring: int, rows: int) -> None:
+    def _belt(self, ring: int, rows: int) -> int:
         import numpy as np
 
         nside = self.nside
+        # from ring to ring x of the first pixel falls by one; y falls by one every second ring: so two at a time
+        rows = rows // 2 * 2 if rows > 1 and (3 * nside - ring) % 2 == 0 else 1
         west = (3 * nside - ring) // 2
-        shape = (rows // 2, 2, nside)
-        index = self._room(rows * nside)
-        # from ring to ring x of the first pixel falls by one; y falls by one every second ring
+        shape = (-(-rows // 2), min(rows, 2), nside)
+        index = self.index[: rows * nside].reshape(rows, nside)
         x: NDArray[np.int64] = np.ndarray(shape, "i8", self.x, west * 8, (-8, -8, 8))
         y: NDArray[np.int64] = np.ndarray(shape, "i8", self.y, self._at_y(3 * nside - 1 - ring - west) * 8, (8, 0, 8))
         np.add(x, y, out=index.reshape(shape))
-        start = 2 * nside * (nside - 1) + (ring - nside) * 4 * nside
-        for field, values in enumerate(self.out):
-            lines = values[start : start + rows * 4 * nside].reshape(rows, 4, nside)
-            lines[:, quarter] = self._gather(index, field).reshape(rows, nside)
+        start = first_of_ring(nside, ring) - self.start
+        for field, line in enumerate(self.out):
+            target = line[start : start + rows * 4 * nside].reshape(rows, 4, nside)
+            self._keep(field, target, self._gather(index, field).transpose(1, 0, 2))
+        return rows
 
-    def _cap(self, quarter: int, ring: int, rows: int) -> None:
+    def _cap(self, ring: int, rows: int) -> int:
         import numpy as np
 
         nside = self.nside
         north = ring < nside
         widest = ring + rows - 1 if north else 4 * nside - ring
         west = 2 * nside - widest if north else 0
-        index = self._room(rows * widest)
+        index = self.index[: rows * widest].reshape(rows, widest)
         y: NDArray[np.int64] = np.ndarray(
             (rows, widest), "i8", self.y, self._at_y(3 * nside - 1 - ring - west) * 8, (8, 8)
         )
-        np.add(self.x[west : west + widest], y, out=index.reshape(rows, widest))
-        width = self.out.dtype.itemsize
-        for field, target in enumerate(self.bytes):
-            lines = self._gather(index, field).view("u1").data
-            for row in range(rows):
-                if north:
-                    wide = ring + row
-                    start, skip = 2 * wide * (wide - 1) + quarter * wide, widest - wide
-                else:
-                    wide = 4 * nside - ring - row
-                    start, skip = 12 * nside**2 - 2 * wide * (wide + 1) + quarter * wide, 0
-                skip += row * widest
-                # not through numpy: it would hand over to another thread and wait for its turn at each short row
-                target[start * width : (start + wide) * width] = lines[skip * width : (skip + wide) * width]
+        np.add(self.x[west : west + widest], y, out=index)
+        # the pixels that the shorter rings of these have: in the north the last ones, in the south the first
+        inside = np.empty((rows, 4, widest), bool)
+        edge = np.arange(rows)[:, None, None]
+        along = np.arange(widest)
+        inside[...] = along >= widest - ring - edge if north else along < widest - edge
+        start, stop = (first_of_ring(nside, r) - self.start for r in (ring, ring + rows))
+        for field, line in enumerate(self.out):
+            self._keep(field, line[start:stop], self._gather(index, field).transpose(1, 0, 2)[inside])
+        return rows

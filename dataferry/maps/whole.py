@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .blocks import Reader
 from .grade import degrade, stream_degraded
 from .layout import Layout
-from .tiles import ArrayTiles, tiles_of
-from .unweave import gather_nested, gather_ring
+from .shuffle import gather_nested, gather_ring
+from .stored_tiles import tiles_of
+from .tiles import ArrayTiles
+from .unweave import tile_for, unweave
 from .values import AS_IS, Finish
 from .weave import LARGEST, SMALLEST, weave
 
@@ -42,15 +45,25 @@ def fill_whole(
     import numpy as np
 
     same = nside == layout.nside
+    children = max(1, layout.nside // nside) ** 2
     if same and order == layout.order:
         reader.stream(0, layout.npix, list(out), finishes)
     elif same and layout.order == "NESTED" and SMALLEST <= nside <= LARGEST:
         # of mixed columns each is cast from its own type while it is loaded
         weave(nside, lambda size: tiles_of(reader, size, out.dtype), out, finishes, reader.threads)
-    elif nside < layout.nside and layout.order == "NESTED":
+    elif same and layout.order == "RING" and tile_for(nside):
+        unweave(nside, tile_for(nside), _rings_of(reader), out.dtype, out, finishes, reader.threads)
+    elif nside < layout.nside and (layout.order == "NESTED" or tile_for(layout.nside, children)):
         low = out if order == "NESTED" else np.empty_like(out)
         last = finishes if order == "NESTED" else [AS_IS] * len(out)
-        stream_degraded(reader, low, (layout.nside // nside) ** 2, [out.dtype] * len(out), last)
+        if layout.order == "NESTED":
+            stream_degraded(reader, low, children, [out.dtype] * len(out), last)
+        else:
+            tile = tile_for(layout.nside, children)
+            # wide tiles take much room: then one thread
+            threads = reader.threads if tile <= 128 else 1
+            shrink = partial(degrade, children=children)
+            unweave(layout.nside, tile, _rings_of(reader), out.dtype, low, last, threads, shrink)
         if order == "RING":
             regrade(low, nside, "NESTED", nside, "RING", out, finishes, reader.threads)
     else:
@@ -58,6 +71,13 @@ def fill_whole(
         # UNSEEN stays UNSEEN until the means are taken
         reader.stream(0, layout.npix, list(values), [AS_IS] * len(out))
         regrade(values, layout.nside, layout.order, nside, order, out, finishes, reader.threads)
+
+
+def _rings_of(reader: Reader) -> Callable[[int, list[NDArray[Any]]], None]:
+    def read(first: int, into: list[NDArray[Any]]) -> None:
+        reader.read(first, into[0].size, into)
+
+    return read
 
 
 def regrade(
