@@ -7,8 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from .errors import BadName
-from .names import check_name
+from .names import is_name
 
 __all__ = ["CATALOG", "SUMS", "Listed", "catalog_bytes", "read_catalog", "read_sums", "sums_with"]
 
@@ -87,7 +86,7 @@ def read_catalog(data: bytes) -> dict[str, Listed]:
         size, sha256 = (said.get("size"), said.get("sha256")) if isinstance(said, dict) else (None, None)
         if not isinstance(size, int) or not isinstance(sha256, str) or not re.fullmatch(r"[0-9a-f]{64}", sha256):
             continue
-        if _is_name(name):
+        if is_name(name):
             files[name] = Listed(size, sha256)
     return files
 
@@ -110,7 +109,7 @@ def read_sums(data: bytes) -> dict[str, str]:
         match = _SUM.fullmatch(line)
         if match and not match["escaped"]:
             name = match["name"].removeprefix("./")
-            if _is_name(name):
+            if is_name(name):
                 found[name] = match["sha256"].lower()
     return found
 
@@ -140,11 +139,3 @@ def sums_with(data: bytes, files: Mapping[str, str]) -> bytes:
     said = {name for name in files if there.get(name) == files[name]}
     kept += [f"{files[name]}  {name}" for name in sorted(set(files) - said)]
     return "".join(f"{line}\n" for line in kept).encode(errors="surrogateescape")
-
-
-def _is_name(name: object) -> bool:
-    try:
-        check_name(name)
-    except BadName:
-        return False
-    return True

@@ -18,6 +18,8 @@ __all__ = [
     "check_name",
     "check_url",
     "close_names",
+    "is_name",
+    "quoted_name",
     "shown_url",
 ]
 
@@ -52,6 +54,22 @@ def check_name(name: object) -> str:
     if isinstance(name, str) and len(name) <= LONGEST_PART and _PLAIN(name):
         return name
     return _check_slowly(name)
+
+
+def is_name(name: object) -> bool:
+    """Whether a name is legal."""
+    try:
+        check_name(name)
+    except BadName:
+        return False
+    return True
+
+
+def quoted_name(name: str) -> str:
+    """A name as the end of a URL: only what would end or change a path is quoted."""
+    from urllib.parse import quote
+
+    return quote(name, safe="/~!$&'()*,;=:@+")
 
 
 def _check_slowly(name: object) -> str:

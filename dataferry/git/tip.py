@@ -6,6 +6,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 from ..errors import PublishError
 from .run import Git
@@ -18,6 +19,8 @@ _LOST = re.compile(
     r"fetch first|non-fast-forward|stale info|cannot lock ref|failed to update ref|reference already exists",
     re.IGNORECASE,
 )
+
+T = TypeVar("T")
 
 
 class Branch:
@@ -186,14 +189,38 @@ class Branch:
         PublishError
             If the remote refuses them, or others are always faster.
         """
-        for number in range(_ROUNDS):
+
+        def attempt() -> str | None:
             tip = self.fetch()
             blobs = changes()
             if not blobs:
                 return tip
             commit = self.commit(blobs, message, [tip] if tip else [], tip)
-            if self.push(commit):
-                return commit
+            return commit if self.push(commit) else None
+
+        return self.while_others_push(attempt)
+
+    def while_others_push(self, attempt: Callable[[], T | None]) -> T:
+        """Fetch, commit and push again and again while others are faster.
+
+        Parameters
+        ----------
+        attempt : callable
+            Does it once; None if somebody else pushed before.
+
+        Returns
+        -------
+        object
+            What the first attempt gave that was fast enough.
+
+        Raises
+        ------
+        PublishError
+            If others are always faster.
+        """
+        for number in range(_ROUNDS):
+            if (made := attempt()) is not None:
+                return made
             time.sleep(random.uniform(0.05, 0.3) * min(number + 1, 10))  # noqa: S311
         raise PublishError(self.git.place, f"others pushed in between, {_ROUNDS} times", "run this again")
 

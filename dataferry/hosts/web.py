@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
-from ..names import check_url, shown_url
+from ..names import check_url, quoted_name, shown_url
 from .base import Host, Source
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class WebHost(Host):
 
     def sources(self, name: str, entry: Entry | None) -> Sequence[Source]:
         """One URL: the base URL and the quoted name."""
-        return [Source(self.spec + quote(name, safe="/~!$&'()*,;=:@+"), self.shown)]
+        return [Source(self.spec + quoted_name(name), self.shown)]
 
     def held(self, settings: Settings) -> Mapping[str, Held]:
         """The files that ``SHA256SUMS`` at the base URL lists, if there is one."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from ...errors import HostRefused, PublishError, TransferError
+from ...waiting import tries
 from .asking import asked
 from .flat import flat_name
 
@@ -188,7 +188,7 @@ class Draft:
                     raise
 
         asked(f"publishing {self.line}", ask)
-        for _ in _while(patience):
+        for _ in tries(patience):
             if new <= self.public():
                 return
         raise PublishError(
@@ -218,7 +218,7 @@ class Draft:
             If Figshare has other bytes, or none.
         """
         left = dict(uploads)
-        for _ in _while(patience):
+        for _ in tries(patience):
             self.refresh()
             left = {name: upload for name, upload in left.items() if self.complete(upload) is None}
             for upload in left.values():
@@ -251,14 +251,3 @@ def is_complete(item: Mapping[str, Any], upload: Upload) -> bool:
 
 def _is_of(item: Mapping[str, Any], upload: Upload) -> bool:
     return item.get("size") == upload.size and str(item.get("supplied_md5") or "").lower() == upload.md5
-
-
-def _while(patience: float) -> Iterator[None]:
-    """Again and again, with longer and longer pauses."""
-    end, pause = time.monotonic() + patience, 0.1
-    while True:
-        yield
-        if time.monotonic() > end:
-            return
-        time.sleep(pause)
-        pause = min(pause * 1.6, 10.0)

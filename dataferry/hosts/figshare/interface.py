@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from ...errors import HostRefused, TransferError
 from ...service import Reply, Service
 from ...tokens import Token, find_token
+from ...waiting import tries
 
 if TYPE_CHECKING:
     from ...settings import Settings
@@ -109,17 +110,16 @@ class Interface:
         TransferError
             If there is no answer.
         """
-        end, pause = time.monotonic() + _LOCKED, 0.3
-        while True:
+        for _ in tries(_LOCKED, 0.3):
             self._wait()
             try:
                 return self._service.call(method, path, json=json, headers=self.login, **how)
-            except HostRefused as refused:
+            except HostRefused as error:
                 # an article is locked for a while after it was published, and nothing was done
-                if refused.status not in {409, 423} or time.monotonic() > end:
+                if error.status not in {409, 423}:
                     raise
-            time.sleep(pause)
-            pause = min(pause * 1.6, 10.0)
+                refused = error
+        raise refused
 
     def get(self, path: str, query: Mapping[str, str | int] | None = None) -> Any:
         """Ask for an object.

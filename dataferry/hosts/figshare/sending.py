@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 
 from ...errors import HostRefused, PublishError, TransferError
 from ...service import FileBody, Service
+from ...waiting import tries
 
 if TYPE_CHECKING:
     from ..publisher import Upload
@@ -100,8 +100,8 @@ def _put(
 ) -> None:
     number, start, end = int(part["partNo"]), int(part["startOffset"]), int(part["endOffset"]) + 1
     one, place_of_part = f"{url}/{number}", f"part {number} of {place}"
-    locked_until, failures, pause = time.monotonic() + _LOCKED, 0, 0.2
-    while True:
+    failures = 0
+    for _ in tries(_LOCKED, 0.2, 5.0):
         sent = 0
 
         def told(count: int) -> None:
@@ -126,10 +126,10 @@ def _put(
                 moved(end - start - sent)
                 return
             moved(-sent)
-            if (failed.final and status != 409) or failures > _FAILURES or time.monotonic() > locked_until:
-                raise _named(failed, place_of_part) from None
-        time.sleep(pause)
-        pause = min(pause * 1.7, 5.0)
+            error = _named(failed, place_of_part)
+            if (failed.final and status != 409) or failures > _FAILURES:
+                raise error from None
+    raise error
 
 
 def _url_of(item: Mapping[str, Any]) -> str:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from ...errors import BadName, TransferError
-from ...names import check_url, shown_url
+from ...names import check_url, quoted_name, shown_url
 from ..base import Host, Source
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ class FolderHost(Host):
 
     def sources(self, name: str, entry: Entry | None) -> Sequence[Source]:
         """One URL: that of the folder and the quoted name."""
-        return [Source(self.url + quote(name, safe="/~!$&'()*,;=:@+"), shown_url(self.url))]
+        return [Source(self.url + quoted_name(name), shown_url(self.url))]
 
     def held(self, settings: Settings) -> Mapping[str, Held]:
         """The files in the folder, where this machine has it; else what the catalog at the URL lists.

@@ -9,9 +9,9 @@ import shutil
 
 from ...catalog_file import CATALOG, SUMS, Listed
 from ...checksums import sha256_file
-from ...errors import BadName, PublishError
+from ...errors import PublishError
 from ...git import Branch
-from ...names import check_name
+from ...names import is_name
 from .contents import PRIVATE, is_ours
 from .copying import MODE
 from .placing import make_folders, rename_if_free
@@ -79,7 +79,7 @@ def catch_up(branch: Branch, root: str, before: str, now: str) -> dict[str, List
     came = {}
     for name in branch.files(now):
         path = os.path.join(root, *name.split("/"))
-        if _is_data(name) and not os.path.lexists(path):
+        if is_name(name) and not is_ours(name) and not os.path.lexists(path):
             came[name] = _bring(branch, root, name, now)
     empty = git.run("hash-object", "-w", "-t", "tree", "--stdin", told=b"").text
     old = before or "0" * len(now)
@@ -89,14 +89,6 @@ def catch_up(branch: Branch, root: str, before: str, now: str) -> dict[str, List
     exclude = git.run("rev-parse", "--git-path", "info/exclude").text
     _exclude(os.path.join(root, exclude))
     return came
-
-
-def _is_data(name: str) -> bool:
-    try:
-        check_name(name)
-    except BadName:
-        return False
-    return not is_ours(name)
 
 
 def _bring(branch: Branch, root: str, name: str, commit: str) -> Listed:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import random
-import time
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Repository", "has_lfs"]
 
-_ROUNDS = 30
 #: Objects in one call of git-lfs; a command line may not be much longer.
 _BATCH = 200
 _REMEDY = (
@@ -131,24 +128,24 @@ class Repository:
             If the remote refuses it.
         """
         with self._locked():
-            for number in range(_ROUNDS):
-                tip, head = self.branch.fetch(), self._head()
-                lacking = {name: file for name, file in files.items() if not self._has(tip, name, file)}
-                commit = tip
-                if lacking:
-                    parents, base = self._merged(head, tip)
-                    attributes = track(self.git, self.root, self.branch.read(ATTRIBUTES, base) or b"", lacking)
-                    blobs = {n: self.branch.keep(pointer(f)) for n, f in lacking.items() if not self._has(base, n, f)}
-                    if attributes != self.branch.read(ATTRIBUTES, base):
-                        blobs[ATTRIBUTES] = self.branch.keep(attributes)
-                    self._push_objects(lacking, head if head in parents and head != tip else "")
-                    noun = next(iter(lacking)) if len(lacking) == 1 else f"{len(lacking)} data files"
-                    commit = self.branch.commit(blobs, f"Add {noun}", parents, base)
-                    if not self.branch.push(commit):
-                        time.sleep(random.uniform(0.05, 0.3) * min(number + 1, 10))  # noqa: S311
-                        continue
-                return catch_up(self.branch, self.root, head, commit)
-            raise PublishError(self.place, f"others pushed in between, {_ROUNDS} times", "run this again")
+            return self.branch.while_others_push(lambda: self._publish(files))
+
+    def _publish(self, files: Mapping[str, Listed]) -> dict[str, Listed] | None:
+        tip, head = self.branch.fetch(), self._head()
+        lacking = {name: file for name, file in files.items() if not self._has(tip, name, file)}
+        commit = tip
+        if lacking:
+            parents, base = self._merged(head, tip)
+            attributes = track(self.git, self.root, self.branch.read(ATTRIBUTES, base) or b"", lacking)
+            blobs = {n: self.branch.keep(pointer(f)) for n, f in lacking.items() if not self._has(base, n, f)}
+            if attributes != self.branch.read(ATTRIBUTES, base):
+                blobs[ATTRIBUTES] = self.branch.keep(attributes)
+            self._push_objects(lacking, head if head in parents and head != tip else "")
+            noun = next(iter(lacking)) if len(lacking) == 1 else f"{len(lacking)} data files"
+            commit = self.branch.commit(blobs, f"Add {noun}", parents, base)
+            if not self.branch.push(commit):
+                return None
+        return catch_up(self.branch, self.root, head, commit)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from ...errors import BadName
-from ...names import check_url, shown_url
+from ...names import check_url, quoted_name, shown_url
 from ..base import Host, Source
 from .public import public_base
 
@@ -22,7 +22,6 @@ __all__ = ["FsspecHost"]
 
 #: Words in the names of options that hold a secret, which a registry must not.
 _SECRET = ("key", "password", "secret", "token", "connection_string", "sas", "credential")
-_SAFE = "/~!$&'()*,;=:@+"
 
 
 class FsspecHost(Host):
@@ -79,7 +78,7 @@ class FsspecHost(Host):
     def sources(self, name: str, entry: Entry | None) -> Sequence[Source]:
         """The public URL where there is one, else through fsspec."""
         if self.public:
-            return [Source(self.public + quote(name, safe=_SAFE), self.shown)]
+            return [Source(self.public + quoted_name(name), self.shown)]
         return [self._through(name)]
 
     def look_up(self, wanted: Mapping[str, Entry | None], settings: Settings) -> Mapping[str, Sequence[Source]]:
@@ -91,7 +90,7 @@ class FsspecHost(Host):
         return {name: [self._through(name)] for name in wanted}
 
     def _through(self, name: str) -> Source:
-        return Source(self.url + quote(name, safe=_SAFE), self.shown, opener=_Opener(self, name))
+        return Source(self.url + quoted_name(name), self.shown, opener=_Opener(self, name))
 
     def held(self, settings: Settings) -> Mapping[str, Held]:
         """All files below the URL; md5 where the store tells it."""

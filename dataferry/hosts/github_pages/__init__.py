@@ -8,7 +8,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from ...errors import BadName
 from ...github import is_ref, is_repository
-from ...names import check_name, check_url
+from ...names import check_name, check_url, quoted_name
 from ..base import Host, Source
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["GitHubPagesHost"]
 
 _OPTIONS = ("folder", "git", "path", "raw", "url")
-_SAFE = "/~!$&'()*,;=:@+"
 
 
 class GitHubPagesHost(Host):
@@ -67,8 +66,8 @@ class GitHubPagesHost(Host):
         if not raw and "git" not in options:
             ref = f"refs/heads/{quote(self.branch, safe='/')}" if self.branch else "HEAD"
             raw = f"https://raw.githubusercontent.com/{self.repository}/{ref}/"
-        self.site = check_url(site, "the site's URL") + self._quoted(self.path)
-        self.raw = check_url(raw, "raw") + self._quoted(self.folder + self.path) if raw else ""
+        self.site = check_url(site, "the site's URL") + quoted_name(self.path)
+        self.raw = check_url(raw, "raw") + quoted_name(self.folder + self.path) if raw else ""
         for url in (self.git, self.site, self.raw):
             if urlsplit(url).username is not None and urlsplit(url).scheme in {"http", "https"}:
                 raise self._bad("everybody reads this line; credentials belong into the environment or config.toml")
@@ -79,10 +78,6 @@ class GitHubPagesHost(Host):
     def _below(self, path: str) -> str:
         path = unquote(path).strip("/")
         return check_name(path) + "/" if path else ""
-
-    @staticmethod
-    def _quoted(path: str) -> str:
-        return quote(path, safe=_SAFE)
 
     @property
     def shown(self) -> str:
@@ -96,7 +91,7 @@ class GitHubPagesHost(Host):
 
     def sources(self, name: str, entry: Entry | None) -> Sequence[Source]:
         """The site, then the repository."""
-        below = self._quoted(name)
+        below = quoted_name(name)
         found = [Source(self.site + below, self.shown)]
         return [*found, Source(self.raw + below, self.shown)] if self.raw else found
 

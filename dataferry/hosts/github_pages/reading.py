@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from ...catalog_file import CATALOG, SUMS, read_catalog
-from ...errors import BadName, HostRefused, PublishError, TransferError
-from ...names import check_name
+from ...errors import HostRefused, PublishError, TransferError
+from ...names import is_name
 from ...service import Service
 from ..publisher import Held
 from .access import WorkFolder, open_branch, token_of
@@ -75,12 +75,4 @@ def held(host: GitHubPagesHost, settings: Settings) -> Mapping[str, Held]:
         folder.drop()
     except (PublishError, OSError) as error:
         raise TransferError(host.shown, f"the site has no {CATALOG}, and its branch cannot be read: {error}") from error
-    return {name: Held() for name in names if _is_data(name) and (plain or not jekyll_drops(name))}
-
-
-def _is_data(name: str) -> bool:
-    try:
-        check_name(name)
-    except BadName:
-        return False
-    return not is_ours(name)
+    return {name: Held() for name in names if is_name(name) and not is_ours(name) and (plain or not jekyll_drops(name))}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ...catalog_file import CATALOG, Listed, read_catalog
 from ...errors import PublishError, TransferError
 from ...service import Service
+from ...waiting import tries
 
 if TYPE_CHECKING:
     from ...settings import Settings
@@ -37,9 +38,8 @@ def wait_until_served(host: GitHubPagesHost, settings: Settings, files: Mapping[
     PublishError
         If it takes longer than a deployment may.
     """
-    end, pause = time.monotonic() + SERVED_WITHIN, 0.2
     with Service(settings.as_stranger(), host.site) as service:
-        while True:
+        for _ in tries(SERVED_WITHIN, 0.2):
             try:
                 # another query each time: caches keep an answer for minutes
                 told = service.call("GET", CATALOG, query={"at": time.time_ns()}).body
@@ -50,10 +50,6 @@ def wait_until_served(host: GitHubPagesHost, settings: Settings, files: Mapping[
                 reason = f"it serves something else as {CATALOG}"
             except TransferError as error:
                 reason = f"it does not serve {CATALOG}: {error.reason}"
-            if time.monotonic() > end:
-                break
-            time.sleep(pause)
-            pause = min(pause * 1.5, 10.0)
     branch = f"the branch {host.branch}" if host.branch else "the default branch"
     remedy = f"in the repository's settings, Pages must publish {branch}; then run this again: what was pushed stays"
     raise PublishError(host.site, f"pushed, but after {SERVED_WITHIN:.0f} s {reason}", remedy)

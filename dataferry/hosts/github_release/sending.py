@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import HostRefused, PublishError, TransferError
 from ...service import FileBody
+from ...waiting import tries
 from .api import Api, may_be_told, server_time
 from .comparing import Piece, next_tag, other_bytes
 from .releases import Asset, Release
@@ -128,9 +129,9 @@ class Sender:
             raise other_bytes(self._host, self._release, [piece.upload.name])
 
     def _check_sent(self, piece: Piece, made: Asset, sha256: str) -> None:
-        end = time.monotonic() + _DIGEST_WITHIN
-        while made.sha256 is None and time.monotonic() < end:
-            time.sleep(0.5)
+        for _ in tries(_DIGEST_WITHIN, 0.3):
+            if made.sha256 is not None:
+                break
             made = Asset.told(self._api.call("GET", made.url).json())
         if made.name == piece.asset and made.complete and made.size == piece.size and made.sha256 in {None, sha256}:
             self._keep(made)
@@ -142,26 +143,26 @@ class Sender:
 
     def _remove_cut(self, piece: Piece, found: Asset, notes: MutableMapping[str, Any]) -> None:
         """Remove what was cut; but wait for what another author sends just now."""
-        end = time.monotonic() + _OTHERS_WITHIN
-        while notes.get("sending") != piece.asset:
+        if notes.get("sending") == piece.asset or self._was_cut(piece, found):
+            self._delete(found)
+
+    def _was_cut(self, piece: Piece, found: Asset) -> bool:
+        for _ in tries(_OTHERS_WITHIN, 0.5, 2.0):
             reply = self._api.call("GET", found.url, accept={404})
             if reply.status == 404:
-                break
+                return True
             found = Asset.told(reply.json())
             if found.complete:
                 self._keep(found)
-                return
+                return False
             age = server_time(reply) - datetime.fromisoformat(found.begun).timestamp()
             if age > _CUT_AFTER:
-                break
-            if time.monotonic() > end:
-                raise self._error(
-                    piece,
-                    f"somebody has been uploading it for {max(age, 0) / 60:.0f} min",
-                    "Run the same command again later; what is not complete after an hour is taken as cut",
-                )
-            time.sleep(1)
-        self._delete(found)
+                return True
+        raise self._error(
+            piece,
+            f"somebody has been uploading it for {max(age, 0) / 60:.0f} min",
+            "Run the same command again later; what is not complete after an hour is taken as cut",
+        )
 
     def _keep(self, asset: Asset) -> None:
         with self._lock:
