@@ -1,0 +1,32 @@
+"""Asking again until something has happened, with longer and longer pauses."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+__all__ = ["tries"]
+
+
+def tries(seconds: float, first: float = 0.1, longest: float = 10.0) -> Iterator[None]:
+    """Go round a loop at once and then after pauses, until the time is over.
+
+    Parameters
+    ----------
+    seconds : float
+        How long; the last round begins then.
+    first, longest : float
+        The first pause in seconds, and what the pauses grow to.
+
+    Yields
+    ------
+    None
+        At least once.
+    """
+    end, pause = time.monotonic() + seconds, first
+    while True:
+        yield
+        if time.monotonic() > end:
+            return
+        time.sleep(pause)
+        pause = min(pause * 1.6, longest)
