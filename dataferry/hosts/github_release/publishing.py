@@ -116,6 +116,7 @@ class GitHubReleasePublisher(Publisher):
 
     def remarks(self, uploads: Sequence[Upload]) -> Sequence[str]:
         """Which files are divided, and which go to further releases; that a new release is made."""
+        uploads = [upload for upload in uploads if not self.problem(upload)]  # no release has room for the others
         if not uploads:
             return ()
         said = []
