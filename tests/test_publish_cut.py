@@ -25,15 +25,10 @@ STEPS = {
 }
 
 
-#: The others take seconds each, in which the host is asked again and again.
-QUICK = {"what is there", "an upload", "a name was given", "a file is fetched back"}
-
-
-@pytest.mark.parametrize(
-    "step", [pytest.param(step, marks=[] if step in QUICK else [pytest.mark.nightly]) for step in STEPS]
-)
+@pytest.mark.parametrize("step", STEPS)
 def test_the_network_goes_at(webdav, mark_link, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     monkeypatch.setenv("WEBDAV_TOKEN", "tok-5up3r53cr3t")
+    monkeypatch.setattr("dataferry.service.session.PAUSE", 0.01)
     paths = {name: tmp_path / name.replace("/", "-") for name in FILES}
     for name, path in paths.items():
         path.write_bytes(FILES[name])

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["Service"]
 
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
+#: Seconds before the third try, where the server does not say; twice as many before each further one.
+PAUSE = 0.4
 #: What may be sent twice without doing it twice.
 _HARMLESS = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 
@@ -129,9 +131,9 @@ class Service:
             status=5,
             status_forcelist=_AGAIN if harmless else {429, 503},
             allowed_methods=None,
-            backoff_factor=0.4,
+            backoff_factor=PAUSE,
             backoff_max=20,
-            backoff_jitter=0.4,
+            backoff_jitter=PAUSE,
             raise_on_status=False,
             raise_on_redirect=redirect,
             remove_headers_on_redirect=["Authorization", "Cookie", "Proxy-Authorization", *self._headers],
