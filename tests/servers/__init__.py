@@ -18,6 +18,7 @@ fixture              call
 ``github``           GitHub's releases, with ``github.spec("v1")`` to read from and publish to
 ``invenio_standin``  an `InvenioStandIn` that runs: records, drafts, versions, files; plays faults
 ``inveniordm``       the real `InvenioRDM`, for tests marked nightly; ``url``, ``tokens``, ``lines()``
+``quay``             ``quay("a")``: the host ``quay:a`` in this process; ``case.publish(files, "quay:a")`` to it
 ``webdav``           ``with webdav() as dav``: nginx that takes PUT and MOVE, and the example host installed
 ``radosgw``          `Radosgw`, one for the whole run: ``radosgw.spec(radosgw.bucket())`` to read from and publish to
 ``killer``           ``killer(args, env, cwd)``: a command that is killed when something is seen, and run again
@@ -43,6 +44,7 @@ from .inveniordm import inveniordm
 from .kills import killer
 from .mark_link import mark_link
 from .proxies import delay_proxy, squid, tinyproxy
+from .quay import case, quay
 from .radosgw import radosgw
 from .running import running
 from .stores import azurite, sshd
@@ -54,6 +56,7 @@ __all__ = [
     "apache",
     "azurite",
     "caddy",
+    "case",
     "counted_link",
     "delay_proxy",
     "figshare",
@@ -70,6 +73,7 @@ __all__ = [
     "nginx",
     "pages",
     "python_http",
+    "quay",
     "radosgw",
     "running",
     "squid",
