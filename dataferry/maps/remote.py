@@ -1,29 +1,53 @@
-"""Ranges of a file at a server, for reading a map in part without fetching it."""
+"""Ranges of a file at a server, for reading a map in part without fetching it: in the same session as downloads are."""
 
 from __future__ import annotations
 
 import re
 import threading
-from typing import TYPE_CHECKING, Any
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from ..errors import MapError
+from ..errors import MapError, Offline, TransferError
 from ..hosts.base import Source
 from .headers import FIRST
 from .place import Place
 from .source import ByteSource
 
 if TYPE_CHECKING:
-    from urllib3 import BaseHTTPResponse, PoolManager
+    from ..transport.answer import Answer
 
 __all__ = ["RangeFile"]
 
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)$")
 _LANES = 8
-_TRIES = 3
+_TRIES = 4
+_LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
+# a redirect may lead to a signed URL that holds for minutes only
+_EXPIRED = frozenset({400, 401, 403, 404, 410})
+_LONGEST_WAIT = 30.0
+_REFUSALS = {
+    401: "a login is needed: put a token or user and password for this host into config.toml, or into .netrc",
+    403: "not allowed, or not there",
+    407: "the proxy wants a login: give user and password in the proxy's URL",
+}
 
 
-class _Broken(MapError):
-    """An answer that ended too early: worth asking again."""
+class _Again(MapError):
+    """A failure that may be over soon."""
+
+    wait: float | None = None
+
+
+@dataclass(slots=True)
+class _Object:
+    """What one URL serves: the file, or a part of it."""
+
+    source: Source
+    start: int
+    size: int = -1
+    etag: str = ""
+    url: str | None = None
 
 
 class RangeFile(ByteSource):
@@ -32,7 +56,8 @@ class RangeFile(ByteSource):
     Parameters
     ----------
     source : Source
-        The URL and what has to be sent with it.
+        The URL and what has to be sent with it. Proxies, authorities, client certificates, tokens and passwords are
+        those of every other request of dataferry.
 
     Attributes
     ----------
@@ -43,6 +68,8 @@ class RangeFile(ByteSource):
     ------
     MapError
         If the server is not reached, does not have the file, or ignores ranges.
+    Offline
+        If the user has switched the network off.
     """
 
     # a request costs a round trip: what lies closer together than this is fetched in one piece
@@ -50,20 +77,38 @@ class RangeFile(ByteSource):
     lanes = _LANES
 
     def __init__(self, source: Source) -> None:
-        from urllib3 import Timeout
+        from ..settings import load_settings
+        from ..transport.client import Client
 
         self.place = Place(source.shown)
-        self._source = source
-        self._pool: PoolManager = _pool(source)
-        self._timeout = Timeout(connect=10, read=30)
+        settings = load_settings()
+        if settings.offline:
+            raise Offline(
+                source.shown, [(source.shown, "offline mode")], "unset DATAFERRY_OFFLINE to read it from there"
+            )
+        if source.opener is not None:
+            raise self.place.error(
+                "this host does not serve byte ranges over HTTP", "fetch the file whole: dataferry get"
+            )
+        self._client = Client(settings)
         self._count = threading.Lock()
-        self._etag = ""
         self.moved = 0
-        self.size = -1
-        self._start = self._get(0, FIRST)
+        self._objects = [_Object(source, 0)]
+        if source.parts:
+            starts = [sum(part.size for part in source.parts[:k]) for k in range(len(source.parts))]
+            self._objects = [
+                _Object(replace(source, url=part.url, parts=()), start, part.size)
+                for part, start in zip(source.parts, starts, strict=True)
+            ]
+        self.size = sum(part.size for part in source.parts) if source.parts else -1
+        try:
+            self._start = b"" if self.size == 0 else self._get(0, FIRST if self.size < 0 else min(FIRST, self.size))
+        except BaseException:
+            self._client.close()
+            raise
 
     def read_into(self, offset: int, into: memoryview) -> None:
-        """Fill ``into`` by one request; the start of the file is kept."""
+        """Fill ``into`` by one request, or one of each object; the start of the file is kept."""
         if offset + len(into) > self.size:
             raise self.short(offset, len(into))
         here = self._start[offset : offset + len(into)]
@@ -72,78 +117,96 @@ class RangeFile(ByteSource):
             into[len(here) :] = self._get(offset + len(here), len(into) - len(here))
 
     def _get(self, offset: int, length: int) -> bytes:
-        for _ in range(_TRIES - 1):
+        if len(self._objects) == 1:
+            return self._tried(self._objects[0], offset, length)
+        bodies = []
+        for there in self._objects:
+            first, stop = max(offset, there.start), min(offset + length, there.start + there.size)
+            if first < stop:
+                bodies.append(self._tried(there, first - there.start, stop - first))
+        return b"".join(bodies)
+
+    def _tried(self, there: _Object, offset: int, length: int) -> bytes:
+        for tried in range(1, _TRIES):
             try:
-                return self._once(offset, length)
-            except _Broken:
-                continue
-        return self._once(offset, length)
+                return self._once(there, offset, length)
+            except _Again as error:
+                wait = 0.1 * 2**tried if error.wait is None else error.wait
+                if wait > _LONGEST_WAIT:
+                    raise
+                time.sleep(wait)
+        return self._once(there, offset, length)
 
-    def _once(self, offset: int, length: int) -> bytes:
-        import urllib3
-
-        headers = {
-            **self._source.headers,
-            "Range": f"bytes={offset}-{offset + length - 1}",
-            "Accept-Encoding": "identity",
-        }
+    def _once(self, there: _Object, offset: int, length: int) -> bytes:
+        extra = f"Range: bytes={offset}-{offset + length - 1}\r\n"
         try:
-            answer = self._pool.request(
-                "GET", self._source.url, headers=headers, preload_content=False, timeout=self._timeout
-            )
-        except urllib3.exceptions.HTTPError as error:
-            raise self.place.error(f"the server is not reached: {type(error).__name__}") from error
+            answer, line = self._client.ask(there.source, extra, url=there.url)
+        except TransferError as error:
+            kind = MapError if error.final else _Again
+            raise kind(f"{self.place}: the server is not reached: {error.reason}") from error
         try:
-            return self._body(answer, offset, length)
-        except urllib3.exceptions.HTTPError as error:
-            raise _Broken(f"{self.place}: the connection broke: {type(error).__name__}") from error
+            return self._body(answer, there, offset, length)
         finally:
-            # of an answer that is not wanted, the rest is not waited for
-            answer.close()
+            # of an answer that is not wanted, the rest is not waited for: its connection is not kept
+            self._client.done(answer, line)
 
-    def _body(self, answer: BaseHTTPResponse, offset: int, length: int) -> bytes:
-        if answer.status == 200:
-            raise self.place.error("the server ignores byte ranges", "fetch the file whole: dataferry get")
-        if answer.status == 416 and offset == 0:
-            raise self.place.error("is empty")
+    def _body(self, answer: Answer, there: _Object, offset: int, length: int) -> bytes:
         if answer.status != 206:
-            raise self.place.error(f"the server answers {answer.status} {answer.reason or ''}".rstrip())
-        found = _RANGE.match(answer.headers.get("Content-Range", ""))
-        if not found or int(found[1]) != offset or answer.headers.get("Content-Encoding", "identity") != "identity":
-            said = answer.headers.get("Content-Range", "nothing")
+            raise self._refusal(answer, there, offset)
+        fields = answer.fields
+        found = _RANGE.match(fields.get("content-range", ""))
+        if not found or int(found[1]) != offset or fields.get("content-encoding", "identity") != "identity":
+            said = fields.get("content-range", "nothing")
             raise self.place.error(f"the server does not answer the range asked for (it says {said!r})")
-        size, etag = int(found[3]), answer.headers.get("ETag", "")
-        if self.size < 0:
-            self.size, self._etag = size, etag
-        elif (size, etag) != (self.size, self._etag):
-            raise self.place.error("the file changed at the server while it was read", "read it again")
-        wanted = min(length, size - offset)
-        body = answer.read(wanted)
+        self._same(there, int(found[3]), fields.get("etag", ""))
+        there.url = answer.url
+        wanted = min(length, there.size - offset)
+        body = memoryview(bytearray(wanted))
+        got = 0
+        try:
+            while got < wanted:
+                count = answer.read_some(body[got:])
+                if not count:
+                    break
+                got += count
+        except Exception as error:
+            raise _Again(f"{self.place}: the connection broke: {type(error).__name__}") from error
+        finally:
+            with self._count:
+                self.moved += got
+        if got < wanted:
+            raise _Again(f"{self.place}: the connection ended after {got} of {wanted} bytes")
+        return bytes(body)
+
+    def _same(self, there: _Object, size: int, etag: str) -> None:
+        """Note what the file is, or see that it is still that."""
         with self._count:
-            self.moved += len(body)
-        if len(body) != wanted:
-            raise _Broken(f"{self.place}: the connection ended after {len(body)} of {wanted} bytes")
-        answer.release_conn()
-        return body
+            if there.size < 0:
+                there.size = self.size = size
+            if not there.etag:
+                there.etag = etag
+            if (there.size, there.etag) != (size, etag):
+                raise self.place.error("the file changed at the server while it was read", "read it again")
+
+    def _refusal(self, answer: Answer, there: _Object, offset: int) -> MapError:
+        from ..transport.verdict import retry_after
+
+        if answer.status == 200:
+            return self.place.error("the server ignores byte ranges", "fetch the file whole: dataferry get")
+        if answer.status == 416 and offset == 0:
+            return self.place.error("is empty")
+        said = f"the server answers {answer.status} {answer.reason or ''}".rstrip()
+        if there.url not in (None, there.source.url) and answer.status in _EXPIRED:
+            there.url = None
+            again = _Again(f"{self.place}: {said}")
+            again.wait = 0.0
+            return again
+        if answer.status in _LATER:
+            again = _Again(f"{self.place}: {said}")
+            again.wait = retry_after(answer)
+            return again
+        return self.place.error(said, _REFUSALS.get(answer.status, ""))
 
     def close(self) -> None:
         """Let go of the connections."""
-        self._pool.clear()
-
-
-def _pool(source: Source) -> Any:
-    import os
-    from urllib.parse import urlsplit
-    from urllib.request import getproxies, proxy_bypass
-
-    import urllib3
-
-    settings: dict[str, Any] = {"maxsize": _LANES, "retries": urllib3.Retry(3, redirect=5, backoff_factor=0.2)}
-    bundle = os.environ.get("SSL_CERT_FILE") or os.environ.get("REQUESTS_CA_BUNDLE")
-    if bundle:
-        settings["ca_certs"] = bundle
-    parts = urlsplit(source.url)
-    proxy = getproxies().get(parts.scheme)
-    if proxy and not proxy_bypass(parts.hostname or ""):
-        return urllib3.ProxyManager(proxy, **settings)
-    return urllib3.PoolManager(**settings)
+        self._client.close()
