@@ -312,6 +312,55 @@ def test_a_full_disk_is_named(tmp_path: Path, range_server: Serve, need: Any) ->
         subprocess.run(["umount", place])
 
 
+def test_a_full_disk_is_found_before_the_bytes_come(tmp_path: Path, range_server: Serve, need: Any) -> None:  # noqa: F811
+    need.that("mount", hasattr(os, "geteuid") and os.geteuid() == 0, "only root mounts")
+    place = tmp_path / "small"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=30m", "tmpfs", place], capture_output=True)
+    need.that("mount", mounted.returncode == 0, mounted.stderr.decode())
+    try:
+        server = range_server({"a.bin": DATA, "b.bin": DATA[::-1]}, rate=1 * MB)
+        with pytest.raises(CacheError, match="free some space"):  # each would fit alone
+            bring(place, order("a.bin", DATA, server), order("b.bin", DATA[::-1], server))
+        assert sum(request.sent for request in server.requests) < 15 * MB
+    finally:
+        subprocess.run(["umount", place])
+
+
+def test_bytes_are_kept_if_the_end_comes_while_they_are_hashed(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    range_server: Serve,  # noqa: F811
+) -> None:
+    real, data = hashlib.sha256, DATA[: 5 * MB]
+
+    class Slow:
+        def __init__(self) -> None:
+            self.real = real()
+
+        def update(self, data: memoryview) -> None:
+            time.sleep(0.6)
+            self.real.update(data)
+
+        def hexdigest(self) -> str:
+            return self.real.hexdigest()
+
+    server = range_server({"a.bin": data})
+    wanted = order("a.bin", data, server)
+    with monkeypatch.context() as patch:
+        patch.setattr("dataferry.transport.follow.hashlib.sha256", Slow)
+        (result,) = bring(tmp_path, wanted, deadline=2)
+    assert isinstance(result, FileUnavailable)
+    assert [failure.kind for failure in result.failures] == ["deadline"]
+    assert f"{len(data)} bytes are kept" in str(result)
+    server.forget()
+    (result,) = bring(tmp_path, wanted)
+    assert fine(result) and result.path.read_bytes() == data
+    assert result.moved_bytes == 0
+    assert not server.requests
+    assert not leftovers(tmp_path)
+
+
 def test_threads_have_names_and_end(tmp_path: Path, range_server: Serve) -> None:  # noqa: F811
     server = range_server({"a.bin": DATA})
     before = set(threading.enumerate())

@@ -9,6 +9,7 @@ import re
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -426,3 +427,44 @@ def test_the_hash_follows_whatever_the_order(tmp_path: Path) -> None:
             thread.join()
         assert follower.digest(len(data)) == hashlib.sha256(data).hexdigest()
         partial.discard()
+
+
+def test_a_closed_partial_is_not_written_any_more(tmp_path: Path) -> None:
+    for seed in range(20):
+        dice = random.Random(seed)
+        partial = Partial.open(tmp_path, f"{seed:064d}", 10_000_000)
+        errors: list[BaseException] = []
+
+        def write(first: int, partial: Partial, errors: list[BaseException]) -> None:
+            try:
+                for start in range(first, 10_000_000, 80_000):
+                    partial.write(start, memoryview(b"x" * 10_000))
+            except InterruptedError as error:
+                errors.append(error)
+
+        threads = [threading.Thread(target=write, args=(i * 10_000, partial, errors)) for i in range(8)]
+        for thread in threads:
+            thread.start()
+        time.sleep(dice.uniform(0, 0.01))
+        partial.close()
+        others = [(tmp_path / f"other{i}").open("w+b") for i in range(40)]  # they get the numbers that are free now
+        for thread in threads:
+            thread.join()
+        assert partial.fd == -1
+        assert not any(other.read() for other in others)
+        for other in others:
+            other.close()
+        partial.discard()
+
+
+def test_reserved_space_that_was_not_needed_is_given_back(tmp_path: Path, need: Any) -> None:
+    partial = Partial.open(tmp_path, "ab" * 32, 64_000_000, "a.bin")
+    partial.reserve()
+    need.that("fallocate", partial.path.stat().st_blocks * 512 >= 64_000_000, "this file system reserves nothing")
+    partial.write(20_000_000, memoryview(b"x" * 1_000_000))
+    partial.keep()
+    again = Partial.open(tmp_path, "ab" * 32, 64_000_000)
+    assert again.ranges.total() == 1_000_000
+    assert again.path.stat().st_blocks * 512 < 2_000_000
+    assert again.path.read_bytes()[20_000_000:21_000_000] == b"x" * 1_000_000
+    again.discard()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import threading
@@ -95,6 +96,8 @@ class Follower:
             How many bytes.
         """
         with self._change:
+            if self._ended:
+                return  # nobody hashes any more
             if self._thread is None and start == self.hashed:
                 # Under the lock: a thread that starts now must find this block hashed, or not begun.
                 self._digest.update(block[:count])
@@ -124,7 +127,11 @@ class Follower:
         ------
         OSError
             If the file could not be read back.
+        InterruptedError
+            If somebody ended it before.
         """
+        if self.partial.reach(0) < size:
+            raise OSError(errno.EIO, f"not all bytes of {self.partial.path} are there")
         if self._thread is None:
             self._catch_up(size)
         with self._change:
@@ -134,6 +141,9 @@ class Follower:
         self.close()
         if self._error is not None:
             raise self._error
+        if self.hashed < size:
+            # Whoever ended it keeps what is there; a hash of a part must not count as that of the file.
+            raise InterruptedError(errno.EINTR, "ended before the hash was known")
         return self._digest.hexdigest()
 
     def close(self) -> None:
@@ -183,7 +193,8 @@ class Follower:
             stop = min(stop, self._ready[0][0])
         if stop <= self.hashed:
             return  # a block that is in memory came first
-        count = os.preadv(self.partial.fd, [scratch[: min(BLOCK, stop - self.hashed)]], self.hashed)
+        with self.partial.using() as fd:
+            count = os.preadv(fd, [scratch[: min(BLOCK, stop - self.hashed)]], self.hashed)
         if count <= 0:
             raise OSError(5, f"{self.partial.path} ended at byte {self.hashed}")
         self._digest.update(scratch[:count])

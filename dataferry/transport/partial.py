@@ -8,14 +8,17 @@ process killed at any moment never leaves a claim without its bytes.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from .leftovers import Facts, orphans, read_journal, token
 from .ranges import Ranges
+from .reserve import LEAST, give_up, reserve
 
 __all__ = ["Partial", "identity_of"]
 
@@ -68,6 +71,8 @@ class Partial:
         self._journal = os.open(directory / "ranges", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._lock = threading.Lock()
         self._open = True
+        self._users = 0
+        self._reserved = False
 
     @classmethod
     def open(cls, workdir: Path, identity: str, size: int | None, name: str = "") -> Partial:
@@ -109,7 +114,6 @@ class Partial:
         try:
             partial.describe(name=name)
             if size:
-                # Sparse on purpose: reserving the blocks writes the whole file on file systems that cannot reserve.
                 os.ftruncate(partial.fd, size)
         except BaseException:
             partial.discard()
@@ -144,11 +148,56 @@ class Partial:
             If the disk does not take them.
         """
         done, count = 0, len(data)
-        while done < count:
-            done += os.pwrite(self.fd, data[done:], start + done)
-        os.write(self._journal, b"%d %d\n" % (start, start + count))
+        with self.using() as fd:
+            while done < count:
+                done += os.pwrite(fd, data[done:], start + done)
+            os.write(self._journal, b"%d %d\n" % (start, start + count))
         with self._lock:
             self.ranges.add(start, start + count)
+
+    @contextlib.contextmanager
+    def using(self) -> Iterator[int]:
+        """The open file, for as long as it is used: nobody's number may become that of another file meanwhile.
+
+        Yields
+        ------
+        int
+            Its descriptor.
+
+        Raises
+        ------
+        InterruptedError
+            If it was closed.
+        """
+        with self._lock:
+            if not self._open:
+                raise InterruptedError(errno.EINTR, "closed", str(self.path))
+            self._users += 1
+        try:
+            yield self.fd
+        finally:
+            with self._lock:
+                self._users -= 1
+                self._shut()
+
+    def _shut(self) -> None:
+        if not self._open and not self._users and self.fd >= 0:
+            for fd in (self.fd, self._journal):
+                os.close(fd)
+            self.fd = self._journal = -1
+
+    def reserve(self) -> None:
+        """Reserve the space of the whole file, where the file system can.
+
+        Raises
+        ------
+        OSError
+            If there is not so much.
+        """
+        if self.size is not None and self.size - self.resumed >= LEAST:
+            with self.using() as fd:
+                self._reserved = True
+                self._reserved = reserve(fd, self.size)
 
     def reach(self, start: int) -> int:
         """Where the proven bytes from `start` on end.
@@ -174,14 +223,17 @@ class Partial:
     def close(self) -> None:
         """Close the files."""
         with self._lock:
-            if self._open:
-                self._open = False
-                os.close(self.fd)
-                os.close(self._journal)
+            self._open = False
+            self._shut()
 
     def keep(self) -> None:
         """Leave it for whoever goes on with it; an empty one is removed."""
+        if self._reserved and self.size is not None:
+            with contextlib.suppress(InterruptedError), self.using() as fd, self._lock:
+                give_up(fd, self.ranges.missing(self.size))
         self.close()
+        if self._users:
+            return  # somebody is stuck in a write: until this process ends it is left alone, under its own name
         if not self.ranges.total():
             self.discard()
             return

@@ -222,7 +222,8 @@ def finish(yard: Yard, job: Job, way: Way) -> None:
     if job.registered and follower.digest(job.size) != job.wanted.sha256:
         raise wrong(way)
     follower.close()
-    os.ftruncate(partial.fd, job.size)
+    with partial.using() as fd:
+        os.ftruncate(fd, job.size)
     partial.close()
     arrived(yard, job, way, partial.path)
     partial.discard()

@@ -68,6 +68,11 @@ def open_partial(yard: Yard, job: Job, alone: bool) -> None:
         if room.f_bavail * room.f_frsize < job.size - job.partial.resumed and room.f_blocks:
             job.keep()
             raise OSError(errno.ENOSPC, f"{job.size} bytes are wanted, {room.f_bavail * room.f_frsize} are free")
+    try:
+        job.partial.reserve()
+    except OSError:
+        job.keep()
+        raise
 
 
 def follow(job: Job, alone: bool) -> None:
