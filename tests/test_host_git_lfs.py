@@ -26,7 +26,7 @@ from dataferry.hosts.git_lfs import GitLFSHost
 from dataferry.publish import publish
 from dataferry.registry import Entry
 from dataferry.settings import Settings, load_settings
-from dataferry.testing import PublishContract, RangeServer
+from dataferry.testing import LookUpContract, PublishContract, RangeServer
 
 TOKEN = "lfs-s3cret-write"
 
@@ -153,6 +153,48 @@ def served(files: Mapping[str, bytes], url: str, scope: str, tmp_path: Path, tok
         put = Request(action["href"], by_oid[item["oid"]], action.get("header", {}), method="PUT")
         urlopen(put).close()
     yield GitLFSHost(f"git-lfs:{url}{scope}")
+
+
+class TestGitLFSHost(LookUpContract):
+    """Reading from a real server, as a stranger."""
+
+    @pytest.fixture(autouse=True)
+    def start(self, giftless: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> None:
+        self._start = lambda: giftless(tmp_path_factory.mktemp("store"), private=self.private)
+
+    private = False
+
+    def host_at(self, url: str) -> GitLFSHost:
+        return GitLFSHost(url)
+
+    @contextmanager
+    def serving(self, files: Mapping[str, bytes]) -> Iterator[GitLFSHost]:
+        self.lfs = self._start()
+        writer = self.token("obj:team/data/*:read,write,verify") if self.private else ""
+        try:
+            with served(files, self.lfs.url, "team/data", Path(), writer) as host:
+                yield host
+        finally:
+            self.lfs.stop()
+
+    def token(self, scope: str) -> str:
+        raise NotImplementedError
+
+
+class TestPrivateGitLFSHost(TestGitLFSHost):
+    """The same with a server that wants a token."""
+
+    private = True
+
+    @pytest.fixture(autouse=True)
+    def make_tokens(self, lfs_token: Callable[[str], str]) -> None:
+        self._token = lfs_token
+
+    def token(self, scope: str) -> str:
+        return self._token(scope)
+
+    def settings(self) -> Settings:
+        return Settings(hosts={f"127.0.0.1:{self.lfs.port}": {"token": self.token("obj:team/data/*:read")}})
 
 
 def fetched(package: str, names: Sequence[str]) -> dict[str, bytes]:

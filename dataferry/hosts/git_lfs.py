@@ -104,6 +104,7 @@ class GitLFSHost(Host):
             "objects": [{"oid": oid, "size": size} for oid, size in objects],
         }
         refusal: HostRefused | None = None
+        last = refusal
         for credentials in [login] if login is not None else ["", *_logins(self._server, settings)]:
             headers = {"Accept": _JSON, "Content-Type": _JSON}
             headers |= {"Authorization": credentials} if credentials else {}
@@ -112,11 +113,14 @@ class GitLFSHost(Host):
                 return reply.json(), credentials
             except HostRefused as error:
                 refusal = refusal if refusal is not None and error.status == 404 else error
+                last = error
                 if error.status not in _STRANGER:
                     raise
-        if refusal is None:
+        if refusal is None or last is None:
             raise TransferError(self.shown, "it was not asked", kind="list")
         said = f"{refusal.reason}; a private repository wants a token that may read it"
+        if last is not refusal:
+            said += f" (with your login: {last.reason})"
         raise TransferError(self.shown, said, kind="status", final=True)
 
     def _source(self, action: Mapping[str, Any]) -> Source:

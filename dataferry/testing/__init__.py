@@ -1,7 +1,7 @@
 """For tests of packages that ship data: a range server with faults on demand, and a contract for hosts.
 
 `RangeServer` serves files on loopback; `dataferry.testing.faults` lists what can go wrong with it.
-`HostContract` and `PublishContract` are the base classes of a host's tests. `dataferry.testing.fixtures` holds pytest
+`HostContract`, `LookUpContract` and `PublishContract` are the base classes of a host's tests. `dataferry.testing.fixtures` holds pytest
 fixtures.
 """
 
@@ -47,6 +47,7 @@ from .server import RangeServer
 
 if TYPE_CHECKING:
     from .host_contract import HostContract
+    from .look_up_contract import LookUpContract
     from .publish_contract import PublishContract
 
 __all__ = [
@@ -65,6 +66,7 @@ __all__ = [
     "IgnoresRange",
     "LfsPointer",
     "LoginPage",
+    "LookUpContract",
     "NeverAnswers",
     "OtherFile",
     "OtherRange",
@@ -93,6 +95,10 @@ def __getattr__(name: str) -> Any:
         from .host_contract import HostContract
 
         return HostContract
+    if name == "LookUpContract":
+        from .look_up_contract import LookUpContract
+
+        return LookUpContract
     if name == "PublishContract":
         from .publish_contract import PublishContract
 

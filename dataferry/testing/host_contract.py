@@ -37,7 +37,7 @@ class HostContract:
     """The tests that every host passes: subclass it, say how a host is made, and pytest runs them.
 
     A host whose files lie below a base URL needs `host_at` alone. One with an interface of its own overrides `serving`
-    and starts whatever plays its server.
+    and starts whatever plays its server. For a host that has to be asked where its files are there is `LookUpContract`.
 
     Attributes
     ----------

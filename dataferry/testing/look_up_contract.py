@@ -1,0 +1,135 @@
+"""The contract of hosts that have to be asked where their files are, as a class of tests."""
+
+# ruff: noqa: S101 - these are tests
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from ..errors import FileUnavailable, MissingExtra, TransferError
+from .host_contract import HostContract, content
+
+try:
+    import pytest
+except ImportError:
+    raise MissingExtra("test", "pytest") from None
+
+if TYPE_CHECKING:
+    from ..fetch import Arrived
+    from ..hosts.base import Host, Source
+    from ..settings import Settings
+
+__all__ = ["LookUpContract"]
+
+
+class LookUpContract(HostContract):
+    """`HostContract` for a host whose files only ``Host.look_up`` finds: override `serving`, and `settings` if need be.
+
+    Examples
+    --------
+    ::
+
+        class TestPrivateHost(LookUpContract):
+            @contextmanager
+            def serving(self, files):
+                with my_server(files, token="t0ken") as self.server:
+                    yield PrivateHost(f"private:{self.server.url}")
+
+            def settings(self):
+                return Settings(hosts={self.server.name: {"token": "t0ken"}})
+    """
+
+    def settings(self) -> Settings:
+        """Return what the host is asked with: by default the settings of a stranger."""
+        from ..settings import Settings
+
+        return Settings().as_stranger()
+
+    def sources(self, host: Host, name: str, data: bytes) -> Sequence[Source]:
+        """What the host answers for one file; see `HostContract.sources`."""
+        return self.found(host, {name: data}).get(name, ())
+
+    def found(self, host: Host, files: Mapping[str, bytes]) -> Mapping[str, Sequence[Source]]:
+        """What the host answers, for several files at once.
+
+        Parameters
+        ----------
+        host : Host
+            The host.
+        files : mapping of str to bytes
+            The registered files.
+
+        Returns
+        -------
+        mapping of str to sequence of Source
+            What it says.
+        """
+        return host.look_up({name: self.entry(name, data) for name, data in files.items()}, self.settings())
+
+    def test_asking_for_sources_opens_no_socket(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What the declaration tells comes without the network; one question finds all files, and no others."""
+
+        def refuse(*args: object, **kwargs: object) -> NoReturn:
+            pytest.fail("a host must not use the network to name its sources")
+
+        files = {name: content(name) for name in self.names}
+        with self.serving(files) as host:
+            with monkeypatch.context() as patch:
+                for name in ("socket", "create_connection", "getaddrinfo"):
+                    patch.setattr(socket, name, refuse)
+                for name, data in files.items():
+                    host.sources(name, self.entry(name, data))
+                    host.sources(name, None)
+            found = self.found(host, {**files, "not/there.fits": content("not/there.fits")})
+        assert {name for name, sources in found.items() if sources} == set(files)
+
+    def test_nothing_is_asked_for_what_is_not_registered(self) -> None:
+        """A file of which nothing is known is no error."""
+        with self.serving({"plain.fits": content("plain.fits")}) as host:
+            found = host.look_up({"unknown.fits": None}, self.settings())
+        assert not found.get("unknown.fits")
+
+    def test_a_server_that_is_gone_is_an_error_of_ours(self) -> None:
+        """It names the host."""
+        with self.serving({"plain.fits": content("plain.fits")}) as host:
+            pass
+        with pytest.raises(TransferError) as caught:
+            self.found(host, {"plain.fits": content("plain.fits")})
+        assert caught.value.place
+
+    def test_credentials_are_never_shown(self) -> None:
+        """A user's password, token or signature is in no text that is printed."""
+        for declared, secret in self.secrets:
+            assert secret not in self.host_at(declared).shown
+        name = "plain.fits"
+        with self.serving({name: content(name)}) as host:
+            sources = self.sources(host, name, content(name))
+        mine = [value for said in self.settings().hosts.values() for key, value in said.items() if key == "token"]
+        for source in sources:
+            shown = [source.shown, source.host, host.shown]
+            assert not [text for text in shown for secret in mine if str(secret) in text]
+            assert "Signature" not in source.shown
+
+    def test_missing_file_is_an_error_that_names_the_place(self, tmp_path: Path) -> None:
+        """A file that the host does not have is not among its answers, and does not keep another from coming."""
+        there, gone = "plain.fits", "not/there.fits"
+        with self.serving({there: content(there)}) as host:
+            found = self.found(host, {gone: content(gone), there: content(there)})
+            (result,) = self.fetched(host, {there: content(there)}, tmp_path)
+        assert not found.get(gone), f"{gone!r} came from nowhere"
+        assert not isinstance(result, FileUnavailable), str(result)
+
+    def test_other_bytes_are_refused(self, tmp_path: Path) -> None:
+        """A host that has another file under the name does not say that it has this one, or an error comes of it."""
+        name = "plain.fits"
+        with self.serving({name: content("another")}) as host:
+            results: list[Arrived | FileUnavailable] = []
+            with suppress(TransferError):  # it may as well be an error to ask for what is not there
+                if self.sources(host, name, content(name)):
+                    results = self.fetched(host, {name: content(name)}, tmp_path)
+        assert all(isinstance(result, FileUnavailable) for result in results), "other bytes were taken for the file"
+        assert [path for path in tmp_path.iterdir() if path.is_file()] == []
