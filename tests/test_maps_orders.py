@@ -1,0 +1,148 @@
+"""Every way from one ordering and resolution to another gives what healpy gives, and takes little memory."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from dataferry import maps
+from dataferry.maps.order import first_of_ring, ring_of
+
+hp = pytest.importorskip("healpy")
+
+
+def sky_of(nside: int, fields: int = 3, dtype: str = "f4") -> np.ndarray:
+    rng = np.random.default_rng(nside)
+    sky = rng.standard_normal((fields, 12 * nside**2)).astype(dtype)
+    sky[0, rng.integers(0, sky.shape[1], 100)] = maps.UNSEEN
+    sky[-1, rng.integers(0, sky.shape[1], 5)] = np.nan
+    sky[-1, 3] = np.inf
+    return sky
+
+
+def same(got: np.ndarray, wanted: np.ndarray) -> None:
+    got = got.astype(wanted.dtype)  # what is stored in double precision was single
+    np.testing.assert_array_equal(got, wanted)
+    zero = wanted == 0
+    np.testing.assert_array_equal(np.signbit(got[zero]), np.signbit(wanted[zero]))
+
+
+@pytest.fixture(scope="module", params=[64, 256])
+def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray]:
+    """A folder with one sky in both orderings and in rows of several kinds, and that sky in RING."""
+    folder = tmp_path_factory.mktemp("both")
+    sky = sky_of(request.param)
+    nested = np.stack([hp.reorder(line, r2n=True) for line in sky])
+    for order, values in (("RING", sky), ("NESTED", nested)):
+        maps.write_map(folder / f"{order}.fits", values, order=order)
+        maps.write_map(folder / f"{order}-one.fits", values[0], order=order)
+        for name, per_row in (("narrow", 1), ("short", 128), ("long", 4096)):
+            rows = values.reshape(3, -1, per_row)
+            columns = [
+                fits.Column(f"C{k}", f"{per_row}{'E' if k else 'D'}", array=rows[k]) for k in range(3)
+            ]  # the first in double precision
+            table = fits.BinTableHDU.from_columns(columns)
+            table.header.update({"NSIDE": request.param, "ORDERING": order})
+            table.writeto(folder / f"{order}-{name}.fits")
+    return folder, sky
+
+
+@pytest.mark.parametrize("kind", ["", "-narrow", "-short", "-long"])
+@pytest.mark.parametrize("stored", ["RING", "NESTED"])
+def test_whole_skies(both: tuple[Path, np.ndarray], stored: str, kind: str) -> None:
+    folder, sky = both
+    nested = np.stack([hp.reorder(line, r2n=True) for line in sky])
+    for order, wanted in (("RING", sky), ("NESTED", nested)):
+        for field in (None, 1, (2, 0), [1, 2]):
+            got = maps.read_map(folder / f"{stored}{kind}.fits", field, order=order)
+            same(got.value, wanted if field is None else wanted[field if isinstance(field, int) else list(field)])
+        if not kind:
+            same(maps.read_map(folder / f"{stored}-one.fits", order=order).value, wanted[0])
+
+
+@pytest.mark.parametrize("kind", ["", "-one", "-narrow", "-short"])
+@pytest.mark.parametrize("stored", ["RING", "NESTED"])
+def test_runs_and_lists_of_pixels(both: tuple[Path, np.ndarray], stored: str, kind: str) -> None:
+    folder, sky = both
+    npix = sky.shape[1]
+    nside = hp.npix2nside(npix)
+    nested = np.stack([hp.reorder(line, r2n=True) for line in sky])
+    rng = np.random.default_rng(1)
+    runs = [(0, npix - 1), (1, npix), (0, 1), (npix - 1, npix), (5, 5), (npix // 3, npix // 3 + npix // 64)]
+    # runs that begin and end with a ring, within one, and in the caps
+    runs += [(first_of_ring(nside, ring), first_of_ring(nside, ring + 99)) for ring in (1, nside - 50, 3 * nside - 50)]
+    runs += [(first_of_ring(nside, nside) + 1, first_of_ring(nside, nside + 98) - 1)]
+    runs += [tuple(sorted(rng.integers(0, npix, 2))) for _ in range(5)]
+    field = 0 if kind == "-one" else None
+    for order, wanted in (("RING", sky), ("NESTED", nested)):
+        if field == 0:
+            wanted = wanted[0]  # noqa: PLW2901
+        for start, stop in runs:
+            got = maps.read_map(folder / f"{stored}{kind}.fits", field, order=order, pixels=slice(start, stop))
+            same(got.value, wanted[..., start:stop])
+        pixels = rng.integers(0, npix, 9000)
+        got = maps.read_map(folder / f"{stored}{kind}.fits", field, order=order, pixels=pixels)
+        same(got.value, wanted[..., pixels])
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+@pytest.mark.parametrize("order", ["RING", "NESTED"])
+@pytest.mark.parametrize("stored", ["RING", "NESTED"])
+def test_lower_resolutions(both: tuple[Path, np.ndarray], stored: str, order: str) -> None:
+    folder, sky = both
+    nside = hp.npix2nside(sky.shape[1])
+    for down in (2, 8, nside):
+        wanted = [
+            hp.ud_grade(hp.reorder(line, r2n=True), nside // down, order_in="NESTED", order_out=order) for line in sky
+        ]
+        got = maps.read_map(folder / f"{stored}.fits", None, nside=nside // down, order=order)
+        same(got.value, np.stack(wanted).astype("f4"))
+
+
+def test_means_of_negative_zeros(tmp_path: Path) -> None:
+    path = maps.write_map(tmp_path / "zero.fits", np.full(12 * 64**2, -0.0, "f4"), order="NESTED")
+    for down in (2, 4):
+        got = maps.read_map(path, nside=64 // down, order="NESTED").value
+        same(got, hp.ud_grade(np.full(12 * 64**2, -0.0, "f4"), 64 // down, order_in="NESTED").astype("f4"))
+
+
+@pytest.mark.parametrize("nside", [1, 2, 8, 1024])
+def test_rings(nside: int) -> None:
+    for ring in {1, 2, nside // 2 or 1, nside, nside + 1, 2 * nside, 3 * nside, 4 * nside - 1} & set(
+        range(1, 4 * nside)
+    ):
+        first, after = first_of_ring(nside, ring), first_of_ring(nside, ring + 1)
+        start, count, *_ = hp.ringinfo(nside, np.array([ring]))
+        assert (first, after - first) == (start[0], count[0])
+        assert ring_of(nside, first) == ring_of(nside, after - 1) == ring
+
+
+PEAK = """
+import sys
+from dataferry import maps
+from astropy.units import Quantity
+def high():
+    return int(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
+maps.read_map(sys.argv[1], pixels=slice(0, 70000), order="NESTED" if "RING" in sys.argv[1] else "RING")
+before = high()
+sky = maps.read_map(sys.argv[1], nside=int(sys.argv[2]), order=sys.argv[3])
+print((high() - before) * 1024 / (4 * 12 * 1024**2))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc tells the peak")
+def test_no_second_map_in_memory(tmp_path: Path) -> None:
+    nside = 1024
+    sky = np.arange(12 * nside**2, dtype="f4")
+    for stored in ("RING", "NESTED"):
+        path = maps.write_map(tmp_path / f"{stored}.fits", sky, order=stored)
+        for wanted, order, most in ((nside, "RING", 1.2), (nside, "NESTED", 1.2), (128, "RING", 0.3)):
+            done = subprocess.run(
+                [sys.executable, "-c", PEAK, str(path), str(wanted), order], capture_output=True, text=True, check=True
+            )
+            assert float(done.stdout) < most, (stored, wanted, order)
