@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import time
-from contextlib import closing
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, BinaryIO
 
 from ..errors import TransferError
 from ..hosts.base import Source
@@ -93,26 +94,54 @@ def _in_parts(client: Client, source: Source, entry: Entry, here: str | None) ->
         reason = f"its {len(source.parts)} parts have {total} bytes, {entry.size} are registered"
         raise TransferError(source.shown, reason, kind="size", final=True)
     samples, start = [], 0
+    whole = total <= _WHOLE
     for part in source.parts:
         piece = Source(part.url, source.host, source.headers)
-        samples.append((start, _read(client, piece, entry, 0, min(_SAMPLE, part.size), part.size) or b""))
+        stretches = [(0, part.size)] if whole else [(0, min(_SAMPLE, part.size)), (part.size - _SAMPLE, part.size)]
+        for at, stop in stretches:
+            data = _read(client, piece, entry, at, stop, part.size) if 0 <= at < stop else b""
+            if data is None:
+                break  # a server that ignores ranges would have to send all of it
+            samples.append((start + at, data))
         start += part.size
+    if whole:
+        return _proven(source, entry, b"".join(data for _, data in samples))
     return _compared(source, samples, here)
 
 
 def _through_opener(source: Source, entry: Entry, here: str | None) -> tuple[State, str]:
     whole = entry.size is not None and entry.size <= _WHOLE
-    try:
-        with closing(source.opener(0)) as stream:  # type: ignore[misc]
-            data = stream.read(_WHOLE + 1 if whole else _SAMPLE)
-    except TransferError:
-        raise
-    except Exception as error:
-        raise TransferError(source.shown, f"{type(error).__name__}: {error}", kind="opener") from error
+    with _opened(source, 0) as stream:
+        data = stream.read(_WHOLE + 1 if whole else _SAMPLE)
     if whole:
         return _proven(source, entry, data)
-    state, note = _compared(source, [(0, data)], here)
-    return state, note if here else "can be opened; its size is not told"
+    samples = [(0, data)]
+    if entry.size is not None:
+        # nothing tells how long a stream is, but that its end is where it has to be
+        at = entry.size - _SAMPLE
+        with _opened(source, at) as stream:
+            end = stream.read(_SAMPLE + 1)
+        if len(end) != _SAMPLE:
+            what = "more than" if len(end) > _SAMPLE else f"{at + len(end)} instead of"
+            raise TransferError(source.shown, f"it has {what} {entry.size} bytes", kind="size", final=True)
+        samples.append((at, end))
+    return _compared(source, samples, here)
+
+
+@contextmanager
+def _opened(source: Source, start: int) -> Iterator[BinaryIO]:
+    """What the library of a host opens; what goes wrong there is an error of ours."""
+    try:
+        with closing(source.opener(start)) as stream:  # type: ignore[misc]
+            yield stream
+    except TransferError:
+        raise
+    except FileNotFoundError as error:
+        raise TransferError(source.shown, f"not there ({error})", kind="absent", final=True) from error
+    except PermissionError as error:
+        raise TransferError(source.shown, f"not allowed ({error})", kind="denied", final=True) from error
+    except Exception as error:
+        raise TransferError(source.shown, f"{type(error).__name__}: {error}", kind="opener") from error
 
 
 def _read(client: Client, source: Source, entry: Entry, start: int, stop: int | None, size: int | None) -> bytes | None:

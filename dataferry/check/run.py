@@ -32,6 +32,7 @@ class _Task(NamedTuple):
     sources: Sequence[Source]
     held: Held | None
     why_not: str
+    asked: bool = False
 
 
 def check(
@@ -79,13 +80,44 @@ def check(
     try:
         for spec in host_specs(places):
             tasks = _tasks(spec, entries, settings)
-            if deep:
-                yield from _fetched(places, [task for task in tasks if task.sources], settings, jobs)
-                yield from (_without(task) for task in tasks if not task.sources)
-            else:
-                yield from _probed(places, client, tasks, jobs or 8)
+            yield from (_without(task) for task in tasks if not task.sources)
+            tasks = [task for task in tasks if task.sources]
+
+            def look(tasks: Sequence[_Task]) -> Iterator[Finding]:
+                if deep:
+                    return _fetched(places, tasks, settings, jobs)
+                return _probed(places, client, tasks, jobs or 8)
+
+            bad: dict[str, Finding] = {}
+            for finding in look(tasks):
+                if finding.state is State.BAD:
+                    bad[finding.name] = finding
+                else:
+                    yield finding
+            # users are helped as well by what the host says when it is asked
+            late = _looked_up(spec, [task for task in tasks if task.entry.name in bad], settings)
+            bad |= {finding.name: finding for finding in (look(late) if late else ())}
+            yield from bad.values()
     finally:
         client.close()
+
+
+def _looked_up(spec: str, tasks: Sequence[_Task], settings: Settings) -> list[_Task]:
+    """The tasks for which the host names other sources than the declaration did."""
+    from ..hosts import make_host
+
+    tasks = [task for task in tasks if not task.asked]
+    if not tasks:
+        return []
+    try:
+        found = make_host(spec).look_up({task.entry.name: task.entry for task in tasks}, settings)
+    except DataferryError:  # what the declaration leads to was bad, and that is told
+        return []
+    return [
+        task._replace(sources=sources)
+        for task in tasks
+        if (sources := found.get(task.entry.name)) and sources[0].url != task.sources[0].url
+    ]
 
 
 def _tasks(spec: str, entries: Sequence[Entry], settings: Settings) -> list[_Task]:
@@ -105,7 +137,7 @@ def _tasks(spec: str, entries: Sequence[Entry], settings: Settings) -> list[_Tas
         except DataferryError as error:
             why_not = str(error)
     held = _held(host, settings)
-    return [_Task(entry, shown, known[entry.name], held.get(entry.name), why_not) for entry in entries]
+    return [_Task(e, shown, known.get(e.name, ()), held.get(e.name), why_not, asked=e.name in without) for e in entries]
 
 
 def _held(host: Host, settings: Settings) -> Mapping[str, Held]:
@@ -132,8 +164,6 @@ def _probed(places: Places, client: Client, tasks: Sequence[_Task], jobs: int) -
 def _probe(places: Places, client: Client, task: _Task) -> Finding:
     from .probe import probe
 
-    if not task.sources:
-        return _without(task)
     entry, held, source = task.entry, task.held, task.sources[0]
     try:
         state, note = probe(client, source, entry, _here(places, entry))

@@ -1,8 +1,8 @@
 """For tests of packages that ship data: a range server with faults on demand, and a contract for hosts.
 
 `RangeServer` serves files on loopback; `dataferry.testing.faults` lists what can go wrong with it.
-`HostContract`, `LookUpContract` and `PublishContract` are the base classes of a host's tests. `dataferry.testing.fixtures` holds pytest
-fixtures.
+`HostContract`, `LookUpContract` and `PublishContract` are the base classes of a host's tests.
+`dataferry.testing.fixtures` holds pytest fixtures.
 """
 
 from __future__ import annotations
