@@ -182,7 +182,7 @@ def versions() -> str:
     for words in (["radosgw", "--version"], ["s3cmd", "--version"], ["rclone", "--version"], ["aws", "--version"]):
         if shutil.which(words[0]):
             said = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()[0]
-            found.append(" ".join(said.split()[:3]).removeprefix("ceph version "))
+            found.append(" ".join(said.split()[:3]).replace("ceph version", "radosgw"))
     return ", ".join(found)
 
 
