@@ -1,4 +1,4 @@
-"""``dataferry check`` and hosts that are not a base URL: asked, in parts, without HTTP, drafts, signatures, versions."""
+"""``dataferry check`` and hosts that are not a base URL: asked, in parts, streams, drafts, signatures, versions."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_a_file_in_parts(github: Any, release: Callable[..., dict[str, Finding]]
     small = release("@v2")["beam.fits"]
     assert (small.state, small.note) == (State.PROVEN, "sha256 of all bytes")
     first, second = (
-        next(r for r in github.repositories["ann/data"].releases.values() if r.tag == t) for t in "v1 v2".split()
+        next(r for r in github.repositories["ann/data"].releases.values() if r.tag == t) for t in ["v1", "v2"]
     )
     assets = sorted(first.assets.values(), key=lambda asset: asset.name)
     assert len(assets) == 3

@@ -25,7 +25,7 @@ from dataferry.errors import (
 from dataferry.hosts.publisher import Held, Limits
 from dataferry.publish import plan, publish
 from dataferry.registry import Registry
-from dataferry.testing import PublishContract
+from dataferry.testing import FlippedByte, PublishContract
 
 # -- plans -------------------------------------------------------------------------------------------------------------
 
@@ -100,6 +100,23 @@ def test_what_a_host_has_counts_against_its_limits(case, quay, monkeypatch):
     (here.public / "more.fits").write_bytes(b"m" * 600)
     outcome = case.publish({"ours.fits": b"o" * 100, "new.fits": b"n" * 300})
     assert all(file.proven for file in outcome.files), "what is there is proven, however full the host is"
+
+
+def test_what_another_host_registered_is_no_proof(case, quay):
+    """A host that tells no digests gets a file, and strangers get other bytes there; the mirror has it registered."""
+    here = quay("a")
+    quay("b")
+    here.tells = ()
+    case.publish({"d.fits": b"d"}, ["quay:a", "quay:b"])
+    here.server.fault("c.fits", FlippedByte())
+    with pytest.raises(PublishError, match="quay:a: c.fits: it arrived, but a stranger does not get it"):
+        case.publish({"c.fits": C}, ["quay:a", "quay:b"])
+    with pytest.raises(PublishError, match=r"quay:a: c\.fits"):
+        case.publish({"c.fits": C, "d.fits": b"d"}, "quay:a")
+    here.server.heal()
+    outcome = case.publish({"c.fits": C, "d.fits": b"d"}, "quay:a")
+    assert {file.name: file.action for file in outcome.files} == {"c.fits": "held", "d.fits": "published"}
+    assert {file.action for file in case.publish({"c.fits": C}, "quay:a").files} == {"published"}
 
 
 def test_a_plan_says_what_would_be_done(case, quay):

@@ -121,6 +121,9 @@ class HostRun(threading.Thread):
                 self._book.forget(name, self.whole.uploads[name].sha256)
         if self.plan.failure is None and all(file.proven for file in self.files.values()):
             self._book.forget_host()
+        else:
+            proven = {name for name, file in self.files.items() if file.proven}
+            self._book.unproven = {n: sha256 for n, sha256 in self._book.unproven.items() if n not in proven}
 
     # -- the steps -----------------------------------------------------------------------------------------------------
 
@@ -157,6 +160,8 @@ class HostRun(threading.Thread):
             step.upload.name: step.held for step in self.plan.doing(NEW_VERSION) if step.held is not None
         }
         went: list[str] = []
+        # kept until they are proven: what another host has registered meanwhile is no proof for this one
+        book.unproven = {upload.name: upload.sha256 for upload in (*todo, *(step.upload for step in held))}
         if todo:
             publisher.begin(todo, book.host)
             uploads = Uploads(publisher, book, self.whole.digests, self.up)

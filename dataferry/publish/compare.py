@@ -74,7 +74,13 @@ def steps_at(plan: HostPlan, uploads: Sequence[Upload], ground: Ground) -> dict[
     held = publisher.held(uploads)
     plan.declared = publisher.declared
     there = [upload for upload in uploads if upload.name in held]
-    published = {upload.name for upload in there if _is_published(publisher, upload, held[upload.name], ground.known)}
+    doubtful = Notebook(ground.registry, plan.spec).unproven
+    published = {
+        upload.name
+        for upload in there
+        if _is_published(publisher, upload, held[upload.name], ground.known)
+        and (doubtful.get(upload.name) != upload.sha256 or same_bytes(upload, held[upload.name]))
+    }
     compared = _compared(plan, [u for u in there if u.name not in published], held, ground)
     found: dict[str, Step | DataferryError] = {}
     for upload in uploads:

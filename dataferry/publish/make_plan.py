@@ -91,6 +91,9 @@ def plan(
         problems.append(PublishError(", ".join(map(shown_url, specs)), f"the network is not to be used: {reason}"))
     elif rest := {name: upload for name, upload in uploads.items() if name not in changed}:
         problems += ask(hosts, rest, Ground(path, known, settings, new_version, progress))
+        # whether a host keeps versions may show only when it was asked
+        late = _other_bytes(rest, known, path, hosts, new_version)
+        problems += late.values()
     return Plan(path, uploads, digests, hosts, problems, new_version)
 
 

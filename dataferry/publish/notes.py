@@ -23,6 +23,8 @@ __all__ = ["BACK", "LOOK", "Notebook", "Notes", "rates"]
 BACK = "back-"
 #: Those into which a plan fetches what it has to compare.
 LOOK = "look-"
+#: A key in the notes of a host that is not the publisher's.
+_UNPROVEN = ".unproven"
 #: Seconds after which such a folder is nobody's.
 _OVER = 86400.0
 
@@ -112,6 +114,19 @@ class Notebook:
         with contextlib.suppress(OSError):
             (self.folder / "host.json").unlink()
         self.close()
+
+    @property
+    def unproven(self) -> dict[str, str]:
+        """Name -> sha256 of what a run was to prove, and has not: it may be registered through another host."""
+        told = self.host.get(_UNPROVEN)
+        return told if isinstance(told, dict) else {}
+
+    @unproven.setter
+    def unproven(self, files: dict[str, str]) -> None:
+        if files:
+            self.host[_UNPROVEN] = files
+        elif _UNPROVEN in self.host:
+            del self.host[_UNPROVEN]
 
     def close(self) -> None:
         """Leave nothing where nothing is noted."""
