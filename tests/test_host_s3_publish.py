@@ -196,6 +196,18 @@ def test_two_releases_each_keep_their_bytes(shop: Shop) -> None:
     assert len(versions) == 5
 
 
+def test_a_bucket_without_versions_gets_no_new_version(shop: Shop) -> None:
+    author = shop.author()
+    author.registry.parent.mkdir(parents=True)
+    digest = hashlib.sha256(b"one").hexdigest()
+    text = f'dataurl = "http://127.0.0.1:9/"\n\n[files."maps/dust.fits"]\nsize = 3\nsha256 = "{digest}"\n'
+    author.registry.write_text(text)
+    with pytest.raises(Conflict, match="keeps one version of a file only"):
+        author.publish({"maps/dust.fits": b"two"}, new_version=True)
+    assert author.registry.read_text() == text
+    assert shop.objects() == {}
+
+
 def test_over_tls(shop: Shop, tls_ca: Any) -> None:
     author = shop.author(endpoint=shop.radosgw.tls_url)
     files = {"small.dat": b"small", "middle.dat": os.urandom(2 * MIB), "large.bin": os.urandom(17 * MIB)}

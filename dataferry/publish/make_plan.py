@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import BadName, CacheError, Conflict, DataferryError, PublishError
+from ..errors import BadName, CacheError, Conflict, DataferryError, NeedsNetwork
 from ..hashing import hash_files
 from ..hosts import make_host
 from ..hosts.publisher import Upload
@@ -88,7 +88,7 @@ def plan(
     problems += changed.values()
     reason = offline_reason()
     if reason:
-        problems.append(PublishError(", ".join(map(shown_url, specs)), f"the network is not to be used: {reason}"))
+        problems.append(NeedsNetwork("publishing", [(shown_url(spec), f"not asked: {reason}") for spec in specs]))
     elif rest := {name: upload for name, upload in uploads.items() if name not in changed}:
         problems += ask(hosts, rest, Ground(path, known, settings, new_version, progress))
         # whether a host keeps versions may show only when it was asked
