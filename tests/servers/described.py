@@ -105,16 +105,15 @@ class _Answered:
     headers: Any
 
 
-def descriptions(own: str, theirs: str, gaps: Any = None) -> Sequence[Description]:
-    """Our own description, and the provider's where the environment names a folder with it.
+def descriptions(own: str, *theirs: str, gaps: Any = None) -> Sequence[Description]:
+    """Our own description, and the provider's where the environment names a folder with them.
 
-    ``gaps`` is called with the provider's, to add what it is known to leave out.
+    ``gaps`` is called with each of the provider's, to add what it is known to leave out.
     """
     path = Path(__file__).resolve().parents[1] / "descriptions" / own
     found = [Description(path, yaml.safe_load(path.read_text()))]
     folder = os.environ.get(SPECS) or _SPECS
-    if folder:
-        given = Path(folder, theirs)
+    for given in (Path(folder, name) for name in theirs if folder):
         told = json.loads(given.read_text()) if given.suffix == ".json" else yaml.safe_load(given.read_text())
         if gaps:
             gaps(told)

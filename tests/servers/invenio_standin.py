@@ -116,7 +116,7 @@ class InvenioStandIn:
         self._times: list[float] = []
         self._numbers = 0
         self._lock = threading.RLock()
-        self._descriptions = descriptions("inveniordm.yaml", "inveniordm/openapi.yaml", _fill_gaps)
+        self._descriptions = descriptions("inveniordm.yaml", "inveniordm/openapi.yaml", gaps=_fill_gaps)
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.stand_in = self
         self.url = f"http://127.0.0.1:{self._server.server_port}/"

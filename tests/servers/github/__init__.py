@@ -58,7 +58,7 @@ class GitHub:
         self.lock = threading.RLock()
         self._number = 100
         self._descriptions: list[Description] = list(
-            descriptions("github.yaml", "github/releases.openapi.json", _fill_gaps)
+            descriptions("github.yaml", "github/releases.openapi.json", gaps=_fill_gaps)
         )
         self._servers = [_Server(self, storage=False), _Server(self, storage=True)]
         self.url = self._servers[0].url
