@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import keeping
-from .errors import BadName, FetchErrors, FileUnavailable, Offline, TransferError, WrongBytes
+from .errors import BadName, FetchErrors, FileUnavailable, NeedsNetwork, TransferError, WrongBytes
 from .hashing import hash_file
 from .names import check_name
 from .registry import Entry
@@ -47,7 +47,7 @@ def entries_at(spec: str, patterns: Sequence[str] = (), *, show_progress: bool =
     ------
     BadName
         If `spec` is no host, or no file fits the patterns.
-    Offline
+    NeedsNetwork
         If the network is not to be used.
     TransferError
         If the host has no list of its files, or could not be asked.
@@ -58,7 +58,7 @@ def entries_at(spec: str, patterns: Sequence[str] = (), *, show_progress: bool =
     from .names import shown_url
 
     if reason := offline_reason():
-        raise Offline(f"the list of {shown_url(spec)}", [(f"host {shown_url(spec)}", f"not asked: {reason}")])
+        raise NeedsNetwork(f"the list of {shown_url(spec)}", [(f"host {shown_url(spec)}", f"not asked: {reason}")])
     host = make_host(spec)
     held, passed = {}, []
     for name, told in host.held(engine_settings()).items():

@@ -11,6 +11,7 @@ dataferry still catches the right thing::
     ├── WrongBytes       OSError       a file whose size or sha256 is not the registered one
     ├── FileUnavailable  OSError       no place has the file; every place tried, each with its reason
     │   └── Offline                    the network was needed and is switched off or away
+    │       └── NeedsNetwork           a task that is nothing without it: to publish, to check
     ├── TransferError    OSError       one source did not give the file
     │   └── HostRefused                the interface of a provider answered with an error
     ├── PublishError     OSError       a host did not take a file
@@ -43,6 +44,7 @@ __all__ = [
     "HostRefused",
     "MapError",
     "MissingExtra",
+    "NeedsNetwork",
     "Offline",
     "PublishError",
     "PublishErrors",
@@ -208,12 +210,13 @@ class FileUnavailable(DataferryError, OSError):
     """
 
     headline = "could not be had from any place"
+    quoted = True
 
     def __init__(self, name: str, tried: Iterable[Failure | tuple[str, str]], remedy: str = "") -> None:
         self.name = name
         self.failures = tuple(Failure(*item) for item in tried)
         self.remedy = remedy
-        lines = [f"{name!r} {self.headline}:"]
+        lines = [f"{name!r} {self.headline}:" if self.quoted else f"{name} {self.headline}:"]
         lines += [f"  {failure.place}: {failure.reason}" for failure in self.failures]
         if remedy:
             lines.append(remedy)
@@ -232,6 +235,13 @@ class Offline(FileUnavailable):
     """The network was needed and is switched off or away."""
 
     headline = "is not here and the network is not available"
+
+
+class NeedsNetwork(Offline):
+    """A task that is nothing without the network, which is switched off; ``name`` says which."""
+
+    headline = "needs the network"
+    quoted = False
 
 
 class PublishError(DataferryError, OSError):
@@ -345,4 +355,21 @@ class PublishErrors(DataferryError, ExceptionGroup[DataferryError]):
         return PublishErrors(self.message, excs)
 
     def __str__(self) -> str:
-        return "\n".join([str(self.message), *(str(e) for e in self.exceptions)])
+        from itertools import groupby
+
+        lines = [str(self.message)]
+        for remedy, group in groupby(self.exceptions, _remedy):
+            alike = [str(error).removesuffix(f"\n{remedy}") for error in group]
+            lines += alike[:_MOST_ALIKE] if remedy else alike
+            if remedy:  # what helps with all of them is said once
+                lines += [f"... and {len(alike) - _MOST_ALIKE} more"] if len(alike) > _MOST_ALIKE else []
+                lines.append(remedy)
+        return "\n".join(lines)
+
+
+#: So many errors of one kind are told one by one.
+_MOST_ALIKE = 20
+
+
+def _remedy(error: object) -> str:
+    return error.remedy if isinstance(error, PublishError) else ""

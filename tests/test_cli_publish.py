@@ -196,9 +196,44 @@ def test_a_conflict(command, tree, dav):
 
 
 def test_a_host_that_nobody_knows(command, tree):
-    result = command("publish", "hosted", "--to", "nosuch:x")
-    assert result.exit_code == 2
-    assert "no host is installed for nosuch:..." in result.stderr
+    for spec, said in {
+        "nosuch:x": "no host is installed for nosuch:... (there are: ",
+        "gihub-release:a/b@v1": "did you mean github-release:",
+        "foldr:/srv/www": "did you mean folder:",
+        "figshare": "'figshare' names a kind of host and no place: it reads figshare:...",
+        "/srv/www/data": "a folder that a web server publishes reads folder:/path?url=https://host/path/",
+    }.items():
+        result = command("publish", "hosted", "--to", spec)
+        assert result.exit_code == 2
+        assert said in result.stderr
+
+
+def test_offline(command, tree, dav, monkeypatch):
+    before = len(dav.requests())
+    result = command("--offline", "publish", "hosted", "--to", dav.spec)
+    assert result.exit_code == 3
+    assert result.stderr == f"error: publishing needs the network:\n  {dav.spec}: not asked: DATAFERRY_OFFLINE=1\n"
+    command("add", ".", "--dataurl", dav.server.url)
+    result = command("--offline", "add", ".", "--from", dav.spec)
+    assert result.exit_code == 3
+    assert f"error: the list of {dav.spec} needs the network:" in result.stderr
+    assert len(dav.requests()) == before
+
+
+def test_many_errors_of_one_kind_are_short(command, tree, dav):
+    for number in range(30):
+        (tree / "hosted" / f"{number:02}.fits").write_bytes(b"x" * (number + 1))
+    command("publish", "hosted", "--to", dav.spec)
+    for number in range(30):
+        (tree / "hosted" / f"{number:02}.fits").write_bytes(b"y" * (number + 1))
+    result = command("publish", "hosted", "--to", dav.spec)
+    assert result.exit_code == 7
+    assert result.stderr.startswith("error: nothing was published: 30 problems\n")
+    assert "'19.fits' is registered with other bytes" in result.stderr
+    assert "'20.fits'" not in result.stderr
+    assert result.stderr.endswith("... and 10 more\nA published name keeps its bytes: give the new ones another name\n")
+    told = json.loads(command("publish", "hosted", "--to", dav.spec, "--json").stdout)
+    assert len(told["problems"]) == 30
 
 
 def test_mirrors_in_one_run_and_one_of_them_away(command, tree, dav):

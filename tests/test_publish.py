@@ -18,6 +18,7 @@ from dataferry.errors import (
     BadName,
     CacheError,
     Conflict,
+    NeedsNetwork,
     PublishError,
     PublishErrors,
     WrongBytes,
@@ -165,7 +166,7 @@ def test_what_cannot_be_compared_is_not_touched(case, quay):
 def test_without_network_nothing_is_asked(case, quay, monkeypatch):
     here = quay()
     monkeypatch.setenv("DATAFERRY_OFFLINE", "1")
-    with pytest.raises(PublishError, match="the network is not to be used"):
+    with pytest.raises(NeedsNetwork, match="publishing needs the network:\n  quay:a: not asked: DATAFERRY_OFFLINE=1"):
         case.publish()
     assert not here.done
 

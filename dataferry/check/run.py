@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from .. import keeping
 from ..declared import host_specs
-from ..errors import DataferryError, FileUnavailable, Offline, TransferError, UnknownFile
+from ..errors import DataferryError, FileUnavailable, NeedsNetwork, TransferError, UnknownFile
 from ..names import shown_url
 from ..places import Places
 from ..remote import engine_settings, offline_reason, stall_timeout
@@ -61,7 +61,7 @@ def check(
     ------
     UnknownFile
         If a name is not registered, or a glob matches nothing.
-    Offline
+    NeedsNetwork
         If the network is not to be used.
     """
     places = data._lookup.places()
@@ -72,7 +72,9 @@ def check(
             raise UnknownFile(name, str(places.registry.path))
         entries.append(entry)
     if reason := offline_reason():
-        raise Offline("the check", [(f"host {shown_url(spec)}", f"not asked: {reason}") for spec in host_specs(places)])
+        raise NeedsNetwork(
+            "the check", [(f"host {shown_url(spec)}", f"not asked: {reason}") for spec in host_specs(places)]
+        )
     settings = engine_settings().as_stranger()
     from ..transport.client import Client
 

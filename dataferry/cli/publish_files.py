@@ -114,7 +114,11 @@ def _registered(path: Path) -> dict[str, Path]:
             f"{len(away)} of {len(away) + len(found)} registered files are not on this machine: {some}", err=True
         )
     if not found:
-        raise BadName(f"none of the files that {path} registers is on this machine: name the files to publish")
+        package = path.parent.parent.resolve().name
+        raise BadName(
+            f"none of the files that {path} registers is on this machine: name the files to publish, "
+            f"or fetch them first: dataferry get {package} '*' --registry {path}"
+        )
     return found
 
 

@@ -58,9 +58,26 @@ def host_kind(scheme: str) -> type[Host]:
         If no installed host handles the scheme.
     """
     if scheme not in _points():
-        raise BadName(f"no host is installed for {scheme}:... (there are: {', '.join(host_names())})")
+        raise _unknown(f"{scheme}:")
     kind: type[Host] = _points()[scheme].load()
     return kind
+
+
+def _unknown(spec: str) -> BadName:
+    from ..names import close_names
+
+    scheme, colon, _ = spec.partition(":")
+    known = host_names()
+    if not colon and scheme.lower() in known:
+        return BadName(f"{spec!r} names a kind of host and no place: it reads {scheme.lower()}:...")
+    if not colon and (spec[:1] in {"/", "~", "."} or "/" in spec):
+        return BadName(
+            f"{spec!r} is no host; a folder that a web server publishes reads folder:/path?url=https://host/path/"
+        )
+    close = close_names(scheme.lower(), known)
+    meant = f"; did you mean {' or '.join(f'{name}:' for name in close)}?" if close else ""
+    shown = f"{scheme}:..." if colon else repr(spec)
+    return BadName(f"no host is installed for {shown}{meant} (there are: {', '.join(known)})")
 
 
 @lru_cache(maxsize=256)
@@ -85,7 +102,6 @@ def make_host(spec: str) -> Host:
     scheme, colon, _ = spec.partition(":")
     point = _points().get(scheme.lower()) if colon else None
     if point is None:
-        known = ", ".join(host_names())
-        raise BadName(f"no host is installed for {(scheme + ':...') if colon else repr(spec)} (there are: {known})")
+        raise _unknown(spec)
     host: Host = point.load()(spec)
     return host

@@ -63,6 +63,8 @@ def publish(
         If a file cannot be read or changes while it is read.
     Conflict
         If the registry or a host has other bytes under a name.
+    NeedsNetwork
+        If the network is not to be used.
     AccessDenied
         If there is no token for a host, or it has too few rights.
     PublishError

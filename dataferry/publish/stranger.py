@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..checksums import sha256_file
-from ..errors import CacheError, DataferryError, FileUnavailable, PublishError
+from ..errors import CacheError, DataferryError, FileUnavailable, Offline, PublishError
 from ..fetch import Progress, Wanted, fetch
 from ..hosts import make_host
 from ..names import shown_url
@@ -57,10 +57,14 @@ def not_served(place: str, result: object, complete: bool) -> PublishError:
         return PublishError(
             place, "it arrived and is not public before all files have; the same command goes on from here"
         )
+    said, when = str(result), "everybody may read it"
+    if isinstance(result, FileUnavailable):
+        said = "; ".join(dict.fromkeys(f"{where}: {reason}" for where, reason in result.tried)) or said
+        when = "the network is there" if isinstance(result, Offline) else when
     return PublishError(
         place,
-        f"it arrived, but a stranger does not get it: {result}",
-        "It is not registered. Once everybody may read it, the same command proves and registers it",
+        f"it arrived, but a stranger does not get it: {said}",
+        f"It is not registered. Once {when}, the same command proves and registers it",
     )
 
 
