@@ -27,7 +27,7 @@ __all__ = ["FolderPublisher"]
 
 
 class FolderPublisher(Publisher):
-    """Copies files into a published folder.
+    """Copies files into a published folder; see `Publisher`.
 
     Parameters
     ----------
@@ -55,20 +55,7 @@ class FolderPublisher(Publisher):
         return self._url
 
     def check_rights(self) -> str:
-        """Whether files may be put into the folder, and git may push where it is a repository.
-
-        Returns
-        -------
-        str
-            Who publishes.
-
-        Raises
-        ------
-        AccessDenied
-            If this user may not write there, or git may not push.
-        PublishError
-            If there is no such folder here, or git or git-lfs is missing.
-        """
+        """Whether files may be put into the folder, and git may push where it is a repository."""
         import getpass
 
         problem = self._problem or folder_problem(self.root, self.settings.folder_timeout)
@@ -94,23 +81,7 @@ class FolderPublisher(Publisher):
         return self._repository
 
     def held(self, uploads: Sequence[Upload]) -> Mapping[str, Held]:
-        """What lies in the folder under the names; hashed where no stamp vouches for it.
-
-        Parameters
-        ----------
-        uploads : sequence of Upload
-            The files.
-
-        Returns
-        -------
-        mapping of str to Held
-            Only files that are there.
-
-        Raises
-        ------
-        PublishError
-            If something there cannot be read.
-        """
+        """What lies in the folder under the names; hashed where no stamp vouches for it."""
         found = {}
         for upload in uploads:
             with self._blaming(upload.name):
@@ -126,22 +97,7 @@ class FolderPublisher(Publisher):
         return ""
 
     def begin(self, uploads: Sequence[Upload], notes: MutableMapping[str, Any]) -> None:
-        """Look before the first byte goes: rights in every folder, room on every file system, quotas.
-
-        Parameters
-        ----------
-        uploads : sequence of Upload
-            The files that have to go.
-        notes : mapping
-            Not used: the folder itself tells everything.
-
-        Raises
-        ------
-        AccessDenied
-            If this user may not write to a folder below.
-        PublishError
-            If there is no room.
-        """
+        """Look before the first byte goes: rights in every folder, room on every file system, quotas."""
         needed: dict[str, int] = {}
         for upload in uploads:
             folder = self._nearest(upload.name)
@@ -158,29 +114,7 @@ class FolderPublisher(Publisher):
     def upload(
         self, upload: Upload, notes: MutableMapping[str, Any], moved: Callable[[int], None]
     ) -> Mapping[str, str | int]:
-        """Copy one file; it becomes visible at once and whole.
-
-        Parameters
-        ----------
-        upload : Upload
-            The file.
-        notes : mapping
-            Not used.
-        moved : callable
-            Is told the bytes that went.
-
-        Returns
-        -------
-        mapping of str to (str or int)
-            Nothing: the name is enough.
-
-        Raises
-        ------
-        Conflict
-            If the folder has other bytes under the name.
-        PublishError
-            If it could not be copied.
-        """
+        """Copy one file; it becomes visible at once and whole."""
         target = self._path(upload.name)
         with self._blaming(upload.name, upload.size):
             make_folders(self.root, os.path.dirname(target), f"{PRIVATE}{os.urandom(8).hex()}")
@@ -203,25 +137,7 @@ class FolderPublisher(Publisher):
     def finish(
         self, uploads: Sequence[Upload], notes: MutableMapping[str, Any]
     ) -> Mapping[str, Mapping[str, str | int]]:
-        """List the files in ``SHA256SUMS`` and the catalog; commit and push them where git-lfs is in use.
-
-        Parameters
-        ----------
-        uploads : sequence of Upload
-            All files of this run.
-        notes : mapping
-            Not used.
-
-        Returns
-        -------
-        mapping
-            Empty.
-
-        Raises
-        ------
-        PublishError
-            If a list cannot be written, or git cannot push.
-        """
+        """List the files in ``SHA256SUMS`` and the catalog; commit and push them where git-lfs is in use."""
         files = {u.name: Listed(u.size, u.sha256) for u in uploads if os.path.isfile(self._path(u.name))}
         known = files_in(self.root)  # with what an earlier run placed, and could not list
         known_here = {name: Listed(h.size, h.sha256) for name, h in known.items() if h.size is not None and h.sha256}

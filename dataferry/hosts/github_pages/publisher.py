@@ -37,7 +37,7 @@ _GITS_OWN = re.compile(r"\.git[ .]*|git~\d+[ .]*", re.IGNORECASE)
 
 
 class GitHubPagesPublisher(Publisher):
-    """Takes files to the branch that a site is made from.
+    """Takes files to the branch that a site is made from; see `Publisher`.
 
     Parameters
     ----------
@@ -73,20 +73,7 @@ class GitHubPagesPublisher(Publisher):
         return self._opened
 
     def check_rights(self) -> str:
-        """Ask for the branch, and whether a push would be taken, without pushing.
-
-        Returns
-        -------
-        str
-            Where the token was found, and the branch.
-
-        Raises
-        ------
-        AccessDenied
-            If the token may not push.
-        PublishError
-            If git is missing, or the server cannot be asked.
-        """
+        """Ask for the branch, and whether a push would be taken, without pushing."""
         branch = self._branch
         tip = branch.fetch() or branch.commit({}, "check", [], "")
         branch.push(tip, dry_run=True, to="dataferry-check")
@@ -94,23 +81,7 @@ class GitHubPagesPublisher(Publisher):
         return f"{found}, to the branch {branch.name} of {self.host.git}"
 
     def held(self, uploads: Sequence[Upload]) -> Mapping[str, Held]:
-        """What the branch has under the names.
-
-        Parameters
-        ----------
-        uploads : sequence of Upload
-            The files.
-
-        Returns
-        -------
-        mapping of str to Held
-            Told by git's own ids, without fetching files.
-
-        Raises
-        ------
-        PublishError
-            If the server could not be asked, or the site as it is cannot take the files.
-        """
+        """What the branch has under the names, told by git's own ids, without fetching files."""
         branch = self._branch
         branch.fetch()
         files = branch.files()
@@ -184,29 +155,7 @@ class GitHubPagesPublisher(Publisher):
     def upload(
         self, upload: Upload, notes: MutableMapping[str, Any], moved: Callable[[int], None]
     ) -> Mapping[str, str | int]:
-        """Put one file into the work folder's repository; it is pushed with others, at the latest by `finish`.
-
-        Parameters
-        ----------
-        upload : Upload
-            The file.
-        notes : mapping
-            Not used: what git has it knows.
-        moved : callable
-            Is told the bytes.
-
-        Returns
-        -------
-        mapping of str to (str or int)
-            Nothing: the name is enough.
-
-        Raises
-        ------
-        Conflict
-            If the branch has other bytes under the name.
-        PublishError
-            If git or the server refuses it.
-        """
+        """Put one file into the work folder's repository; it is pushed with others, at the latest by `finish`."""
         branch = self._branch
         blob = branch.git.run("hash-object", "-w", "--no-filters", "--", os.path.abspath(upload.path)).text
         if sha256_file(upload.path) != upload.sha256 or blob != blob_of(upload, len(blob)):
@@ -224,27 +173,7 @@ class GitHubPagesPublisher(Publisher):
     def finish(
         self, uploads: Sequence[Upload], notes: MutableMapping[str, Any]
     ) -> Mapping[str, Mapping[str, str | int]]:
-        """Push what was not pushed yet, and wait until the site serves it.
-
-        Parameters
-        ----------
-        uploads : sequence of Upload
-            All files of this run.
-        notes : mapping
-            Not used.
-
-        Returns
-        -------
-        mapping
-            Empty.
-
-        Raises
-        ------
-        Conflict
-            If the branch has other bytes under a name.
-        PublishError
-            If the push is refused, or the site does not serve the files.
-        """
+        """Push what was not pushed yet, and wait until the site serves it."""
         with self._lock:
             for upload in uploads:
                 if upload.name not in self._staged:
