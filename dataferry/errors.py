@@ -292,18 +292,22 @@ class MissingExtra(DataferryError, ImportError):
         The extra of dataferry that brings the library.
     library : str
         The library that is missing.
+    package : str
+        What has to be installed with it, where the extra does not bring it.
     """
 
-    def __init__(self, extra: str, library: str) -> None:
+    def __init__(self, extra: str, library: str, package: str = "") -> None:
         self.extra = extra
         self.library = library
+        self.package = package
+        more = f" {package}" if package else ""
         super().__init__(
-            f"this needs {library}, which is not installed: pip install 'dataferry[{extra}]'",
+            f"this needs {library}, which is not installed: pip install 'dataferry[{extra}]'{more}",
             name=library,
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.extra, self.library)
+        return type(self), (self.extra, self.library, self.package)
 
 
 class FetchErrors(DataferryError, ExceptionGroup[DataferryError]):

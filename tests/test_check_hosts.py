@@ -223,7 +223,14 @@ def test_two_releases_after_a_new_version(
     source.write_bytes(SMALL[::-1])
     refused = command(*words)
     assert (refused.exit_code, "--new-version" in refused.stderr) == (7, True)
+    new.write_text(new.read_text().replace("mirrors = [", 'mirrors = ["https://other.example/x/", '))
+    old.write_bytes(new.read_bytes())
+    dry = command(*words, "--new-version", "--dry-run").stderr
+    assert "  note: what is published gets a DOI and stays" in dry
+    assert "\nnote: beam.fits: https://other.example/x/ keep the old bytes, which users of the new" in dry
     assert command(*words, "--new-version").exit_code == 0
+    for registry in (new, old):
+        registry.write_text(registry.read_text().replace('"https://other.example/x/", ', ""))
     assert Registry(old).find("beam.fits") != Registry(new).find("beam.fits")
     for registry, data in ((old, SMALL), (new, SMALL[::-1]), (old, SMALL)):
         told = json.loads(command("check", "mypkg", "--registry", registry, "--json").stdout)

@@ -8,6 +8,7 @@ import re
 import pytest
 from astropy.config import get_cache_dir_path
 
+from dataferry.errors import MissingExtra
 from dataferry.testing import RangeServer
 
 
@@ -55,7 +56,7 @@ def test_doctor_as_json(command, package, home):
     (home / ".config/dataferry/config.toml").write_text("offline = true\n")
     found = json.loads(command("doctor", "--json", package).stdout)
     assert set(found) == {
-        *("versions", "extras", "caches", "offline", "proxies", "hosts"),
+        *("versions", "extras", "caches", "offline", "proxies", "hosts", "lacking", "tokens"),
         *("config_files", "environment", "sites", "package", "problems"),
     }
     assert found["offline"] == f"offline = true in {home}/.config/dataferry/config.toml"
@@ -82,3 +83,66 @@ def test_doctor_says_that_no_cache_can_be_written(command, home, monkeypatch):
     assert result.exit_code == 5
     assert "no cache can be written" in result.stdout
     assert "ASTROPY_CACHE_DIR" in result.stdout
+
+
+def test_doctor_says_where_tokens_are(command, make_package, home, monkeypatch):
+    """Their places, never the tokens."""
+    mirrors = '["github-release:a/b@v1", "zenodo-sandbox:1", "figshare:1", "https://mirror.example/x/"]'
+    package = make_package({"a.fits": b"a"}, head=f"mirrors = {mirrors}\n")
+    for variable in ("GH_TOKEN", "GITHUB_TOKEN", "FIGSHARE_TOKEN", "ZENODO_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_PROFILE"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    text = command("doctor").stdout
+    assert "  token     Figshare: none found (the variable FIGSHARE_TOKEN for one)\n" in text
+    assert "  token     Amazon S3: none found (the variable AWS_ACCESS_KEY_ID for one)\n" in text
+    monkeypatch.setenv("GITHUB_TOKEN", "s3cret")
+    (home / ".netrc").write_text("machine api.figshare.com login ann password s3cret\n")
+    (home / ".netrc").chmod(0o600)
+    (home / ".config/dataferry").mkdir()
+    (home / ".config/dataferry/config.toml").write_text('[hosts."zenodo.org"]\ntoken = "s3cret"\n')
+    (home / ".aws").mkdir()
+    (home / ".aws/credentials").write_text("[default]\naws_secret_access_key = s3cret\n")
+    done = command("doctor", package)
+    for line in (
+        "  token     GitHub: the variable GITHUB_TOKEN\n",
+        f"  token     Figshare: {home}/.netrc\n",
+        '  token     Zenodo: [hosts."zenodo.org"] of config.toml\n',
+        f"  token     Amazon S3: {home}/.aws/credentials\n",
+        "  mirror    github-release:a/b@v1 (to publish: the variable GITHUB_TOKEN)\n",
+        "  mirror    zenodo-sandbox:1 (to publish: no token found)\n",
+        "  mirror    https://mirror.example/x/\n",
+    ):
+        assert line in done.stdout
+    told = json.loads(command("doctor", package, "--json").stdout)
+    assert told["tokens"]["GitHub"] == "the variable GITHUB_TOKEN"
+    assert told["package"]["tokens"]["zenodo-sandbox:1"] == ""
+    assert "s3cret" not in done.output + json.dumps(told)
+
+
+def test_hosts_that_lack_a_library(command, monkeypatch):
+    from dataferry.cli import host_states
+    from dataferry.hosts.fsspec import libraries
+
+    away = {"gcsfs", "paramiko", "boto3"}
+    monkeypatch.setattr(libraries, "find_spec", lambda name: None if name in away else object())
+    monkeypatch.setattr(host_states, "find_spec", lambda name: None if name in away else object())
+    text = command("doctor").stdout
+    assert "  lacking   gcs, gs: gcsfs: pip install 'dataferry[fsspec]' gcsfs\n" in text
+    assert "  lacking   sftp: paramiko: pip install 'dataferry[fsspec]'\n" in text
+    assert "  lacking   s3: boto3, to publish and for private buckets: pip install 'dataferry[s3]'\n" in text
+    (usable,) = re.findall(r"  usable    (.*)", text)
+    assert {"figshare", "https", "az"} <= set(usable.split(", "))
+    assert not {"gs", "s3", "sftp"} & set(usable.split(", "))
+    listed = command("host", "list")
+    assert "gcs, gs: lacking gcsfs: pip install 'dataferry[fsspec]' gcsfs\n" in listed.stderr
+    kinds = json.loads(command("host", "list", "--json").stdout)["hosts"]
+    assert next(k for k in kinds if "s3" in k["schemes"])["lacking"]["s3"].startswith("boto3")
+
+
+def test_a_missing_library_is_named_with_what_brings_it():
+    """The extra alone does not bring gcsfs."""
+    from dataferry.hosts.fsspec.libraries import LIBRARY
+
+    library, package = LIBRARY["gs"]
+    said = str(MissingExtra("fsspec", f"{library} for gs://", package))
+    assert said == "this needs gcsfs for gs://, which is not installed: pip install 'dataferry[fsspec]' gcsfs"

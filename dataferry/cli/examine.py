@@ -20,8 +20,9 @@ __all__ = ["command"]
 def command(package: str | None, registry: str | None, as_json: bool) -> None:
     """Show what dataferry finds on this machine.
 
-    Caches, offline state, proxies, configuration, site and extras; with PACKAGE also its registry, hosts and folders.
-    Asks no host. Exit code 4 if the configuration cannot be used, 5 if no cache can be written.
+    Caches, offline state, proxies, kinds of hosts and what they lack, where tokens are (never the tokens themselves),
+    configuration, site and extras; with PACKAGE also its registry, hosts and folders. Asks no host.
+    Exit code 4 if the configuration cannot be used, 5 if no cache can be written.
     """
     from .findings import find_all
 
@@ -51,7 +52,7 @@ def _show(found: dict[str, Any]) -> None:
         _line("proxy", f"{name}={value}")
     if not found["proxies"]:
         _line("proxy", "none")
-    _line("hosts", f"{', '.join(found['hosts'])} (schemes that can be named in dataferry.toml)")
+    _show_hosts(found)
     _title("Configuration")
     for file in found["config_files"]:
         _line("file", f"{file['path']} ({'read' if file['read'] else 'not there'})")
@@ -64,6 +65,17 @@ def _show(found: dict[str, Any]) -> None:
         click.echo(f"\n{click.style('problem:', fg='red', bold=True)} {problem['text']}")
 
 
+def _show_hosts(found: dict[str, Any]) -> None:
+    from .host_states import PROVIDERS, by_reason
+
+    _title("Hosts")
+    _line("usable", ", ".join(scheme for scheme in found["hosts"] if scheme not in found["lacking"]))
+    for reason, schemes in by_reason(found["lacking"]).items():
+        _line("lacking", f"{', '.join(schemes)}: {click.style(reason, fg='yellow')}")
+    for provider, origin in found["tokens"].items():
+        _line("token", f"{provider}: {origin or f'none found (the variable {PROVIDERS[provider][1]} for one)'}")
+
+
 def _show_package(package: dict[str, Any]) -> None:
     _title(f"Package {package['name']}")
     _line("registry", package["registry"])
@@ -72,7 +84,9 @@ def _show_package(package: dict[str, Any]) -> None:
         if value:
             _line(label, value)
     for mirror in package["mirrors"]:
-        _line("mirror", mirror)
+        where = package["tokens"].get(mirror)
+        told = "" if where is None else f" (to publish: {where or 'no token found'})"
+        _line("mirror", f"{mirror}{told}")
     for folder in package["folders"]:
         answer = click.style(folder["problem"], fg="yellow") if folder["problem"] else "there"
         _line("folder", f"{folder['path']} ({answer}; {folder['origin']})")

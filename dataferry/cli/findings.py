@@ -51,6 +51,7 @@ def find_all(package: str | None, registry: str | None) -> dict[str, Any]:
     from .. import remote
     from ..hosts import host_names
     from ..sites import current_sites
+    from .host_states import lacking, logins
 
     problems: list[dict[str, str]] = []
     try:
@@ -72,6 +73,8 @@ def find_all(package: str | None, registry: str | None) -> dict[str, Any]:
         "offline": offline,
         "proxies": {name: _shown(os.environ[name]) for name in _both_cases(_PROXIES) if os.environ.get(name)},
         "hosts": host_names(),
+        "lacking": lacking(),
+        "tokens": logins(settings),
         "config_files": [{"path": str(path), "read": path in settings.files} for path in config_files()],
         "environment": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
         "sites": sorted(current_sites(settings.sites, settings.site)),
@@ -143,10 +146,12 @@ def _shown(value: str) -> str:
 
 
 def _package(package: str, registry_path: str | None, settings: Settings) -> dict[str, Any]:
+    from ..declared import host_specs
     from ..folders import folder_problem
     from ..packages import find_registry
     from ..places import Places
     from ..registry import Registry
+    from .host_states import login
 
     registry = Registry(registry_path or find_registry(package))
     places = Places(package, registry, settings, [], {})
@@ -166,6 +171,7 @@ def _package(package: str, registry_path: str | None, settings: Settings) -> dic
         "bytes": sum(entry.size or 0 for entry in entries),
         "dataurl": shown_url(registry.dataurl),
         "mirrors": [shown_url(mirror) for mirror in (*settings.package(package).mirrors, *registry.mirrors)],
+        "tokens": {shown_url(s): where for s in host_specs(places) if (where := login(s, settings)) is not None},
         "env": registry.env,
         "folders": folders,
     }

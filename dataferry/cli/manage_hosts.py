@@ -22,6 +22,7 @@ def list_hosts(as_json: bool) -> None:
     """List the kinds of hosts that are installed, and what each can do."""
     from ..hosts import host_kind, host_names
     from ..hosts.base import Host
+    from .host_states import by_reason, lacking
 
     kinds: dict[str, dict[str, object]] = {}
     for scheme in host_names():
@@ -32,6 +33,9 @@ def list_hosts(as_json: bool) -> None:
         told["about"] = next(iter((kind.__doc__ or "").strip().splitlines()), "")
         told["publishes"] = kind.publisher is not Host.publisher
         told["lists"] = kind.held is not Host.held
+    lacks = lacking()
+    for told in kinds.values():
+        told["lacking"] = {scheme: lacks[scheme] for scheme in _listed(told["schemes"]) if scheme in lacks}
     if as_json:
         shared.print_json({"hosts": list(kinds.values())})
         return
@@ -41,6 +45,8 @@ def list_hosts(as_json: bool) -> None:
         can = [("yes" if told[word] else "-") for word in ("lists", "publishes")]
         schemes = ", ".join(_listed(told["schemes"]))
         click.echo(f"{schemes:<{width}}  {'yes':<6} {can[0]:<6} {can[1]:<10} {told['about']}")
+    for reason, lacking_it in by_reason(lacks).items():
+        click.echo(f"{', '.join(lacking_it)}: lacking {reason}", err=True)
 
 
 def _listed(value: object) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,6 +81,7 @@ def command(
     planned.check()
     for host in planned.hosts:
         _say_host(host)
+    _say_remarks(planned.remarks)
     outcome = run(planned, jobs=jobs, wait=wait)
     if as_json:
         shared.print_json(outcome.as_json())
@@ -131,13 +133,18 @@ def _print_plan(plan: Plan) -> None:
         click.echo("  ".join([f"{shared.size_text(upload.size):>8}", *(f"{cell:<11}" for cell in cells), name]))
     for number, host in enumerate(hosts, 1):
         _say_host(host, f"{number}: " if len(hosts) > 1 else "")
+    _say_remarks(plan.remarks)
     click.echo(f"{plan.registry}: dry run, nothing was changed", err=True)
 
 
 def _say_host(host: HostPlan, number: str = "") -> None:
     click.echo(f"{number}{_host_line(host)}", err=True)
-    for remark in host.remarks:
-        click.echo(f"  note: {remark}", err=True)
+    _say_remarks(host.remarks, "  ")
+
+
+def _say_remarks(remarks: Sequence[str], indent: str = "") -> None:
+    for remark in remarks:
+        click.echo(f"{indent}note: {remark}", err=True)
 
 
 def _host_line(host: HostPlan) -> str:

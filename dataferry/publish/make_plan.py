@@ -94,7 +94,24 @@ def plan(
         # whether a host keeps versions may show only when it was asked
         late = _other_bytes(rest, known, path, hosts, new_version)
         problems += late.values()
-    return Plan(path, uploads, digests, hosts, problems, new_version)
+    return Plan(path, uploads, digests, hosts, problems, new_version, _left_behind(uploads, known, hosts))
+
+
+def _left_behind(uploads: Mapping[str, Upload], known: Known | None, hosts: Sequence[HostPlan]) -> list[str]:
+    """The hosts of the registry that keep the old bytes of names which get new ones."""
+    if known is None:
+        return []
+    entries = {name: known.find(name) for name in uploads}
+    changed = [name for name, entry in entries.items() if entry is not None and entry.sha256 != uploads[name].sha256]
+    served = {line for host in hosts for line in (host.spec, host.declared)}
+    others = [shown_url(line) for line in (known.dataurl, *known.mirrors) if line and line not in served]
+    if not changed or not others:
+        return []
+    what = changed[0] if len(changed) == 1 else f"{len(changed)} files"
+    return [
+        f"{what}: {', '.join(others)} keep the old bytes, which users of the new registry are refused there; "
+        "new names would go everywhere"
+    ]
 
 
 def _host(spec: str, settings: Settings, known: Known | None) -> HostPlan:

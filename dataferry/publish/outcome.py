@@ -109,5 +109,6 @@ class Outcome:
                 for host in self.plan.hosts
             ],
             "files": files,
+            "remarks": list(self.plan.remarks),
             "problems": [str(error) for error in self.plan.problems],
         }

@@ -121,6 +121,8 @@ class Plan:
         What keeps the run from beginning.
     new_version : bool
         Whether names may get other bytes.
+    remarks : sequence of str
+        What else the author has to know before anything is sent, beside what single hosts remark.
     """
 
     registry: Path
@@ -129,6 +131,7 @@ class Plan:
     hosts: list[HostPlan]
     problems: list[DataferryError]
     new_version: bool = False
+    remarks: Sequence[str] = ()
 
     def check(self, *, every_host: bool = False) -> None:
         """Raise what keeps the run from beginning.

@@ -92,6 +92,10 @@ class FigsharePublisher(Publisher):
         into = f", into {self.declared}, which was made before" if line.new and self._draft is not None else ""
         return f"{name or 'account'} ({self._account.get('id')}), by the token in {origin}{into}"
 
+    def remarks(self, uploads: Sequence[Upload]) -> Sequence[str]:
+        """What cannot be undone."""
+        return ["what is published gets a DOI and stays: a version cannot be taken back"]
+
     def _made_before(self) -> int | None:
         """The article of this account that the registry declares: the same command means the same article."""
         for declared in self.registered:

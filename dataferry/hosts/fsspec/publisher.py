@@ -91,8 +91,7 @@ class FsspecPublisher(Publisher):
                 path = self.host.session.path(folder, upload.name)
                 if system.exists(path):
                     raise Conflict(place, "somebody has put a file there meanwhile; run this again to compare it")
-                with suppress(FileExistsError):
-                    system.makedirs(posixpath.dirname(path), exist_ok=True)
+                _make_folder(system, posixpath.dirname(path))
                 if self.host.protocol in _GROWING:
                     self._grow(system, path, upload, moved)
                 else:
@@ -128,6 +127,19 @@ class FsspecPublisher(Publisher):
         if system.exists(path):
             raise FileExistsError(path)
         system.mv(private, path)
+
+
+def _make_folder(system: Any, path: str) -> None:
+    """Make a folder and those above it, also while other uploads make the same."""
+    for left in reversed(range(path.count("/") + 1)):
+        try:
+            system.makedirs(path, exist_ok=True)
+            return
+        except PermissionError:
+            raise
+        except OSError:  # SFTP has no word for a folder that somebody else has made just now
+            if not left and not system.isdir(path):
+                raise
 
 
 def _put(system: Any, path: str, upload: Upload) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from ...errors import DataferryError, MissingExtra
 from ...settings import load_settings
 from ..publisher import Held
+from .libraries import LIBRARY
 
 if TYPE_CHECKING:
     from .host import FsspecHost
@@ -80,9 +81,8 @@ class Session:
             # fsspec would keep an instance for every thread, and a broken one for ever
             system, folder = url_to_fs(host.url, skip_instance_cache=True, **host.options, **self._login())
         except ImportError as error:
-            library = {"sftp": "paramiko", "ssh": "paramiko", "gs": "gcsfs", "gcs": "gcsfs", "hf": "huggingface_hub"}
-            name = "adlfs" if host.protocol in _AZURE else library.get(host.protocol, error.name or host.protocol)
-            raise MissingExtra("fsspec", f"{name}, which speaks {host.protocol}://,") from None
+            name, package = LIBRARY.get(host.protocol, (error.name or host.protocol, error.name or ""))
+            raise MissingExtra("fsspec", f"{name} for {host.protocol}://", package) from None
         except ValueError as error:
             raise OSError(f"fsspec does not take {host.shown}: {error}") from error
         except Exception as error:
