@@ -13,12 +13,12 @@ __all__ = ["HostHealth"]
 
 POLITE = 16  # connections to one host, unless the user's settings allow more
 _START = 4
-_STEP = 4  # a guess is tried on so many times as many connections as have proven themselves
+_STEP = 6  # times as many as have proven themselves: after the first as many as a browser opens to one host
 _ROUND_TRIPS = 0.5  # seconds that small files may wait for answers, all in all, before another connection is worth it
 _PAYS = 1.15  # what more connections must bring to be kept
 _BUSY = 0.6  # of a processor: then the machine is the limit, not the connection
 _IDLE = 0.5  # of a connection's time must pass in waiting for small files before another one is of use
-_WINDOW = 0.1
+_WINDOW, _LATER = 0.1, 0.06  # seconds to measure over: one connection starts slowly, several are steady together
 _RATE_OVER = 0.5
 _DEPTH = 15  # further small files that are asked for before the first has come
 _GIVE_UP = 4  # failures one after the other
@@ -59,7 +59,7 @@ class HostHealth:
         self._rate = rate
         self._owed_until = 0.0
         self._lock = threading.Lock()
-        self._mark: tuple[float, int, float] | None = None
+        self._mark: tuple[float, int, float, float] | None = None
         self._small = False
         self.waited = 0.0
         self._best = 0.0
@@ -87,34 +87,34 @@ class HostHealth:
             most = math.ceil(trips * self.first_byte / _ROUND_TRIPS) if self.first_byte < 1 else 1
         self.target = max(self.target, min(self.limit, most, files))
 
-    def tick(self, now: float, busy: float) -> None:
+    def tick(self, now: float, spent: float) -> None:
         """Decide whether more connections would bring more.
 
         Parameters
         ----------
         now : float
             The time.
-        busy : float
-            Processors that the download keeps busy.
+        spent : float
+            Seconds of processors that the run has used so far.
         """
         if self.active < self.target or (self.settled and now < self._probe_again):
             self._mark = None
             return
         if self._mark is None:
             # New connections have first to be opened and asked.
-            self._mark = (now + (1.2 * self.first_byte + 0.02 if self._best else 0), -1, 0.0)
-        since, count, waited = self._mark
+            self._mark = (now + (1.2 * self.first_byte + 0.02 if self._best else 0), -1, 0.0, 0.0)
+        since, count, waited, before = self._mark
         if count < 0:
             if now >= since and self.first_byte < 1:
-                self._mark = (now, self.bytes, self.waited)
+                self._mark = (now, self.bytes, self.waited, spent)
             return
-        if now - since < max(_WINDOW, 1.2 * self.first_byte):
+        if now - since < max(_LATER if self._best else _WINDOW, 1.2 * self.first_byte):
             return
         rate = (self.bytes - count) / (now - since)
         self._mark = None
         self.per_connection = rate / self.active
         idle = (self.waited - waited) / (now - since) / self.active
-        if busy > _BUSY or (self._small and idle < _IDLE):
+        if spent - before > _BUSY * (now - since) or (self._small and idle < _IDLE):
             self.settled, self._probe_again = True, now + 1
         elif rate >= self._best * _PAYS and self.target < self.limit:
             self._best, self.split, self.settled = rate, True, False

@@ -13,6 +13,7 @@ from .leftovers import in_use, progress_of
 __all__ = ["Watch"]
 
 _TICK = 0.05
+_GROWING = 0.02  # as long as more connections may be worth their while
 _SIGN_OF_LIFE = 10.0
 _WORTH_A_RIVAL = 3.0  # seconds that a file would still need
 _TRIAL = 0.7  # seconds in which another mirror shows what it can
@@ -61,7 +62,8 @@ class Watch:
                 self._hire()
                 with crew.change:
                     if crew.left and not crew.stopped:
-                        crew.news.wait(_TICK)
+                        growing = any(host.active and not host.settled for host in crew.hosts)
+                        crew.news.wait(_GROWING if growing else _TICK)
                     if not crew.left or crew.stopped:
                         break
                 now = time.monotonic()
@@ -94,16 +96,16 @@ class Watch:
             thread.start()
 
     def _measure(self, now: float) -> None:
-        if now - self._then < _TICK * 0.8:
+        if now - self._then < _GROWING * 0.8:
             return
+        self._then = now
         crew = self.crew
         spent = sum(sum(list(host.cpu.values())) for host in crew.hosts)
         spent += sum(job.follower.cpu for job in list(crew.open) if job.follower is not None)
-        busy = max(0.0, spent - self._spent) / (now - self._then)
+        self._spent = max(self._spent, spent)  # a hash that is through no longer counts
         for host in crew.hosts:
-            host.tick(now, busy)
+            host.tick(now, self._spent)
             host.measure(now)
-        self._spent, self._then = spent, now
         with crew.change:
             for job in crew.open:
                 self._compare(job, now)
