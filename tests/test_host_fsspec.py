@@ -254,3 +254,12 @@ def test_uploads_that_make_the_same_folders(tmp_path: Path) -> None:
     racing.made = -9
     with pytest.raises(OSError, match="Failure"):
         _make_folder(racing, "/data/v1/maps")
+
+
+def test_a_missing_library_comes_before_a_missing_login(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataferry.errors import MissingExtra
+    from dataferry.hosts.fsspec import libraries
+
+    monkeypatch.setattr(libraries, "find_spec", lambda name: None if name == "gcsfs" else object())
+    with pytest.raises(MissingExtra, match=r"this needs gcsfs for gs://.*pip install 'dataferry\[fsspec\]' gcsfs"):
+        make_host("gs://bucket/v1/").publisher(Settings(), {}).check_rights()

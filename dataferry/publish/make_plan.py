@@ -108,10 +108,8 @@ def _left_behind(uploads: Mapping[str, Upload], known: Known | None, hosts: Sequ
     if not changed or not others:
         return []
     what = changed[0] if len(changed) == 1 else f"{len(changed)} files"
-    return [
-        f"{what}: {', '.join(others)} keep the old bytes, which users of the new registry are refused there; "
-        "new names would go everywhere"
-    ]
+    refused = "keep the old bytes, which users of the new registry are refused there; new names would go everywhere"
+    return [f"{what}: {', '.join(others)} {refused}"]
 
 
 def _host(spec: str, settings: Settings, known: Known | None) -> HostPlan:

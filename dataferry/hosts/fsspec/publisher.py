@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ...errors import AccessDenied, Conflict, PublishError
+from ...errors import AccessDenied, Conflict, MissingExtra, PublishError
 from ..publisher import Held, Publisher, Upload
+from .libraries import lacking
 from .session import is_stranger
 
 if TYPE_CHECKING:
@@ -51,6 +52,9 @@ class FsspecPublisher(Publisher):
 
     def check_rights(self) -> str:
         """Connect and look at the folder; whether it may be written shows only when it is."""
+        library, package = lacking(self.host.protocol)
+        if library:
+            raise MissingExtra("fsspec", f"{library} for {self.host.protocol}://", package)
         if is_stranger(self.host.protocol):
             raise self._denied(PermissionError("no login was found for this store"))
         try:
