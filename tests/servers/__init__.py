@@ -19,6 +19,7 @@ fixture              call
 ``invenio_standin``  an `InvenioStandIn` that runs: records, drafts, versions, files; plays faults
 ``inveniordm``       the real `InvenioRDM`, for tests marked nightly; ``url``, ``tokens``, ``lines()``
 ``quay``             ``quay("a")``: the host ``quay:a`` in this process; ``case.publish(files, "quay:a")`` to it
+``rdm``              the stand-in, and nightly the real server in its place; ``ann`` makes records there by hand
 ``webdav``           ``with webdav() as dav``: nginx that takes PUT and MOVE, and the example host installed
 ``radosgw``          `Radosgw`, one for the whole run: ``radosgw.spec(radosgw.bucket())`` to read from and publish to
 ``killer``           ``killer(args, env, cwd)``: a command that is killed when something is seen, and run again
@@ -41,6 +42,7 @@ from .git_hosts import giftless, giftless_python, git_http, lfs_token, pages
 from .github import github
 from .invenio_standin import invenio_standin
 from .inveniordm import inveniordm
+from .inveniordm.people import ann, rdm
 from .kills import killer
 from .mark_link import mark_link
 from .proxies import delay_proxy, squid, tinyproxy
@@ -53,6 +55,7 @@ from .web import apache, caddy, lighttpd, nginx, python_http, tls_ca
 from .webdav import webdav, webdav_module
 
 __all__ = [
+    "ann",
     "apache",
     "azurite",
     "caddy",
@@ -75,6 +78,7 @@ __all__ = [
     "python_http",
     "quay",
     "radosgw",
+    "rdm",
     "running",
     "squid",
     "sshd",
