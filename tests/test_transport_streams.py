@@ -300,3 +300,15 @@ def test_a_killed_stream_is_resumed(tmp_path: Path) -> None:
     result = bring(tmp_path, stream(from_file(tmp_path / "a.bin")))
     assert right(result)
     assert 0 < result.moved_bytes < len(DATA)
+
+
+@pytest.mark.parametrize("registered", [True, False])
+@pytest.mark.parametrize("size", [16 * MB + 1, 60 * MB])
+def test_reads_that_reach_over_the_end_of_a_segment(tmp_path: Path, registered: bool, size: int) -> None:
+    """A large file is brought in several segments, and what a library reads ends where it likes."""
+    data = random.Random(size).randbytes(size)
+    (tmp_path / "a.bin").write_bytes(data)
+    came = bring(tmp_path, stream(from_file(tmp_path / "a.bin")), data=data, registered=registered, stall_timeout=10)
+    assert isinstance(came, Arrived), str(came)
+    assert came.path.read_bytes() == data
+    assert came.moved_bytes == size

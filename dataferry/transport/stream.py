@@ -134,6 +134,7 @@ def pour(client: Client, job: Job, way: Way, segment: Segment) -> None:
     place, began = segment.pos, time.monotonic()
     stall = Stall(client.stall_timeout)
     reader = _Reader(way.source, place, host.most_at_once)
+    data = memoryview(b"")  # what has come and belongs to the next segment stays
     try:
         while True:
             while segment.stop is not None and segment.pos >= segment.stop:
@@ -142,17 +143,18 @@ def pour(client: Client, job: Job, way: Way, segment: Segment) -> None:
                     return
                 pieces.end(segment)
                 segment = following
-            data = reader.next(client)
-            now = time.monotonic()
-            host.first_byte = min(host.first_byte, now - began)
             if not data:
-                _ended(job, segment, place, shown)
-                return
-            pause = host.got(len(data))
-            if pause:
-                time.sleep(pause)
-            if stall.check(len(data), now):
-                raise stall.error(shown)
+                data = reader.next(client)
+                now = time.monotonic()
+                host.first_byte = min(host.first_byte, now - began)
+                if not data:
+                    _ended(job, segment, place, shown)
+                    return
+                pause = host.got(len(data))
+                if pause:
+                    time.sleep(pause)
+                if stall.check(len(data), now):
+                    raise stall.error(shown)
             while data:
                 count = pieces.claim(segment, min(len(data), BLOCK))
                 if not count:
