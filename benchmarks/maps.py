@@ -1,10 +1,11 @@
 """Reading maps beside the disk and beside others: ``python benchmarks/maps.py [--nside 1024 ...] [--rst FILE]``.
 
 The limit is `numpy.fromfile` of the bytes of one field, from a FITS file that holds nothing else; all else is given as
-a ratio to its time in the same run. Each way runs in a process of its own, takes turns with the limit there, and
-reports the best of several runs, and the peak of its memory in fields. healpy, fitsio, astropy and pysm3 are measured
-where they are installed; another Python with some of them can be named: ``--python PATH``. Linux only, where the
-kernel tells a process its own peak.
+a ratio to its time in the same run. Each way runs in a process of its own and takes turns with the limit there; it
+reports the ratio of the best of several runs, of their medians, and of the processor time of all threads, which other
+programs on the machine disturb least; and the peak of its memory in fields. healpy, fitsio, astropy and pysm3 are
+measured where they are installed; another Python with some of them can be named: ``--python PATH``. Linux only, where
+the kernel tells a process its own peak.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import tempfile
 from pathlib import Path
 
 SETUP = """
-import os, sys, json, time, warnings
+import os, sys, json, statistics, time, warnings
 warnings.simplefilter("ignore")
 import numpy as np
 folder, nside, runs = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
@@ -37,9 +38,15 @@ WAYS = {
     "one field alone, NESTED to RING": ("", OURS, "read_map(alone, order='RING')"),
     "three fields, NESTED to RING": ("", OURS, "read_map(nested, None, order='RING')"),
     "one field, RING to NESTED": ("", OURS, "read_map(ring, order='NESTED')"),
+    "RING down by 8": ("", OURS, "read_map(ring, nside=nside // 8)"),
     "1/64 of the sky": ("", OURS, "read_map(ring, pixels=part)"),
     "1/64 of the sky, RING from NESTED": ("", OURS, "read_map(nested, pixels=part, order='RING')"),
     "1/64 of the sky, NESTED from RING": ("", OURS, "read_map(ring, pixels=part, order='NESTED')"),
+    "NESTED down by 8, alone in its file": (
+        "",
+        OURS,
+        "read_map(alone, nside=nside // 8, order='NESTED')",
+    ),
     "NESTED down by 8": ("", OURS, "read_map(nested, nside=nside // 8, order='NESTED')"),
     "NESTED down by 8, RING": ("", OURS, "read_map(nested, nside=nside // 8, order='RING')"),
     "astropy, memmap, big-endian": (
@@ -80,14 +87,17 @@ before = now()
 found = way()
 highest = peak() - before
 del found
-times = {{limit: [], way: []}}
+times, busy = {{limit: [], way: []}}, {{limit: [], way: []}}
 for _ in range(runs):
     for call in times:
-        start = time.perf_counter()
+        start, used = time.perf_counter(), time.process_time()
         found = call()
         times[call].append(time.perf_counter() - start)
+        busy[call].append(time.process_time() - used)
         del found
-print(json.dumps([min(times[way]), min(times[limit]), highest / (4 * npix)]))
+middle = statistics.median
+print(json.dumps([min(times[way]) / min(times[limit]), middle(times[way]) / middle(times[limit]),
+                  min(busy[way]) / min(busy[limit]), highest / (4 * npix)]))
 """
 
 
@@ -108,7 +118,7 @@ def make(folder: Path, nside: int) -> None:
 
 
 def measure(python: str, folder: Path, nside: int, name: str, runs: int) -> list[float] | None:
-    """Run one way in a process of its own: seconds, those of the limit, peak in fields; None if not installed."""
+    """Run one way in a process of its own: ratios of best, median and processor time, peak; None if not installed."""
     library, before, code = WAYS[name]
     program = f"{SETUP}\n{before}\n" + MEASURE.format(code=code)
     done = subprocess.run(
@@ -144,7 +154,7 @@ def main() -> None:
     parser.add_argument("--python", action="append", default=[], help="another Python to look for libraries in")
     parser.add_argument("--rst", type=Path, help="write the table there")
     options = parser.parse_args()
-    lines = ["way," + ",".join(f"nside {n},peak (fields)" for n in options.nside)]
+    lines = ["way," + ",".join(f"nside {n}: best,processor,peak" for n in options.nside)]
     rows: dict[str, list[str]] = {name: [] for name in WAYS if any(word in name for word in options.only)}
     for nside in options.nside:
         with tempfile.TemporaryDirectory(dir=options.folder) as made:
@@ -156,9 +166,9 @@ def main() -> None:
                     found = measure(python, folder, nside, name, runs)
                     if found:
                         break
-                ratio, peak = (f"{found[0] / found[1]:.3g}", f"{found[2]:.2f}") if found else ("", "")
-                row.extend((ratio, peak))
-                print(f"nside {nside}  {name:40s} {ratio:>8} x  {peak:>6} fields", flush=True)
+                told = [*(f"{ratio:.2g}" for ratio in found[:3]), f"{found[3]:.2f}"] if found else [""] * 4
+                row.extend((told[0], *told[2:]))
+                print(f"nside {nside}  {name:40s}", *(f"{word:>8}" for word in told), flush=True)
             print(f"nside {nside}  header and one row over HTTP: {remote(folder)} bytes", flush=True)
     lines += [",".join([f'"{name}"', *row]) for name, row in rows.items()]
     if options.rst:

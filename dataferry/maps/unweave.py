@@ -68,27 +68,34 @@ def ring_run(nside: int, first: int, count: int) -> Ints:
             part += x
             part += x0
             if face == 4:
-                _beyond(nside, x + x0, s + (x0 + y0), part)
+                _beyond(nside, x, s, x0, y0, part)
         else:
             part[:] = nest2ring(nside, np.arange(at, stop, dtype="i8"))
         at = stop
     return out
 
 
-def _beyond(nside: int, x: Ints, s: Ints, pixels: Ints) -> None:
-    """Mend face 4, the one that lies across longitude zero: its west is the end of the ring."""
-    west = (2 * x - s - 1 + ((2 * nside - s - 1) & 1)) < 0
-    pixels += west * (4 * nside)
+def _beyond(nside: int, x: Ints, s: Ints, x0: int, y0: int, pixels: Ints) -> None:
+    """Mend a tile of face 4, the one that lies across longitude zero: its west is the end of the ring."""
+    size = int(x[-1]) + 1
+    if x0 - y0 <= -size:
+        pixels += 4 * nside
+    elif x0 - y0 < size:
+        west = (2 * (x + x0) - (s + (x0 + y0)) - 1 + ((s + (x0 + y0 + 1)) & 1)) < 0
+        pixels += west * (4 * nside)
 
 
 def tile_for(nside: int, children: int = 1) -> int:
     """Find how wide tiles should be; 0 if tiles that hold so many children would need too much memory."""
     if not SMALLEST <= nside <= LARGEST:
         return 0
-    tile = 128 if nside >= 4096 else 64
+    # whatever is done with a tile, its cost beside the pixels is that of many pixels
+    tile = 64 if nside < 512 else 128 if nside < 4096 else 256
+    if children == 1:
+        tile = 128 if nside >= 4096 else 64
     while tile * tile < children:
         tile *= 2
-    return tile if tile == 64 or 8 * tile <= nside else 0
+    return tile if tile == 64 or 4 * tile <= nside else 0
 
 
 def unweave(
@@ -183,24 +190,25 @@ class _Spindle:
         x, s = _tile(tile * tile)
         corners = spread(np.arange(across) * tile)
         # of x + y in a tile: its ring, counted from the band's first one
-        shift = self._shifts(band)
+        places = self._shifts(band)
         for face, south in enumerate(FACE_RING):
             diagonal = south * across - band
             if not 0 <= diagonal <= 2 * across - 2:
                 continue
-            table = ring_table(nside)[face, diagonal * tile : diagonal * tile + 2 * tile - 1] + shift
+            table = ring_table(nside)[face, diagonal * tile : diagonal * tile + 2 * tile - 1] + places
             low = max(0, diagonal - across + 1)
             index = table.take(s, out=self.index, mode="wrap")
             index += x
             index += low * tile
             for tx in range(low, min(across - 1, diagonal) + 1):
                 first = face * nside**2 + int(corners[tx] + 2 * corners[diagonal - tx])
-                if face == 4:
-                    whole = table.take(s) + (x + tx * tile)
-                    _beyond(nside, x + tx * tile, s + diagonal * tile, whole)
+                shift = (tx - low) * tile
+                if face == 4:  # an index of its own: beyond longitude zero places are negative until they are mended
+                    whole = index + shift
+                    _beyond(nside, x, s, tx * tile, (diagonal - tx) * tile, whole)
                     self._take(first, whole, 0)
                 else:
-                    self._take(first, index, (tx - low) * tile)
+                    self._take(first, index, shift)
 
     def _shifts(self, band: int) -> Ints:
         """What turns RING pixel numbers into places in what is kept, for each x + y in a tile."""

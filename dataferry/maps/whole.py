@@ -61,7 +61,7 @@ def fill_whole(
         else:
             tile = tile_for(layout.nside, children)
             # wide tiles take much room: then one thread
-            threads = reader.threads if tile <= 128 else 1
+            threads = reader.threads if 8 * tile <= layout.nside else 1
             shrink = partial(degrade, children=children)
             unweave(layout.nside, tile, _rings_of(reader), out.dtype, low, last, threads, shrink)
         if order == "RING":
