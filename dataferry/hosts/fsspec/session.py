@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from ...errors import DataferryError, MissingExtra
 from ...settings import load_settings
 from ..publisher import Held
+from .known_hosts import sftp_to_known_hosts
 from .libraries import LIBRARY
 
 if TYPE_CHECKING:
@@ -77,9 +78,10 @@ class Session:
         except ImportError:
             raise MissingExtra("fsspec", "fsspec") from None
         host = self._host
+        connect = sftp_to_known_hosts if host.protocol in {"sftp", "ssh"} else url_to_fs
         try:
             # fsspec would keep an instance for every thread, and a broken one for ever
-            system, folder = url_to_fs(host.url, skip_instance_cache=True, **host.options, **self._login())
+            system, folder = connect(host.url, skip_instance_cache=True, **host.options, **self._login())
         except ImportError as error:
             name, package = LIBRARY.get(host.protocol, (error.name or host.protocol, error.name or ""))
             raise MissingExtra("fsspec", f"{name} for {host.protocol}://", package) from None
@@ -90,7 +92,7 @@ class Session:
         return system, str(folder).rstrip("/")
 
     def _login(self) -> dict[str, Any]:
-        """For protocols with a login of their own: that of the settings, and a look at the host's key."""
+        """For protocols with a login of their own: that of the settings."""
         if is_stranger(self._host.protocol):
             return {"anon": True} if self._host.protocol in _AZURE else {"token": "anon"}
         if self._host.protocol not in {"sftp", "ssh", "ftp", "smb"}:
@@ -103,10 +105,6 @@ class Session:
         login = {key: mine[key] for key in ("password",) if mine.get(key)}
         if mine.get("user") and parts.username is None:
             login["username"] = mine["user"]
-        if self._host.protocol in {"sftp", "ssh"}:
-            from .known_hosts import known_hosts_policy
-
-            login["host_key_policy"] = known_hosts_policy()
         return login
 
     def path(self, folder: str, name: str) -> str:
