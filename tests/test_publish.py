@@ -194,7 +194,8 @@ def test_several_hosts_are_mirrors_in_the_order_given(case, quay):
     assert (registry.dataurl, registry.mirrors) == ("", ("quay:a", "quay:b"))
     assert case.got() == FILES
     shutil.rmtree(QUAYS["a"].public)
-    shutil.rmtree(os.environ["XDG_CACHE_HOME"] + "/astropy")
+    for part in Path(os.environ["XDG_CACHE_HOME"], "astropy").iterdir():  # astropy 7 makes a link of the folder
+        shutil.rmtree(part)
     assert case.got() == FILES
 
 

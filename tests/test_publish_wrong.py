@@ -7,6 +7,7 @@ import os
 import subprocess
 import threading
 import time
+from importlib.metadata import version
 
 import pytest
 from dataferry_test_servers.quay import FILES, QUAYS, C
@@ -201,6 +202,7 @@ def test_two_runs_at_once_upload_each_file_once(case, quay, caplog):
     assert case.got() == FILES
 
 
+@pytest.mark.skipif(version("astropy").startswith("7."), reason="astropy 7 does not know ASTROPY_CACHE_DIR")
 def test_no_room_to_fetch_back(case, quay, need, monkeypatch, tmp_path):
     here = quay()
     need.that("mount", os.geteuid() == 0, "only root mounts")
