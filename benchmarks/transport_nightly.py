@@ -93,10 +93,11 @@ def crowd(home: Path) -> None:
     with RangeServer({"a.bin": data}) as server:
         wanted = order("a.bin", data, server.url)
 
-        def told(what: str, started: float) -> None:
+        def told(what: str, started: float, read: int | None = None) -> None:
             sent = sum(request.sent for request in server.requests) / len(data)
             seconds, asked = time.monotonic() - started, len(server.requests)
-            print(f"crowd: {what}: {asked} requests, {sent:.2f} x the bytes, {seconds:.1f} s")
+            read_here = "" if read is None else f"{read / len(data):.2f} x the bytes read, "
+            print(f"crowd: {what}: {asked} requests, {read_here}{sent:.2f} x the bytes sent, {seconds:.1f} s")
             server.forget()
 
         for count in (8, 64):
@@ -104,18 +105,19 @@ def crowd(home: Path) -> None:
             crew = [
                 subprocess.Popen(child(home / f"crowd{count}", wanted), stdout=subprocess.PIPE) for _ in range(count)
             ]
-            for process in crew:
-                process.communicate()
-            told(f"{count} processes, dataferry", started)
+            read = sum(int(process.communicate()[0]) for process in crew)
+            told(f"{count} processes, dataferry", started, read)
             if not right(home / f"crowd{count}", wanted):
                 print("crowd: WRONG FILE")
         started = time.monotonic()
-        threads = [threading.Thread(target=bring, args=(home / "threads", wanted)) for _ in range(64)]
+        brought: list[int] = []
+        work = lambda: brought.append(bring(home / "threads", wanted).moved_bytes)  # noqa: E731
+        threads = [threading.Thread(target=work) for _ in range(64)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        told("64 threads, dataferry", started)
+        told("64 threads, dataferry", started, sum(brought))
         url = server.url_of("a.bin")
         peers = {
             "pooch": f"import pooch; pooch.retrieve({url!r}, {wanted.sha256!r}, path={str(home / 'pooch')!r})",

@@ -27,7 +27,8 @@ def test_kills(repository: Path) -> None:
 def test_crowds(repository: Path) -> None:
     lines = [line for line in run(repository, "crowd").splitlines() if "dataferry" in line]
     assert len(lines) == 3
-    assert all(" 1.0" in line and "WRONG" not in line for line in lines)
+    # What is sent may be more: a connection that another one helps is closed with bytes of its own on the way.
+    assert all(" 1.00 x the bytes read" in line and "WRONG" not in line for line in lines)
 
 
 def test_mirrors(repository: Path) -> None:
