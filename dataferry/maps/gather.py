@@ -26,6 +26,7 @@ _FEW = 4096
 _BLOCK_BITS = 10
 _RAW_BITS = 8
 _PIECE = 64
+_CHUNK = 1 << 15
 
 
 def take(reader: Reader, positions: Ints, into: Sequence[NDArray[Any]]) -> None:
@@ -68,8 +69,8 @@ def _take_blocks(reader: Reader, positions: Ints, into: Sequence[NDArray[Any]]) 
     raw = reader.raw and column.per_row % (1 << _RAW_BITS) == 0
     bits = _RAW_BITS if raw else _BLOCK_BITS
     wanted = np.zeros((reader.count >> bits) + 2, bool)
-    blocks = positions >> bits
-    wanted[blocks] = True
+    for at in range(0, positions.size, _CHUNK):
+        wanted[positions[at : at + _CHUNK] >> bits] = True
     numbers = np.flatnonzero(wanted)
     breaks = np.flatnonzero(numbers[1:] - numbers[:-1] > 1 + (_gap(reader) >> bits)) + 1
     starts = numbers[np.concatenate([[0], breaks])]
@@ -78,15 +79,13 @@ def _take_blocks(reader: Reader, positions: Ints, into: Sequence[NDArray[Any]]) 
     if total > max(MOST, 8 * positions.size):
         return False
     if raw:
-        _from_bytes(reader, positions, blocks, starts, stops, into)
+        _from_bytes(reader, positions, starts, stops, into)
     else:
-        _from_values(reader, positions, blocks, starts, stops, into)
+        _from_values(reader, positions, starts, stops, into)
     return True
 
 
-def _from_bytes(
-    reader: Reader, positions: Ints, blocks: Ints, starts: Ints, stops: Ints, into: Sequence[NDArray[Any]]
-) -> None:
+def _from_bytes(reader: Reader, positions: Ints, starts: Ints, stops: Ints, into: Sequence[NDArray[Any]]) -> None:
     import numpy as np
 
     column, size = reader.columns[0], 1 << _RAW_BITS
@@ -117,17 +116,31 @@ def _from_bytes(
 
     few = [tasks[k : k + _PIECE] for k in range(0, len(tasks), _PIECE)]
     run(work, few, reader.threads_for(room.size * per_row // step))
-    index = shift.take(blocks)
-    index += positions
     moved = room.view(f"u{width}")
-    for c, out in zip(reader.columns, into, strict=True):
-        got = moved[(c.start - base) // width :].take(index, mode="wrap")
-        stored_to_native(c, got.view(c.dtype), out, reader.fill)
+    planes = [moved[(c.start - base) // width :] for c in reader.columns]
+    got = np.empty(min(_CHUNK, positions.size), moved.dtype)
+    for at, index in _places(positions, _RAW_BITS, shift):
+        part = got[: index.size]
+        for c, plane, out in zip(reader.columns, planes, into, strict=True):
+            np.take(plane, index, out=part, mode="wrap")
+            stored_to_native(c, part.view(c.dtype), out[at : at + index.size], reader.fill)
 
 
-def _from_values(
-    reader: Reader, positions: Ints, blocks: Ints, starts: Ints, stops: Ints, into: Sequence[NDArray[Any]]
-) -> None:
+def _places(positions: Ints, bits: int, shift: Ints) -> Iterator[tuple[int, Ints]]:
+    """Give the places of positions in a room, some at a time in the same memory: new memory costs its page faults."""
+    import numpy as np
+
+    rooms = np.empty((2, min(_CHUNK, positions.size)), "i8")
+    for at in range(0, positions.size, _CHUNK):
+        some = positions[at : at + _CHUNK]
+        blocks, index = rooms[:, : some.size]
+        np.right_shift(some, bits, out=blocks)
+        np.take(shift, blocks, out=index, mode="wrap")
+        index += some
+        yield at, index
+
+
+def _from_values(reader: Reader, positions: Ints, starts: Ints, stops: Ints, into: Sequence[NDArray[Any]]) -> None:
     import numpy as np
 
     lengths = stops - starts
@@ -152,9 +165,9 @@ def _from_values(
             reader.read(first, count, [room[at : at + count] for room in rooms])
 
     run(work, pieces, reader.threads_for(total))
-    index = positions + shift.take(blocks)
-    for room, out in zip(rooms, into, strict=True):
-        np.take(room, index, out=out, mode="wrap")
+    for at, index in _places(positions, _BLOCK_BITS, shift):
+        for room, out in zip(rooms, into, strict=True):
+            np.take(room, index, out=out[at : at + index.size], mode="wrap")
 
 
 def _take_runs(reader: Reader, positions: Ints, order: Ints | None, into: Sequence[NDArray[Any]]) -> None:

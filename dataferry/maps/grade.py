@@ -87,15 +87,14 @@ def stream_degraded(
     """
     import numpy as np
 
-    # what is averaged is still in a processor's cache
-    step = max(1, BLOCK // 16 // children)
+    step = max(1, BLOCK // 8 // children)
 
     def work(starts: Iterator[int]) -> None:
         rooms = [np.empty(step * children, dtype) for dtype in dtypes]
         for at in starts:
             n = min(step, out.shape[1] - at)
             parts = [room[: n * children] for room in rooms]
-            reader.read(at * children, n * children, parts)
+            reader.read(at * children, n * children, parts, BLOCK // 2)
             for part, line, finish in zip(parts, out, finishes, strict=True):
                 line[at : at + n] = degrade(part, children)
                 finish(line[at : at + n])

@@ -147,6 +147,11 @@ def tiles_of(reader: Reader, size: int, dtype: np.dtype[Any]) -> Tiles:
     Tiles
         Raw ones, or those of wide rows, if the layout allows.
     """
-    if ColumnTiles.fits(reader, size):
+    first = reader.columns[0]
+    raw = RawTiles.fits(reader, size)
+    # whole rows are read faster, but what is not wanted of them takes room as well
+    if ColumnTiles.fits(reader, size) and not (
+        raw and len(reader.columns) * first.per_row == first.row_bytes // int(first.dtype[2:])
+    ):
         return ColumnTiles(reader, size)
-    return RawTiles(reader, size) if RawTiles.fits(reader, size) else ValueTiles(reader, size, dtype)
+    return RawTiles(reader, size) if raw else ValueTiles(reader, size, dtype)

@@ -55,7 +55,7 @@ def weave(
         Which rings, counted from 1; None is all.
     """
     rings = rings or range(1, 4 * nside)
-    tile = min(nside, 128 if nside >= 4096 and len(rings) > nside else 64)
+    tile = min(nside, 128 if nside * len(out) >= 4096 and len(rings) > nside else 64)
     first, stop = rings.start // tile, (rings.stop - 1) // tile + 1
     # each piece reads one diagonal of tiles that the piece before has read as well
     step = -(-(stop - first) // (1 if threads == 1 else 3 * threads))
@@ -95,7 +95,7 @@ class _Loom:
         margin = np.zeros(2 * tile, "i8")
         self.y = np.concatenate([margin, by_y[::-1], margin])
         # pixels of each quarter that one gather handles: more are faster, but are to be few beside the map
-        self.most = 32 * max(nside, 256)
+        self.most = (32 if nside * len(out) <= 1024 else 64) * max(nside, 256)
         self.index = np.empty(self.most, "i8")
         self.got = np.empty(4 * self.most, moved.dtype)
 
