@@ -308,6 +308,27 @@ def test_several_members_lose_no_line(tmp_path: Path) -> None:
     assert not list(www.rglob(".*"))
 
 
+def test_what_a_dead_run_left_goes_with_the_next_run(tmp_path: Path) -> None:
+    """Lists, folders and copies that nobody can continue go; those of a run that goes on, and half copies, stay."""
+    www = tmp_path / "www"
+    (www / "maps").mkdir(parents=True)
+    script = "from dataferry.hosts.folder.private import private_name; print(private_name())"
+    dead = [subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.strip()] * 2
+    for folder, name in zip((www, www / "maps"), dead, strict=True):
+        (folder / name).write_bytes(b"half")
+    with subprocess.Popen([sys.executable, "-c", f"{script}; input()"], stdin=-1, stdout=-1, text=True) as alive:
+        going_on = alive.stdout.readline().strip()
+        (www / going_on).write_bytes(b"half")
+        half_copy = www / f".dataferry-{'ab' * 16}-{'cd' * 6}"
+        half_copy.write_bytes(b"half")
+        with RangeServer(www) as server:
+            paths = {"maps/a.fits": a_file(tmp_path / "a", b"SIMPLE")}
+            publish(paths, f"folder:{www}?url={server.url}", tmp_path / "r.toml", progress=False)
+        there = {path.name for path in www.rglob(".dataferry-*") if path.is_file()}
+        alive.communicate("\n")
+    assert there == {going_on, half_copy.name}
+
+
 def test_a_lock_of_a_dead_run_holds_nobody(tmp_path: Path) -> None:
     from dataferry.hosts.folder.lists import locked
 

@@ -26,6 +26,7 @@ class CountedLink:
         self.url = f"{target.scheme}://127.0.0.1:{self._listener.getsockname()[1]}"
         self.sent = 0
         self.cut = False
+        self._closed = False
         self._until: int | None = None
         self._then: Callable[[], None] = self._cut
         self._lock = threading.Lock()
@@ -48,6 +49,10 @@ class CountedLink:
 
     def close(self) -> None:
         """End the link."""
+        with self._lock:
+            self._closed = True
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes whoever waits for a connection
         self._listener.close()
         self._reset()
 
@@ -65,9 +70,14 @@ class CountedLink:
             except OSError:
                 _reset(client)
                 continue
-            pair = client, server
             with self._lock:
-                self._pairs.add(pair)
+                alive = not (self.cut or self._closed)
+                if alive:
+                    self._pairs.add((client, server))
+            if not alive:  # it was cut while this connection came in
+                _reset(client)
+                _reset(server)
+                continue
             for source, sink, count in ((client, server, True), (server, client, False)):
                 threading.Thread(
                     target=self._pump, args=(source, sink, count), name="counted-link", daemon=True
@@ -95,7 +105,8 @@ class CountedLink:
             self._then()
 
     def _cut(self) -> None:
-        self.cut = True
+        with self._lock:
+            self.cut = True
         self._reset()
 
     def _reset(self) -> None:

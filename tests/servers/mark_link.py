@@ -60,7 +60,14 @@ class MarkLink:
             except OSError:
                 _reset(near)
                 continue
-            self._open += [near, far]
+            with self._lock:
+                alive = not self.cut.is_set() and listener is self._listener
+                if alive:
+                    self._open += [near, far]
+            if not alive:  # it was cut while this connection came in
+                _reset(near)
+                _reset(far)
+                return
             due = threading.Event()
             threading.Thread(target=self._up, args=(near, far, due), daemon=True).start()
             threading.Thread(target=self._down, args=(far, near, due), daemon=True).start()
@@ -90,13 +97,14 @@ class MarkLink:
             near.shutdown(socket.SHUT_WR)
 
     def _reset_all(self) -> None:
-        self.cut.set()
+        with self._lock:
+            self.cut.set()
+            ends, self._open = self._open, []
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes whoever waits for a connection
         self._listener.close()
-        for end in self._open:
+        for end in ends:
             _reset(end)
-        self._open.clear()
 
 
 def _reset(end: socket.socket) -> None:

@@ -12,10 +12,11 @@ from ...checksums import sha256_file
 from ...errors import PublishError
 from ...git import Branch
 from ...names import is_name
-from .contents import PRIVATE, is_ours
+from .contents import is_ours
 from .copying import MODE
 from .placing import make_folders, rename_if_free
 from .pointers import read_pointer
+from .private import PRIVATE, private_name, private_path
 
 __all__ = ["catch_up", "second_name"]
 
@@ -35,7 +36,7 @@ def second_name(path: str, name: str) -> None:
     OSError
         If that fails.
     """
-    private = os.path.join(os.path.dirname(name), f"{PRIVATE}{os.urandom(8).hex()}")
+    private = private_path(os.path.dirname(name))
     try:
         try:
             os.link(path, private)
@@ -96,8 +97,8 @@ def _bring(branch: Branch, root: str, name: str, commit: str) -> Listed:
     listed = read_pointer(data)
     path = os.path.join(root, *name.split("/"))
     folder = os.path.dirname(path)
-    make_folders(root, folder, f"{PRIVATE}{os.urandom(8).hex()}")
-    private = os.path.join(folder, f"{PRIVATE}{os.urandom(8).hex()}")
+    make_folders(root, folder, private_name())
+    private = private_path(folder)
     try:
         with open(os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             if listed is None:

@@ -11,13 +11,10 @@ from ...checksums import Stamps, stamp_of
 from ...errors import BadName
 from ...names import check_name
 from ..publisher import Held
+from .private import PRIVATE
 
-__all__ = ["LOCK", "PRIVATE", "file_in", "files_in", "is_ours", "remember"]
+__all__ = ["file_in", "files_in", "is_ours", "remember"]
 
-#: How the names of private files begin that become visible under another name.
-PRIVATE = ".dataferry-"
-#: The file that members lock who write the lists.
-LOCK = ".dataferry-lock"
 _OURS = {CATALOG, SUMS, ".git", ".gitattributes", ".gitignore", "lost+found"}
 
 

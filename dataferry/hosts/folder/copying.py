@@ -13,8 +13,8 @@ import stat
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .contents import PRIVATE
 from .placing import rename_if_free, sync_folder
+from .private import PRIVATE, private_path
 
 if TYPE_CHECKING:
     from ..publisher import Upload
@@ -107,7 +107,7 @@ def _private(folder: str, sha256: str) -> tuple[int, str]:
             os.close(handle)
             break
         os.close(handle)
-    once = f"{usual}-{os.urandom(4).hex()}"
+    once = private_path(folder)
     return os.open(once, flags | os.O_EXCL, 0o600), once
 
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from ...catalog_file import CATALOG, SUMS, Listed, catalog_bytes, read_catalog, read_sums, sums_with
-from .contents import LOCK, PRIVATE
 from .placing import rename_if_free
+from .private import LOCK, is_alive, private_path
 
 __all__ = ["list_files", "locked", "replace"]
 
@@ -78,7 +78,7 @@ def replace(path: str, data: bytes) -> None:
         If it cannot be written.
     """
     folder = os.path.dirname(path)
-    private = os.path.join(folder, f"{PRIVATE}{os.urandom(8).hex()}")
+    private = private_path(folder)
     try:
         with open(os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(data)
@@ -114,7 +114,7 @@ def locked(root: str, wait: float = 120.0) -> Iterator[None]:
     path = os.path.join(root, LOCK)
     mine = f"{os.getpid()} {socket.gethostname()} {os.urandom(6).hex()}".encode()
     end = time.monotonic() + wait
-    private = os.path.join(root, f"{PRIVATE}{os.urandom(8).hex()}")
+    private = private_path(root)
     with open(private, "xb") as file:
         file.write(mine)  # before it is the lock: whose it is can be read from its first moment
     try:
@@ -146,10 +146,10 @@ def _take_away(root: str, path: str) -> bool:
         return True
     pid, _, rest = who.decode(errors="replace").partition(" ")
     here = rest.partition(" ")[0] == socket.gethostname()
-    dead = here and pid.isdigit() and not _alive(int(pid))
+    dead = here and pid.isdigit() and not is_alive(int(pid))
     if not dead and (abs(time.time() - made.st_mtime) < _STALE / 2 or _now(root) - made.st_mtime < _STALE):
         return False
-    aside = os.path.join(root, f"{PRIVATE}{os.urandom(8).hex()}")
+    aside = private_path(root)
     with contextlib.suppress(OSError):
         os.rename(path, aside)
         if _content(aside) != who:  # somebody else was faster, and this is the lock of a third
@@ -159,19 +159,9 @@ def _take_away(root: str, path: str) -> bool:
     return True
 
 
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
-
-
 def _now(root: str) -> float:
     """The time by the clock of the file system, which may be another machine's."""
-    private = os.path.join(root, f"{PRIVATE}{os.urandom(8).hex()}")
+    private = private_path(root)
     try:
         with open(private, "xb"):
             return os.stat(private).st_mtime

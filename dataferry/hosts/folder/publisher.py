@@ -12,11 +12,12 @@ from ...catalog_file import Listed
 from ...errors import Conflict, PublishError
 from ...folders import expand_folder, folder_problem
 from ..publisher import Held, Limits, Publisher, Upload
-from .contents import PRIVATE, file_in, files_in, is_ours, remember
+from .contents import file_in, files_in, is_ours, remember
 from .copying import Changed, copy_in
 from .lists import list_files
 from .placing import make_folders
-from .room import check_room, check_writable, failure, tidy
+from .private import private_name, tidy
+from .room import check_room, check_writable, failure
 
 if TYPE_CHECKING:
     from ...settings import Settings
@@ -117,7 +118,7 @@ class FolderPublisher(Publisher):
         """Copy one file; it becomes visible at once and whole."""
         target = self._path(upload.name)
         with self._blaming(upload.name, upload.size):
-            make_folders(self.root, os.path.dirname(target), f"{PRIVATE}{os.urandom(8).hex()}")
+            make_folders(self.root, os.path.dirname(target), private_name())
             try:
                 copy_in(upload, target, moved)
                 remember(target, upload.sha256)
@@ -146,6 +147,8 @@ class FolderPublisher(Publisher):
             files |= repository.publish(files)
         with self._blaming("SHA256SUMS"):
             list_files(self.root, known_here | files, str(self.about.get("title") or ""))
+        for folder in {self.root, *(place for upload in uploads for place in self._folders(upload.name))}:
+            tidy(folder)
         return {}
 
     def seconds_until_served(self) -> float:
@@ -154,6 +157,13 @@ class FolderPublisher(Publisher):
 
     def _path(self, name: str) -> str:
         return os.path.join(self.root, *name.split("/"))
+
+    def _folders(self, name: str) -> Iterator[str]:
+        """The folders between the root and a file."""
+        folder = os.path.dirname(self._path(name))
+        while folder != self.root:
+            yield folder
+            folder = os.path.dirname(folder)
 
     def _nearest(self, name: str) -> str:
         """The folder nearest to a file that is there."""

@@ -15,9 +15,9 @@ from ...git import Branch, Git
 from ...tokens import Token, find_token
 from .attributes import ATTRIBUTES, track
 from .catching_up import catch_up, second_name
-from .contents import PRIVATE
 from .placing import make_folders
 from .pointers import pointer, read_pointer
+from .private import private_name
 
 if TYPE_CHECKING:
     from ...settings import Settings
@@ -193,7 +193,7 @@ class Repository:
         for name, file in files.items():
             path = os.path.join(media, file.sha256[:2], file.sha256[2:4], file.sha256)
             if file.size and not os.path.exists(path):
-                make_folders(media, os.path.dirname(path), f"{PRIVATE}{os.urandom(8).hex()}")
+                make_folders(media, os.path.dirname(path), private_name())
                 second_name(os.path.join(self.root, *name.split("/")), path)
         if unpushed:  # commits that were made in the folder by hand
             self.git.run("lfs", "push", self.remote, unpushed, again=True)

@@ -1,4 +1,4 @@
-"""Before a file goes into a folder, and when it could not: rights, room, quotas, what earlier runs left."""
+"""Before a file goes into a folder, and when it could not: rights, room, quotas."""
 
 from __future__ import annotations
 
@@ -8,16 +8,12 @@ import grp
 import os
 import pwd
 import stat
-import time
 
 from ...errors import AccessDenied, PublishError
-from .contents import LOCK, PRIVATE
 from .copying import reserve
+from .private import private_path
 
-__all__ = ["check_room", "check_writable", "failure", "tidy"]
-
-#: Private copies that a run left, and nobody continued in this time, are taken away.
-_ABANDONED = 30 * 86400
+__all__ = ["check_room", "check_writable", "failure"]
 
 
 def check_writable(folder: str) -> None:
@@ -63,7 +59,7 @@ def check_room(folder: str, size: int) -> None:
     if there.f_blocks and free < size:
         said = f"{size} bytes are to go there, and {free} are free"
         raise PublishError(folder, said, "make room, and run this again")
-    place = os.path.join(folder, f"{PRIVATE}{os.urandom(8).hex()}")
+    place = private_path(folder)
     try:
         handle = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
@@ -100,33 +96,6 @@ def failure(place: str, error: OSError, size: int = 0) -> PublishError:
         remedy = "the folder and those in it must be writable for the group: chmod g+ws"
         return AccessDenied(place, f"{(error.strerror or str(error)).lower()}{where}", remedy)
     return PublishError(place, (error.strerror or str(error)).lower())
-
-
-def tidy(folder: str) -> int:
-    """Take away what runs of this user left in a folder long ago.
-
-    Parameters
-    ----------
-    folder : str
-        The folder.
-
-    Returns
-    -------
-    int
-        The bytes of what may be continued.
-    """
-    kept = 0
-    with contextlib.suppress(OSError), os.scandir(folder) as items:
-        for item in items:
-            if not item.name.startswith(PRIVATE) or item.name == LOCK:
-                continue
-            with contextlib.suppress(OSError):
-                seen = item.stat(follow_symlinks=False)
-                if seen.st_uid == os.getuid() and time.time() - seen.st_mtime > _ABANDONED:
-                    (os.rmdir if item.is_dir(follow_symlinks=False) else os.unlink)(item.path)
-                elif seen.st_uid == os.getuid() and seen.st_nlink == 1:
-                    kept += seen.st_blocks * 512
-    return kept
 
 
 def _names(seen: os.stat_result) -> tuple[str, str]:
