@@ -33,7 +33,7 @@ def private_path(folder: str) -> str:
 
 @lru_cache(maxsize=1)
 def _machine() -> str:
-    """This machine; containers that share its name have processes of their own, and so a word of their own."""
+    """Name this machine; containers that share its name have processes of their own, and so a word of their own."""
     processes = ""
     with contextlib.suppress(OSError):
         processes = os.readlink("/proc/self/ns/pid")
