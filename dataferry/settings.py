@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from .config_values import Values
 from .errors import SettingsError
-from .names import close_names
 
 __all__ = [
     "DATA_VARIABLE",
@@ -41,7 +41,6 @@ _TOP = {
     "hosts",
 }
 _PACKAGE = {"folders", "mirrors", "strict", "files"}
-_HOST = {"token", "user", "password", "ca_bundle", "client_cert", "connections", "rate"}
 
 
 @dataclass
@@ -194,14 +193,8 @@ def load_settings() -> Settings:
     return settings
 
 
-class _Reader:
+class _Reader(Values):
     """Checks one file's tables and puts them in front of what is there."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def error(self, why: str) -> SettingsError:
-        return SettingsError(f"{self.path}: {why}")
 
     def into(self, settings: Settings, table: dict[str, Any]) -> None:
         self.keys(table, _TOP, "")
@@ -218,11 +211,8 @@ class _Reader:
         if settings.order not in {"declared", "speed"}:
             raise self.error(f'order is "declared" or "speed", not {settings.order!r}')
         settings.folders[:0] = self.folders(table, "")
-        settings.sites |= self.typed(table, "sites", dict, {})
-        for host, options in self.typed(table, "hosts", dict, {}).items():
-            if not isinstance(options, dict):
-                raise self.error(f"hosts.{host} is a table")
-            self.keys(options, _HOST, f"hosts.{host}.")
+        settings.sites |= self.sites(self.typed(table, "sites", dict, {}))
+        for host, options in self.hosts(self.typed(table, "hosts", dict, {})).items():
             settings.hosts[host] = settings.hosts.get(host, {}) | options
         for package, said in self.typed(table, "packages", dict, {}).items():
             if not isinstance(said, dict):
@@ -249,22 +239,3 @@ class _Reader:
         return [
             (site, folder, str(self.path)) for site in said for folder in self.strings(said[site], f"{where}folders")
         ]
-
-    def strings(self, value: object, key: str) -> list[str]:
-        if isinstance(value, str):
-            return [value]
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise self.error(f"{key} is a string or a list of strings, not {value!r}")
-        return value
-
-    def typed(self, table: dict[str, Any], key: str, kind: Any, default: Any, where: str = "") -> Any:
-        value = table.get(key, default)
-        if value is not default and (not isinstance(value, kind) or (kind is not bool and isinstance(value, bool))):
-            words = {bool: "true or false", str: "a string", dict: "a table"}
-            raise self.error(f"{where}{key} is {words.get(kind, 'a number')}, not {value!r}")
-        return value
-
-    def keys(self, table: dict[str, Any], known: set[str], where: str) -> None:
-        for key in table.keys() - known:
-            close = close_names(key, known)
-            raise self.error(f"unknown key {where}{key}" + (f"; did you mean {close[0]!r}?" if close else ""))

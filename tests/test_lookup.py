@@ -437,6 +437,18 @@ def test_offline_a_misspelt_name_is_recognised(package, monkeypatch):
         '[packages.p.files."a"]\nx = 3': "the path to use instead",
         "hosts = { h = 3 }": r"hosts\.h is a table",
         "[hosts.h]\ntokn = 'x'": r"unknown key hosts\.h\.tokn; did you mean 'token'",
+        "[hosts.h]\nconnections = '8'": r"hosts\.h\.connections is a whole number of 1 or more, not '8'",
+        "[hosts.h]\nconnections = 0": r"hosts\.h\.connections is a whole number of 1 or more, not 0",
+        "[hosts.h]\nrate = '1M'": r"hosts\.h\.rate is a number of bytes a second above 0, not '1M'",
+        "[hosts.h]\nrate = -5": r"hosts\.h\.rate is a number of bytes a second above 0, not -5",
+        "[hosts.h]\nrate = nan": r"hosts\.h\.rate is a number of bytes a second above 0, not nan",
+        "[hosts.h]\nca_bundle = 3": r"hosts\.h\.ca_bundle is a string, not 3",
+        "[hosts.h]\nclient_cert = ['a']": r"hosts\.h\.client_cert is a string or \[certificate, key\], not \['a'\]",
+        "[hosts.h]\npassword = 12345": r"hosts\.h\.password is a string, not of type int$",
+        "sites.x = 3": r"sites\.x is a table with env or hostname, not 3",
+        "[sites.x]\nenv = { A = 1 }": r"sites\.x\.env\.A is a string, not 1",
+        "[sites.x]\nhostname = [1]": r"sites\.x\.hostname is a string or a list of strings, not \[1\]",
+        "[sites.x]\nhosts = ['a']": r"unknown key sites\.x\.hosts",
     }.items(),
 )
 def test_a_mistake_in_the_configuration_names_file_and_key(package, home, text, says):
