@@ -29,6 +29,9 @@ LONGEST_PART = 255
 LONGEST_NAME = 1024
 
 _PLAIN = re.compile(r"[A-Za-z0-9_+=@,][A-Za-z0-9_.+=@,-]*(?:/[A-Za-z0-9_+=@,][A-Za-z0-9_.+=@,-]*)*").fullmatch
+#: Where a server is named, also by a host of its own kind: ``webdav:https://host/path/``.
+_SERVER = re.compile(r"((?:[\w+.-]*:)*//)(.*)", re.DOTALL).match
+_HOST = re.compile(r"(?:|localhost|\[[^\]]*\]|[^:\[\]]*\.[^:\[\]]*)(?::\d*)?").fullmatch
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 
 
@@ -142,8 +145,8 @@ def check_url(url: object, what: str = "dataurl") -> str:
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        raise BadName(f"{what} is not a URL: {error}") from None
+    except ValueError:  # its text may hold a password
+        raise BadName(f"{what} {shown_url(url)!r} is not a URL: it has no host and port that can be read") from None
     shown = shown_url(url)
     if parts.scheme not in {"http", "https"} or not host:
         raise BadName(f"{what} {shown!r} is not an http or https URL with a host")
@@ -169,14 +172,26 @@ def shown_url(url: str) -> str:
     str
         The same URL with ``user:password@`` dropped and every value in the query replaced by ``...``.
     """
-    from urllib.parse import parse_qsl, urlsplit, urlunsplit
+    from urllib.parse import parse_qsl
 
-    scheme, _, rest = url.partition(":")
-    if "://" in rest:  # a host of its own kind that names a server: webdav:https://host/path/
-        return f"{scheme}:{shown_url(rest)}"
-    parts = urlsplit(url)
-    query = "&".join(f"{key}=..." for key, _ in parse_qsl(parts.query, keep_blank_values=True))
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, query, ""))
+    server = _SERVER(url)
+    if server is not None:
+        url = server[1] + _without_login(server[2])
+    path, _, query = url.partition("#")[0].partition("?")
+    keys = "&".join(f"{key}=..." for key, _ in parse_qsl(query, keep_blank_values=True))
+    return f"{path}?{keys}" if keys else path
+
+
+def _without_login(place: str) -> str:
+    """What follows ``//`` without user and password, also where these hold what had to be quoted in them."""
+    authority = re.split("[/?#]", place, maxsplit=1)[0]
+    rest = place[len(authority) :]
+    host = authority.rpartition("@")[2]
+    path = re.split("[?#]", rest, maxsplit=1)[0]
+    # an "@" further on is part of a path only if what is before it can be a host, and not half of a login
+    if "@" in rest and (not _HOST(host) or not path or ":" in path.rpartition("@")[0]):
+        return rest.rpartition("@")[2]
+    return host + rest
 
 
 def close_names(name: str, names: Iterable[str]) -> list[str]:

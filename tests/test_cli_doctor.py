@@ -51,6 +51,14 @@ def test_doctor_reads_well(command, package, home, monkeypatch, tmp_path):
     assert after <= before  # but for the folders that astropy makes for itself
 
 
+@pytest.mark.parametrize("password", ["s3cr/et", "12/34", "s3cr?et", "s3cr#et", "s3://cr"])
+@pytest.mark.parametrize("scheme", ["http://", ""])
+def test_doctor_shows_no_part_of_the_login_of_a_proxy(command, home, monkeypatch, password, scheme):
+    monkeypatch.setenv("http_proxy", f"{scheme}ann:{password}@proxy.example:3128")
+    found = json.loads(command("doctor", "--json").stdout)
+    assert found["proxies"] == {"http_proxy": f"{scheme}proxy.example:3128"}
+
+
 def test_doctor_as_json(command, package, home):
     (home / ".config/dataferry").mkdir()
     (home / ".config/dataferry/config.toml").write_text("offline = true\n")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -112,6 +114,23 @@ def test_credentials_and_signatures_are_never_shown():
         check_url("https://me:secret@h/a")
     assert "secret" not in str(caught.value)
     assert shown_url("https://me:secret@h:80/a?X-Sig=abc&t=1") == "https://h:80/a?X-Sig=...&t=..."
+
+
+@pytest.mark.parametrize("password", ["s3cr/et", "s3?cr", "s3#cr", "s3@cr", "s3://cr", "12/34", "[s3cr", "a/b?c@d#e"])
+def test_a_password_that_should_have_been_quoted_is_not_shown(password):
+    for url in (f"https://me:{password}@data.example:80/a/", f"webdav:https://me:{password}@data.example:80/a/"):
+        assert shown_url(url) == url.replace(f"me:{password}@", "")
+    with pytest.raises(BadName) as caught:
+        check_url(f"https://me:{password}@data.example/a")
+    assert not {"me", "s3", "cr", "12", "34", "b"} & set(re.split(r"\W+", str(caught.value)))
+
+
+@pytest.mark.parametrize(
+    "url", ["https://data.example/pkg@1.0/a", "http://localhost:80/a@b", "http://[::1]:80/a@b", "file:///a/b@c"]
+)
+def test_an_at_sign_in_a_path_is_shown(url):
+    assert shown_url(url) == url
+    assert shown_url(url.replace("://", "://me:secret@")) == url
 
 
 def test_close_names_prefer_the_same_file_in_another_folder():

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dataferry.errors import HostRefused, TransferError
+from dataferry.errors import HostRefused, SettingsError, TransferError
 from dataferry.service import FileBody, Service
 from dataferry.settings import Settings
 
@@ -173,6 +173,14 @@ def test_it_goes_through_the_users_proxy(
     with Service(Settings(), provider.url + "api/") as service:
         assert service.call("GET", "x").status == 200
     assert "via" in provider.asked[0][2]
+
+
+def test_a_proxy_that_speaks_no_http_is_named(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "socks5h://ada:secret@127.0.0.1:1080")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with Service(Settings(), provider.url) as service, pytest.raises(SettingsError, match="^http_proxy .*SOCKS"):
+        service.call("GET", "x")
 
 
 def test_own_roots_are_trusted(nginx: Callable[..., Any], tls_ca: Any, tmp_path: Path) -> None:

@@ -140,6 +140,40 @@ def test_a_proxy_that_is_down_is_named(tmp_path: Path, monkeypatch: pytest.Monke
     assert "secret" not in str(result)
 
 
+@pytest.mark.parametrize("password", ["s3cr/et", "12/34", "s3cr?et", "s3cr#et", "[s3cr", "s3://cr"])
+@pytest.mark.parametrize("variable", ["http_proxy", "ALL_PROXY"])
+def test_a_login_that_breaks_the_url_of_a_proxy_is_told_without_it(
+    variable: str,
+    password: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    range_server: Serve,  # noqa: F811
+) -> None:
+    server = range_server({"a.bin": FILES["a.bin"]})
+    monkeypatch.setenv(variable, f"http://ada:{password}@127.0.0.1:3128")
+    with pytest.raises(SettingsError, match=f"^{variable} is not http://HOST:PORT .*%2F") as caught:
+        bring(tmp_path, server.url)
+    assert not {"ada", "s3cr", "12", "34", "et"} & set(re.split(r"\W+", str(caught.value)))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    check(bring(tmp_path, server.url))
+
+
+@pytest.mark.parametrize("variable", ["http_proxy", "all_proxy"])
+@pytest.mark.parametrize("scheme", ["socks5", "socks5h", "socks4a", "ftp"])
+def test_what_speaks_no_http_is_no_proxy(
+    variable: str,
+    scheme: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    range_server: Serve,  # noqa: F811
+) -> None:
+    server = range_server({"a.bin": FILES["a.bin"]})
+    monkeypatch.setenv(variable, f"{scheme}://127.0.0.1:{server.port}")
+    with pytest.raises(SettingsError, match=f"^{variable} .*http"):
+        bring(tmp_path, server.url)
+    assert not server.requests
+
+
 @pytest.mark.parametrize("how", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "ca_bundle"])
 def test_own_authority(
     how: str,

@@ -29,6 +29,7 @@ _VARIABLES = (
     "REQUESTS_CA_BUNDLE",
 )
 _EXTRA = re.compile(r"""\s*([\w.-]+).*;.*\bextra\s*==\s*["']([\w-]+)["']""").match
+_SCHEME = re.compile(r"(?:https?|socks\w*)://", re.IGNORECASE).match
 #: Extras for those who develop dataferry.
 _OWN = {"all", "bench", "docs", "test"}
 
@@ -141,8 +142,11 @@ def _both_cases(names: tuple[str, ...]) -> list[str]:
 
 
 def _shown(value: str) -> str:
-    """A proxy without user and password."""
-    return shown_url(value) if "@" in value and "//" in value else value.rpartition("@")[2]
+    """A proxy without user and password, in which any character may stand where somebody forgot to quote it."""
+    if "@" not in value:
+        return value
+    scheme = _SCHEME(value)
+    return f"{scheme[0] if scheme else ''}{value.rpartition('@')[2]}"
 
 
 def _package(package: str, registry_path: str | None, settings: Settings) -> dict[str, Any]:

@@ -138,8 +138,9 @@ class Service:
             raise_on_redirect=redirect,
             remove_headers_on_redirect=["Authorization", "Cookie", "Proxy-Authorization", *self._headers],
         )
+        pool = self._pool(parts)
         try:
-            answer = self._pool(parts).request(
+            answer = pool.request(
                 method,
                 _with_query(url, query) if query else url,
                 body=body,  # type: ignore[arg-type]  # it reads, tells and seeks: that is all that is asked of it

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from ..errors import SettingsError
+
 if TYPE_CHECKING:
     from ..settings import Settings
 
@@ -118,15 +120,45 @@ def proxy_for(url: SplitResult) -> str | None:
     -------
     str or None
         The proxy's URL, perhaps with credentials; None to go there directly.
+
+    Raises
+    ------
+    SettingsError
+        If the proxy is not one of HTTP, or its URL cannot be understood; the message names the variable.
     """
     from urllib.request import getproxies, proxy_bypass
 
     proxies = getproxies()
-    proxy = proxies.get(url.scheme) or proxies.get("all")
-    if not proxy or proxy_bypass(url.netloc.rpartition("@")[2]) or _in_excluded_network(url.hostname, proxies):
+    kind = next((kind for kind in (url.scheme, "all") if proxies.get(kind)), None)
+    if kind is None or proxy_bypass(url.netloc.rpartition("@")[2]) or _in_excluded_network(url.hostname, proxies):
         return None
-    proxy = proxy if "://" in proxy else f"http://{proxy}"
-    return proxy if urlsplit(proxy).hostname else None
+    return _usable(proxies[kind], kind)
+
+
+def _usable(proxy: str, kind: str) -> str:
+    """The URL of a proxy, if it can be used; an error shows nothing of it, since its login could be anywhere in it."""
+    if proxy.lower().startswith("socks"):
+        raise SettingsError(
+            f"{_variable(proxy, kind)} names a SOCKS proxy; dataferry goes through http and https proxies only: name "
+            "one of those, or the hosts that need none in no_proxy"
+        )
+    try:
+        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        right = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        right = False
+    if not right or "@" in f"{parts.path}{parts.query}{parts.fragment}":
+        raise SettingsError(
+            f"{_variable(proxy, kind)} is not http://HOST:PORT or https://HOST:PORT of a proxy; in a user and password "
+            "before it write / as %2F, ? as %3F, # as %23, : as %3A and @ as %40"
+        )
+    return parts.geturl()
+
+
+def _variable(proxy: str, kind: str) -> str:
+    """The variable that names a proxy."""
+    said = (name for name, value in os.environ.items() if name.lower() == f"{kind}_proxy" and value == proxy)
+    return next(said, f"the system's {kind} proxy")
 
 
 def _in_excluded_network(host: str | None, proxies: Mapping[str, str]) -> bool:
