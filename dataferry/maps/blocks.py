@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from .columns import Column
@@ -17,6 +19,8 @@ __all__ = ["Reader"]
 
 # what one pread brings: in a processor's cache until it is converted, and worth the change of threads
 BLOCK = 1 << 21
+_PAGE = 4096
+_HUGE_PAGE = 1 << 21
 
 
 class Reader:
@@ -57,6 +61,12 @@ class Reader:
             )
         )
         width = int(first.dtype[2:])
+        # pages of columns that nobody wants are worth leaving out
+        self.sparse = (
+            self.in_rows
+            and first.per_row * width >= _PAGE
+            and first.row_bytes >= 1.5 * sum(c.per_row * int(c.dtype[2:]) for c in columns)
+        )
         # elements of one size, whole in every row: their bytes can be moved before anybody looks at them
         self.raw = (
             (self.packed or self.in_rows)
@@ -95,12 +105,12 @@ class Reader:
                 self._read_wide(column, first, count, out)
             return
         per_row, row_bytes = self.columns[0].per_row, self.columns[0].row_bytes
-        step = max(1, block // row_bytes) * per_row
+        step = _power(block // row_bytes) * per_row
         done = 0
         while done < count:
             at = first + done
             n = min(count - done, step - at % per_row)
-            self._read_rows(at, n, [out[done : done + n] for out in into], per_row, row_bytes)
+            self._read_rows(at, n, [out[done : done + n] for out in into])
             done += n
 
     def _buffer(self, size: int) -> memoryview:
@@ -109,19 +119,30 @@ class Reader:
             buffer = self._local.buffer = memoryview(bytearray(size))
         return buffer
 
-    def _read_rows(self, first: int, count: int, into: list[NDArray[Any]], per_row: int, row_bytes: int) -> None:
-        import numpy as np
-
+    def _read_rows(self, first: int, count: int, into: list[NDArray[Any]]) -> None:
+        per_row, row_bytes = self.columns[0].per_row, self.columns[0].row_bytes
         row, skip = divmod(first, per_row)
         rows = (skip + count + per_row - 1) // per_row
         size = (rows - 1) * row_bytes + self.span_bytes
+        offset = self._base + row * row_bytes
+        with self.source.window(offset, size) if self.sparse else nullcontext(None) as seen:
+            if seen is not None:
+                self._convert(seen, rows, skip, count, into)
+                return
         buffer = self._buffer(size)[:size]
-        self.source.read_into(self._base + row * row_bytes, buffer)
+        self.source.read_into(offset, buffer)
+        self._convert(buffer, rows, skip, count, into)
+
+    def _convert(self, data: memoryview, rows: int, skip: int, count: int, into: list[NDArray[Any]]) -> None:
+        """Take each column's values, without the first few, out of the bytes of rows."""
+        import numpy as np
+
+        per_row, row_bytes = self.columns[0].per_row, self.columns[0].row_bytes
         whole = skip == 0 and count == rows * per_row
         for column, out in zip(self.columns, into, strict=True):
             width = int(column.dtype[2:])
             raw: NDArray[Any] = np.ndarray(
-                (rows, per_row), column.dtype, buffer, column.start - self._base, (row_bytes, width)
+                (rows, per_row), column.dtype, data, column.start - self._base, (row_bytes, width)
             )
             if whole:
                 stored_to_native(column, raw, out.reshape(rows, per_row), self.fill)
@@ -183,17 +204,26 @@ class Reader:
             Called with each block of each output while that is hot.
         """
         per_row, row_bytes = self.columns[0].per_row, self.columns[0].row_bytes
-        width = int(self.columns[0].dtype[2:])
         # a new buffer costs its page faults: a small one for little
-        block = BLOCK if count * row_bytes > 8 * BLOCK * per_row else BLOCK // 8
-        step = max(1, block // row_bytes) * per_row if self.in_rows else block // width
+        block = BLOCK if self.sparse or count * row_bytes > 8 * BLOCK * per_row else BLOCK // 8
+        step = _power(block // row_bytes) * per_row if self.in_rows else block // int(self.columns[0].dtype[2:])
+        # two threads that touch the same huge page for the first time wait for each other
+        width = into[0].dtype.itemsize
+        stretch = max(1, _HUGE_PAGE // width // step) * step
+        lead = -into[0].ctypes.data % _HUGE_PAGE // width // step * step
+        edges = [0, *range(lead or stretch, count, stretch), count]
 
-        def work(starts: Iterator[int]) -> None:
-            for at in starts:
-                n = min(step, count - at)
-                parts = [out[at : at + n] for out in into]
-                self.read(first + at, n, parts, block)
-                for part, finish in zip(parts, finishes, strict=True):
-                    finish(part)
+        def work(mine: Iterator[tuple[int, int]]) -> None:
+            for start, stop in mine:
+                for at in range(start, stop, step):
+                    parts = [out[at : min(at + step, stop)] for out in into]
+                    self.read(first + at, parts[0].size, parts, block)
+                    for part, finish in zip(parts, finishes, strict=True):
+                        finish(part)
 
-        run(work, range(0, count, step), self.threads_for(count))
+        run(work, list(pairwise(edges)), self.threads_for(count))
+
+
+def _power(most: int) -> int:
+    """Find the largest power of two that is not more; 1 at the least."""
+    return 1 << max(0, most.bit_length() - 1)

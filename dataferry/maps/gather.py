@@ -103,18 +103,15 @@ def _from_bytes(reader: Reader, positions: Ints, starts: Ints, stops: Ints, into
     shift = numbers * size // per_row * (step - per_row)
     shift[int(starts[0]) :] += np.repeat(before[:-1] - first, np.diff(np.append(starts, stops[-1])))
     data = room.view("u1").data
-    tasks = list(
-        zip((base + first * width).tolist(), (before * width).tolist(), (before[1:] * width).tolist(), strict=False)
-    )
-    read_into = reader.source.read_into
+    offsets, begins, ends = (base + first * width).tolist(), (before * width).tolist(), (before[1:] * width).tolist()
+    read_many = reader.source.read_many
 
-    def work(mine: Iterator[list[tuple[int, int, int]]]) -> None:
+    def work(mine: Iterator[slice]) -> None:
         for few in mine:
-            for offset, start, stop in few:
-                for at in range(start, stop, BLOCK):
-                    read_into(offset + at - start, data[at : min(at + BLOCK, stop)])
+            places = zip(offsets[few], begins[few], ends[few], strict=False)
+            read_many([(offset, data[begin:end]) for offset, begin, end in places])
 
-    few = [tasks[k : k + _PIECE] for k in range(0, len(tasks), _PIECE)]
+    few = [slice(k, k + _PIECE) for k in range(0, len(offsets), _PIECE)]
     run(work, few, reader.threads_for(room.size * per_row // step))
     moved = room.view(f"u{width}")
     planes = [moved[(c.start - base) // width :] for c in reader.columns]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .blocks import BLOCK, Reader
@@ -64,9 +65,10 @@ class RawTiles(Tiles):
         """The bytes of the rows."""
         return slot.view("u1").data[: self._bytes]
 
-    def load(self, first: int, into: memoryview) -> None:
-        """Read the rows of a tile."""
-        self._source.read_into(self._base + first // self._per_row * self._row_bytes, into)
+    def load(self, tasks: Sequence[tuple[int, memoryview]]) -> None:
+        """Read the rows of tiles."""
+        base, per_row, row_bytes = self._base, self._per_row, self._row_bytes
+        self._source.read_many([(base + first // per_row * row_bytes, into) for first, into in tasks])
 
 
 class ColumnTiles(Tiles):
@@ -125,9 +127,10 @@ class ColumnTiles(Tiles):
             parts.append(data[start:stop])
         return parts
 
-    def load(self, first: int, into: list[memoryview]) -> None:
-        """Read the rows of a tile."""
-        self._source.read_parts(self._base + first // self._per_row * self._row_bytes, into)
+    def load(self, tasks: Sequence[tuple[int, list[memoryview]]]) -> None:
+        """Read the rows of tiles."""
+        for first, into in tasks:
+            self._source.read_parts(self._base + first // self._per_row * self._row_bytes, into)
 
 
 def tiles_of(reader: Reader, size: int, dtype: np.dtype[Any]) -> Tiles:

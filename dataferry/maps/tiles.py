@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .blocks import Reader
@@ -70,15 +71,13 @@ class Tiles(ABC):
         return slot
 
     @abstractmethod
-    def load(self, first: int, into: Any) -> None:
-        """Load one tile.
+    def load(self, tasks: Sequence[tuple[int, Any]]) -> None:
+        """Load some tiles.
 
         Parameters
         ----------
-        first : int
-            Its first nested pixel.
-        into : object
-            As `room` gave it.
+        tasks : sequence of (int, object)
+            The first nested pixel of each, and where it goes, as `room` gave it.
         """
 
 
@@ -102,9 +101,10 @@ class ValueTiles(Tiles):
         self.stride = size * len(reader.columns)
         self.offsets = [size * k for k in range(len(reader.columns))]
 
-    def load(self, first: int, into: NDArray[Any]) -> None:
-        """Read and convert the values of a tile."""
-        self._reader.read(first, self.size, list(into.reshape(-1, self.size)))
+    def load(self, tasks: Sequence[tuple[int, NDArray[Any]]]) -> None:
+        """Read and convert the values of tiles."""
+        for first, into in tasks:
+            self._reader.read(first, self.size, list(into.reshape(-1, self.size)))
 
 
 class ArrayTiles(Tiles):
@@ -127,8 +127,12 @@ class ArrayTiles(Tiles):
         self.stride = size * len(values)
         self.offsets = [size * k for k in range(len(values))]
 
-    def load(self, first: int, into: NDArray[Any]) -> None:
-        """Copy a tile, or repeat its coarser pixels."""
+    def load(self, tasks: Sequence[tuple[int, NDArray[Any]]]) -> None:
+        """Copy tiles, or repeat their coarser pixels."""
+        for first, into in tasks:
+            self._load(first, into)
+
+    def _load(self, first: int, into: NDArray[Any]) -> None:
         finer = self._finer
         for values, plane in zip(self._values, into.reshape(-1, self.size), strict=True):
             if finer > self.size:

@@ -9,11 +9,12 @@ their wheel laid out alike, so that one index serves them all, and every field.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from .bits import spread
 from .lanes import run
-from .order import first_of_ring, strip_tables
+from .order import first_of_ring, ring_of, strip_tables
 from .tiles import Tiles
 from .values import Finish
 
@@ -55,11 +56,9 @@ def weave(
         Which rings, counted from 1; None is all.
     """
     rings = rings or range(1, 4 * nside)
-    tile = min(nside, 128 if nside * len(out) >= 4096 and len(rings) > nside else 64)
-    first, stop = rings.start // tile, (rings.stop - 1) // tile + 1
-    # each piece reads one diagonal of tiles that the piece before has read as well
-    step = -(-(stop - first) // (1 if threads == 1 else 3 * threads))
-    tasks = [(at, min(at + step, stop)) for at in range(first, stop, step)]
+    # wide tiles are read by fewer calls, and take more room
+    tile = min(nside, 128 if nside >= 1024 and len(rings) > nside else 64)
+    tasks = _pieces(nside, tile, rings, threads)
 
     def work(mine: Iterator[tuple[int, int]]) -> None:
         loom = _Loom(nside, tile, tiles(tile * tile), out, finishes, rings)
@@ -67,6 +66,18 @@ def weave(
             loom.bands(begin, end)
 
     run(work, tasks, threads)
+
+
+def _pieces(nside: int, tile: int, rings: range, threads: int) -> list[tuple[int, int]]:
+    """Cut bands of rings into as many runs as there are threads, with about as many pixels each.
+
+    Each run reads one diagonal of tiles that the run before has read as well, so that more runs would cost more.
+    """
+    first, stop = rings.start // tile, (rings.stop - 1) // tile + 1
+    low, high = first_of_ring(nside, rings.start), first_of_ring(nside, rings.stop)
+    cuts = {ring_of(nside, low + (high - low) * k // threads) // tile for k in range(1, threads)}
+    edges = [first, *sorted(cut for cut in cuts if first < cut < stop), stop]
+    return list(pairwise(edges))
 
 
 class _Loom:
@@ -95,7 +106,7 @@ class _Loom:
         margin = np.zeros(2 * tile, "i8")
         self.y = np.concatenate([margin, by_y[::-1], margin])
         # pixels of each quarter that one gather handles: more are faster, but are to be few beside the map
-        self.most = (32 if nside * len(out) <= 1024 else 64) * max(nside, 256)
+        self.most = (128 if len(rings) > nside else 32) * max(nside, 256)
         self.index = np.empty(self.most, "i8")
         self.got = np.empty(4 * self.most, moved.dtype)
 
@@ -138,13 +149,14 @@ class _Loom:
         firsts = table_x[half][:, tx * tile] + table_y[half][:, ty * tile]
         slots = (tx % self.slots) * 2 + ty % 2 + np.arange(4)[:, None] * (2 * self.slots)
         order = firsts.argsort(axis=None)
-        loaded, load, rooms = self.loaded, self.tiles.load, self.rooms
+        loaded, rooms, tasks = self.loaded, self.rooms, []
         for first, slot in zip(firsts.ravel()[order].tolist(), slots.ravel()[order].tolist(), strict=True):
             if loaded.get(slot) != first:
                 if slot not in rooms:
                     rooms[slot] = self.tiles.room(self.wheel[slot])
-                load(first, rooms[slot])
+                tasks.append((first, rooms[slot]))
                 loaded[slot] = first
+        self.tiles.load(tasks)
 
     def _gather(self, index: NDArray[np.int64], field: int) -> NDArray[Any]:
         """Take a field's pixels of all quarters, still as the tiles have them: (4, rows, pixels)."""
@@ -156,8 +168,9 @@ class _Loom:
             np.take(plane, index, out=quarter, mode="wrap")
         return got.view(self.tiles.dtype)
 
-    def _keep(self, field: int, target: NDArray[Any], values: NDArray[Any]) -> None:
-        """Put values where they belong: byte order and type in one go, then what is done last."""
+    @staticmethod
+    def _put(target: NDArray[Any], values: NDArray[Any]) -> None:
+        """Put values where they belong: byte order and type in one go."""
         import numpy as np
 
         if values.dtype.kind == target.dtype.kind and values.dtype.itemsize == target.dtype.itemsize:
@@ -165,7 +178,6 @@ class _Loom:
         else:
             with np.errstate(invalid="ignore", over="ignore"):
                 np.copyto(target, values, casting="unsafe")
-        self.finishes[field](target)
 
     def _at_y(self, y: int) -> int:
         """Where the reversed table has the strip's y."""
@@ -186,7 +198,8 @@ class _Loom:
         start = first_of_ring(nside, ring) - self.start
         for field, line in enumerate(self.out):
             target = line[start : start + rows * 4 * nside].reshape(rows, 4, nside)
-            self._keep(field, target, self._gather(index, field).transpose(1, 0, 2))
+            self._put(target, self._gather(index, field).transpose(1, 0, 2))
+            self.finishes[field](target)
         return rows
 
     def _cap(self, ring: int, rows: int) -> int:
@@ -201,12 +214,14 @@ class _Loom:
             (rows, widest), "i8", self.y, self._at_y(3 * nside - 1 - ring - west) * 8, (8, 8)
         )
         np.add(self.x[west : west + widest], y, out=index)
-        # the pixels that the shorter rings of these have: in the north the last ones, in the south the first
-        inside = np.empty((rows, 4, widest), bool)
-        edge = np.arange(rows)[:, None, None]
-        along = np.arange(widest)
-        inside[...] = along >= widest - ring - edge if north else along < widest - edge
-        start, stop = (first_of_ring(nside, r) - self.start for r in (ring, ring + rows))
+        # of a shorter ring, the last pixels of these in the north, the first in the south
+        rings = range(ring, ring + rows)
+        lengths = rings if north else [4 * nside - r for r in rings]
+        starts = [first_of_ring(nside, r) - self.start for r in (*rings, ring + rows)]
+        alongs = [slice(widest - length, widest) if north else slice(length) for length in lengths]
         for field, line in enumerate(self.out):
-            self._keep(field, line[start:stop], self._gather(index, field).transpose(1, 0, 2)[inside])
+            got = self._gather(index, field)
+            for row, (start, length, along) in enumerate(zip(starts[:-1], lengths, alongs, strict=True)):
+                self._put(line[start : start + 4 * length].reshape(4, length), got[:, row, along])
+            self.finishes[field](line[starts[0] : starts[-1]])
         return rows
