@@ -19,6 +19,7 @@ from dataferry.errors import (
 from dataferry.hosts import make_host
 from dataferry.hosts.figshare import FigshareHost
 from dataferry.hosts.figshare.flat import flat_name, full_name
+from dataferry.hosts.figshare.interface import token_for
 from dataferry.hosts.publisher import Held
 from dataferry.registry import Entry
 from dataferry.settings import Settings
@@ -210,3 +211,36 @@ def test_a_private_article(figshare: Any, make_package: Any, home: Path) -> None
     (config / "config.toml").write_text(f'[hosts."{host}"]\ntoken = "token-2"\n')
     assert fetched(make_package, spec, files) == files
     assert not [r for r in figshare.storage.requests if "authorization" in r.headers]
+
+
+def test_a_download_host_that_a_package_names_sees_no_token(figshare: Any, make_package: Any, home: Path) -> None:
+    article = figshare.put({"a.fits": bytes_of("a")}, public=False)
+    host = figshare.url.removeprefix("http://").rstrip("/")
+    (home / ".config" / "dataferry").mkdir()
+    (home / ".config" / "dataferry" / "config.toml").write_text(f'[hosts."{host}"]\ntoken = "token-2"\n')
+    with RangeServer({}) as elsewhere:
+        spec = f"figshare:{article.number}?server={figshare.url}v2/&downloads={elsewhere.url}"
+        assert fetched(make_package, spec, {"a.fits": bytes_of("a")}) == {"a.fits": bytes_of("a")}
+        assert elsewhere.requests
+        assert not [request for request in elsewhere.requests if "token-2" in str(request)]
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("", [True, True]),
+        ("?server=https://api.figsh.com/v2", [True, True]),
+        ("?downloads=https://evil.example/", [False, True]),
+        ("?downloads=http://ndownloader.figshare.com/", [False, True]),
+        ("?server=https://evil.example/v2&downloads=https://ndownloader.figshare.com/", [False, True]),
+    ],
+)
+def test_who_sees_the_login_of_a_private_article(query: str, told: list[bool]) -> None:
+    sources = FigshareHost(f"figshare:1{query}").downloads(7, {"Authorization": "token 1"})
+    assert [bool(source.headers) for source in sources] == told
+
+
+@pytest.mark.parametrize("server", ["http://api.figshare.com/v2", "https://api.figshare.com.evil.example/v2"])
+def test_the_variable_is_for_figshare_alone_and_encrypted(server: str) -> None:
+    assert token_for(FigshareHost("figshare:1").declared, Settings(), publishing=False) is not None
+    assert token_for(FigshareHost(f"figshare:1?server={server}").declared, Settings(), publishing=False) is None

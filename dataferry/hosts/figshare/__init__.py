@@ -53,7 +53,7 @@ class FigshareHost(Host):
         number : int or str
             The file's id.
         headers : mapping of str to str, optional
-            What tells who asks, for private files.
+            What tells who asks, for private files; a download host that is not the interface's own does not see it.
 
         Returns
         -------
@@ -62,7 +62,9 @@ class FigshareHost(Host):
         """
         bases = [self.declared.downloads + "files/"] if self.declared.downloads else []
         bases.append(self.declared.api + "file/download/")
-        return [Source(f"{base}{number}", self.shown, dict(headers or {})) for base in bases]
+        # a package may name any download host
+        told = {base: dict(headers or {}) if self.declared.may_be_told(base) else {} for base in bases}
+        return [Source(f"{base}{number}", self.shown, login) for base, login in told.items()]
 
     def look_up(self, wanted: Mapping[str, Entry | None], settings: Settings) -> Mapping[str, Sequence[Source]]:
         """Find the files in the article's list; private ones with the user's token."""

@@ -64,6 +64,12 @@ class Declared:
         """The line for readers of an article at this server."""
         return f"figshare:{article}" + (f"?{self.query}" if self.query else "")
 
+    def may_be_told(self, url: str) -> bool:
+        """Whether a URL is at the interface's server or its download host, and so may see the token for it."""
+        told, api = urlsplit(url), urlsplit(self.api)
+        own = {api.netloc, f"ndownloader.{api.netloc.removeprefix('api.')}"}
+        return told.scheme == api.scheme and told.netloc in own
+
 
 def read_declaration(spec: str) -> Declared:
     """Take a line apart.

@@ -45,9 +45,9 @@ def token_for(declared: Declared, settings: Settings, *, publishing: bool) -> To
     Token or None
         None if there is none, or for a stranger.
     """
-    host = urlsplit(declared.api).netloc
-    trusted = publishing or (urlsplit(declared.api).hostname or "").endswith(tuple(f".{own}" for own in _OWN))
-    return find_token(host, settings, variables=(VARIABLE,) if trusted else ())
+    server = urlsplit(declared.api)
+    own = server.scheme == "https" and (server.hostname or "").endswith(tuple(f".{name}" for name in _OWN))
+    return find_token(server.netloc, settings, variables=(VARIABLE,) if publishing or own else ())
 
 
 class Interface:
