@@ -83,11 +83,14 @@ KINDS: dict[str, set[str]] = {
 ONLY_LARGE = {"wrong Content-Range", "other range"}
 
 
-def bring(tmp_path: Path, data: bytes, *servers: RangeServer, **options: Any) -> tuple[Any, Path]:
+def bring(
+    tmp_path: Path, data: bytes, *servers: RangeServer, registered: bool = True, **options: Any
+) -> tuple[Any, Path]:
     name, out = "maps/a b.fits", tmp_path / "cache"
     out.mkdir(exist_ok=True)
     sources = tuple(Source(server.url_of(name), server.url) for server in servers)
-    wanted = Wanted(name, sources[0].url, len(data), hashlib.sha256(data).hexdigest(), sources)
+    known = (len(data), hashlib.sha256(data).hexdigest()) if registered else (None, None)
+    wanted = Wanted(name, sources[0].url, *known, sources)
 
     def store(item: Wanted, path: Path) -> Path:
         return path.rename(out / "a b.fits")
@@ -137,3 +140,29 @@ def test_with_a_mirror(fault: str, size: int, tmp_path: Path, servers: Callable[
     assert isinstance(result, Arrived), str(result)
     assert path.read_bytes() == DATA[size]
     assert not [p for p in (tmp_path / "incoming").iterdir() if p.name != "locks"]
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("tag", [testing.WrongETag(None), testing.ChangingETag()], ids=["no ETag", "changing ETag"])
+def test_a_file_that_nothing_proves_is_not_asked_for_forever(
+    tag: Fault, chunked: bool, tmp_path: Path, servers: Callable[[bytes], RangeServer]
+) -> None:
+    server = servers(DATA[LARGE])
+    server.fault("*", tag, testing.Cut(after=2_500_000, chunked=chunked))
+    result, path = bring(tmp_path, DATA[LARGE], server, registered=False, deadline=20)
+    assert isinstance(result, FileUnavailable)
+    assert "cut" in str(result)
+    assert "deadline" not in str(result)
+    assert len(server.requests) <= 8
+    assert not path.exists()
+
+
+def test_a_file_that_its_tag_proves_goes_on_as_long_as_bytes_come(
+    tmp_path: Path, servers: Callable[[bytes], RangeServer]
+) -> None:
+    server = servers(DATA[LARGE])
+    server.fault("*", testing.Cut(after=400_000))
+    result, path = bring(tmp_path, DATA[LARGE], server, registered=False)
+    assert isinstance(result, Arrived), str(result)
+    assert path.read_bytes() == DATA[LARGE]
+    assert len(server.requests) == 8

@@ -278,7 +278,7 @@ class Crew:
         elif job.parked:
             self.waiting.append(job)
         else:
-            if not job.registered and error is not None and (way.etag is None or error.kind == "changed"):
+            if error is not None and not job.keeps(way, error):
                 job.drop()
                 way.etag = None
             with self.change:

@@ -156,7 +156,7 @@ class Job:
         error : TransferError
             What happened.
         moved : int
-            Bytes that came in this attempt and are kept.
+            Bytes that came in this attempt.
 
         Returns
         -------
@@ -169,11 +169,28 @@ class Job:
         if error.final:
             way.final = True
             return 0.0
-        if moved >= _PROGRESS or (self.size and moved * 20 >= self.size):
+        if self.keeps(way, error) and (moved >= _PROGRESS or (self.size and moved * 20 >= self.size)):
             return 0.0
         way.tries += 1
         others = any(w is not way and not w.final and not w.host.aside and w.tries < way.tries for w in self.ways)
         return 0.0 if others else HostHealth.backoff(way.tries)
+
+    def keeps(self, way: Way, error: TransferError) -> bool:
+        """Whether what has come is of use after a failure: something must prove that the rest belongs to it.
+
+        Parameters
+        ----------
+        way : Way
+            The source.
+        error : TransferError
+            What happened.
+
+        Returns
+        -------
+        bool
+            False if the file has to be begun again.
+        """
+        return self.registered or (way.etag is not None and error.kind != "changed")
 
     def wrong(self, way: Way, error: TransferError) -> None:
         """Note that the file was brought to its end and is not the right one: nothing of it is kept.
