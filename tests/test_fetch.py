@@ -21,8 +21,10 @@ from dataferry.errors import CacheError, FileUnavailable, Offline
 from dataferry.fetch import Arrived, Progress, Wanted, fetch
 from dataferry.hosts.base import Source
 from dataferry.settings import Settings
-from dataferry.testing import Cut, OtherFile, RangeServer, Stall, Status
+from dataferry.testing import Cut, IgnoresRange, OtherFile, RangeServer, Reset, Stall, Status
+from dataferry.testing.content import of_bytes
 from dataferry.testing.fixtures import range_server  # noqa: F401
+from dataferry.transport.partial import Partial, identity_of
 
 MB = 1_000_000
 DATA = random.Random(1).randbytes(20 * MB)
@@ -61,6 +63,11 @@ def fine(result: Any) -> bool:
     return True
 
 
+def starts(server: RangeServer) -> list[int]:
+    """The first byte of each request."""
+    return [int((request.range or "bytes=0-")[6:].partition("-")[0]) for request in server.requests]
+
+
 def leftovers(place: Path) -> list[str]:
     return [path.name for path in (place / "incoming").iterdir() if path.name != "locks"]
 
@@ -80,6 +87,75 @@ def test_a_cut_download_goes_on_where_it_was(tmp_path: Path, range_server: Serve
     assert not leftovers(tmp_path)
 
 
+def cut_at_first(place: Path, server: RangeServer, wanted: Wanted) -> None:
+    """Leave the first 6 MB."""
+    server.fault("*", Cut(after=6 * MB), first=1)
+    server.fault("*", Status(404), skip=1)
+    (result,) = bring(place, wanted)
+    assert isinstance(result, FileUnavailable)
+    server.heal()
+    server.forget()
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_file_whose_size_is_not_registered_goes_on(
+    ranges: bool,
+    tmp_path: Path,
+    range_server: Serve,  # noqa: F811
+) -> None:
+    server = range_server({"a.bin": DATA})
+    wanted = dataclasses.replace(order("a.bin", DATA, server), size=None)
+    cut_at_first(tmp_path, server, wanted)
+    if not ranges:
+        server.fault("*", IgnoresRange())
+    server.fault("*", Reset(), first=2)  # what is kept is still there after these
+    (result,) = bring(tmp_path, wanted)
+    assert fine(result) and result.path.read_bytes() == DATA
+    assert min(starts(server)) > 5 * MB or not ranges
+    assert not leftovers(tmp_path)
+
+
+@pytest.mark.parametrize("other", [DATA[: 8 * MB], DATA[::-1], DATA[: 5 * MB], DATA[:300_000]])
+def test_a_file_whose_size_is_not_registered_may_have_become_another(
+    other: bytes,
+    tmp_path: Path,
+    range_server: Serve,  # noqa: F811
+) -> None:
+    server = range_server({"a.bin": DATA})
+    cut_at_first(tmp_path, server, dataclasses.replace(order("a.bin", DATA, server), size=None))
+    with RangeServer({"a.bin": other}) as changed:
+        (result,) = bring(tmp_path, dataclasses.replace(order("a.bin", DATA, changed), size=None))
+        assert isinstance(result, FileUnavailable)
+        assert "sha256" in str(result)
+        # the file of the same name with its own hash is another one
+        (result,) = bring(tmp_path, dataclasses.replace(order("a.bin", other, changed), size=None))
+        assert fine(result) and result.path.read_bytes() == other
+
+
+@pytest.mark.parametrize("count", [6 * MB, len(DATA)])
+@pytest.mark.parametrize("registered", [True, False])
+@pytest.mark.parametrize("size", [None, len(DATA)])
+def test_what_a_killed_run_left_of_a_file_without_a_size_is_used(
+    size: int | None,
+    registered: bool,
+    count: int,
+    tmp_path: Path,
+    range_server: Serve,  # noqa: F811
+) -> None:
+    server = range_server({"a.bin": DATA})
+    wanted = dataclasses.replace(order("a.bin", DATA, server, registered=registered), size=None)
+    (tmp_path / "incoming").mkdir()
+    left = Partial.open(tmp_path / "incoming", identity_of(wanted.sha256, wanted.key), size, "a.bin")
+    left.write(0, memoryview(DATA)[:count])
+    left.describe(etag=of_bytes(DATA, 0).etag, source=wanted.sources[0].shown)
+    left.keep()
+    (result,) = bring(tmp_path, wanted)
+    assert fine(result) and result.path.read_bytes() == DATA
+    if registered or count < len(DATA):
+        assert min(starts(server), default=count) >= count
+    assert not leftovers(tmp_path)
+
+
 def test_bytes_of_one_mirror_complete_those_of_another(tmp_path: Path, range_server: Serve) -> None:  # noqa: F811
     one, two = range_server({"a.bin": DATA}), range_server({"a.bin": DATA})
     one.fault("*", Cut(after=6 * MB), first=1)
@@ -87,8 +163,7 @@ def test_bytes_of_one_mirror_complete_those_of_another(tmp_path: Path, range_ser
     (result,) = bring(tmp_path, order("a.bin", DATA, one, two))
     assert fine(result) and result.path.read_bytes() == DATA
     assert result.moved_bytes == len(DATA)
-    asked = [int((request.range or "bytes=0-")[6:].partition("-")[0]) for request in two.requests]
-    assert min(asked) > 5 * MB
+    assert min(starts(two)) > 5 * MB
 
 
 def test_a_partial_with_wrong_bytes_is_begun_again(tmp_path: Path, range_server: Serve) -> None:  # noqa: F811

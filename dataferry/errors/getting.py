@@ -23,8 +23,9 @@ class TransferError(DataferryError, OSError):
     kind : str
         A short word for programs: ``"absent"``, ``"denied"``, ``"status"`` for other answers of a server, ``"size"``
         and ``"sha256"`` for other bytes, ``"html"``, ``"empty"``, ``"lfs-pointer"``, ``"encoding"``, ``"range"``,
-        ``"changed"``, ``"connect"``, ``"dns"``, ``"unreachable"``, ``"timeout"``, ``"stall"``, ``"cut"``,
-        ``"protocol"``, ``"tls"``, ``"proxy"``, ``"redirect"``, ``"url"``, ``"error"``...
+        ``"beyond"`` for a range behind the end, ``"changed"``, ``"connect"``, ``"dns"``, ``"unreachable"``,
+        ``"timeout"``, ``"stall"``, ``"cut"``, ``"protocol"``, ``"tls"``, ``"proxy"``, ``"redirect"``, ``"url"``,
+        ``"error"``...
     retry_after : float, optional
         Seconds that the server asked to wait.
     final : bool

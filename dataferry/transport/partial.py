@@ -107,7 +107,8 @@ class Partial:
                 continue
             kept = _usable(mine, size, registered=not identity.startswith("url-"))
             if kept is not None:
-                return cls(mine, identity, size, *kept)
+                known = kept[1].get("size") if size is None else size
+                return cls(mine, identity, known, *kept)
             shutil.rmtree(mine, ignore_errors=True)
         mine.mkdir(mode=0o700)
         partial = cls(mine, identity, size, Ranges(), {})
@@ -253,7 +254,7 @@ def _usable(directory: Path, size: int | None, registered: bool) -> tuple[Ranges
     except (OSError, ValueError):
         return None
     if registered:
-        return (ranges, facts) if facts.get("size") == size else None
+        return (ranges, facts) if size is None or facts.get("size") == size else None
     # Nothing proves an unregistered file in the end: after a crash of the machine the journal may say too much.
     if not facts.get("etag") or facts.get("boot") != _boot():
         return None

@@ -30,7 +30,7 @@ _HINTS = {
     416: "it has fewer bytes than asked for",
 }
 
-_KINDS = {304: "unchanged", 401: "denied", 403: "denied", 404: "absent", 407: "proxy", 410: "absent"}
+_KINDS = {304: "unchanged", 401: "denied", 403: "denied", 404: "absent", 407: "proxy", 410: "absent", 416: "beyond"}
 
 
 def retry_after(answer: Answer) -> float | None:

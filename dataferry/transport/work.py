@@ -114,29 +114,43 @@ def lead(yard: Yard, job: Job, way: Way, buffer: memoryview, alone: bool) -> tup
     if job.pieces is not None:
         return None
     start = resumable(yard, job, way)
+    if start and job.registered and job.partial is not None and job.partial.size == start:
+        _all_is_there(job, start, alone)
+        return None
     try:
         answer, line = request(yard.client, job, way, start, None)
     except TransferError as exc:
+        if exc.kind == "beyond" and start:
+            if job.registered:
+                _all_is_there(job, start, alone)
+                return None
+            job.drop()
+            way.etag = None
+            return lead(yard, job, way, buffer, alone)
         here = yard.find(job.wanted) if exc.kind == "unchanged" else None
         if here is None:
             raise
         seconds = time.monotonic() - job.started
         job.result = Arrived(job.wanted, here, way.source, seconds, 0, job.wanted.etag, unchanged=True)
         return None
-    if answer.status == 206 and job.partial is not None and job.size is not None:
-        job.partial.size = job.size
+    kept = job.partial
+    if answer.status == 206 and kept is not None and job.size is not None and kept.size in (None, job.size):
+        kept.size = job.size
         follow(job, alone)
         return answer, line
-    size = job.size
-    job.drop()
     if answer.status == 206:
-        # It goes on with what was kept, and does not say how much is to come: begin again.
+        # It does not say how much is to come, or it is not as long as what was kept: begin again.
         yard.client.drain(answer, line)
         way.etag = None
         answer, line = request(yard.client, job, way, 0, None)
-        size = job.size
+    size = job.size
+    small = size is not None and size <= SMALL
+    if job.registered and not small:
+        job.keep()  # what comes again of it is not written again
+    else:
+        job.drop()
     job.size = size
-    if job.size is not None and job.size <= SMALL:
+    if small:
         store_small(yard, job, way, answer, line, buffer)
         return None
     try:
@@ -145,6 +159,14 @@ def lead(yard: Yard, job: Job, way: Way, buffer: memoryview, alone: bool) -> tup
         yard.client.done(answer, line)
         raise
     return answer, line
+
+
+def _all_is_there(job: Job, size: int, alone: bool) -> None:
+    """Nothing is missing of what an earlier run left; whether it is right is found by its hash."""
+    job.size = size
+    if job.partial is not None:
+        job.partial.size = size
+    follow(job, alone)
 
 
 def pull(yard: Yard, job: Job, way: Way, segment: Segment, opened: tuple[Answer, Line] | None) -> None:

@@ -96,7 +96,10 @@ def follow(job: Job, alone: bool) -> None:
 
 
 def resumable(yard: Yard, job: Job, way: Way) -> int:
-    """Where to go on with a file that is not registered: its server proves by its ETag that it is still the same.
+    """Where to go on with a file whose size is not known.
+
+    What an earlier run left of a registered file is proven by its sha256 in the end, whoever sends the rest; for any
+    other its server proves by its ETag that it is still the same.
 
     Parameters
     ----------
@@ -112,12 +115,23 @@ def resumable(yard: Yard, job: Job, way: Way) -> int:
     int
         The first byte to ask for; the partial is open if it is not 0.
     """
-    if job.registered or not ((yard.workdir / job.identity).is_dir() or orphans(yard.workdir, job.identity)):
+    if job.size is not None and job.registered:
         return 0
-    partial = Partial.open(yard.workdir, job.identity, None, job.wanted.name)
+    partial = job.partial
+    if partial is None:
+        if not ((yard.workdir / job.identity).is_dir() or orphans(yard.workdir, job.identity)):
+            return 0
+        partial = Partial.open(yard.workdir, job.identity, None, job.wanted.name)
     start = partial.ranges.prefix()
-    if not start or partial.source != way.source.shown:
+    if not job.registered and (not start or partial.source != way.source.shown):
         partial.discard()
+        start = 0
+    elif not start:
+        partial.keep()
+    if not start:
+        job.partial = None
         return 0
-    job.partial, way.etag = partial, partial.etag
+    job.partial = partial
+    if not job.registered:
+        way.etag = partial.etag
     return start
