@@ -73,6 +73,7 @@ def fetch(
     from .transport.crew import Crew
     from .transport.health import HostHealth
     from .transport.job import Job, Way
+    from .transport.strays import sweep
     from .transport.watch import Watch
     from .transport.yard import Yard
 
@@ -91,6 +92,7 @@ def fetch(
             workdir.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
             raise disk_error(exc, workdir) from exc
+        sweep(workdir)
         hosts: dict[str, HostHealth] = {}
 
         known: dict[str, HostHealth] = {}

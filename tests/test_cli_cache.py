@@ -13,6 +13,7 @@ import pytest
 from astropy.utils.data import download_file, is_url_in_cache
 
 from dataferry.testing import RangeServer
+from dataferry.transport.leftovers import owner
 
 FILES = {"maps/a.fits": b"a" * 5000, "maps/b.fits": b"b" * 300}
 
@@ -176,6 +177,25 @@ def test_old_unfinished_downloads_go(command, home):
     assert not new.exists()
 
 
+def test_small_files_of_a_killed_run_go(command, home):
+    incoming = home / ".cache/dataferry/incoming"
+    incoming.mkdir(parents=True)
+    machine = owner().rpartition(".")[0]
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    names = [f"{'a' * 64}.{machine}.{gone.pid}.7f00", f"{'b' * 64}.{owner()}.7f00", f"{'c' * 64}.elsewhere.1.7f00"]
+    for name in [*names, "kept"]:
+        (incoming / name).write_bytes(bytes(100))
+    assert "   100 B  left by runs that were stopped (1)" in command("cache", "size").stdout
+    assert f"   100 B  small file    incoming/{names[0]}\n" in command("cache", "prune", "-n").stdout
+    assert "removed 0 files and 1 left by stopped runs, 100 B freed" in command("cache", "prune", "-y").stdout
+    assert sorted(path.name for path in incoming.iterdir()) == [*names[1:], "kept"]
+    for name in names[1:]:
+        os.utime(incoming / name, (1e9, 1e9))
+    assert "2 left by stopped runs" in command("cache", "prune", "-y").stdout
+    assert [path.name for path in incoming.iterdir()] == ["kept"]
+
+
 def test_what_killed_runs_left_goes_unless_it_is_in_use(command, home):
     import fcntl
 
@@ -201,7 +221,7 @@ def test_what_killed_runs_left_goes_unless_it_is_in_use(command, home):
         assert "  1.0 kB  work folder   incoming/check-x1y2\n" in said
         assert f"  1.0 kB  upload notes  publish/{book.folder.name}\n" in said
         assert "0 files and 3 left by stopped runs would be removed" in said
-        assert "3.0 kB  left by `dataferry publish` that was stopped (3)" in command("cache", "size").stdout
+        assert "3.0 kB  left by runs that were stopped (3)" in command("cache", "size").stdout
         assert json.loads(command("cache", "size", "--json").stdout)["left_over"] == {"folders": 3, "bytes": 3000}
         assert "removed 0 files and 3 left by stopped runs, 3.0 kB freed" in command("cache", "prune", "-y").stdout
     busy.give_back()

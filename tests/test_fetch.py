@@ -156,6 +156,27 @@ def test_what_a_killed_run_left_of_a_file_without_a_size_is_used(
     assert not leftovers(tmp_path)
 
 
+KILLED = """
+import importlib.util, os, pathlib, signal, sys
+spec = importlib.util.spec_from_file_location("runs", sys.argv[1])
+runs = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(runs)
+source = runs.Source(sys.argv[2], sys.argv[2])
+wanted = runs.Wanted("a.bin", sys.argv[2], 200, runs.hashlib.sha256(runs.DATA[:200]).hexdigest(), (source,))
+runs.bring(pathlib.Path(sys.argv[3]), wanted, store=lambda item, path: os.kill(os.getpid(), signal.SIGKILL))
+"""
+
+
+def test_a_small_file_of_a_killed_run_goes_with_the_next(tmp_path: Path, range_server: Serve) -> None:  # noqa: F811
+    server = range_server({"a.bin": DATA[:200], "b.bin": DATA[:300]})
+    words = [sys.executable, "-c", KILLED, __file__, server.url_of("a.bin"), str(tmp_path)]
+    assert subprocess.run(words, check=False).returncode == -signal.SIGKILL
+    assert len(leftovers(tmp_path)) == 1
+    (result,) = bring(tmp_path, order("b.bin", DATA[:300], server))
+    assert fine(result)
+    assert not leftovers(tmp_path)
+
+
 def test_bytes_of_one_mirror_complete_those_of_another(tmp_path: Path, range_server: Serve) -> None:  # noqa: F811
     one, two = range_server({"a.bin": DATA}), range_server({"a.bin": DATA})
     one.fault("*", Cut(after=6 * MB), first=1)

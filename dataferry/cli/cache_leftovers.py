@@ -1,4 +1,4 @@
-"""What runs that were killed left in the caches, beside unfinished downloads: clones, notes and work folders."""
+"""What runs that were killed left in the caches, beside unfinished downloads: clones, notes, work folders, files."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..transport.lease import Lease
+from ..transport.strays import strays
 
 __all__ = ["Leftover", "drop", "leftovers"]
 
@@ -28,7 +29,7 @@ class Leftover:
     Parameters
     ----------
     path : Path
-        The folder.
+        The folder or file.
     what : str
         What it is.
     size : int
@@ -53,9 +54,9 @@ def leftovers(home: str, days: float) -> list[Leftover]:
     Returns
     -------
     list of Leftover
-        Clones of repositories, notes of uploads, work folders.
+        Clones of repositories, notes of uploads, work folders, and small files however young.
     """
-    found = []
+    found = [Leftover(path, "small file", _size(path)[0]) for path in strays(Path(home, "incoming"))]
     for path, what in _candidates(Path(home)):
         size, touched = _size(path)
         least = days * 86400 if what != "work folder" else max(days * 86400, _WORK_SECONDS)
@@ -81,7 +82,9 @@ def drop(left: Leftover) -> int:
         Bytes that are free now.
     """
     with _alone(left.path, left.what) as free:
-        if free:
+        if free and left.what == "small file":
+            left.path.unlink(missing_ok=True)
+        elif free:
             shutil.rmtree(left.path, ignore_errors=True)
             if left.what == "clone":
                 with contextlib.suppress(OSError):
@@ -101,7 +104,10 @@ def _candidates(home: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _size(path: Path) -> tuple[int, float]:
-    """The bytes of a folder, and when something in it last changed."""
+    """The bytes of a file or of a folder, and when something in it last changed."""
+    if path.is_file():
+        told = path.stat()
+        return told.st_size, told.st_mtime
     size, touched = 0, 0.0
     for folder, _, files in os.walk(path):
         for item in (folder, *(os.path.join(folder, file) for file in files)):

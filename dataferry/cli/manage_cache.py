@@ -85,7 +85,7 @@ def size(as_json: bool) -> None:
             f"{shared.size_text(unfinished):>8}  unfinished downloads ({len(partials)}); they resume when asked for"
         )
     if left:
-        click.echo(f"{shared.size_text(left_over):>8}  left by `dataferry publish` that was stopped ({len(left)})")
+        click.echo(f"{shared.size_text(left_over):>8}  left by runs that were stopped ({len(left)})")
     click.echo(f"{shared.size_text(sum(bytes_of.values()) + unfinished + left_over):>8}  in all")
     for home in homes() or [f"{cache_home.location()} (nothing of dataferry there yet)"]:
         click.echo(f"          {home}")

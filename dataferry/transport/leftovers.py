@@ -9,12 +9,24 @@ import shutil
 import socket
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from .ranges import Ranges
 
-__all__ = ["StalePartial", "in_use", "orphans", "progress_of", "prune", "read_journal", "stale", "token"]
+__all__ = [
+    "StalePartial",
+    "in_use",
+    "orphans",
+    "owner",
+    "process_is_gone",
+    "progress_of",
+    "prune",
+    "read_journal",
+    "stale",
+    "token",
+]
 
 _ALIVE = 120.0  # seconds without a sign of life after which another machine's partial may be taken
 _marks = iter(range(1 << 62))
@@ -30,8 +42,23 @@ def token() -> str:
     str
         Machine, process and a number.
     """
-    host = "".join(c if c.isalnum() or c == "-" else "-" for c in socket.gethostname())[:40]
-    return f"{host}.{os.getpid()}.{next(_marks)}"
+    return f"{owner()}.{next(_marks)}"
+
+
+def owner() -> str:
+    """What tells this process from all others.
+
+    Returns
+    -------
+    str
+        Machine and process.
+    """
+    return f"{_machine()}.{os.getpid()}"
+
+
+@lru_cache(maxsize=1)
+def _machine() -> str:
+    return "".join(c if c.isalnum() or c == "-" else "-" for c in socket.gethostname())[:40]
 
 
 def read_journal(directory: Path) -> tuple[Ranges, Facts]:
@@ -131,14 +158,30 @@ def _in_use(path: Path) -> bool:
         age = time.time() - sign.stat().st_mtime
     except OSError:
         return True  # gone meanwhile
-    if host == token().rsplit(".", 2)[0]:
+    return age < _ALIVE and not process_is_gone(host, pid)
+
+
+def process_is_gone(host: str, pid: str) -> bool:
+    """Whether a process has ended for sure.
+
+    Parameters
+    ----------
+    host, pid : str
+        As in its `token`.
+
+    Returns
+    -------
+    bool
+        False for a process of another machine, of which nothing is known.
+    """
+    if host == _machine():
         try:
             os.kill(int(pid), 0)
         except ProcessLookupError:
-            return False
-        except (OSError, ValueError):
+            return True
+        except (OSError, OverflowError, ValueError):
             pass
-    return age < _ALIVE
+    return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from ..errors import TransferError
 from .answer import Answer
 from .bring import read_small
 from .job import Job, Way
+from .leftovers import owner
 from .line import Line
 from .order import Arrived
 from .yard import Yard
@@ -71,7 +72,7 @@ def store_bytes(yard: Yard, job: Job, way: Way, body: memoryview) -> None:
     """
     if job.wanted.sha256 is not None and hashlib.sha256(body).hexdigest() != job.wanted.sha256:
         raise wrong(way)
-    place = f"{yard.incoming}{job.identity}.{os.getpid()}.{id(job):x}"
+    place = f"{yard.incoming}{job.identity}.{owner()}.{id(job):x}"
     try:
         fd = os.open(place, _NEW, 0o600)
         try:
