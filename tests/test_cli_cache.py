@@ -122,6 +122,13 @@ def test_prune_takes_files_of_an_old_dataurl(command, package, server, tmp_path)
     assert "removed 2 files" in command("cache", "prune", "-y").stdout
 
 
+def test_prune_keeps_files_of_a_package_that_has_only_mirrors(command, make_package, server):
+    name = make_package(FILES, {}, f'mirrors = ["{server.url}"]\n')
+    assert command("get", name, "*").exit_code == 0
+    assert command("cache", "prune", "-y").stdout == "nothing to remove\n"
+    assert "no longer registered" not in command("cache", "list").stdout
+
+
 def test_prune_keeps_files_of_packages_of_other_environments(command, package, tmp_path):
     shutil.rmtree(tmp_path / "packages" / package)
     result = command("cache", "prune", "-y")

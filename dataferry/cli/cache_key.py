@@ -44,7 +44,7 @@ def key(packages: tuple[str, ...], arguments: str | None, registry: str | None, 
         data = shared.open_data(package, registry)
         names = wanted[package]
         # astropy's cache is keyed by URL, so the same bytes from another dataurl are another entry
-        digest.update(f"{package}\n{data.registry.dataurl}\n".encode())
+        digest.update(f"{package}\n{data.registry.base}\n".encode())
         entries = data.registry.entries() if names is None else map(data.registry.find, names)
         for entry in sorted(entry for entry in entries if entry is not None):
             digest.update(f"{entry.sha256} {entry.name}\n".encode())

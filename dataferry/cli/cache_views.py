@@ -114,7 +114,7 @@ def _state(home: str, view: str, path: str, package: str, name: str) -> str:
     registry = _registry(package)
     if isinstance(registry, str):
         return registry
-    if cache_home.view_name(package, registry.dataurl, name) == view and registry.find(name) is not None:
+    if cache_home.view_name(package, registry.base, name) == view and registry.find(name) is not None:
         return REGISTERED
     # what was never verified was asked for under a name that no registry had, so none can have dropped it
     return DROPPED if cache_home.stamps_of(home).read(cache_home.stamp_key(home, path)) is not None else UNKNOWN
