@@ -108,6 +108,7 @@ def make_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..
             digest = hashlib.sha256(content).hexdigest()
             lines.append(f'[files."{file}"]\nsize = {len(content)}\nsha256 = "{digest}"\n')
         (data / "dataferry.toml").write_text("\n".join(lines))
+        importlib.invalidate_caches()  # an import since then has seen the folder without it
         return name
 
     return make

@@ -14,12 +14,13 @@ import pytest
 from click.testing import Result
 
 from dataferry import PackageData
-from dataferry.errors import AccessDenied, BadName, DataferryError, FileUnavailable
+from dataferry.errors import AccessDenied, BadName, DataferryError, FileUnavailable, TransferError
 from dataferry.hosts import make_host
 from dataferry.hosts.base import Host
 from dataferry.hosts.fsspec import FsspecHost
+from dataferry.hosts.fsspec.beside_login import leading_elsewhere
 from dataferry.settings import Settings
-from dataferry.testing import HostContract, PublishContract
+from dataferry.testing import HostContract, PublishContract, RangeServer
 
 #: Azurite's own account key, a constant of the program.
 AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
@@ -159,6 +160,47 @@ def test_private_blobs_come_with_the_users_login(
     data = PackageData(package, show_progress=False)
     assert Path(data.get("dust.fits")).read_bytes() == DUST
     assert SimpleNamespace(source=data.arrivals["dust.fits"].source).source.startswith("abfs://")
+
+
+@pytest.mark.parametrize(
+    ("option", "evil"),
+    [("account_host", "127.0.0.1:{port}"), ("account_name", "127.0.0.1:{port}/")],
+)
+def test_an_option_of_a_package_leads_no_login_elsewhere(
+    option: str, evil: str, tmp_path: Path, make_package: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AZURE_STORAGE_SAS_TOKEN", "sv=2024&sig=SECRETSAS")
+    with RangeServer({}, tls="good") as server:
+        monkeypatch.setenv("SSL_CERT_FILE", str(server.ca.pem))
+        name = "" if option == "account_name" else "account_name=me&"
+        spec = f"abfs://maps/v1/?{name}{option}={evil.format(port=server.port)}"
+        package = make_package({"dust.fits": DUST}, head=f'mirrors = ["{spec}&public={server.url}"]')
+        with pytest.raises(FileUnavailable, match=f"{option} in its declaration could lead a login to another server"):
+            PackageData(package, show_progress=False).get("dust.fits")
+        assert server.requests, "the public address is asked"
+        assert not [request for request in server.requests if "SECRET" in str(request)]
+        with pytest.raises(TransferError, match="could lead a login"):
+            FsspecHost(spec).held(Settings())
+        if option == "account_host":
+            FsspecHost(spec).publisher(Settings(), {}).check_rights()
+            assert [request for request in server.requests if "SECRET" in str(request)], "an author may name it"
+
+
+@pytest.mark.parametrize(
+    ("spec", "option"),
+    [
+        ("gs://bucket/?endpoint_url=https://evil.example", "endpoint_url"),
+        ("hf://datasets/o/r/?endpoint=https://evil.example", "endpoint"),
+        ("sftp://good.example/d/?host=evil.example", "host"),
+        ("fsspec:s3://bucket/d/?anon=false&endpoint_url=https://evil.example", "endpoint_url"),
+        ("abfs://maps/v1/?account_name=team&anon=true", ""),
+        ("sftp://good.example/d/?port=2222", ""),
+        ("fsspec:dropbox://folder/?depth=3", ""),
+    ],
+)
+def test_options_that_lead_elsewhere(spec: str, option: str) -> None:
+    host = FsspecHost(spec)
+    assert leading_elsewhere(host.protocol, host.options) == option
 
 
 class TestPublishBySftp(PublishContract):

@@ -59,21 +59,20 @@ class FsspecHost(Host):
         self.options: dict[str, Any] = {key: _typed(value) for key, value in options.items()}
         self.stated = check_url(public, "public") if public else ""
         self.public = self.stated or public_base(self.protocol, parts, self.options)
-        self._session: Session | None = None
+        self._sessions: dict[bool, Session] = {}
 
     @property
     def shown(self) -> str:
         """The declaration as it is: one that holds a secret is refused."""
         return self.spec
 
-    @property
-    def session(self) -> Session:
-        """The connection, made at its first use."""
-        if self._session is None:
+    def session(self, *, publishing: bool = False) -> Session:
+        """The connection, made at its first use; see `Session` for what publishing means."""
+        if publishing not in self._sessions:
             from .session import Session
 
-            self._session = Session(self)
-        return self._session
+            self._sessions[publishing] = Session(self, publishing=publishing)
+        return self._sessions[publishing]
 
     def sources(self, name: str, entry: Entry | None) -> Sequence[Source]:
         """The public URL where there is one, else through fsspec."""
@@ -97,7 +96,7 @@ class FsspecHost(Host):
         from ...errors import TransferError
 
         try:
-            return self.session.listing()
+            return self.session().listing()
         except FileNotFoundError:
             return {}
         except OSError as error:
@@ -116,7 +115,7 @@ class _Opener:
     name: str
 
     def __call__(self, start: int) -> BinaryIO:
-        return self.host.session.open(self.name, start)
+        return self.host.session().open(self.name, start)
 
 
 def _typed(value: str) -> Any:

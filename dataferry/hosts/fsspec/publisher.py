@@ -43,6 +43,7 @@ class FsspecPublisher(Publisher):
 
     def __init__(self, host: FsspecHost, settings: Settings, about: Mapping[str, Any]) -> None:
         super().__init__(host, settings, about)
+        self._session = host.session(publishing=True)
         self.parallel = 4 if host.protocol in _GROWING else 16
 
     @property
@@ -58,7 +59,7 @@ class FsspecPublisher(Publisher):
         if is_stranger(self.host.protocol):
             raise self._denied(PermissionError("no login was found for this store"))
         try:
-            with self.host.session.using() as (system, folder), suppress(FileNotFoundError):
+            with self._session.using() as (system, folder), suppress(FileNotFoundError):
                 system.ls(folder)
         except PermissionError as error:
             raise self._denied(error) from error
@@ -77,7 +78,7 @@ class FsspecPublisher(Publisher):
         """What lies there under the names."""
         names = {upload.name for upload in uploads}
         try:
-            return {name: held for name, held in self.host.session.listing().items() if name in names}
+            return {name: held for name, held in self._session.listing().items() if name in names}
         except FileNotFoundError:
             return {}
         except PermissionError as error:
@@ -91,8 +92,8 @@ class FsspecPublisher(Publisher):
         """Copy it there."""
         place = f"{self.host.shown.partition('?')[0].rstrip('/')}/{upload.name}"
         try:
-            with self.host.session.using() as (system, folder):
-                path = self.host.session.path(folder, upload.name)
+            with self._session.using() as (system, folder):
+                path = self._session.path(folder, upload.name)
                 if system.exists(path):
                     raise Conflict(place, "somebody has put a file there meanwhile; run this again to compare it")
                 _make_folder(system, posixpath.dirname(path))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from ...errors import DataferryError, MissingExtra
 from ...settings import load_settings
 from ..publisher import Held
+from .beside_login import leading_elsewhere
 from .known_hosts import sftp_to_known_hosts
 from .libraries import LIBRARY
 
@@ -31,10 +32,13 @@ class Session:
     ----------
     host : FsspecHost
         Whose it is.
+    publishing : bool
+        Whether the user named the store, with all that its options say. A package may name any.
     """
 
-    def __init__(self, host: FsspecHost) -> None:
+    def __init__(self, host: FsspecHost, *, publishing: bool = False) -> None:
         self._host = host
+        self._publishing = publishing
         self._lock = threading.Lock()
         self._idle: list[tuple[Any, str]] = []
 
@@ -78,6 +82,8 @@ class Session:
         except ImportError:
             raise MissingExtra("fsspec", "fsspec") from None
         host = self._host
+        if not self._publishing and (option := leading_elsewhere(host.protocol, host.options)):
+            raise PermissionError(_not_for_a_package(host, option))
         connect = sftp_to_known_hosts if host.protocol in {"sftp", "ssh"} else url_to_fs
         try:
             # fsspec would keep an instance for every thread, and a broken one for ever
@@ -165,6 +171,14 @@ def is_stranger(protocol: str) -> bool:
     else:
         return False
     return not (any(name.startswith(variables) for name in os.environ) or os.path.isdir(os.path.expanduser(folder)))
+
+
+def _not_for_a_package(host: FsspecHost, option: str) -> str:
+    return (
+        f"{option} in its declaration could lead a login to another server, so nobody is asked; who knows the server "
+        f'writes it into ~/.config/fsspec/conf.json, {{"{host.protocol}": {{"{option}": "..."}}}}, and the author '
+        "leaves it out, or gives a public= URL"
+    )
 
 
 def _md5(info: Mapping[str, Any]) -> str | None:
