@@ -7,6 +7,7 @@ import pickle
 import random
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from dataferry.hosts.base import Source
 from dataferry.settings import Settings
 from dataferry.testing import Fault, RangeServer
 from dataferry.testing.fixtures import range_server  # noqa: F401
+from dataferry.testing.reply import Asked, Reply
 
 SMALL, LARGE = 300_000, 3_000_000
 DATA = {size: random.Random(size).randbytes(size) for size in (SMALL, LARGE)}
@@ -166,3 +168,71 @@ def test_a_file_that_its_tag_proves_goes_on_as_long_as_bytes_come(
     assert isinstance(result, Arrived), str(result)
     assert path.read_bytes() == DATA[LARGE]
     assert len(server.requests) == 8
+
+
+class OpenEnd(Fault):
+    """All bytes come, in chunks or without any length, and then nothing: neither the end nor a closed connection."""
+
+    def __init__(self, chunked: bool) -> None:
+        self.chunked = chunked
+
+    def reply(self, reply: Reply, asked: Asked) -> Reply:
+        headers = {key: value for key, value in reply.headers.items() if key != "Content-Length"}
+        size = int(reply.headers["Content-Length"])
+        return replace(reply, headers=headers, chunked=self.chunked, cut=size, ending="stall")
+
+
+ENDS = {
+    "cut": testing.Cut(after=LARGE, chunked=True),
+    "chunks": OpenEnd(chunked=True),
+    "no length": OpenEnd(chunked=False),
+}
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("end", ENDS)
+def test_right_bytes_whose_end_is_not_told(
+    end: str, size: int, tmp_path: Path, servers: Callable[[bytes], RangeServer]
+) -> None:
+    server = servers(DATA[size])
+    server.fault("*", testing.IgnoresRange(), ENDS[end])
+    result, path = bring(tmp_path, DATA[size], server, stall_timeout=60, deadline=20)
+    assert isinstance(result, Arrived), str(result)
+    assert path.read_bytes() == DATA[size]
+    assert len(server.requests) == 1
+
+
+def test_wrong_bytes_whose_end_is_not_told(tmp_path: Path, servers: Callable[[bytes], RangeServer]) -> None:
+    bad, good = servers(DATA[LARGE]), servers(DATA[LARGE])
+    bad.fault("*", testing.IgnoresRange(), testing.OtherFile(), ENDS["cut"])
+    result, path = bring(tmp_path, DATA[LARGE], bad, good)
+    assert isinstance(result, Arrived), str(result)
+    assert path.read_bytes() == DATA[LARGE]
+
+
+def test_what_nobody_foresaw_is_the_failure_of_one_file(
+    tmp_path: Path,
+    range_server: Callable[..., RangeServer],  # noqa: F811
+) -> None:
+    files = {f"{i}.bin": DATA[LARGE][i : 20_000 + i] for i in range(40)} | {
+        "a.bin": DATA[LARGE],
+        "b.bin": DATA[LARGE][::-1],
+    }
+    server, strange = range_server(files), ("7.bin", "b.bin")
+    wanted = [
+        Wanted(
+            name, server.url_of(name), len(data), hashlib.sha256(data).hexdigest(), (Source(server.url_of(name), "h"),)
+        )
+        for name, data in files.items()
+    ]
+
+    def store(item: Wanted, path: Path) -> Path:
+        if item.name in strange:
+            raise ValueError("no such shelf")
+        return path.rename(tmp_path / item.name)
+
+    options = {"stall_timeout": 5, "progress": False, "settings": Settings()}
+    results = fetch(wanted, find=lambda _: None, store=store, workdir=tmp_path / "incoming", **options)  # type: ignore[arg-type]
+    assert {result.name for result in results if isinstance(result, FileUnavailable)} == set(strange)
+    assert all("ValueError: no such shelf" in str(result) for result in results if isinstance(result, FileUnavailable))
+    assert all((tmp_path / name).read_bytes() == data for name, data in files.items() if name not in strange)

@@ -9,9 +9,9 @@ import ssl
 
 import urllib3.exceptions
 
-from ..errors import CacheError, TransferError
+from ..errors import CacheError, DataferryError, TransferError
 
-__all__ = ["blame", "disk_error"]
+__all__ = ["blame", "blame_file", "disk_error"]
 
 
 def blame(exc: BaseException, place: str, proxy: str | None = None) -> TransferError:
@@ -65,6 +65,32 @@ def blame(exc: BaseException, place: str, proxy: str | None = None) -> TransferE
     if isinstance(root, OSError):
         return TransferError(place, f"no connection{via}: {root.strerror or root}", kind="connect")
     return TransferError(place, f"{type(root).__name__}: {root}", kind="error")
+
+
+def blame_file(exc: Exception, place: str) -> TransferError:
+    """Name what went wrong with one file; what is wrong for all of them is raised on.
+
+    Parameters
+    ----------
+    exc : Exception
+        What was raised while the file was brought.
+    place : str
+        Its source as it may be shown.
+
+    Returns
+    -------
+    TransferError
+        For this file alone, so that the others come.
+
+    Raises
+    ------
+    DataferryError, OSError
+        `exc` itself, if it is of the disk or of the settings.
+    """
+    network = isinstance(exc, TransferError | ConnectionError | TimeoutError | ssl.SSLError | socket.gaierror)
+    if not network and (isinstance(exc, DataferryError) or getattr(exc, "errno", None) is not None):
+        raise exc
+    return blame(exc, place)
 
 
 def _root(exc: BaseException) -> BaseException:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from http.client import HTTPException
 from typing import TYPE_CHECKING
 
 from ..errors import TransferError
@@ -22,6 +23,7 @@ __all__ = ["SMALL", "read_segment", "read_small"]
 
 SMALL = 1 << 20
 _FLUSH = 0.5  # seconds after which even a half-filled block is written
+_LAST_WORD = 1.0  # seconds to wait for the word that a body is over, once every byte of it is there
 
 
 def read_small(client: Client, job: Job, way: Way, answer: Answer, line: Line, into: memoryview) -> int:
@@ -60,6 +62,11 @@ def read_small(client: Client, job: Job, way: Way, answer: Answer, line: Line, i
             pause = host.got(count)
             if pause:
                 time.sleep(pause)
+            if answer.length is None and job.registered and got == job.wanted.size:
+                count = _more(client, answer, line, into[got:])
+                if not count:
+                    break
+                got += count
             if answer.length != 0:
                 stall = stall or Stall(client.stall_timeout)
                 if stall.check(count, time.monotonic()):
@@ -159,12 +166,12 @@ def read_segment(client: Client, job: Job, way: Way, segment: Segment, answer: A
                     break
                 following = pieces.take(after=place, before=limit)
                 if following is None:
-                    _nothing_more(answer, shown, job)
+                    _nothing_more(client, answer, line, place, shown, job)
                     break
                 pieces.end(segment)
                 segment = following
             elif limit is not None and place >= limit:
-                _nothing_more(answer, shown, job)
+                _nothing_more(client, answer, line, place, shown, job)
                 break  # the rest is in other objects
             elif not filled:
                 _ended(answer, way, shown, job, segment, place)
@@ -183,11 +190,26 @@ def _to(limit: int | None, place: int) -> int:
     return BLOCK if limit is None else limit - place
 
 
-def _nothing_more(answer: Answer, shown: str, job: Job) -> None:
-    sure = job.registered or answer.limit is not None
-    if answer.length is None and sure and answer.read_some(memoryview(bytearray(1))):
+def _more(client: Client, answer: Answer, line: Line, into: memoryview) -> int:
+    """Read what comes after the last byte; where the end of a body is missing, the bytes speak for themselves."""
+    try:
+        line.sock.settimeout(min(_LAST_WORD, client.stall_timeout))
+        count = answer.read_some(into)
+        line.sock.settimeout(client.stall_timeout)
+    except (OSError, HTTPException):
+        answer.will_close = True  # what comes next on this connection may still be of this body
+        return 0
+    return count
+
+
+def _nothing_more(client: Client, answer: Answer, line: Line, place: int, shown: str, job: Job) -> None:
+    whole = answer.limit is None
+    end = job.size if whole else answer.limit
+    if answer.length is not None or place != end or (whole and not job.registered):
+        return  # it has a length, which was checked, or it goes on with what others bring
+    if _more(client, answer, line, memoryview(bytearray(1))):
         strange = nature(job.head, answer, job.wanted.name)
-        known = f"{job.size} that are registered" if answer.limit is None else "ones of this part"
+        known = f"{job.size} that are registered" if whole else "ones of this part"
         kind, reason = strange or ("size", f"more bytes come than the {known}")
         raise TransferError(shown, reason, kind=kind, final=True)
 

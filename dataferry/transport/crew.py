@@ -9,6 +9,7 @@ from collections import deque
 
 from ..errors import TransferError
 from .batch import bring_together, company
+from .blame import blame_file
 from .bring import SMALL
 from .health import HostHealth
 from .job import Job, Way
@@ -197,16 +198,23 @@ class Crew:
                         self._begin(job, way, buffer)
                     else:
                         self._bring(job, way, segment)
-                except TransferError as exc:
-                    error = exc
+                except Exception as exc:  # noqa: BLE001
+                    error = blame_file(exc, way.source.shown)
                 self._leave(job, way, error, job.kept_bytes() - before)
             except BaseException as exc:  # noqa: BLE001
                 self._fail(exc)
                 return
 
     def _begin_many(self, jobs: list[Job], host: HostHealth, buffer: memoryview) -> None:
-        ready = begin_many(self.yard, jobs)
-        errors = bring_together(self.yard, ready, buffer) if ready else {}
+        errors: dict[int, TransferError] = {}
+        try:
+            ready = begin_many(self.yard, jobs)
+            errors = bring_together(self.yard, ready, buffer) if ready else {}
+        except Exception as exc:  # noqa: BLE001
+            # Nobody can tell whose it is: each is asked for alone from now on.
+            errors = {
+                id(job): blame_file(exc, way.source.shown) for job in jobs if job.result is None and (way := job.way)
+            }
         rest = [job for job in jobs if job.result is None or id(job) in errors]
         done = [job for job in jobs if id(job) not in {id(other) for other in rest}] if rest else jobs
         give_back([job.lease for job in done])
@@ -271,8 +279,8 @@ class Crew:
         try:
             if job.result is None and job.pieces is not None and job.pieces.complete:
                 finish(self.yard, job, way)
-        except TransferError as exc:
-            job.wrong(way, exc)
+        except Exception as exc:  # noqa: BLE001
+            job.wrong(way, blame_file(exc, way.source.shown))
         if job.result is not None:
             self._close(job)
         elif job.parked:
