@@ -55,13 +55,16 @@ def entries_at(spec: str, patterns: Sequence[str] = (), *, show_progress: bool =
         If files could not be fetched, or are not what the host says of them.
     """
     from .hosts import make_host
+    from .hosts.guarded import guarded
     from .names import shown_url
 
     if reason := offline_reason():
         raise NeedsNetwork(f"the list of {shown_url(spec)}", [(f"host {shown_url(spec)}", f"not asked: {reason}")])
     host = make_host(spec)
+    with guarded(host.shown):
+        there = dict(host.held(engine_settings()))
     held, passed = {}, []
-    for name, told in host.held(engine_settings()).items():
+    for name, told in there.items():
         try:
             held[check_name(name)] = told
         except BadName as error:
@@ -125,14 +128,17 @@ def _hashed(host: Host, unknown: Mapping[str, Held], show_progress: bool) -> dic
 
 
 def _sources(host: Host, unknown: Mapping[str, Held]) -> dict[str, Sequence[Source]]:
+    from .hosts.guarded import guarded
+
     # the digest is what is asked for, so a made-up one stands in entries that only carry locators
     entries = {
         name: Entry(name, told.sha256 or "0" * 64, told.size, dict(told.locators)) for name, told in unknown.items()
     }
-    sources: dict[str, Sequence[Source]] = {name: host.sources(name, entry) for name, entry in entries.items()}
-    missing = {name: entries[name] for name, several in sources.items() if not several}
-    if missing:
-        sources |= host.look_up(missing, engine_settings())
+    with guarded(host.shown):
+        sources: dict[str, Sequence[Source]] = {name: host.sources(name, entry) for name, entry in entries.items()}
+        missing = {name: entries[name] for name, several in sources.items() if not several}
+        if missing:
+            sources |= host.look_up(missing, engine_settings())
     if lost := [name for name, several in sources.items() if not several]:
         raise TransferError(host.shown, f"tells of {lost[0]!r}, and not where it is", kind="list", final=True)
     return sources

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from .errors import DataferryError, Failure
+from .names import shown_url
 from .places import Places
 from .registry import Entry
 
@@ -52,14 +53,18 @@ def declared_hosts(places: Places, name: str, entry: Entry | None) -> Iterator[t
         The line that declares the host, and its sources or the reason why it has none.
     """
     from .hosts import make_host
+    from .hosts.guarded import guarded
 
     for spec in host_specs(places):
+        told: Sequence[Source] | str
         try:
-            host = make_host(spec)
-            without = "it has to be asked where the file is" if _can_look_up(host) else "it has no such file"
-            yield spec, host.sources(name, entry) or without
+            with guarded(shown_url(spec)):
+                host = make_host(spec)
+                without = "it has to be asked where the file is" if _can_look_up(host) else "it has no such file"
+                told = list(host.sources(name, entry)) or without
         except DataferryError as error:
-            yield spec, str(error)
+            told = str(error)
+        yield spec, told
 
 
 def look_up(
@@ -84,17 +89,18 @@ def look_up(
         For each file the hosts that could not say, and why.
     """
     from .hosts import make_host
-    from .names import shown_url
+    from .hosts.guarded import guarded
 
     found: dict[str, list[Source]] = {}
     reasons: dict[str, list[Failure]] = {}
     for spec in host_specs(places):
         wanted = {name: places.registry.find(name) for name in names}
         try:
-            host = make_host(spec)
-            if not _can_look_up(host):
-                continue
-            told: Mapping[str, Sequence[Source]] = host.look_up(wanted, settings)
+            with guarded(shown_url(spec)):
+                host = make_host(spec)
+                if not _can_look_up(host):
+                    continue
+                told = {name: list(sources) for name, sources in host.look_up(wanted, settings).items()}
         except DataferryError as error:
             failure = Failure(f"host {shown_url(spec)}", str(error), getattr(error, "kind", "error"))
             for name in names:

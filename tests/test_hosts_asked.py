@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from click.testing import Result
 from dataferry import PackageData
 from dataferry.errors import FileUnavailable, UnknownFile
 from dataferry.hosts import make_host
-from dataferry.testing import RangeServer
+from dataferry.testing import RangeServer, Status
 
 DUST, BEAM = b"dust" * 700, b"beam" * 900
 
@@ -115,3 +116,74 @@ def test_wrong_bytes_of_such_a_host_are_refused(
     assert done.exit_code == 1
     assert "3600 bytes there, 2800 are registered" in done.stderr
     assert hashlib.sha256(BEAM).hexdigest() not in done.stdout
+
+
+#: What a provider may answer to any question, if its interface changes or something else answers in its place.
+SHAPES = [b"{}", b"[]", b"null", b'"ok"', b'{"id": "a", "files": [1], "entries": [{}]}', b'[{"id": 1}]']
+ASKED = [
+    "inveniordm:{url}abcde-12345",
+    "figshare:1?server={url}",
+    "github-release:o/r@v1?server={url}",
+    "git-lfs:{url}a.git",
+    "cards:{url}",
+]
+
+
+@pytest.fixture
+def strange(monkeypatch: pytest.MonkeyPatch) -> Iterator[RangeServer]:
+    """A server to which users show a token."""
+    with RangeServer({}) as server:
+        monkeypatch.setenv("GH_HOST", f"127.0.0.1:{server.port}")
+        monkeypatch.setenv("GH_TOKEN", "t0ken")
+        yield server
+
+
+@pytest.mark.usefixtures("card_index")
+@pytest.mark.parametrize("spec", ASKED, ids=[spec.partition(":")[0] for spec in ASKED])
+@pytest.mark.parametrize("shape", SHAPES, ids=[shape.decode()[:12] for shape in SHAPES])
+def test_an_answer_of_another_form_leaves_the_next_host(
+    spec: str, shape: bytes, strange: RangeServer, make_package: Callable[..., str]
+) -> None:
+    line = spec.format(url=strange.url)
+    strange.fault("*", Status(200, body=shape))
+    with RangeServer({"index": b"dust.fits=1\n", "1": DUST}) as good:
+        package = make_package({"dust.fits": DUST}, head=f'mirrors = ["{line}", "cards:{good.url}"]')
+        assert Path(PackageData(package, show_progress=False).get("dust.fits")).read_bytes() == DUST
+        assert strange.requests
+    package = make_package({"beam.fits": BEAM}, head=f'mirrors = ["{line}"]')
+    with pytest.raises(FileUnavailable) as caught:
+        PackageData(package, show_progress=False).get("beam.fits")
+    kind = spec.partition(":")[0]
+    assert any(place.startswith(f"host {kind}:") and reason for place, reason in caught.value.tried)
+
+
+@pytest.mark.parametrize("spec", ASKED[:3], ids=[spec.partition(":")[0] for spec in ASKED[:3]])
+@pytest.mark.parametrize("shape", SHAPES, ids=[shape.decode()[:12] for shape in SHAPES])
+def test_no_command_breaks_at_an_answer_of_another_form(
+    spec: str,
+    shape: bytes,
+    strange: RangeServer,
+    make_package: Callable[..., str],
+    command: Callable[..., Result],
+    tmp_path: Path,
+) -> None:
+    strange.fault("*", Status(200, body=shape))
+    line = spec.format(url=strange.url)
+    (tmp_path / "mine" / "data").mkdir(parents=True)
+    (tmp_path / "mine" / "__init__.py").touch()
+    added = command("add", tmp_path / "mine", "--from", line)
+    assert added.exit_code == 1
+    kind = spec.partition(":")[0]
+    assert f"{kind}:" in added.stderr or "127.0.0.1" in added.stderr
+    checked = command("check", make_package({"dust.fits": DUST}, head=f'mirrors = ["{line}"]'))
+    assert checked.exit_code == 1
+    assert f"{kind}:" in checked.stdout + checked.stderr
+
+
+def test_a_url_that_is_no_text_is_its_hosts_failure(make_package: Callable[..., str]) -> None:
+    item = {"id": 1, "name": "dust.fits", "is_link_only": True, "download_url": ["https://host.example/dust.fits"]}
+    files = {"articles/1": b'{"files": [1]}', "articles/1/files": json.dumps([item]).encode()}
+    with RangeServer(files) as server:
+        package = make_package({"dust.fits": DUST}, head=f'mirrors = ["figshare:1?server={server.url}"]')
+        with pytest.raises(FileUnavailable, match="a URL is a text, and not list"):
+            PackageData(package, show_progress=False).get("dust.fits")

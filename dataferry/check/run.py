@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from .. import keeping
 from ..declared import host_specs
 from ..errors import DataferryError, FileUnavailable, NeedsNetwork, TransferError, UnknownFile
+from ..hosts.guarded import guarded
 from ..names import shown_url
 from ..places import Places
 from ..remote import engine_settings, offline_reason, stall_timeout
@@ -112,14 +113,16 @@ def _looked_up(spec: str, tasks: Sequence[_Task], settings: Settings) -> list[_T
     if not tasks:
         return []
     try:
-        found = make_host(spec).look_up({task.entry.name: task.entry for task in tasks}, settings)
+        with guarded(shown_url(spec)):
+            found = make_host(spec).look_up({task.entry.name: task.entry for task in tasks}, settings)
+            others = [
+                task._replace(sources=sources)
+                for task in tasks
+                if (sources := found.get(task.entry.name)) and sources[0].url != task.sources[0].url
+            ]
     except DataferryError:  # what the declaration leads to was bad, and that is told
         return []
-    return [
-        task._replace(sources=sources)
-        for task in tasks
-        if (sources := found.get(task.entry.name)) and sources[0].url != task.sources[0].url
-    ]
+    return others
 
 
 def _tasks(spec: str, entries: Sequence[Entry], settings: Settings) -> list[_Task]:
@@ -127,15 +130,17 @@ def _tasks(spec: str, entries: Sequence[Entry], settings: Settings) -> list[_Tas
 
     shown = shown_url(spec)
     try:
-        host = make_host(spec)
-        known = {entry.name: host.sources(entry.name, entry) for entry in entries}
+        with guarded(shown):
+            host = make_host(spec)
+            known = {entry.name: host.sources(entry.name, entry) for entry in entries}
     except DataferryError as error:
         return [_Task(entry, shown, (), None, str(error)) for entry in entries]
     without = {entry.name: entry for entry in entries if not known[entry.name]}
     why_not = "the host does not know the file"
     if without:
         try:
-            known |= host.look_up(without, settings)
+            with guarded(shown):
+                known |= host.look_up(without, settings)
         except DataferryError as error:
             why_not = str(error)
     held = _held(host, settings)
@@ -144,7 +149,8 @@ def _tasks(spec: str, entries: Sequence[Entry], settings: Settings) -> list[_Tas
 
 def _held(host: Host, settings: Settings) -> Mapping[str, Held]:
     try:
-        return host.held(settings)
+        with guarded(host.shown):
+            return host.held(settings)
     except DataferryError:  # a list is a help, not a need
         return {}
 

@@ -59,6 +59,10 @@ class Source:
     parts: tuple[Part, ...] = ()
     opener: Callable[[int], BinaryIO] | None = None
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.url, str):  # as a provider may answer
+            raise TypeError(f"a URL is a text, and not {type(self.url).__name__}")
+
     @property
     def shown(self) -> str:
         """The URL as it may be printed."""

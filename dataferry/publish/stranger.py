@@ -13,6 +13,7 @@ from ..checksums import sha256_file
 from ..errors import CacheError, DataferryError, FileUnavailable, Offline, PublishError
 from ..fetch import Progress, Wanted, fetch
 from ..hosts import make_host
+from ..hosts.guarded import guarded
 from ..names import shown_url
 from .notes import BACK
 
@@ -116,7 +117,8 @@ class Stranger:
         sources: dict[str, Sequence[Source]] = {}
         for entry in entries:
             try:
-                sources[entry.name] = list(self.host.sources(entry.name, entry))
+                with guarded(self.host.shown):
+                    sources[entry.name] = list(self.host.sources(entry.name, entry))
             except DataferryError as error:
                 results[entry.name] = error
         first = [entry for entry in entries if sources.get(entry.name)]
@@ -124,7 +126,8 @@ class Stranger:
         left = {e.name: e for e in entries if not isinstance(results.get(e.name), str)}
         if left:
             try:
-                found = self.host.look_up(left, self._settings)
+                with guarded(self.host.shown):
+                    found = dict(self.host.look_up(left, self._settings))
             except DataferryError as error:
                 return dict.fromkeys(left, error) | results
             late = [entry for entry in left.values() if found.get(entry.name)]
