@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -96,6 +100,84 @@ def test_a_server_without_ranges_is_fine(make_package: Callable[..., str], serve
     package = make_package(FILES, head=f'dataurl = "{server.url}"')
     PackageData(package, show_progress=False).get("maps/dust.fits")
     assert states(package)["maps/dust.fits"][0] is State.LIKELY
+
+
+@pytest.fixture
+def unsized() -> Iterator[Callable[..., str]]:
+    """A server that sends no ranges and no length: chunked, or until it closes."""
+    answers: dict[str, bytes] = {}
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            body = answers.get(self.path)
+            if body is None:
+                self.send_error(404)
+                return
+            self.send_response(200)
+            chunked = self.path.startswith("/chunked/")
+            self.send_header(*(("Transfer-Encoding", "chunked") if chunked else ("Connection", "close")))
+            self.end_headers()
+            with contextlib.suppress(OSError):  # whoever has enough closes
+                for start in range(0, len(body), 60_000):
+                    piece = body[start : start + 60_000]
+                    self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+                self.wfile.write(b"0\r\n\r\n" if chunked else b"")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    def serve(how: str, files: Mapping[str, bytes]) -> str:
+        answers.update({f"/{how}/{name}": data for name, data in files.items()})
+        return f"http://127.0.0.1:{server.server_port}/{how}/"
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield serve
+        server.shutdown()
+
+
+@pytest.mark.parametrize("how", ["chunked", "closed"])
+def test_a_length_that_is_not_told_is_found_by_reading(
+    make_package: Callable[..., str], unsized: Callable[..., str], how: str
+) -> None:
+    right = LARGE["maps/dust.fits"]
+    package = make_package(LARGE, head=f'dataurl = "{unsized(how, LARGE)}"')
+    assert states(package)["maps/dust.fits"] == (State.PROVEN, "sha256 of all bytes")
+    for other, reason in (
+        (right[:-1], "699999 bytes came, 700000 are registered"),
+        (right + b"x", "more than 700000 bytes came, 700000 are registered"),
+        (right[:-1] + bytes([right[-1] ^ 1]), "other bytes"),
+    ):
+        unsized(how, {"maps/dust.fits": other})
+        state, note = states(package)["maps/dust.fits"]
+        assert state is State.BAD
+        assert reason in note
+
+
+def test_a_size_that_nobody_knows_is_not_said_to_be_right(
+    make_package: Callable[..., str],
+    server: RangeServer,
+    unsized: Callable[..., str],
+    tmp_path: Path,
+) -> None:
+    package = make_package(FILES, head=f'dataurl = "{server.url}"\nmirrors = ["{unsized("chunked", FILES)}"]')
+    toml = tmp_path / "packages" / package / "data" / "dataferry.toml"
+    toml.write_text(re.sub("size = .*", "", toml.read_text()))
+    found = list(check(PackageData(package), "*"))
+    assert [(f.name, f.state) for f in found[:3]] == [
+        ("beam.fits", State.PROVEN),
+        ("empty.txt", State.PROVEN),
+        ("maps/dust.fits", State.THERE),
+    ]
+    assert [f.state for f in found[3:]] == [State.THERE, State.PROVEN, State.THERE]
+    assert "not registered" in found[2].note
+    path = PackageData(package, show_progress=False).get("maps/dust.fits")
+    assert Path(path).read_bytes() == LARGE["maps/dust.fits"]
+    first, second = check(PackageData(package), "maps/*")
+    assert (first.state, first.note) == (State.LIKELY, "size and 3 samples")
+    assert (second.state, second.note) == (State.PROVEN, "sha256 of all bytes")
 
 
 def test_every_mirror_is_checked_without_the_users_login(

@@ -17,6 +17,8 @@ class State(StrEnum):
     LIKELY = "likely"
     #: It can be had and its size is right; nothing tells whether its bytes are.
     SIZE_ONLY = "size only"
+    #: It can be had; neither its size nor its bytes could be compared with anything.
+    THERE = "there"
     #: A user would not get it there.
     BAD = "bad"
 

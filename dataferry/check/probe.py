@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import time
+import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
 from ..errors import TransferError
 from ..hosts.base import Source
-from ..transport.verdict import check_head, nature
+from ..transport.verdict import check_head
+from .asking import Sample, again, blocks, read
 from .findings import State
 
 if TYPE_CHECKING:
     from ..registry import Entry
-    from ..transport.answer import Answer
     from ..transport.client import Client
 
 __all__ = ["probe"]
@@ -23,8 +23,9 @@ __all__ = ["probe"]
 #: Files up to this size are fetched whole: that costs no more than samples.
 _WHOLE = 1 << 18
 _SAMPLE = 4096
-_TRIES = 3
-_LONGEST_WAIT = 30.0
+#: Of a host that tells no size and sends no ranges so many bytes are read to find the end; of others nothing is said.
+_LONGEST_BODY = 1 << 26
+_NO_SIZE = "its size is not registered, and no file is here to compare it with"
 
 
 def probe(client: Client, source: Source, entry: Entry, here: str | None) -> tuple[State, str]:
@@ -55,37 +56,61 @@ def probe(client: Client, source: Source, entry: Entry, here: str | None) -> tup
         return _through_opener(source, entry, here)
     if source.parts:
         return _in_parts(client, source, entry, here)
-    if entry.size is not None and entry.size <= _WHOLE:
-        data = _read(client, source, entry, 0, None, entry.size) or b""
-        return _proven(source, entry, data)
     size = entry.size
+    if size is None and here is not None:
+        size = os.path.getsize(here)
+    if size is None:
+        return _of_unknown_size(client, source, entry)
+    if size <= _WHOLE:
+        return _whole(client, source, entry, size)
     samples = []
-    for start in [0] if size is None else [0, size - _SAMPLE, size // 2]:
-        sample = _read(client, source, entry, start, start + _SAMPLE, size)
+    for start in (0, size - _SAMPLE, size // 2):
+        sample = read(client, source, entry, start, start + _SAMPLE, size)
         if sample is None:
             break  # a server that ignores ranges would have to send all of it
-        samples.append((start, sample))
-    return _compared(source, samples, here)
+        samples.append(sample)
+    sized = any(sample.total is not None for sample in samples)
+    if len(samples) == 1 and not sized and size <= _LONGEST_BODY:
+        return again(lambda: _read_through(client, source, entry, size))
+    return _compared(source, samples, here, "" if sized else "the host does not tell its size; --deep reads all of it")
 
 
-def _proven(source: Source, entry: Entry, data: bytes) -> tuple[State, str]:
-    found = hashlib.sha256(data).hexdigest()
+def _of_unknown_size(client: Client, source: Source, entry: Entry) -> tuple[State, str]:
+    sample = read(client, source, entry, 0, _SAMPLE, None)
+    if sample is not None and sample.total is not None and sample.total <= _WHOLE:
+        return _whole(client, source, entry, sample.total)
+    if sample is not None and len(sample.data) < _SAMPLE:
+        return _proven(source, entry, _sha256(sample.data))  # it has ended
+    return State.THERE, _NO_SIZE
+
+
+def _whole(client: Client, source: Source, entry: Entry, size: int) -> tuple[State, str]:
+    sample = read(client, source, entry, 0, None, size)
+    return _proven(source, entry, _sha256(sample.data if sample else b""))
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _proven(source: Source, entry: Entry, found: str) -> tuple[State, str]:
     if found != entry.sha256:
         reason = f"other bytes: sha256 is {found[:12]}... instead of {entry.sha256[:12]}..."
         raise TransferError(source.shown, reason, kind="sha256", final=True)
     return State.PROVEN, "sha256 of all bytes"
 
 
-def _compared(source: Source, samples: list[tuple[int, bytes]], here: str | None) -> tuple[State, str]:
+def _compared(source: Source, samples: list[Sample], here: str | None, unsized: str) -> tuple[State, str]:
+    """What samples say, together with the size, or with why it was not compared."""
     if here is None:
-        return State.SIZE_ONLY, "size"
+        return (State.THERE, unsized) if unsized else (State.SIZE_ONLY, "size")
     with open(here, "rb") as file:
-        for start, data in samples:
+        for start, data, _ in samples:
             file.seek(start)
             if file.read(len(data)) != data:
                 reason = f"other bytes than the verified file here, from byte {start} on"
                 raise TransferError(source.shown, reason, kind="sha256", final=True)
-    return State.LIKELY, f"size and {len(samples)} samples"
+    return State.LIKELY, f"{'' if unsized else 'size and '}{len(samples)} sample{'s' * (len(samples) > 1)}"
 
 
 def _in_parts(client: Client, source: Source, entry: Entry, here: str | None) -> tuple[State, str]:
@@ -99,14 +124,16 @@ def _in_parts(client: Client, source: Source, entry: Entry, here: str | None) ->
         piece = Source(part.url, source.host, source.headers)
         stretches = [(0, part.size)] if whole else [(0, min(_SAMPLE, part.size)), (part.size - _SAMPLE, part.size)]
         for at, stop in stretches:
-            data = _read(client, piece, entry, at, stop, part.size) if 0 <= at < stop else b""
-            if data is None:
+            if not 0 <= at < stop:
+                continue
+            sample = read(client, piece, entry, at, stop, part.size)
+            if sample is None:
                 break  # a server that ignores ranges would have to send all of it
-            samples.append((start + at, data))
+            samples.append(sample._replace(start=start + at))
         start += part.size
     if whole:
-        return _proven(source, entry, b"".join(data for _, data in samples))
-    return _compared(source, samples, here)
+        return _proven(source, entry, _sha256(b"".join(sample.data for sample in samples)))
+    return _compared(source, samples, here, "" if entry.size is not None else _NO_SIZE)
 
 
 def _through_opener(source: Source, entry: Entry, here: str | None) -> tuple[State, str]:
@@ -114,8 +141,8 @@ def _through_opener(source: Source, entry: Entry, here: str | None) -> tuple[Sta
     with _opened(source, 0) as stream:
         data = stream.read(_WHOLE + 1 if whole else _SAMPLE)
     if whole:
-        return _proven(source, entry, data)
-    samples = [(0, data)]
+        return _proven(source, entry, _sha256(data))
+    samples = [Sample(0, data, None)]
     if entry.size is not None:
         # nothing tells how long a stream is, but that its end is where it has to be
         at = entry.size - _SAMPLE
@@ -124,8 +151,8 @@ def _through_opener(source: Source, entry: Entry, here: str | None) -> tuple[Sta
         if len(end) != _SAMPLE:
             what = "more than" if len(end) > _SAMPLE else f"{at + len(end)} instead of"
             raise TransferError(source.shown, f"it has {what} {entry.size} bytes", kind="size", final=True)
-        samples.append((at, end))
-    return _compared(source, samples, here)
+        samples.append(Sample(at, end, None))
+    return _compared(source, samples, here, "" if entry.size is not None else _NO_SIZE)
 
 
 @contextmanager
@@ -144,56 +171,18 @@ def _opened(source: Source, start: int) -> Iterator[BinaryIO]:
         raise TransferError(source.shown, f"{type(error).__name__}: {error}", kind="opener") from error
 
 
-def _read(client: Client, source: Source, entry: Entry, start: int, stop: int | None, size: int | None) -> bytes | None:
-    for left in reversed(range(_TRIES)):
-        try:
-            return _read_once(client, source, entry, start, stop, size)
-        except TransferError as error:
-            if error.final or not left or (error.retry_after or 0) > _LONGEST_WAIT:
-                raise
-            time.sleep(error.retry_after if error.retry_after is not None else 1.0)
-    raise AssertionError  # the last turn returns or raises
-
-
-def _read_once(
-    client: Client, source: Source, entry: Entry, start: int, stop: int | None, size: int | None
-) -> bytes | None:
-    wanted = size if stop is None else min(stop, size or stop) - start
-    extra = "" if stop is None else f"Range: bytes={start}-{stop - 1}\r\n"
-    answer, line = client.ask(source, extra)
+def _read_through(client: Client, source: Source, entry: Entry, size: int) -> tuple[State, str]:
+    """Read all of a file whose host does not tell its size and sends no ranges."""
+    count, hasher = 0, hashlib.sha256()
+    answer, line = client.ask(source)
     try:
-        check_head(answer, source, start if answer.status == 206 else 0, stop, size)
-    except TransferError as error:
-        head = client.drain(answer, line)[:1024]
-        strange = nature(head, answer, entry.name) if error.kind == "size" else None
-        if strange is None:
-            raise
-        raise TransferError(error.place, strange[1], kind=strange[0], final=True) from None
-    if start and answer.status == 200:
-        client.done(answer, line)
-        return None
-    try:
-        data = _body(answer, wanted)
-    except (OSError, EOFError) as error:
-        raise TransferError(source.shown, f"the connection failed in mid-body: {error}", kind="cut") from error
-    except Exception as error:  # http.client's own tree
-        raise TransferError(source.shown, f"the body is broken: {error}", kind="cut") from error
+        check_head(answer, source, 0, None, size)
+        for block in blocks(answer, source, size + 1):
+            count += len(block)
+            hasher.update(block)
     finally:
         client.done(answer, line)
-    strange = nature(data[:1024], answer, entry.name) if start == 0 else None
-    if strange is not None and hashlib.sha256(data).hexdigest() != entry.sha256:
-        raise TransferError(source.shown, strange[1], kind=strange[0], final=True)
-    if stop is not None and len(data) != wanted:
-        reason = f"{len(data)} bytes came, {wanted} were asked for"
-        raise TransferError(source.shown, reason, kind="cut", final=True)
-    return data
-
-
-def _body(answer: Answer, most: int | None) -> bytes:
-    block, found = memoryview(bytearray(1 << 16)), bytearray()
-    while most is None or len(found) < most:
-        count = answer.read_some(block if most is None else block[: most - len(found)])
-        if not count:
-            break
-        found += block[:count]
-    return bytes(found)
+    if count != size:
+        what = f"more than {size}" if count > size else str(count)
+        raise TransferError(source.shown, f"{what} bytes came, {size} are registered", kind="size", final=True)
+    return _proven(source, entry, hasher.hexdigest())

@@ -57,7 +57,7 @@ def command(
     for finding in _watched(data, wanted, deep, jobs):
         found.append(finding)
         if not as_json and (everything or finding.state is State.BAD):
-            color = {State.BAD: "red", State.SIZE_ONLY: "yellow"}.get(finding.state, "green")
+            color = {State.BAD: "red", State.SIZE_ONLY: "yellow", State.THERE: "yellow"}.get(finding.state, "green")
             word = click.style(f"{finding.state:<9}", fg=color, bold=finding.state is State.BAD)
             click.echo(f"{word}  {finding.name}: {finding.note}\n           {finding.place}")
     bad = sum(finding.state is State.BAD for finding in found)
