@@ -219,6 +219,20 @@ def test_command_and_exit_codes(
     assert command("--offline", "check", package).exit_code == 3
 
 
+def test_a_host_that_does_not_answer_is_not_asked_for_every_file(
+    make_package: Callable[..., str], server: RangeServer, command: Callable[..., Result]
+) -> None:
+    files = {f"{number}.fits": b"%d" % number for number in range(40)}
+    package = make_package(files, head=f'dataurl = "http://127.0.0.1:9/"\nmirrors = ["{server.url}"]')
+    done = command("check", package, "--json", "--jobs", "2")
+    assert done.exit_code == 1
+    dead, live = (json.loads(done.stdout)["files"][part] for part in (slice(40), slice(40, None)))
+    assert {finding["state"] for finding in dead} == {"bad"}
+    assert len([finding for finding in dead if finding["kind"] == "connect"]) <= 4
+    assert {f["note"][:34] for f in dead if f["kind"] != "connect"} == {"not asked: the host did not answer"}
+    assert {finding["kind"] for finding in live} == {"absent"}, "a host that answers is asked for each"
+
+
 def test_errors(make_package: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     package = make_package(SMALL, head='dataurl = "http://127.0.0.1:9/"')
     (finding, *_) = check(PackageData(package))

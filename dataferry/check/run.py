@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..registry import Entry
     from ..settings import Settings
     from ..transport.client import Client
+    from .silence import Silence
 
 __all__ = ["check"]
 
@@ -160,22 +161,29 @@ def _without(task: _Task) -> Finding:
 
 
 def _probed(places: Places, client: Client, tasks: Sequence[_Task], jobs: int) -> Iterator[Finding]:
+    from .silence import Silence
+
+    silence = Silence()
     with ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="dataferry-check") as pool:
         try:
-            yield from pool.map(lambda task: _probe(places, client, task), tasks)
+            yield from pool.map(lambda task: _probe(places, client, task, silence), tasks)
         except BaseException:
             client.abort()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
-def _probe(places: Places, client: Client, task: _Task) -> Finding:
+def _probe(places: Places, client: Client, task: _Task, silence: Silence) -> Finding:
     from .probe import probe
 
     entry, held, source = task.entry, task.held, task.sources[0]
+    if reason := silence.of(source):
+        return Finding(entry.name, task.shown, source.shown, State.BAD, f"not asked: {reason}", "aside")
     try:
         state, note = probe(client, source, entry, _here(places, entry))
+        silence.note(source, None)
     except TransferError as error:
+        silence.note(source, error)
         return Finding(entry.name, task.shown, source.shown, State.BAD, error.reason, error.kind)
     if held is not None and held.sha256 is not None and state is not State.PROVEN:
         if held.sha256 != entry.sha256:
