@@ -161,6 +161,18 @@ def test_a_dry_run_fails_where_the_run_would(command, tree, dav):
     assert result.stderr.count("Connection refused") == 1
 
 
+def test_json_says_why_no_host_can_be_asked(command, tree, monkeypatch):
+    monkeypatch.setenv("WEBDAV_TOKEN", "x")
+    away = "webdav:http://127.0.0.1:9/"
+    for more in ([], ["--dry-run"]):
+        result = command("publish", "hosted", "--to", away, "--json", *more)
+        assert result.exit_code == 1
+        told = json.loads(result.stdout)
+        assert "Connection refused" in told["hosts"][0]["error"]
+        assert told["written"] == told["files"] == []
+        assert result.stderr.count("Connection refused") == 1
+
+
 @pytest.mark.parametrize(
     ("token", "said"), [("", "there is no token"), ("tok-r34d3r", "HTTP 403")], ids=["no token", "a weak token"]
 )

@@ -71,14 +71,13 @@ def command(
     new = not os.path.lexists(path)
     found = named_files(files, path.parent, name, prefix) if files else _registered(path)
     planned = plan(found, hosts, path, new_version=new_version)
-    if dry_run or planned.problems:
+    if dry_run or planned.problems or all(host.failure for host in planned.hosts):
         if as_json:
             shared.print_json(Outcome(planned).as_json())
         elif dry_run:
             _print_plan(planned)
         planned.check(every_host=dry_run)
         return
-    planned.check()
     for host in planned.hosts:
         _say_host(host)
     _say_remarks(planned.remarks)
