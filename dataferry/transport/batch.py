@@ -53,7 +53,7 @@ def company(job: Job, queue: deque[Job], host: HostHealth) -> list[Job]:
     list of Job
         They share a connection with `job`.
     """
-    most = min(_MOST, len(queue) // (2 * host.target)) if host.depth and job.small else 0
+    most = min(_MOST, len(queue) // (2 * host.target)) if host.depth and job.small and not host.suspect else 0
     along: list[Job] = []
     while len(along) < most and queue[0].small:
         along.append(queue.popleft())

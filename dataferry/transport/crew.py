@@ -14,6 +14,7 @@ from .bring import SMALL
 from .health import HostHealth
 from .job import Job, Way
 from .lease import give_back
+from .order import Arrived
 from .pieces import Segment
 from .work import begin, begin_many, finish, lead, pull
 from .yard import Yard
@@ -128,14 +129,12 @@ class Crew:
         for host in self.hosts:
             queue = self.pending[id(host)]
             if host.aside and queue:
-                jobs = list(queue)
-                queue.clear()
-                for job in jobs:
-                    self.enqueue(job)
+                self._choose_again(host)
                 return self._next(now)
             full = host.active >= host.target or (self.most is not None and len(self.busy) >= self.most)
             # After a failure a single file finds out whether the host is back.
-            if not queue or full or now < host.paused_until or (host.failures and host.active):
+            trial = host.failures or (host.suspect and not host.bytes)
+            if not queue or full or now < host.paused_until or (trial and host.active):
                 continue
             job = queue.popleft()
             jobs = [job, *(company(job, queue, host) if self.most is None else ())]
@@ -144,6 +143,15 @@ class Crew:
             if job.way is not None:
                 return jobs, job.way, None
         return None
+
+    def _choose_again(self, host: HostHealth) -> None:
+        """Let others bring what waits for a host, where there are others."""
+        with self.change:
+            queue = self.pending[id(host)]
+            jobs = list(queue)
+            queue.clear()
+            for job in jobs:
+                self.enqueue(job)
 
     def _help(self, now: float) -> Task | None:
         for job in self.open:
@@ -224,7 +232,10 @@ class Crew:
                 del self.busy[id(job)]
             host.active += len(rest) - 1
             self._closed(len(done))
+        served = any(isinstance(job.result, Arrived) and job.result.source is not None for job in done)
         for job in rest:
+            if served:
+                host.well()  # what it refuses is of single files
             if job.way is not None:
                 self._leave(job, job.way, errors.get(id(job)), 0)
 
@@ -273,7 +284,10 @@ class Crew:
         if error is not None and error.kind == "sha256" and last:
             job.wrong(way, error)  # its bytes are not kept, so they are no progress
         elif error is not None:
+            trusted = not way.host.doubtful
             wait = job.failed(way, error, moved)
+            if trusted and way.host.doubtful:
+                self._choose_again(way.host)
         if not last:
             return
         try:

@@ -22,7 +22,9 @@ _WINDOW, _LATER = 0.1, 0.06  # seconds to measure over: one connection starts sl
 _RATE_OVER = 0.5
 _DEPTH = 15  # further small files that are asked for before the first has come
 _GIVE_UP = 4  # failures one after the other
+_COSTLY = 2  # as much as so many other failures counts one that took a whole timeout
 _UNREACHABLE = frozenset({"connect", "dns", "timeout", "tls", "proxy", "unreachable"})
+_OF_ONE_FILE = frozenset({"absent", "beyond", "changed", "range", "sha256", "size", "unchanged"})
 
 
 class HostHealth:
@@ -46,6 +48,7 @@ class HostHealth:
         self.bytes = 0
         self.first_byte = 1.0
         self.failures = 0
+        self.refused = self.silent = 0
         self.reason = self.kind = ""
         self.aside = False
         self.paused_until = 0.0
@@ -172,17 +175,29 @@ class HostHealth:
         """Bytes to read at a time, so that a set rate is kept smoothly."""
         return max(4096, int(self._rate / 10)) if self._rate else 1 << 30
 
+    @property
+    def suspect(self) -> bool:
+        """Whether it refused lately, so that a single file should find out whether it goes on so."""
+        return 0 < self.refused < _GIVE_UP
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether it refused so often that it is asked only for what no other host gives."""
+        return self.refused >= _GIVE_UP
+
     def well(self) -> None:
         """It gave a file, or a part of one."""
-        self.failures = 0
+        self.failures = self.refused = self.silent = 0
 
-    def failed(self, error: TransferError) -> None:
-        """It did not; after some failures in a row it is set aside for the rest of the run.
+    def failed(self, error: TransferError, much: bool = False) -> None:
+        """It did not; after some failures in a row it is asked last, or set aside for the rest of the run.
 
         Parameters
         ----------
         error : TransferError
             What happened.
+        much : bool
+            Whether it gave much of the file before.
         """
         now = time.monotonic()
         self.reason = error.reason
@@ -192,6 +207,14 @@ class HostHealth:
             self.target = max(1, self.active // 2)
             self.settled, self._probe_again = True, now + 30
             return
+        if much:
+            self.refused = self.silent = 0
+        elif error.kind not in _OF_ONE_FILE | _UNREACHABLE:
+            stalled = error.kind == "stall"
+            self.refused += _COSTLY if stalled else 1
+            self.silent = self.silent + 1 if stalled else 0
+            # Whoever hangs on every connection again and again is as good as unreachable.
+            self.aside = self.aside or self.silent >= 2 * _GIVE_UP * self.target
         if error.kind in _UNREACHABLE:
             self.failures += 1
             self.paused_until = max(self.paused_until, now + self.backoff(self.failures))

@@ -141,7 +141,8 @@ class Job:
         def cost(way: Way) -> tuple[bool, bool, int, bool]:
             rate = way.host.per_connection
             resting = way.host.paused_until > now
-            return resting, way.host.failures > 0, way.tries, 0 < rate * _SLOWER < fastest
+            failing = way.host.failures > 0 or way.host.doubtful
+            return resting, failing, way.tries, 0 < rate * _SLOWER < fastest
 
         self.way = min(left, key=cost)
         return self.way
@@ -165,11 +166,12 @@ class Job:
         """
         way.last = error.reason
         self.tried += (Failure(error.place, error.reason, error.kind),)
-        way.host.failed(error)
+        much = moved >= _PROGRESS or bool(self.size and moved * 20 >= self.size)
+        way.host.failed(error, much)
         if error.final:
             way.final = True
             return 0.0
-        if self.keeps(way, error) and (moved >= _PROGRESS or (self.size and moved * 20 >= self.size)):
+        if much and self.keeps(way, error):
             return 0.0
         way.tries += 1
         others = any(w is not way and not w.final and not w.host.aside and w.tries < way.tries for w in self.ways)

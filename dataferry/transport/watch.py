@@ -122,8 +122,8 @@ class Watch:
             slow = pieces.to_come() > _WORTH_A_RIVAL * max(rate, 1)
             if not slow or now - job.opened < 1 or not (way.host.settled or now - job.opened > 2):
                 return
-            others = [w for w in job.ways if w is not way and not w.final and not w.host.aside and not w.host.failures]
-            rival = next((w for w in others if w.host is not way.host and id(w) not in job.compared), None)
+            others = [w for w in job.ways if w.host is not way.host and not w.final and id(w) not in job.compared]
+            rival = next((w for w in others if not (w.host.aside or w.host.failures or w.host.doubtful)), None)
             if rival is not None:
                 job.compared |= {id(rival)}
                 self.crew.rivals.append((job, rival))
