@@ -120,6 +120,27 @@ def test_what_another_host_registered_is_no_proof(case, quay):
     assert {file.action for file in case.publish({"c.fits": C}, "quay:a").files} == {"published"}
 
 
+def test_the_size_alone_is_no_proof_for_another_machine(case, quay, monkeypatch, tmp_path):
+    """The registry says that a host has a file, and the host tells nothing but its size."""
+    here = quay("a")
+    here.tells = ()
+    case.publish({"c.fits": C}, "quay:a")
+    here.server.forget()
+    assert [file.action for file in case.publish({"c.fits": C}, "quay:a").files] == ["published"]
+    assert not here.server.requests, "this machine has proven it, and noted that"
+    monkeypatch.setenv("ASTROPY_CACHE_DIR", str(tmp_path / "another machine"))
+    (tmp_path / "another machine").mkdir()
+    (here.public / "c.fits").write_bytes(b"x" * len(C))
+    with pytest.raises(Conflict, match="c.fits: the host has another file under this name"):
+        case.publish({"c.fits": C}, "quay:a")
+    (here.public / "c.fits").write_bytes(C)
+    actions = [case.publish({"c.fits": C}, "quay:a").files[0] for _ in range(2)]
+    assert [(file.action, file.proven, file.sent) for file in actions] == [
+        ("held", True, False),
+        ("published", True, False),
+    ]
+
+
 def test_a_plan_says_what_would_be_done(case, quay):
     quay("a")
     quay("b")

@@ -105,6 +105,8 @@ class Publisher(ABC):
         What the host takes.
     parallel : int
         How many uploads at the same time are polite.
+    tells_digests : bool
+        Whether `held` tells a digest of what was uploaded. Where it does not, this machine notes what it has proven.
     versioned : bool
         Whether a name may get other bytes and its locator keeps finding the old ones; known after `check_rights`.
     superseded : mapping of str to Held
@@ -116,6 +118,7 @@ class Publisher(ABC):
 
     limits: Limits = Limits()
     parallel: int = 4
+    tells_digests: bool = True
     versioned: bool = False
 
     def __init__(self, host: Host, settings: Settings, about: Mapping[str, Any]) -> None:

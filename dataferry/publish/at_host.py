@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..errors import DataferryError
 from ..registry import Entry
 from .ask import as_error
-from .compare import Ground, steps_at
+from .compare import Ground, same_bytes, steps_at
 from .known import read_known
 from .notes import Notebook, rates
 from .outcome import FileOutcome
@@ -116,14 +116,19 @@ class HostRun(threading.Thread):
         """Drop the notes of what is proven and registered."""
         if self._book is None:
             return
-        for name, file in self.files.items():
-            if file.proven:
-                self._book.forget(name, self.whole.uploads[name].sha256)
-        if self.plan.failure is None and all(file.proven for file in self.files.values()):
+        proven = {name: self.whole.uploads[name].sha256 for name, file in self.files.items() if file.proven}
+        for name, sha256 in proven.items():
+            self._book.forget(name, sha256)
+        if untold := {name: sha256 for name, sha256 in proven.items() if not self._tells_digest(name)}:
+            self._book.proven |= untold
+        if self.plan.failure is None and len(proven) == len(self.files):
             self._book.forget_host()
-        else:
-            proven = {name for name, file in self.files.items() if file.proven}
-            self._book.unproven = {n: sha256 for n, sha256 in self._book.unproven.items() if n not in proven}
+
+    def _tells_digest(self, name: str) -> bool:
+        """Whether the host itself will say that it has these bytes, when the next run asks."""
+        step, publisher = self.plan.steps[name], self.plan.publisher
+        told = step.held is None or same_bytes(step.upload, step.held) is not None
+        return told and publisher is not None and publisher.tells_digests
 
     # -- the steps -----------------------------------------------------------------------------------------------------
 
@@ -160,8 +165,9 @@ class HostRun(threading.Thread):
             step.upload.name: step.held for step in self.plan.doing(NEW_VERSION) if step.held is not None
         }
         went: list[str] = []
-        # kept until they are proven: what another host has registered meanwhile is no proof for this one
-        book.unproven = {upload.name: upload.sha256 for upload in (*todo, *(step.upload for step in held))}
+        going = {*(upload.name for upload in todo), *(step.upload.name for step in held)}
+        if going & (proven := book.proven).keys():  # what was proven once is no proof of what goes now
+            book.proven = {name: sha256 for name, sha256 in proven.items() if name not in going}
         if todo:
             publisher.begin(todo, book.host)
             uploads = Uploads(publisher, book, self.whole.digests, self.up)

@@ -74,12 +74,13 @@ def steps_at(plan: HostPlan, uploads: Sequence[Upload], ground: Ground) -> dict[
     held = publisher.held(uploads)
     plan.declared = publisher.declared
     there = [upload for upload in uploads if upload.name in held]
-    doubtful = Notebook(ground.registry, plan.spec).unproven
+    # another machine, or another host, may have registered a file of which this host tells nothing but the size
+    proven = Notebook(ground.registry, plan.spec).proven
     published = {
         upload.name
         for upload in there
         if _is_published(publisher, upload, held[upload.name], ground.known)
-        and (doubtful.get(upload.name) != upload.sha256 or same_bytes(upload, held[upload.name]))
+        and (same_bytes(upload, held[upload.name]) or proven.get(upload.name) == upload.sha256)
     }
     compared = _compared(plan, [u for u in there if u.name not in published], held, ground)
     found: dict[str, Step | DataferryError] = {}
@@ -130,7 +131,7 @@ def same_bytes(upload: Upload, held: Held) -> bool | None:
 
 
 def _is_published(publisher: Publisher, upload: Upload, held: Held, known: Known | None) -> bool:
-    """Whether the registry says that an earlier run proved just this; then only what the host tells is compared."""
+    """Whether the registry has just this file at just this host, as far as the host tells."""
     entry = known.find(upload.name) if known is not None else None
     if known is None or entry is None or (entry.sha256, entry.size) != (upload.sha256, upload.size):
         return False

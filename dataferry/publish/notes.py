@@ -23,8 +23,8 @@ __all__ = ["BACK", "LOOK", "Notebook", "Notes", "rates"]
 BACK = "back-"
 #: Those into which a plan fetches what it has to compare.
 LOOK = "look-"
-#: A key in the notes of a host that is not the publisher's.
-_UNPROVEN = ".unproven"
+#: The only key in the notes of what is proven.
+_FILES = "files"
 #: Seconds after which such a folder is nobody's.
 _OVER = 86400.0
 
@@ -96,6 +96,7 @@ class Notebook:
         self.folder = self.home / hashlib.sha256(key.encode()).hexdigest()[:16]
         self._lease = Lease(self.home, self.folder.name)
         self.host = Notes(self.folder / "host.json")
+        self._proven = self.folder / "proven.json"
 
     def file(self, name: str, sha256: str) -> Notes:
         """The notes of one file with these bytes."""
@@ -116,17 +117,18 @@ class Notebook:
         self.close()
 
     @property
-    def unproven(self) -> dict[str, str]:
-        """Name -> sha256 of what a run was to prove, and has not: it may be registered through another host."""
-        told = self.host.get(_UNPROVEN)
+    def proven(self) -> dict[str, str]:
+        """Name -> sha256 of what was fetched back from a host that tells no digests; it need not be fetched again."""
+        told = Notes(self._proven).get(_FILES)
         return told if isinstance(told, dict) else {}
 
-    @unproven.setter
-    def unproven(self, files: dict[str, str]) -> None:
+    @proven.setter
+    def proven(self, files: dict[str, str]) -> None:
         if files:
-            self.host[_UNPROVEN] = files
-        elif _UNPROVEN in self.host:
-            del self.host[_UNPROVEN]
+            Notes(self._proven)[_FILES] = files
+        else:
+            with contextlib.suppress(OSError):
+                self._proven.unlink()
 
     def close(self) -> None:
         """Leave nothing where nothing is noted."""

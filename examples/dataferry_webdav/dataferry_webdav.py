@@ -50,6 +50,7 @@ class WebdavPublisher(Publisher):
 
     host: WebdavHost
     origin = ""
+    tells_digests = False
 
     @cached_property
     def service(self) -> Service:

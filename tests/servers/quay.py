@@ -78,6 +78,7 @@ class QuayPublisher(Publisher):
         self.quay = host.quay
         self.limits = self.quay.limits
         self.versioned = self.quay.versions
+        self.tells_digests = bool(self.quay.tells)
 
     @property
     def declared(self):

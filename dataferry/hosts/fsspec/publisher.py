@@ -23,6 +23,8 @@ __all__ = ["FsspecPublisher"]
 _GROWING = frozenset({"sftp", "ssh", "ftp", "smb", "file", "local", "webdav", "hdfs", "webhdfs"})
 #: Of these those that continue a file.
 _APPENDING = frozenset({"sftp", "ssh", "file", "local"})
+#: Stores that tell an md5 of each object.
+_DIGESTS = frozenset({"abfs", "abfss", "az", "gcs", "gs"})
 _BLOCK = 1 << 20
 
 
@@ -45,6 +47,7 @@ class FsspecPublisher(Publisher):
         super().__init__(host, settings, about)
         self._session = host.session(publishing=True)
         self.parallel = 4 if host.protocol in _GROWING else 16
+        self.tells_digests = host.protocol in _DIGESTS
 
     @property
     def declared(self) -> str:
