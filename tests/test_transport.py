@@ -239,6 +239,30 @@ def test_a_login_stays_with_its_host(tmp_path: Path, range_server: Serve) -> Non
     assert len(first.requests) == 1
 
 
+def test_a_redirect_never_leads_out_of_tls(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    range_server: Serve,  # noqa: F811
+) -> None:
+    plain, secure = range_server({"a.bin": FILES["a.bin"]}), range_server({"a.bin": FILES["a.bin"]}, tls="good")
+    real = socket.getaddrinfo
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda host, *rest: real("127.0.0.1" if host == "plain.example" else host, *rest)
+    )
+    monkeypatch.setenv("SSL_CERT_FILE", str(secure.ca.pem))
+    plain_url = f"http://plain.example:{plain.port}/"
+    login = Settings(hosts={name: {"token": "t0ken"} for name in ("127.0.0.1", "plain.example")})
+    check(bring(tmp_path, plain_url))  # there is a way
+    plain.forget()
+    secure.fault("*", RedirectTo(plain_url))
+    (result,) = bring(tmp_path, secure.url, settings=login)
+    assert isinstance(result, FileUnavailable)
+    assert "redirects from https to http://plain.example" in str(result)
+    assert [failure.kind for failure in result.failures] == ["redirect"]
+    assert len(secure.requests) == 1
+    assert not plain.requests
+
+
 def test_secrets_are_not_shown(tmp_path: Path, range_server: Serve) -> None:  # noqa: F811
     server = range_server({})
     (result,) = bring(tmp_path, server.url.replace("//", "//ada:secret@"))
