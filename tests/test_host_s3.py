@@ -33,6 +33,8 @@ def _no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
         "AWS_PROFILE",
         "AWS_ACCESS_KEY_ID",
         "AWS_SECRET_ACCESS_KEY",
+        "AWS_ENDPOINT_URL_S3",
+        "AWS_ENDPOINT_URL",
         "AWS_CA_BUNDLE",
         "REQUESTS_CA_BUNDLE",
     ):
@@ -41,10 +43,11 @@ def _no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def sign_in(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
-    """Put a user's key into the environment."""
+def sign_in(monkeypatch: pytest.MonkeyPatch, radosgw: Any) -> Callable[[Any], None]:
+    """Put a user's key into the environment, and say for which store it is."""
 
     def sign_in(user: Any) -> None:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", radosgw.url)
         for variable, value in user.environ.items():
             monkeypatch.setenv(variable, value)
 
@@ -165,7 +168,12 @@ def test_users_get_files_of_a_public_bucket(radosgw: Any, make_package: Callable
 
 
 def test_over_tls_with_an_own_authority(
-    radosgw: Any, tls_ca: Any, make_package: Callable[..., str], home: Path, sign_in: Callable[[Any], None]
+    radosgw: Any,
+    tls_ca: Any,
+    make_package: Callable[..., str],
+    home: Path,
+    sign_in: Callable[[Any], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (home / ".config" / "dataferry").mkdir()
     server = radosgw.tls_url.removeprefix("https://")
@@ -175,6 +183,7 @@ def test_over_tls_with_an_own_authority(
         put(radosgw, bucket, FILES)
         if not public:
             sign_in(radosgw.owner)
+            monkeypatch.setenv("AWS_ENDPOINT_URL_S3", radosgw.tls_url)
         data = package(make_package, radosgw.spec(bucket, endpoint=radosgw.tls_url))
         assert Path(data.get("bands.ecsv")).read_bytes() == FILES["bands.ecsv"]
 
@@ -213,6 +222,22 @@ class TestPrivate:
         )
         assert Path(data.get("bands.ecsv")).read_bytes() == FILES["bands.ecsv"]
 
+    def test_keys_that_are_not_meant_for_this_store_do_not_go_there(
+        self, data: PackageData, radosgw: Any, monkeypatch: pytest.MonkeyPatch, home: Path
+    ) -> None:
+        for variable, value in radosgw.owner.environ.items():
+            monkeypatch.setenv(variable, value)
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "https://objects.example.org")
+        with pytest.raises(FileUnavailable, match=f"not AWS, AWS_ENDPOINT_URL_S3={radosgw.url}") as caught:
+            data.get("bands.ecsv")
+        assert radosgw.owner.key not in str(caught.value)
+        with pytest.raises(TransferError, match="gives no list"):
+            make_host(data.registry.mirrors[0]).held(load_settings())
+        monkeypatch.delenv("AWS_ENDPOINT_URL_S3")
+        (home / ".aws").mkdir()
+        (home / ".aws" / "config").write_text(f"[default]\nendpoint_url = {radosgw.url}/\n")
+        assert Path(data.get("bands.ecsv")).read_bytes() == FILES["bands.ecsv"]
+
     def test_without_a_key_the_error_says_what_may_be_wrong(self, data: PackageData) -> None:
         with pytest.raises(FileUnavailable) as caught:
             data.get("bands.ecsv")
@@ -226,6 +251,7 @@ class TestPrivate:
     ) -> None:
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", radosgw.owner.key)
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrongsecret")
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", radosgw.url)
         with pytest.raises(FileUnavailable) as caught:
             data.get("bands.ecsv")
         assert "X-Amz-Signature=..." in str(caught.value)

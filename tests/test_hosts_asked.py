@@ -187,3 +187,50 @@ def test_a_url_that_is_no_text_is_its_hosts_failure(make_package: Callable[..., 
         package = make_package({"dust.fits": DUST}, head=f'mirrors = ["figshare:1?server={server.url}"]')
         with pytest.raises(FileUnavailable, match="a URL is a text, and not list"):
             PackageData(package, show_progress=False).get("dust.fits")
+
+
+#: The user's secrets, each for the provider's own server. The key of AWS would be in a signed URL.
+SECRETS = [
+    "FIGSHARE_TOKEN",
+    "GH_TOKEN",
+    "GITHUB_TOKEN",
+    "GH_ENTERPRISE_TOKEN",
+    "INVENIORDM_TOKEN",
+    "ZENODO_TOKEN",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AZURE_STORAGE_SAS_TOKEN",
+    "HF_TOKEN",
+]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "figshare:1?server={url}",
+        "github-release:o/r@v1?server={url}",
+        "inveniordm:{url}abcde-12345",
+        "git-lfs:{url}a.git",
+        "s3://bucket/?endpoint={url}&region=us-east-1",
+        "abfs://maps/?account_name=me&account_host={host}&public={url}",
+        "hf://datasets/o/r/?endpoint={url}&public={url}",
+        "{url}data/",
+    ],
+    ids=lambda spec: spec.partition(":")[0],
+)
+def test_no_secret_goes_to_a_server_that_a_package_names(
+    spec: str, make_package: Callable[..., str], monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for variable in SECRETS:
+        monkeypatch.setenv(variable, f"s3cret-{variable}")
+    (home / ".netrc").write_text("machine other.example login me password s3cret-netrc\n")
+    with RangeServer({}) as server:
+        line = spec.format(url=server.url, host=server.url.split("/")[2])
+        package = make_package({"dust.fits": DUST}, head=f'mirrors = ["{line}"]')
+        with pytest.raises(FileUnavailable) as caught:
+            PackageData(package, show_progress=False).get("dust.fits")
+        assert server.requests
+        assert not [request for request in server.requests if "s3cret" in f"{request.path} {request.headers}"]
+    assert "s3cret" not in str(caught.value)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from ...errors import AccessDenied, MissingExtra, PublishError, TransferError
 from ..publisher import Held
@@ -55,11 +56,11 @@ def signed_urls(
         reason = f"who reads from this bucket is charged for it by the store: {PAY_VARIABLE}=requester says yes to that"
         raise TransferError(shown, reason, kind="payer", final=True)
     if settings.anonymous and not place.reader_pays:  # the proof that everybody can read
-        raise TransferError(shown, _STRANGER, kind="credentials", final=True)
+        raise TransferError(shown, _stranger(place), kind="credentials", final=True)
     store = _store(place, shown, settings)
     try:
         if store.credentials is None:
-            raise TransferError(shown, _STRANGER, kind="credentials", final=True)
+            raise TransferError(shown, _stranger(place), kind="credentials", final=True)
         if not place.endpoint and not place.region and (region := store.region()):
             store.close()
             store = _store(replace(place, region=region), shown, settings)  # a signature names the region
@@ -73,17 +74,24 @@ def signed_urls(
         store.close()
 
 
-_STRANGER = (
-    "a stranger does not get the file: it is not there, or the bucket is private (the store says the same to both); "
-    "for a private one give an access key, by AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-)
+def _stranger(place: Place) -> str:
+    server = urlsplit(place.server).netloc
+    elsewhere = (
+        f", and, since this store is not AWS, AWS_ENDPOINT_URL_S3={place.endpoint}; or user and password under "
+        f'[hosts."s3://{server}"] of config.toml'
+    )
+    return (
+        "a stranger does not get the file: it is not there, or the bucket is private (the store says the same to "
+        "both); for a private one give an access key, by AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        + (elsewhere if place.endpoint else "")
+    )
 
 
 def _store(place: Place, shown: str, settings: Settings, *, stranger: bool = False) -> Store:
     try:
         from .store import Store
 
-        return Store(place, shown, settings, connections=_AT_ONCE, stranger=stranger)
+        return Store(place, shown, settings, connections=_AT_ONCE, stranger=stranger, reading=True)
     except MissingExtra as error:
         reason = f"a stranger does not get it, and to sign a request {error}"
         raise TransferError(shown, reason, kind="extra", final=True) from error
@@ -129,7 +137,9 @@ def whole_list(place: Place, shown: str, settings: Settings) -> dict[str, Held]:
             raise TransferError(shown, error.reason, kind="list") from error
         finally:
             store.close()
-    raise TransferError(shown, f"gives no list: {refused.reason if refused else _STRANGER}", kind="list", final=True)
+    raise TransferError(
+        shown, f"gives no list: {refused.reason if refused else _stranger(place)}", kind="list", final=True
+    )
 
 
 def _looked_at(store: Store, names: list[str]) -> dict[str, Held]:

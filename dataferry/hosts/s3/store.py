@@ -18,6 +18,7 @@ try:
     import botocore.loaders
     import botocore.session
     from botocore.config import Config
+    from botocore.configprovider import ConfiguredEndpointProvider
 except ImportError as error:
     raise MissingExtra("s3", "boto3") from error
 
@@ -44,6 +45,9 @@ class Store:
         Connections that are kept.
     stranger : bool
         Whether to ask without a signature.
+    reading : bool
+        Whether a package named the store. One that is not AWS then gets only what the user means for it: the key under
+        its name in the settings, or any where ``AWS_ENDPOINT_URL_S3`` or the user's profile names it too.
 
     Attributes
     ----------
@@ -59,7 +63,14 @@ class Store:
     """
 
     def __init__(
-        self, place: Place, shown: str, settings: Settings, *, connections: int = 8, stranger: bool = False
+        self,
+        place: Place,
+        shown: str,
+        settings: Settings,
+        *,
+        connections: int = 8,
+        stranger: bool = False,
+        reading: bool = False,
     ) -> None:
         self.place = place
         self.shown = shown
@@ -69,7 +80,7 @@ class Store:
         label = f"s3://{server.netloc}"
         key, secret = (settings.hosts.get(label, {}).get(word) for word in ("user", "password"))
         options: dict[str, Any] = {
-            "signature_version": botocore.UNSIGNED if stranger else "s3v4",
+            "signature_version": "s3v4",
             "s3": {"addressing_style": "path" if place.path_style else "virtual"},
             "max_pool_connections": connections,
             "connect_timeout": 10,
@@ -94,7 +105,10 @@ class Store:
                 aws_secret_access_key=(secret or None) if key else None,
                 region_name=place.region or None,
             )
-            found = None if stranger else session.get_credentials()
+            told = bool(key) or not (reading and place.endpoint) or place.endpoint == _endpoint_of(session)
+            if stranger or not told:
+                options["signature_version"] = botocore.UNSIGNED
+            found = session.get_credentials() if told and not stranger else None
             self.credentials: Any = found
             self.client: Any = session.client(
                 "s3",
@@ -155,6 +169,13 @@ def _new_session() -> Any:
     session = botocore.session.Session()
     session.register_component("data_loader", _loader())
     return session
+
+
+def _endpoint_of(session: Any) -> str:
+    """The store that the user means by the keys of the environment and of the profile; empty for AWS."""
+    core = session._session
+    provider = ConfiguredEndpointProvider(core.full_config, core.get_scoped_config(), "s3")
+    return str(provider.provide() or "").rstrip("/")
 
 
 def _bundle() -> str | None:
