@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .explain import Arrival, Step, Where
     from .package_data import PackageData
     from .plain import get_data_filename
+    from .progress import FileProgress, Progress
     from .registry import Entry, Registry
     from .remotedata import RemoteData
 
@@ -38,11 +39,13 @@ __all__ = [
     "DataferryError",
     "Entry",
     "FetchErrors",
+    "FileProgress",
     "FileUnavailable",
     "MapError",
     "MissingExtra",
     "Offline",
     "PackageData",
+    "Progress",
     "Registry",
     "RegistryError",
     "RemoteData",
@@ -59,7 +62,9 @@ __all__ = [
 _ROOMS = {
     "Arrival": "explain",
     "Entry": "registry",
+    "FileProgress": "progress",
     "PackageData": "package_data",
+    "Progress": "progress",
     "Registry": "registry",
     "RemoteData": "remotedata",
     "Step": "explain",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from . import keeping
@@ -19,14 +21,40 @@ from .speeds import fastest_first, note_speeds
 if TYPE_CHECKING:
     import logging
 
-    from .fetch import Arrived, Wanted
+    from .fetch import Arrived, Progress, Wanted
     from .hosts.base import Source
 
 __all__ = ["bring"]
 
 
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """How files are brought: how many at once, who is told, and until when."""
+
+    jobs: int | None
+    progress: bool | Callable[[Progress], None]
+    deadline: float | None
+    until: float | None
+
+    @property
+    def left(self) -> float | None:
+        """Seconds that are left; None without an end."""
+        return None if self.until is None else max(0.0, self.until - time.monotonic())
+
+    @property
+    def passed(self) -> Failure:
+        """What is said where no time is left."""
+        return Failure("hosts", f"the deadline of {self.deadline:g} s has passed", "deadline")
+
+
 def bring(
-    places: Places, missing: Mapping[str, list[Failure]], *, jobs: int | None, show_progress: bool
+    places: Places,
+    missing: Mapping[str, list[Failure]],
+    *,
+    jobs: int | None = None,
+    progress: bool | Callable[[Progress], None] = False,
+    deadline: float | None = None,
+    until: float | None = None,
 ) -> dict[str, str | DataferryError]:
     """Fetch files that are not on this machine.
 
@@ -38,14 +66,17 @@ def bring(
         Names, each with the places tried so far and their reasons.
     jobs : int or None
         How many files at once.
-    show_progress : bool
-        Whether to show progress.
+    progress : bool or callable
+        Bars (True), nothing (False), or who is told a `Progress`.
+    deadline, until : float or None
+        The seconds that were given for all of it, and the time of the monotonic clock at which they are over.
 
     Returns
     -------
     dict of str to (str or DataferryError)
         For each name the path, or the error that says why there is none.
     """
+    terms = _Terms(jobs, progress, deadline, until)
     results: dict[str, str | DataferryError] = {}
     wanted: list[Wanted] = []
     offline, by_speed = offline_reason(), places.settings.order == "speed"
@@ -60,7 +91,7 @@ def bring(
             ]
             results[name] = Offline(name, [*tried, *hosts], (prefetch if entry else not_registered)(places, name))
         elif entry is None:
-            results[name] = _plainly(places, name, tried, show_progress)
+            results[name] = _plainly(places, name, tried, terms)
         else:
             known: list[Source] = []
             for spec, found in declared_hosts(places, name, entry):
@@ -70,8 +101,8 @@ def bring(
                     known += found
             wanted.append(_as_wanted(places, entry, fastest_first(known) if by_speed else known))
     if wanted:
-        results |= _transfer(places, [item for item in wanted if item.sources], missing, jobs, show_progress)
-        results |= _ask_hosts(places, wanted, results, missing, jobs, show_progress)
+        results |= _transfer(places, [item for item in wanted if item.sources], missing, terms)
+        results |= _ask_hosts(places, wanted, results, missing, terms)
     return {name: results[name] for name in missing}
 
 
@@ -80,8 +111,7 @@ def _ask_hosts(
     wanted: list[Wanted],
     results: Mapping[str, str | DataferryError],
     tried: Mapping[str, list[Failure]],
-    jobs: int | None,
-    show_progress: bool,
+    terms: _Terms,
 ) -> dict[str, str | DataferryError]:
     """What the declarations did not lead to: the hosts are asked where it is."""
     before: dict[str, list[Failure]] = {}
@@ -91,16 +121,41 @@ def _ask_hosts(
             before[item.name] = tried[item.name]
         elif isinstance(result, FileUnavailable) and not isinstance(result, Offline):
             before[item.name] = list(result.failures)
-    found, reasons = look_up(places, list(before), engine_settings()) if before else ({}, {})
+    found, reasons = _looked_up(places, list(before), terms) if before else ({}, {})
     for name, failed in reasons.items():
         before[name] = [*before[name], *failed]
     late = [replace(item, sources=tuple(found[item.name])) for item in wanted if found.get(item.name)]
-    late_results = _transfer(places, late, before, jobs, show_progress) if late else {}
+    late_results = _transfer(places, late, before, terms) if late else {}
     for name in before.keys() - late_results.keys():
         earlier = results.get(name)
         remedy = getattr(earlier, "remedy", "") or look_closer(places, name)
         late_results[name] = FileUnavailable(name, before[name], remedy)
     return late_results
+
+
+def _looked_up(
+    places: Places, names: list[str], terms: _Terms
+) -> tuple[dict[str, list[Source]], dict[str, list[Failure]]]:
+    """Ask the hosts, no longer than there is time: what a host's own code waits for, nobody can end."""
+    if terms.left is None:
+        return look_up(places, names, engine_settings())
+    told: list[tuple[dict[str, list[Source]], dict[str, list[Failure]]] | BaseException] = []
+
+    def ask() -> None:
+        try:
+            told.append(look_up(places, names, engine_settings()))
+        except BaseException as error:  # noqa: BLE001 - raised again by who waits
+            told.append(error)
+
+    asking = threading.Thread(target=ask, name="dataferry-look-up", daemon=True)
+    if terms.left:
+        asking.start()
+        asking.join(terms.left)
+    if not told:
+        return {}, {name: [terms.passed] for name in names}
+    if isinstance(told[0], BaseException):
+        raise told[0]
+    return told[0]
 
 
 def _as_wanted(places: Places, entry: Entry, sources: list[Source]) -> Wanted:
@@ -113,8 +168,7 @@ def _transfer(
     places: Places,
     wanted: list[Wanted],
     tried: Mapping[str, list[Failure]],
-    jobs: int | None,
-    show_progress: bool,
+    terms: _Terms,
 ) -> dict[str, str | DataferryError]:
     from pathlib import Path
 
@@ -137,15 +191,18 @@ def _transfer(
         store=store,
         workdir=Path(keeping.incoming()),
         settings=engine_settings(),
-        jobs=jobs,
+        jobs=terms.jobs,
+        deadline=terms.left,
         stall_timeout=stall_timeout(places),
-        progress=show_progress,
+        progress=terms.progress,
     )
     note_speeds(_speeds(arrived))
     for item, result in zip(wanted, arrived, strict=True):
         if isinstance(result, FileUnavailable):
             remedy = result.remedy or (prefetch if isinstance(result, Offline) else look_closer)(places, item.name)
-            results[item.name] = type(result)(item.name, [*tried[item.name], *result.failures], remedy)
+            # it is said as it was given, and not what was left of it
+            said = [f._replace(reason=terms.passed.reason) if f.kind == "deadline" else f for f in result.failures]
+            results[item.name] = type(result)(item.name, [*tried[item.name], *said], remedy)
         else:
             results[item.name] = str(result.path)
             if result.source is not None:
@@ -172,7 +229,7 @@ def _log() -> logging.Logger:
     return logging.getLogger("dataferry")
 
 
-def _plainly(places: Places, name: str, tried: list[Failure], show_progress: bool) -> str | DataferryError:
+def _plainly(places: Places, name: str, tried: list[Failure], terms: _Terms) -> str | DataferryError:
     """Leave a name that is not registered to the plain wrapper."""
     from .plain import get_data_filename
 
@@ -184,9 +241,9 @@ def _plainly(places: Places, name: str, tried: list[Failure], show_progress: boo
             name,
             package=places.package,
             dataurl=registry.dataurl,
-            timeout=registry.timeout,
+            timeout=_sooner(registry.timeout, terms.left),
             mirror=mirror,
-            show_progress=show_progress,
+            show_progress=terms.progress is True,
         )
     except FileUnavailable as error:
         new = [failure for failure in error.failures if not failure.place.startswith("package ")]
@@ -194,6 +251,13 @@ def _plainly(places: Places, name: str, tried: list[Failure], show_progress: boo
     except DataferryError as error:
         return error
     return keeping.readable(places, name, contents)
+
+
+def _sooner(timeout: float | None, left: float | None) -> float | None:
+    """A timeout that does not outlast what is left; astropy knows no deadline."""
+    if left is None:
+        return timeout
+    return max(1.0, left if timeout is None else min(timeout, left))
 
 
 def _nowhere(places: Places, name: str, entry: Entry | None, tried: list[Failure]) -> DataferryError:

@@ -6,7 +6,7 @@ import fnmatch
 import os
 import sys
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from .errors import DataferryError, Failure, UnknownFile
@@ -19,6 +19,7 @@ from .settings import DATA_VARIABLE, load_settings
 
 if TYPE_CHECKING:
     from .hosts.base import Source
+    from .progress import Progress
 
 __all__ = ["Lookup"]
 
@@ -41,8 +42,8 @@ class Lookup:
         Name -> path that the caller wants used.
     strict : bool or None
         Whether an unregistered name is an error; None asks the configuration, then the registry.
-    show_progress : bool
-        Whether transfers show their progress.
+    show_progress : bool or callable
+        Whether transfers show their progress, or who is told.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Lookup:
         folders: list[str],
         overrides: dict[str, str],
         strict: bool | None,
-        show_progress: bool,
+        show_progress: bool | Callable[[Progress], None],
     ) -> None:
         self.package = package
         self.show_progress = show_progress
@@ -145,21 +146,33 @@ class Lookup:
         tried.append(Failure("astropy's cache", verdict.note, verdict.kind))
         return (None if path is None else self._remember(name, path)), tried
 
-    def bring(self, missing: Mapping[str, list[Failure]], jobs: int | None = None) -> dict[str, str | DataferryError]:
+    def bring(
+        self,
+        missing: Mapping[str, list[Failure]],
+        jobs: int | None = None,
+        *,
+        progress: bool | Callable[[Progress], None] | None = None,
+        deadline: float | None = None,
+        until: float | None = None,
+    ) -> dict[str, str | DataferryError]:
         """Fetch what is not on this machine; for each name its path or its error."""
         from .bringing import bring
 
-        brought = bring(self.places(), missing, jobs=jobs, show_progress=self.show_progress)
+        told = self.show_progress if progress is None else progress
+        brought = bring(self.places(), missing, jobs=jobs, progress=told, deadline=deadline, until=until)
         for name, result in brought.items():
             if isinstance(result, str):
                 self._remember(name, result)
         return brought
 
-    def refresh(self, name: str) -> str:
+    def refresh(
+        self, name: str, *, progress: bool | Callable[[Progress], None] | None = None, deadline: float | None = None
+    ) -> str:
         """The newest version of a file that is not registered."""
         from .refreshing import refresh
 
-        return self._remember(name, refresh(self.places(), name, show_progress=self.show_progress))
+        told = self.show_progress if progress is None else progress
+        return self._remember(name, refresh(self.places(), name, progress=told, deadline=deadline))
 
     def where(self, name: str) -> Where:
         """Every step of the way to a file, without fetching it."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import fnmatch
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, overload
+from typing import IO, TYPE_CHECKING, Any, overload
 
 from .errors import DataferryError, Failure, FetchErrors
 from .explain import Arrival, Step, Where
@@ -14,6 +15,9 @@ from .lookup import Lookup
 from .map_methods import MapMethods
 from .names import check_name
 from .registry import Registry
+
+if TYPE_CHECKING:
+    from .progress import Progress
 
 __all__ = ["PackageData"]
 
@@ -34,8 +38,9 @@ class PackageData(MapMethods):
     strict : bool, optional
         Whether a name that is not registered is an error. By default the user's configuration decides, then the
         ``strict`` of ``dataferry.toml``; without either such a name is left to `get_data_filename`.
-    show_progress : bool
-        Whether transfers show their progress.
+    show_progress : bool or callable
+        Whether transfers show their progress; or who is told, with a `Progress`, many times a second and once at the
+        end.
 
     Notes
     -----
@@ -50,7 +55,7 @@ class PackageData(MapMethods):
         folders: Iterable[str | os.PathLike[str]] = (),
         overrides: Mapping[str, str | os.PathLike[str]] | None = None,
         strict: bool | None = None,
-        show_progress: bool = True,
+        show_progress: bool | Callable[[Progress], None] = True,
     ) -> None:
         self.package = package
         self._lookup = Lookup(
@@ -75,7 +80,14 @@ class PackageData(MapMethods):
         """The files that this object fetched from a host: name -> who gave it, bytes moved, seconds."""
         return self._lookup.places().arrivals
 
-    def get(self, name: str, *, refresh: bool = False) -> str:
+    def get(
+        self,
+        name: str,
+        *,
+        refresh: bool = False,
+        deadline: float | None = None,
+        progress: bool | Callable[[Progress], None] | None = None,
+    ) -> str:
         """Get a file from the nearest place that has it, verified.
 
         Parameters
@@ -84,6 +96,8 @@ class PackageData(MapMethods):
             The file's name, ``maps/dust_064.fits``.
         refresh : bool
             Ask the hosts for a newer version of a file that is not registered. A registered file stays the same.
+        deadline, progress : optional
+            As for `fetch`.
 
         Returns
         -------
@@ -105,13 +119,15 @@ class PackageData(MapMethods):
         CacheError
             If it arrived and can be kept nowhere.
         """
+        until = None if deadline is None else time.monotonic() + deadline
         if refresh and self._lookup.entry(name) is None:
-            return self._lookup.refresh(name)
+            return self._lookup.refresh(name, progress=progress, deadline=deadline)
         path = self._lookup.known(name)
         if path is None:
             path, tried = self._lookup.look(name)
             if path is None:
-                result = self._lookup.bring({name: tried})[name]
+                brought = self._lookup.bring({name: tried}, progress=progress, deadline=deadline, until=until)
+                result = brought[name]
                 if isinstance(result, DataferryError):
                     raise result
                 path = result
@@ -214,7 +230,14 @@ class PackageData(MapMethods):
         names = self.registry.names()
         return names if pattern == "*" else fnmatch.filter(names, pattern)
 
-    def fetch(self, names: str | Iterable[str] = "*", *, jobs: int | None = None) -> list[str]:
+    def fetch(
+        self,
+        names: str | Iterable[str] = "*",
+        *,
+        jobs: int | None = None,
+        deadline: float | None = None,
+        progress: bool | Callable[[Progress], None] | None = None,
+    ) -> list[str]:
         """Get many files, those that are not here in parallel.
 
         Parameters
@@ -223,6 +246,12 @@ class PackageData(MapMethods):
             Names and globs.
         jobs : int, optional
             How many files at once; the engine decides by default.
+        deadline : float, optional
+            Seconds for all files together. What has not come by then is an error; the bytes that came are kept, and the
+            next call goes on from there. A file that is not registered is left to astropy, which takes the rest of the
+            time as its timeout for each answer.
+        progress : bool or callable, optional
+            Bars (True), nothing (False), or who is told a `Progress`; by default what `show_progress` says.
 
         Returns
         -------
@@ -236,6 +265,7 @@ class PackageData(MapMethods):
         UnknownFile
             If a name or glob matches no registered file.
         """
+        until = None if deadline is None else time.monotonic() + deadline
         wanted = self._lookup.expand(names)
         paths: dict[str, str] = {}
         missing: dict[str, list[Failure]] = {}
@@ -245,7 +275,8 @@ class PackageData(MapMethods):
                 missing[name] = tried
             else:
                 paths[name] = path
-        brought = self._lookup.bring(missing, jobs) if missing else {}
+        terms: dict[str, Any] = {"progress": progress, "deadline": deadline, "until": until}
+        brought = self._lookup.bring(missing, jobs, **terms) if missing else {}
         errors = [result for result in brought.values() if isinstance(result, DataferryError)]
         paths |= {name: result for name, result in brought.items() if isinstance(result, str)}
         if errors:

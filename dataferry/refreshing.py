@@ -5,16 +5,23 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import astropy_cache, cache_home, keeping, remote
 from .errors import CacheError, DataferryError
 from .places import Places
 
+if TYPE_CHECKING:
+    from .progress import Progress
+
 __all__ = ["refresh"]
 
 
-def refresh(places: Places, name: str, *, show_progress: bool) -> str:
+def refresh(
+    places: Places, name: str, *, progress: bool | Callable[[Progress], None], deadline: float | None = None
+) -> str:
     """Bring the newest version of a file that is not registered.
 
     Parameters
@@ -23,8 +30,10 @@ def refresh(places: Places, name: str, *, show_progress: bool) -> str:
         The places of the package.
     name : str
         The file's name.
-    show_progress : bool
-        Whether to show progress.
+    progress : bool or callable
+        Bars (True), nothing (False), or who is told a `Progress`.
+    deadline : float, optional
+        Seconds for all of it.
 
     Returns
     -------
@@ -62,7 +71,8 @@ def refresh(places: Places, name: str, *, show_progress: bool) -> str:
         workdir=Path(keeping.incoming()),
         settings=remote.engine_settings(),
         stall_timeout=remote.stall_timeout(places),
-        progress=show_progress,
+        progress=progress,
+        deadline=deadline,
     )
     if isinstance(result, DataferryError):
         raise result

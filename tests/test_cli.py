@@ -128,6 +128,14 @@ def test_ctrl_c_says_how_to_go_on(package, server, tmp_path):
     assert "The same command goes on" in err
 
 
+def test_a_deadline_for_all_of_it(command, package, server):
+    server.fault("maps/a.fits", NeverAnswers())
+    result = command("get", package, "maps/a.fits", "--deadline", "1")
+    assert result.exit_code == 1
+    assert "the deadline of 1 s has passed" in result.stderr
+    assert command("get", package, "maps/a.fits", "--deadline", "0").exit_code == 2
+
+
 # -- where, list, verify -----------------------------------------------------------------------------------------------
 
 

@@ -16,7 +16,7 @@ from click.testing import Result
 from dataferry import PackageData
 from dataferry.errors import FileUnavailable, UnknownFile
 from dataferry.hosts import make_host
-from dataferry.testing import RangeServer, Status
+from dataferry.testing import NeverAnswers, RangeServer, Status
 
 DUST, BEAM = b"dust" * 700, b"beam" * 900
 
@@ -116,6 +116,18 @@ def test_wrong_bytes_of_such_a_host_are_refused(
     assert done.exit_code == 1
     assert "3600 bytes there, 2800 are registered" in done.stderr
     assert hashlib.sha256(BEAM).hexdigest() not in done.stdout
+
+
+@pytest.mark.usefixtures("card_index")
+def test_a_host_that_hangs_is_not_waited_for_after_the_deadline(make_package: Callable[..., str]) -> None:
+    with RangeServer({"index": b"dust.fits=1\n", "1": DUST}) as server:
+        package = make_package({"dust.fits": DUST}, head=f'mirrors = ["cards:{server.url}"]')
+        server.fault("index", NeverAnswers())
+        with pytest.raises(FileUnavailable, match="the deadline of 1 s has passed") as caught:
+            PackageData(package, show_progress=False).get("dust.fits", deadline=1)
+        assert caught.value.failures[-1].kind == "deadline"
+        server.heal()
+        assert Path(PackageData(package, show_progress=False).get("dust.fits", deadline=60)).read_bytes() == DUST
 
 
 #: What a provider may answer to any question, if its interface changes or something else answers in its place.

@@ -21,7 +21,7 @@ from dataferry import (
     SettingsError,
     UnknownFile,
 )
-from dataferry.testing import Cut, LfsPointer, LoginPage, RangeServer, Status
+from dataferry.testing import Cut, IgnoresRange, LfsPointer, LoginPage, NeverAnswers, RangeServer, Stall, Status
 
 NAME, RIGHT, WRONG = "maps/a.fits", b"right bytes\n" * 100, b"wrong bytes\n" * 100
 
@@ -463,3 +463,43 @@ def test_where_reads_as_a_table(package, server):
     assert text.splitlines()[0].startswith(f"{NAME} (1200 bytes, sha256 ")
     assert "would be asked" in text and server.url_of(NAME) in text
     assert PackageData(package).where(NAME).as_dict()["steps"][-1]["kind"] == "host"
+
+
+def test_one_deadline_for_all_files_and_what_came_is_kept(make_package):
+    big, small = os.urandom(3_000_000), b"s" * 500
+    with RangeServer({"big.bin": big, "small.bin": small}) as server:
+        server.fault("big.bin", Stall(1_500_000), IgnoresRange())
+        package = make_package({"big.bin": big, "small.bin": small}, head=f'dataurl = "{server.url}"\ntimeout = 600\n')
+        data = PackageData(package, show_progress=False)
+        with pytest.raises(FetchErrors) as caught:
+            data.fetch(deadline=2)
+        assert list(caught.value.paths) == ["small.bin"]
+        [error] = caught.value.exceptions
+        assert error.failures[-1].kind == "deadline"
+        assert error.failures[-1].reason == "the deadline of 2 s has passed"
+        server.heal()
+        assert Path(data.get("big.bin", deadline=60)).read_bytes() == big
+        assert data.arrivals["big.bin"].moved_bytes < len(big)
+
+
+def test_a_deadline_holds_for_what_is_not_registered(package, server, astropy_leaks):
+    server.fault("c.txt", NeverAnswers())
+    with pytest.raises(FileUnavailable):
+        PackageData(package, show_progress=False).get("c.txt", deadline=1)
+    server.fault("c.txt", Stall(2))
+    with pytest.raises(FileUnavailable, match="the deadline of 1 s has passed"):
+        PackageData(package, show_progress=False).get("c.txt", refresh=True, deadline=1)
+
+
+def test_a_program_is_told_how_far_it_is(package, server, capsys):
+    told, also = [], []
+    data = PackageData(package, show_progress=told.append)
+    data.get(NAME)
+    assert told[-1].finished
+    assert (told[-1].files_done, told[-1].done_bytes) == (1, len(RIGHT))
+    del told[:]
+    data.fetch("maps/b.fits", progress=also.append)
+    assert (also[-1].finished, also[-1].files_total) == (True, 1)
+    assert not told
+    data.fetch("c.txt", progress=also.append)
+    assert capsys.readouterr() == ("", "")

@@ -19,9 +19,22 @@ Examples:
 @shared.package
 @shared.names
 @click.option("-j", "--jobs", type=click.IntRange(min=1), help="Files at the same time.")
+@click.option(
+    "--deadline",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Give up after so many seconds in all; what came is kept for the next time.",
+)
 @shared.from_registry
 @shared.as_json
-def command(package: str, names: tuple[str, ...], jobs: int | None, registry: str | None, as_json: bool) -> None:
+def command(
+    package: str,
+    names: tuple[str, ...],
+    jobs: int | None,
+    deadline: float | None,
+    registry: str | None,
+    as_json: bool,
+) -> None:
     """Get files and print their paths.
 
     Each comes from the nearest place that has it, verified. NAME is a name or a quoted glob, such as 'maps/dust_*'.
@@ -32,7 +45,7 @@ def command(package: str, names: tuple[str, ...], jobs: int | None, registry: st
     wanted = shared.expand(data, names)
     failed: FetchErrors | None = None
     try:
-        paths = dict(zip(wanted, data.fetch(wanted, jobs=jobs), strict=True))
+        paths = dict(zip(wanted, data.fetch(wanted, jobs=jobs, deadline=deadline), strict=True))
     except FetchErrors as error:
         failed, paths = error, error.paths
     if as_json:
