@@ -23,6 +23,10 @@ HEAVY = {
     "filelock",
     "tomlkit",
     "asyncio",
+    "boto3",
+    "botocore",
+    "fsspec",
+    "paramiko",
 }
 NAME, BYTES = "maps/a.fits", b"some bytes\n" * 100
 
