@@ -40,9 +40,14 @@ def internet_allowed() -> bool:
     return bool(_setting("allow_internet", True))
 
 
-def astropy_timeout() -> float:
-    """``astropy.utils.data.conf.remote_timeout`` in seconds."""
-    return float(_setting("remote_timeout", 10.0))
+def astropy_timeout() -> float | None:
+    """``astropy.utils.data.conf.remote_timeout`` in seconds; None where nobody has changed it."""
+    seconds = float(_setting("remote_timeout", 0.0))
+    if not seconds:
+        return None
+    from astropy.utils.data import conf
+
+    return None if seconds == float(type(conf).remote_timeout.defaultvalue) else seconds
 
 
 def astropy_user_agent() -> str:

@@ -68,8 +68,8 @@ def engine_settings() -> Settings:
 
 
 def stall_timeout(places: Places) -> float:
-    """Seconds without progress after which a host is given up: the package's, or astropy's where that is patient."""
-    return places.registry.timeout or max(30.0, astropy_cache.astropy_timeout())
+    """Seconds without progress after which a host is given up: the package's, or what the user gave astropy, or 30."""
+    return places.registry.timeout or astropy_cache.astropy_timeout() or 30.0
 
 
 def sources(places: Places, name: str, entry: Entry | None) -> list[Source]:

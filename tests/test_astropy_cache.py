@@ -11,13 +11,14 @@ import warnings
 from pathlib import Path
 
 import astropy
+import numpy as np
 import pytest
 from astropy.config import get_cache_dir_path
 from astropy.utils import data as astropy_data
 
-from dataferry import FileUnavailable, PackageData
-from dataferry.astropy_cache import find_entry, put_entry
-from dataferry.testing import RangeServer, Status
+from dataferry import DataferryError, FileUnavailable, PackageData, maps
+from dataferry.astropy_cache import astropy_timeout, find_entry, put_entry
+from dataferry.testing import NeverAnswers, RangeServer, Status
 
 SEVEN_HERE = astropy.__version__.startswith("7.")
 NAME, RIGHT = "maps/a.fits", b"right bytes\n" * 100
@@ -330,3 +331,51 @@ def test_a_verified_entry_is_not_read_again(package, home, monkeypatch):
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert PackageData(package).get(NAME) == path
     assert hashlib.sha256(Path(path).read_bytes()).hexdigest() != hashlib.sha256(RIGHT).hexdigest()
+
+
+def settings_of_astropy():
+    return {name: getattr(astropy_data.conf, name) for name in astropy_data.conf}
+
+
+def test_what_the_engine_does_changes_no_setting_of_astropy(make_package, tmp_path, monkeypatch, case, quay):
+    """Seen before, after, and by other threads at every progress."""
+    before, during = settings_of_astropy(), []
+    maps.write_map(tmp_path / "sky.fits", np.arange(12 * 16**2, dtype="f4"))
+    sky = (tmp_path / "sky.fits").read_bytes()
+    here = quay()
+    with RangeServer({NAME: RIGHT, "sky.fits": sky}) as server:
+        files = {NAME: RIGHT, "sky.fits": sky, "gone.fits": b"gone"}
+        data = PackageData(
+            make_package(files, head=f'dataurl = "{server.url}"\nmirrors = ["figshare:1?server={server.url}"]'),
+            show_progress=lambda now: during.append(settings_of_astropy()),
+        )
+        data.read_map("sky.fits", pixels=[3], remote=True)
+        data.get(NAME)
+        data.fetch(["sky.fits"])
+        for fails in (data.get, data.fetch, lambda name: data.read_map(name, pixels=[3], remote=True)):
+            with pytest.raises(DataferryError):
+                fails("gone.fits")
+        assert settings_of_astropy() == before
+    case.publish({"c.fits": RIGHT}, "quay:a")
+    here.server.fault("*", Status(500))
+    with pytest.raises(DataferryError):
+        case.publish({"d.fits": RIGHT + b"d"}, "quay:a", wait=0)
+    assert settings_of_astropy() == before
+    assert during and all(seen == before for seen in during)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "holds"), [("", 0.4, "no answer in 0.4 s"), ("timeout = 0.3\n", 600, "no answer in 0.3 s")]
+)
+def test_a_server_that_hangs_is_given_up_as_astropy_is_told(ours, theirs, holds, make_package, server):
+    """The package's own ``timeout`` comes first."""
+    server.fault("*", NeverAnswers())
+    package = make_package({NAME: RIGHT}, head=f'dataurl = "{server.url}"\n{ours}')
+    with astropy_data.conf.set_temp("remote_timeout", theirs), pytest.raises(FileUnavailable, match=holds):
+        PackageData(package, show_progress=False).get(NAME)
+
+
+def test_the_timeout_that_nobody_changed_is_dataferrys_own():
+    assert astropy_timeout() is None
+    with astropy_data.conf.set_temp("remote_timeout", 45):
+        assert astropy_timeout() == 45
