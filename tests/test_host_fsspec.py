@@ -146,6 +146,48 @@ class TestAzureReading(HostContract):
         return serve()
 
 
+class TestThroughFsspec(HostContract):
+    """Any other protocol of fsspec: here its files in memory."""
+
+    def test_urls_are_quoted(self) -> None:
+        """They only name the place: no request is made of them."""
+
+    @contextmanager
+    def serving(self, files: Mapping[str, bytes]) -> Iterator[Host]:
+        import fsspec
+
+        memory = fsspec.filesystem("memory")
+        for name, data in files.items():
+            memory.pipe_file(f"/published/v 1/{name}", data)
+        yield FsspecHost("fsspec:memory://published/v 1/")
+        memory.rm("/published", recursive=True)
+
+
+class TestGoogleAtItsPublicAddress(HostContract):
+    """What strangers are served by HTTPS; the protocol itself is not spoken."""
+
+    place: ClassVar = "gs://bucket/v1/"
+
+    def host_at(self, url: str) -> Host:
+        return make_host(f"{self.place}?public={url}")
+
+
+class TestGcsAtItsPublicAddress(TestGoogleAtItsPublicAddress):
+    place = "gcs://bucket/v1/"
+
+
+class TestHuggingFaceAtItsPublicAddress(TestGoogleAtItsPublicAddress):
+    place = "hf://datasets/owner/repo/"
+
+
+class TestFtpAtItsPublicAddress(TestGoogleAtItsPublicAddress):
+    place = "ftp://host.example/data/"
+
+
+class TestSmbAtItsPublicAddress(TestGoogleAtItsPublicAddress):
+    place = "smb://host.example/share/"
+
+
 def test_private_blobs_come_with_the_users_login(
     azurite: Any, make_package: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

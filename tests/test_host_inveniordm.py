@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import urllib3
@@ -16,7 +16,7 @@ from dataferry_test_servers.inveniordm.people import FILES, By, refused
 
 from dataferry.errors import AccessDenied, BadName, TransferError
 from dataferry.hosts import make_host
-from dataferry.hosts.inveniordm import InvenioHost, ZenodoHost
+from dataferry.hosts.inveniordm import InvenioHost, ZenodoHost, ZenodoSandboxHost
 from dataferry.registry import Entry, Registry
 from dataferry.settings import Settings, load_settings
 from dataferry.testing import HostContract
@@ -134,6 +134,25 @@ class TestInvenioHost(HostContract):
     def serving(self, files: Mapping[str, bytes]) -> Iterator[InvenioHost]:
         record, _ = By(self.rdm).record(files)
         yield InvenioHost(f"inveniordm:{self.rdm.url}{record}")
+
+
+class TestZenodoHost(TestInvenioHost):
+    """Zenodo's lines and locators, with a server on loopback in its place; the registry names the version."""
+
+    kind: ClassVar[type[ZenodoHost]] = ZenodoHost
+
+    @contextmanager
+    def serving(self, files: Mapping[str, bytes]) -> Iterator[InvenioHost]:
+        self.record, _ = By(self.rdm).record(files)
+        near = type("Near", (self.kind,), {"server": self.rdm.url})
+        yield near(f"{self.kind.scheme}:1")
+
+    def entry(self, name: str, data: bytes) -> Entry:
+        return Entry(name, hashlib.sha256(data).hexdigest(), len(data), {self.kind.scheme: self.record})
+
+
+class TestZenodoSandboxHost(TestZenodoHost):
+    kind = ZenodoSandboxHost
 
 
 def user(tmp_path: Path, spec: str, files: Mapping[str, bytes], pins: Mapping[str, str] = {}) -> Author:

@@ -6,7 +6,8 @@ import inspect
 import subprocess
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -27,6 +28,19 @@ class TestWebHost(HostContract):
 
     def host_at(self, url: str) -> Host:
         return WebHost(url)
+
+
+class TestWebHostOverTLS(TestWebHost):
+    @pytest.fixture(autouse=True)
+    def _trust(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.patch = monkeypatch
+
+    @contextmanager
+    def serving(self, files: Mapping[str, bytes]) -> Iterator[Host]:
+        with RangeServer(files, tls="good") as server:
+            assert server.ca is not None
+            self.patch.setenv("SSL_CERT_FILE", str(server.ca.pem))
+            yield self.host_at(server.url)
 
 
 class Bad(Host):
