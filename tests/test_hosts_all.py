@@ -38,8 +38,8 @@ SPECS: dict[str, tuple[str, dict[str, str | int]]] = {
     "zenodo-sandbox": ("zenodo-sandbox:4924", {}),
 }
 #: Where each kind keeps its contract. Names of one class with one way of working share it: Azure's three, read at their
-#: public address from its emulator. The own protocols of Google, of the Hub, of FTP and of SMB have no server here: theirs
-#: is the contract of a public address; what fsspec opens and streams has it with ``sftp`` and ``fsspec``.
+#: public address from its emulator. The own protocols of Google, of the Hub, of FTP and of SMB have no server here, so
+#: theirs is the contract of a public address; what fsspec opens and streams has it with ``sftp`` and ``fsspec``.
 CONTRACTS = {
     "abfs": "test_host_fsspec::TestAzureReading",
     "abfss": "test_host_fsspec::TestAzureReading",
