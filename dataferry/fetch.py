@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Arrived", "Progress", "Wanted", "fetch"]
 
 _LARGE = 1 << 23
+_PATIENCE = 60.0  # seconds, at least, to wait for another process that has a file and shows no progress
 _STREAMS = 4  # at once from a host that does not speak HTTP: its library may have less patience than a web server
 
 
@@ -129,7 +130,7 @@ def fetch(
         reporter = Reporter(todo, progress)
         crew = Crew(Yard(client, workdir, find, store), todo, jobs)
         try:
-            Watch(crew, deadline, max(60.0, 2 * stall_timeout)).run(reporter.tick)
+            Watch(crew, deadline, max(_PATIENCE, 2 * stall_timeout)).run(reporter.tick)
         except KeyboardInterrupt as exc:
             exc.add_note("dataferry: what has arrived is kept; the same command goes on from there")
             raise

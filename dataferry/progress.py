@@ -123,7 +123,7 @@ class Reporter:
         arrived = sum(isinstance(job.result, Arrived) for job in jobs)
         failed = sum(job.result is not None for job in jobs) - arrived
         files = tuple(
-            FileProgress(job.wanted.name, job.done_bytes(), job.size, job.parked or job.seen[0] > 0)
+            FileProgress(job.wanted.name, job.done_bytes(), job.size, not job.leased)
             for job in jobs
             if job.result is None and (job.leased or job.waiting_since)
         )

@@ -371,6 +371,55 @@ def test_a_killed_downloader_is_followed_by_another(tmp_path: Path, range_server
     assert not leftovers(tmp_path)
 
 
+@pytest.mark.parametrize("who", ["thread", "process"])
+def test_who_waits_sees_the_progress_of_who_brings(who: str, tmp_path: Path, range_server: Serve) -> None:  # noqa: F811
+    data = DATA[: 8 * MB]
+    server = range_server({"a.bin": data}, rate=MB // 4)
+    wanted, seen = order("a.bin", data, server), list[Progress]()
+    thread = threading.Thread(target=lambda: bring(tmp_path, wanted))
+    process = None
+    if who == "process":
+        process = child(tmp_path, data, server)
+    else:
+        thread.start()
+    while not server.requests:
+        assert process is None or process.poll() is None
+        time.sleep(0.02)
+    (result,) = bring(tmp_path, wanted, progress=seen.append)
+    if process is not None:
+        process.communicate(timeout=60)
+    else:
+        thread.join()
+    assert fine(result) and result.path.read_bytes() == data
+    assert result.moved_bytes == 0
+    waited = [file for progress in seen for file in progress.files]
+    assert all(file.waiting for file in waited)
+    assert len({file.done for file in waited if 0 < file.done < len(data)}) > 2
+    assert [file.done for file in waited] == sorted(file.done for file in waited)
+
+
+def test_a_process_that_stands_still_is_not_waited_for_forever(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    range_server: Serve,  # noqa: F811
+) -> None:
+    monkeypatch.setattr("dataferry.fetch._PATIENCE", 1.0)
+    server = range_server({"a.bin": DATA}, rate=1 * MB)
+    frozen = child(tmp_path, DATA, server)
+    while sum(request.sent for request in server.requests) < 2 * MB:
+        assert frozen.poll() is None
+        time.sleep(0.05)
+    frozen.send_signal(signal.SIGSTOP)  # it keeps its lock, as a process on a machine that hangs does
+    server.pace = dataclasses.replace(server.pace, rate=None)
+    try:
+        (result,) = bring(tmp_path, order("a.bin", DATA, server), stall_timeout=0.5, deadline=30)
+    finally:
+        frozen.kill()
+        frozen.communicate()
+    assert fine(result) and result.path.read_bytes() == DATA
+    assert result.moved_bytes == len(DATA)
+
+
 def test_ctrl_c_ends_soon_and_leaves_what_came(tmp_path: Path, range_server: Serve) -> None:  # noqa: F811
     server = range_server({"a.bin": DATA}, rate=1 * MB)
     process = child(tmp_path, DATA, server)
