@@ -171,7 +171,7 @@ def test_markers_of_class_and_module_add_up(suite):
         def test_one(package_data):
             assert repr(package_data) == "PackageData('mypkg')"
             assert package_data.names() == [f"maps/{n}.dat" for n in "abcd"]
-            assert [p[-5:] for p in package_data.fetch(["maps/c.dat", "maps/a.dat"])] == ["c.dat", "a.dat"]
+            assert [p[-5:] for p in package_data.fetch(["maps/c.dat", "maps/a.dat"], deadline=60)] == ["c.dat", "a.dat"]
         """,
     )
     suite.write("other/__init__.py", "")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from ..package_data import PackageData
 
 if TYPE_CHECKING:
     from ..lookup import Lookup
+    from ..progress import Progress
     from .run import Run
 
 __all__ = ["SuiteData"]
@@ -37,15 +38,22 @@ class SuiteData(PackageData):
     def _lookup(self) -> Lookup:  # type: ignore[override]
         return self._run.supply.data(self.package)._lookup
 
-    def get(self, name: str, *, refresh: bool = False) -> str:
+    def get(
+        self,
+        name: str,
+        *,
+        refresh: bool = False,
+        deadline: float | None = None,
+        progress: bool | Callable[[Progress], None] | None = None,
+    ) -> str:
         """Get a file; see `PackageData.get`. One that cannot be had skips the test, or fails it.
 
         Parameters
         ----------
         name : str
             The file's name.
-        refresh : bool
-            Has no meaning here: a run asks for each file once.
+        refresh, deadline, progress : optional
+            Have no meaning here: a run asks for each file once, and shows its own progress.
 
         Returns
         -------
@@ -54,15 +62,22 @@ class SuiteData(PackageData):
         """
         return str(self._run.path(name))
 
-    def fetch(self, names: str | Iterable[str] = "*", *, jobs: int | None = None) -> list[str]:
+    def fetch(
+        self,
+        names: str | Iterable[str] = "*",
+        *,
+        jobs: int | None = None,
+        deadline: float | None = None,
+        progress: bool | Callable[[Progress], None] | None = None,
+    ) -> list[str]:
         """Get many files; see `PackageData.fetch`.
 
         Parameters
         ----------
         names : str or iterable of str
             Names and globs.
-        jobs : int, optional
-            Has no meaning here.
+        jobs, deadline, progress : optional
+            Have no meaning here.
 
         Returns
         -------
