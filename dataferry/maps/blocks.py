@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,6 @@ __all__ = ["Reader"]
 
 # what one pread brings: in a processor's cache until it is converted, and worth the change of threads
 BLOCK = 1 << 21
-_PAGE = 4096
 _HUGE_PAGE = 1 << 21
 
 
@@ -61,12 +59,6 @@ class Reader:
             )
         )
         width = int(first.dtype[2:])
-        # pages of columns that nobody wants are worth leaving out
-        self.sparse = (
-            self.in_rows
-            and first.per_row * width >= _PAGE
-            and first.row_bytes >= 1.5 * sum(c.per_row * int(c.dtype[2:]) for c in columns)
-        )
         # elements of one size, whole in every row: their bytes can be moved before anybody looks at them
         self.raw = (
             (self.packed or self.in_rows)
@@ -120,29 +112,19 @@ class Reader:
         return buffer
 
     def _read_rows(self, first: int, count: int, into: list[NDArray[Any]]) -> None:
+        import numpy as np
+
         per_row, row_bytes = self.columns[0].per_row, self.columns[0].row_bytes
         row, skip = divmod(first, per_row)
         rows = (skip + count + per_row - 1) // per_row
         size = (rows - 1) * row_bytes + self.span_bytes
-        offset = self._base + row * row_bytes
-        with self.source.window(offset, size) if self.sparse else nullcontext(None) as seen:
-            if seen is not None:
-                self._convert(seen, rows, skip, count, into)
-                return
         buffer = self._buffer(size)[:size]
-        self.source.read_into(offset, buffer)
-        self._convert(buffer, rows, skip, count, into)
-
-    def _convert(self, data: memoryview, rows: int, skip: int, count: int, into: list[NDArray[Any]]) -> None:
-        """Take each column's values, without the first few, out of the bytes of rows."""
-        import numpy as np
-
-        per_row, row_bytes = self.columns[0].per_row, self.columns[0].row_bytes
+        self.source.read_into(self._base + row * row_bytes, buffer)
         whole = skip == 0 and count == rows * per_row
         for column, out in zip(self.columns, into, strict=True):
             width = int(column.dtype[2:])
             raw: NDArray[Any] = np.ndarray(
-                (rows, per_row), column.dtype, data, column.start - self._base, (row_bytes, width)
+                (rows, per_row), column.dtype, buffer, column.start - self._base, (row_bytes, width)
             )
             if whole:
                 stored_to_native(column, raw, out.reshape(rows, per_row), self.fill)
@@ -205,7 +187,7 @@ class Reader:
         """
         per_row, row_bytes = self.columns[0].per_row, self.columns[0].row_bytes
         # a new buffer costs its page faults: a small one for little
-        block = BLOCK if self.sparse or count * row_bytes > 8 * BLOCK * per_row else BLOCK // 8
+        block = BLOCK if count * row_bytes > 8 * BLOCK * per_row else BLOCK // 8
         step = _power(block // row_bytes) * per_row if self.in_rows else block // int(self.columns[0].dtype[2:])
         # two threads that touch the same huge page for the first time wait for each other
         width = into[0].dtype.itemsize

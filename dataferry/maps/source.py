@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Self
 
 from ..errors import MapError
-from .mapped import Mapped
 from .place import Place
 
 __all__ = ["ByteSource", "LocalFile", "Memory", "open_local"]
@@ -98,21 +95,6 @@ class ByteSource(ABC):
         for offset, into in parts:
             self.read_into(offset, into)
 
-    def window(self, offset: int, length: int) -> AbstractContextManager[memoryview | None]:
-        """Look at the bytes of a range where they are, if that is cheaper than a copy of all of them.
-
-        Parameters
-        ----------
-        offset, length : int
-            The range; it may reach past the end.
-
-        Returns
-        -------
-        context manager of memoryview or None
-            None where they have to be read. Not to be used when it is closed.
-        """
-        return nullcontext(None)
-
     def read(self, offset: int, length: int) -> bytes:
         """Get the bytes of a range; fewer only where the source ends.
 
@@ -171,8 +153,6 @@ class LocalFile(ByteSource):
         info = os.fstat(self._fd)
         self.size = info.st_size
         self.stamp = (os.path.abspath(path), info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns)
-        self._mapped: Mapped | None = None
-        self._lock = threading.Lock()
 
     def read_into(self, offset: int, into: memoryview) -> None:
         """Fill ``into`` from the disk."""
@@ -203,15 +183,6 @@ class LocalFile(ByteSource):
                 pass  # what is wrong shows below
             self.read_into(offset, into)
 
-    def window(self, offset: int, length: int) -> AbstractContextManager[memoryview | None]:
-        """Look at bytes that the system has in memory."""
-        if length <= 0 or offset + length > self.size:
-            return nullcontext(None)
-        with self._lock:
-            if self._mapped is None:
-                self._mapped = Mapped(self._fd, self.size)
-        return self._mapped.window(offset, length)
-
     def _pread(self, offset: int, into: memoryview) -> int:
         try:
             if hasattr(os, "preadv"):
@@ -224,8 +195,6 @@ class LocalFile(ByteSource):
 
     def close(self) -> None:
         """Close the file."""
-        if self._mapped is not None:
-            self._mapped.close()
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -246,10 +215,6 @@ class Memory(ByteSource):
         self._data = memoryview(data).cast("B")
         self.place = place
         self.size = len(self._data)
-
-    def window(self, offset: int, length: int) -> AbstractContextManager[memoryview | None]:
-        """Look at the memory."""
-        return nullcontext(self._data[offset : offset + length] if offset + length <= self.size else None)
 
     def read_into(self, offset: int, into: memoryview) -> None:
         """Copy from memory."""
