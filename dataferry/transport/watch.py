@@ -9,6 +9,7 @@ from collections.abc import Callable
 from .crew import Crew
 from .job import Job
 from .leftovers import in_use, progress_of
+from .worker import Worker
 
 __all__ = ["Watch"]
 
@@ -91,7 +92,7 @@ class Watch:
         split = sum(host.target for host in crew.hosts if host.split)
         work = sum(map(len, crew.pending.values())) + len(crew.busy) + split + 2 * len(crew.rivals)
         while len(self.threads) < min(wanted, max(1, work)):
-            thread = threading.Thread(target=crew.worker, name=f"dataferry-{len(self.threads) + 1}", daemon=True)
+            thread = threading.Thread(target=Worker(crew).run, name=f"dataferry-{len(self.threads) + 1}", daemon=True)
             self.threads.append(thread)
             thread.start()
 
