@@ -26,7 +26,7 @@ def lanes(most: int = 8) -> int:
         Processors that this process may use, or ``OMP_NUM_THREADS`` where that is lower.
     """
     here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    said = os.environ.get("OMP_NUM_THREADS", "")
+    said = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()  # further numbers are for nested regions
     if said.isdigit() and int(said):
         here = min(here, int(said))
     return max(1, min(here, most))
