@@ -121,6 +121,20 @@ def test_info_of_other_files(tmp_path):
         maps.info(tmp_path / "nothing.fits")
 
 
+def test_hdf5_files_that_are_no_single_map(need, tmp_path):
+    h5py = need.module("h5py")
+    need.module("matplotlib")
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as made:
+        made["one"] = np.zeros(768)
+        made["two"] = np.zeros(768)
+    assert f"h5py.File({str(path)!r})" in maps.info(path)
+    assert "fits" not in maps.info(path)
+    with pytest.raises(MapError, match="several datasets may be the map"):
+        maps.draw(path)
+    assert maps.draw(path, hdu="two") is not None
+
+
 def test_cutouts_of_a_disk(tmp_path):
     cube = np.random.default_rng(0).standard_normal((4, 30, 40)).astype("f4")
     fits.PrimaryHDU(cube).writeto(tmp_path / "a.fits")

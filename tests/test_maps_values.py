@@ -203,6 +203,60 @@ def test_hdf5(need, tmp_path):
         maps.read_map(path, hdu="catalogue")
 
 
+@pytest.fixture
+def h5py(need):
+    return need.module("h5py")
+
+
+def test_hdf5_links_and_values_outside_the_file(h5py, tmp_path):
+    values = np.arange(NPIX, dtype="f4")
+    with h5py.File(tmp_path / "a.h5", "w") as made:
+        made["m"] = values
+    with h5py.File(tmp_path / "b.h5", "w") as made:
+        made["other"] = np.zeros(2 * NPIX + 1, "f4")
+        made["m"] = h5py.ExternalLink("a.h5", "/m")
+        made["gone"] = h5py.ExternalLink("nothing.h5", "/m")
+        made["soft"] = h5py.SoftLink("/m")
+        made.create_dataset("raw", (NPIX,), "f4", external=[(str(tmp_path / "raw.bin"), 0, 4 * NPIX)])[:] = values
+    for name in ("m", "soft", "raw"):
+        np.testing.assert_array_equal(maps.read_map(tmp_path / "b.h5", hdu=name).value, values)
+    with pytest.raises(MapError, match=r"b\.h5.*'gone'"):
+        maps.read_map(tmp_path / "b.h5", hdu="gone")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("text", "not numbers"),
+        ("complex", "complex128, not numbers"),
+        ("compound", "not numbers"),
+        ("scalar", "0 axes"),
+        ("cube", "3 axes"),
+        ("empty", "is empty"),
+        ("two", r"nside is array\(\[16, 16\]\)"),
+        ("three", "no power of two"),
+        ("group", "no dataset"),
+        (1, "no dataset 1"),
+    ],
+)
+def test_hdf5_datasets_that_are_no_map(h5py, tmp_path, name, said):
+    with h5py.File(tmp_path / "a.h5", "w") as made:
+        made["text"] = ["a"] * NPIX
+        made["complex"] = np.zeros(NPIX, complex)
+        made["compound"] = np.zeros(NPIX, [("a", "f4"), ("b", "f4")])
+        made["scalar"] = 5.0
+        made["cube"] = np.zeros((2, 2, NPIX))
+        made["empty"] = h5py.Empty("f4")
+        made["two"] = np.zeros(NPIX)
+        made["two"].attrs["nside"] = [NSIDE, NSIDE]
+        made["three"] = np.zeros(12 * 9)
+        made["three"].attrs["ordering"] = "NESTED"
+        made.create_group("group")
+    with pytest.raises(MapError, match=said) as caught:
+        maps.read_map(tmp_path / "a.h5", hdu=name)
+    assert "a.h5" in str(caught.value)
+
+
 def test_the_callers_own_array(tmp_path):
     path = table(tmp_path / "a.fits", "E", np.arange(NPIX, dtype="f4"), "K")
     out = np.zeros(NPIX, "f8")

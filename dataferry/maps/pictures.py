@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import MapError, MissingExtra
 from .angles import mollweide
 from .cutouts import cutout
+from .hdf5 import is_hdf5
 from .headers import Hdu, hdus
 from .opened import Named, open_layout, open_source
 from .read import read_map
@@ -117,6 +118,8 @@ def draw(path: Named, *, field: Fields = None, hdu: int | str | None = None, rem
         return _draw_map(path, field, hdu, remote=remote)
     except MapError as no_map:
         with open_source(path, remote=remote) as source:
+            if is_hdf5(source):
+                raise
             found = [h for h in hdus(source) if hdu is None or hdu in (h.index, h.word("EXTNAME"))]
         if any(h.word("PIXTYPE").upper() == "HEALPIX" or "NSIDE" in h.cards for h in found):
             raise

@@ -6,6 +6,7 @@ import os
 
 from ..errors import MapError
 from .columns import columns_of
+from .hdf5 import is_hdf5
 from .headers import Hdu, hdus
 from .layout import Layout
 from .opened import Named, open_layout, open_source
@@ -36,7 +37,8 @@ def info(path: Named, *, remote: bool = False) -> str:
     """
     with open_source(path, remote=remote) as source:
         lines = [f"{source.place.file}  {source.size} bytes"]
-        if source.read(0, 4) != b"\x89HDF":
+        in_hdf5 = is_hdf5(source)
+        if not in_hdf5:
             for hdu in hdus(source):
                 lines += _hdu(source, hdu)
     try:
@@ -44,7 +46,8 @@ def info(path: Named, *, remote: bool = False) -> str:
             lines += _map(path, layout, remote=remote)
     except MapError as error:
         reason = str(error).partition(": ")[2] or str(error)
-        lines += ["no HEALPix map: " + reason, f"  from astropy.io import fits; fits.open({_shown(path)!r})"]
+        opener = "import h5py; h5py.File" if in_hdf5 else "from astropy.io import fits; fits.open"
+        lines += ["no HEALPix map: " + reason, f"  {opener}({_shown(path)!r})"]
     return "\n".join(lines)
 
 
