@@ -108,6 +108,28 @@ def test_wrong_naxis(tmp_path):
     fails(path, "HDU 1", "NAXIS1")
 
 
+@pytest.mark.parametrize(
+    ("key", "value"), [("NAXIS", 99999999999), ("NAXIS", -1), ("ZNAXIS", 999999999), ("PCOUNT", -5760), ("GCOUNT", 0)]
+)
+def test_counts_that_no_file_has(tmp_path, key, value):
+    """Each of them once had the reader go round for ever."""
+    path = table(tmp_path / "a.fits", ZIMAGE=True, ZNAXIS=2)
+    raw = path.read_bytes()
+    at = raw.index(f"{key:8}=".encode(), 2880)
+    path.write_bytes(raw[:at] + f"{key:8}= {value:>20}".encode().ljust(80) + raw[at + 80 :])
+    fails(path, "HDU 1", f"{key}={value}")
+    fails(path, "HDU 1", f"{key}={value}", hdu="OTHER")
+
+
+def test_a_packed_image_without_axes(tmp_path):
+    path = tmp_path / "a.fits"
+    fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(np.zeros((1, NPIX), "f4"))]).writeto(path)
+    raw = path.read_bytes()
+    at = raw.index(b"NAXIS   =", 2880)
+    path.write_bytes(raw[:at] + f"NAXIS   = {0:>20}".encode().ljust(80) + raw[at + 80 :])
+    fails(path, "no HDU holds")
+
+
 @pytest.mark.parametrize("nside", [16, 7, 1])
 def test_nside_that_does_not_fit_the_rows(tmp_path, nside):
     fails(table(tmp_path / "a.fits", NSIDE=nside), "HDU 1", "column 1 'TEMPERATURE'", "768 values", f"NSIDE={nside}")
@@ -199,6 +221,19 @@ def test_partial_map_with_a_pixel_outside(tmp_path, pixel):
         INDXSCHM="EXPLICIT",
     )
     fails(path, "column 1 'PIXEL'", f"pixel {pixel} is out of range")
+
+
+def test_partial_map_with_a_column_of_text(tmp_path):
+    path = table(
+        tmp_path / "a.fits",
+        fits.Column("PIXEL", "J", array=np.array([3, 5])),
+        fits.Column("NAME", "8A", array=["one", "other"]),
+        fits.Column("T", "E", array=np.array([1, 2], "f4")),
+        INDXSCHM="EXPLICIT",
+    )
+    assert maps.read_map(path, "T").value[[3, 5]].tolist() == [1, 2]
+    assert maps.read_partial(path, 1)[1].value.tolist() == [1, 2]
+    fails(path, "'NAME'", field=0)
 
 
 def test_contradicting_partial_map(tmp_path):

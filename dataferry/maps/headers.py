@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from .place import Place
 from .source import ByteSource
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ CARD = 80
 # most headers of maps end within this; it is also the first range asked of a server
 FIRST = 4 * BLOCK
 LONGEST = 4000 * BLOCK
+# the standard's limit
+MOST_AXES = 999
 
 Value = str | int | float | bool | None
 
@@ -136,6 +139,7 @@ def _read(source: ByteSource, index: int, start: int) -> Hdu | None:
     cards = _cards(text)
     data = start + _padded(len(text))
     hdu = Hdu(index, cards, text, data, 0)
+    _check_counts(hdu, place)
     axes = hdu.shape
     if any(n < 0 for n in axes) or hdu.number("BITPIX") not in (8, 16, 32, 64, -32, -64):
         raise place.error(f"BITPIX={hdu['BITPIX']!r} and NAXISn={axes[::-1]} do not describe any data")
@@ -144,6 +148,16 @@ def _read(source: ByteSource, index: int, start: int) -> Hdu | None:
         items *= n
     hdu.size = abs(hdu.number("BITPIX")) // 8 * hdu.number("GCOUNT", 1) * (hdu.number("PCOUNT") + items)
     return hdu
+
+
+def _check_counts(hdu: Hdu, place: Place) -> None:
+    """Refuse what would have a reader count for ever, or come back to where it was."""
+    for key in ("NAXIS", "ZNAXIS"):
+        if not 0 <= hdu.number(key) <= MOST_AXES:
+            raise place.error(f"{key}={hdu[key]} is not one of 0 to {MOST_AXES}", "the header may be damaged")
+    for key, least in (("PCOUNT", 0), ("GCOUNT", 1)):
+        if hdu.number(key, least) < least:
+            raise place.error(f"{key}={hdu[key]} is less than {least}", "the header may be damaged")
 
 
 def _not_fits(text: bytes) -> str:

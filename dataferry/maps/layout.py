@@ -130,7 +130,11 @@ def choose_hdu(source: ByteSource, wanted: int | str | None = None) -> Hdu:
             return hdu
         elif hdu.kind == "BINTABLE" and hdu["ZIMAGE"] is not True:
             tables.append(hdu)
-        elif hdu.size and nside_of(pixels_in(hdu)) and max(hdu.shape) * abs(hdu.number("BITPIX")) // 8 == hdu.size:
+        elif (
+            hdu.size
+            and nside_of(pixels_in(hdu))
+            and max(hdu.shape, default=0) * abs(hdu.number("BITPIX")) // 8 == hdu.size
+        ):
             # in one row: many a photograph of 3 to 4 has 12 n**2 pixels
             images.append(hdu)
     if wanted is None and tables + images:
@@ -183,7 +187,7 @@ def layout_of(source: ByteSource, hdu: Hdu, columns: list[Column] | None = None)
         if pixels is None and column.dtype and (not nside or column.count != 12 * nside * nside):
             said_nside = f"NSIDE={nside} needs {12 * nside * nside}" if nside else "no NSIDE fits"
             raise column.place.error(f"holds {column.count} values, but {said_nside}: not a whole-sky HEALPix map")
-        if column.count != count and pixels is not None:
+        if pixels is not None and column.dtype and column.count != count:
             raise column.place.error(f"holds {column.count} values for {count} pixel numbers")
     if order == "NESTED" and nside & (nside - 1):
         raise place.error(f"ORDERING is NESTED, but NSIDE={nside} is no power of two")
