@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,9 +46,54 @@ try:
 except MapError as error:
     short = str(error)
 everyone.info.meta["window"].Free()
-report = comm.gather([mine.nbytes, changed, "no field 9" in said, "pixel -1" in short])
+report = comm.gather([mine.nbytes, changed, "no field 9" in said, "pixel 1000" in short])
 if comm.rank == 0:
     print(json.dumps({"total": total.tolist(), "report": report}))
+"""
+
+FAILURES = """
+import json, sys
+import numpy as np
+from mpi4py import MPI
+from dataferry import maps
+from dataferry.maps import task
+
+comm = MPI.COMM_WORLD
+good, bad, missing = sys.argv[1:]
+read_whole = task.fill_whole
+
+
+class Own(Exception):
+    def __init__(self):
+        super().__init__("cannot be pickled", lambda: 0)
+
+
+def told(path=good, **options):
+    try:
+        maps.read_map(path, comm=comm, shared=True, **options)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return "nothing"
+
+
+def told_of(error):
+    def fails(*_):
+        raise error
+
+    task.fill_whole = fails if comm.rank == 0 else read_whole
+    said = told()
+    task.fill_whole = read_whole
+    return said
+
+
+said = [told(missing if comm.rank == 1 else good), told(pixels=[3]), told(out=np.zeros(12))]
+said += [told(field=None if comm.rank else 0), told_of(MemoryError("no room")), told_of(Own())]
+for _ in range(1500):
+    maps.read_map(good, comm=comm, shared=True).info.meta["window"].Free()
+    said.append(told(bad))
+report = comm.gather(said)
+if comm.rank == 0:
+    print(json.dumps(report))
 """
 
 
@@ -56,20 +102,42 @@ def mpiexec() -> str | None:
     return str(beside) if beside.exists() else shutil.which("mpiexec")
 
 
-@pytest.mark.parametrize("order", ["RING", "NESTED"])
-def test_four_ranks(need, tmp_path, order):
+def on_ranks(need, count: int, program: str, *arguments: str | Path) -> Any:
+    """What a program says on so many ranks; one that waits for the others for ever is an error."""
     need.that("mpi4py", importlib.util.find_spec("mpi4py"), "it is not installed")
     need.that("mpiexec", mpiexec(), "it is not installed")
-    values = np.random.default_rng(0).standard_normal((3, 12 * 128**2))
-    path = maps.write_map(tmp_path / "a.fits", values)
-    # what only the rank that reads can find out has to reach the others
-    bad = maps.write_map(tmp_path / "bad.fits", [1.0, 2.0], pixels=[0, 1], nside=4)
-    raw = bytearray(bad.read_bytes())
-    raw[5760:5764] = b"\xff" * 4
-    bad.write_bytes(raw)
-    command = [mpiexec(), "-n", "4", sys.executable, "-m", "mpi4py", "-c", PROGRAM, path, order, bad]
+    command = [mpiexec(), "-n", str(count), sys.executable, "-m", "mpi4py", "-c", program, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def damaged(folder: Path) -> Path:
+    """A map of which only the rank that reads it finds out that it is damaged."""
+    path = maps.write_map(folder / "bad.fits", [1.0, 2.0], pixels=[0, 1], nside=4)
+    raw = bytearray(path.read_bytes())
+    raw[5760:5764] = (1000).to_bytes(4, "big")
+    path.write_bytes(raw)
+    return path
+
+
+@pytest.mark.parametrize("order", ["RING", "NESTED"])
+def test_four_ranks(need, tmp_path, order):
+    values = np.random.default_rng(0).standard_normal((3, 12 * 128**2))
+    path = maps.write_map(tmp_path / "a.fits", values)
+    found = on_ranks(need, 4, PROGRAM, path, order, damaged(tmp_path))
     np.testing.assert_allclose(found["total"], values[:2].sum(axis=1), rtol=1e-10)
     assert found["report"] == [[2 * 12 * 128**2 // 4 * 8, -77.0, True, True]] * 4
+
+
+def test_what_fails_on_one_rank_fails_on_all(need, tmp_path):
+    """And neither success nor failure uses up what MPI has only so many of: 2048 communicators, with MPICH."""
+    good = maps.write_map(tmp_path / "good.fits", np.arange(12.0))
+    found = on_ranks(need, 3, FAILURES, good, damaged(tmp_path), tmp_path / "missing.fits")
+    words = ["missing.fits: cannot be opened", "leave out pixels", "leave out pixels", "different shapes"]
+    for said in found:
+        assert all(word in line for word, line in zip(words, said, strict=False)), said[:6]
+        assert said[4] == "MemoryError: no room"
+        assert "cannot be pickled" in said[5]
+        assert len(said) == 1506
+        assert all("pixel 1000 is out of range" in line for line in said[6:])

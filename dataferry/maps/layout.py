@@ -130,17 +130,17 @@ def choose_hdu(source: ByteSource, wanted: int | str | None = None) -> Hdu:
             return hdu
         elif hdu.kind == "BINTABLE" and hdu["ZIMAGE"] is not True:
             tables.append(hdu)
-        elif (
-            hdu.size
-            and nside_of(pixels_in(hdu))
-            and max(hdu.shape, default=0) * abs(hdu.number("BITPIX")) // 8 == hdu.size
-        ):
-            # in one row: many a photograph of 3 to 4 has 12 n**2 pixels
+        elif hdu.size and nside_of(pixels_in(hdu)) and _in_one_row(hdu):
+            # many a photograph of 3 to 4 has 12 n**2 pixels
             images.append(hdu)
     if wanted is None and tables + images:
         return (tables + images)[0]
     reason = "no HDU holds a HEALPix map" if wanted is None else f"there is no HDU {wanted!r}"
     raise source.place.error(reason, "HDUs are: " + ", ".join(seen))
+
+
+def _in_one_row(hdu: Hdu) -> bool:
+    return max(hdu.shape, default=0) * abs(hdu.number("BITPIX")) // 8 == hdu.size
 
 
 def layout_of(source: ByteSource, hdu: Hdu, columns: list[Column] | None = None) -> Layout:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager, ExitStack
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import MapError, MissingExtra
+from .layout import Layout
+from .task import Task
 
 if TYPE_CHECKING:
-    import numpy as np
+    from astropy.units import Quantity
     from numpy.typing import NDArray
 
-__all__ = ["shared_map", "this_share"]
+__all__ = ["read_shared", "this_share"]
+
+T = TypeVar("T")
 
 
 def this_share(comm: Any, npix: int) -> range:
@@ -32,55 +37,115 @@ def this_share(comm: Any, npix: int) -> range:
     return range(comm.rank * npix // comm.size, (comm.rank + 1) * npix // comm.size)
 
 
-def shared_map(
-    comm: Any, shape: tuple[int, ...], dtype: np.dtype[Any], read: Callable[[NDArray[Any]], None]
-) -> tuple[NDArray[Any], Any]:
+def read_shared(
+    comm: Any, opening: AbstractContextManager[Layout], task_of: Callable[[Layout], Task], *, whole: bool
+) -> Quantity:
     """Read a map once a node, into memory that all ranks of the node see.
 
     Parameters
     ----------
     comm : mpi4py.MPI.Comm
         All ranks; every one has to call this.
-    shape, dtype : tuple of int, numpy.dtype
-        Of the map.
-    read : callable
-        Fills an array; called on one rank of each node.
+    opening : context manager
+        Opens the map.
+    task_of : callable
+        Says what is asked for, given the open map.
+    whole : bool
+        Whether the whole map is asked for, in an array of its own.
 
     Returns
     -------
-    values : numpy.ndarray
-        Over the node's shared memory.
-    window : mpi4py.MPI.Win
-        The memory; it stays until all ranks call its ``Free``, or the program ends.
+    astropy.units.Quantity
+        Over the node's shared memory; ``info.meta["window"]`` is that memory, which stays until all ranks call its
+        ``Free``, or the program ends.
 
     Raises
     ------
     MapError
-        On every rank of the node, if its reader failed.
+        If the map cannot be had as asked, or the ranks ask for different maps.
     MissingExtra
         If mpi4py is not installed.
+    Exception
+        Whatever failed on one rank, on every rank.
     """
-    try:
-        from mpi4py import MPI
-    except ImportError as error:
-        raise MissingExtra("mpi", "mpi4py") from error
+    with ExitStack() as stack:
+
+        def prepare() -> Task:
+            layout = stack.enter_context(opening)
+            if not whole:
+                raise layout.place.error(
+                    "shared=True reads the whole map into memory of its own", "leave out pixels and out"
+                )
+            return task_of(layout)
+
+        task = _together(comm, prepare)
+        form = task.shape(task.npix), task.dtype.str
+        first = comm.bcast(form, root=0)
+        if any(comm.allgather(form != first)):
+            raise task.layout.place.error("the ranks ask for maps of different shapes or types")
+        values, window = _on_each_node(comm, task)
+        task.meta["window"] = window
+        return task.quantity(values)
+
+
+def _on_each_node(comm: Any, task: Task) -> tuple[NDArray[Any], Any]:
     import math
 
     import numpy as np
 
+    MPI = _mpi()  # noqa: N806
+    shape, dtype = task.shape(task.npix), task.dtype
     node = comm.Split_type(MPI.COMM_TYPE_SHARED)
-    size = math.prod(shape) * dtype.itemsize
-    window = MPI.Win.Allocate_shared(size if node.rank == 0 else 0, dtype.itemsize, comm=node)
-    memory, _ = window.Shared_query(0)
-    values: NDArray[Any] = np.ndarray(shape, dtype, memory)  # type: ignore[arg-type]
-    failed: MapError | None = None
-    if node.rank == 0:
+    try:
+        size = math.prod(shape) * dtype.itemsize if node.rank == 0 else 0
+        window = _together(comm, lambda: MPI.Win.Allocate_shared(size, dtype.itemsize, comm=node))
+        values: NDArray[Any] = np.ndarray(shape, dtype, window.Shared_query(0)[0])
+
+        def read() -> None:
+            if node.rank == 0:
+                task.fill_whole(values)
+
         try:
-            read(values)
-        except MapError as error:
-            failed = error
-    # also the barrier after which all may read
-    message = node.bcast(str(failed) if failed else "", root=0)
-    if message:
-        raise failed or MapError(message)
+            # also the barrier after which all may read
+            _together(comm, read)
+        except BaseException:
+            window.Free()
+            raise
+    finally:
+        # the window keeps what it needs of it; a program has only so many
+        node.Free()
     return values, window
+
+
+def _together(comm: Any, step: Callable[[], T]) -> T:
+    """Do a step on every rank; if it fails on one it fails on all, so that none waits for the others."""
+    result: Any = None
+    failed: Exception | None = None
+    try:
+        result = step()
+    except Exception as error:  # noqa: BLE001  the other ranks wait for an answer, whatever it is
+        failed = error
+    first = comm.allreduce(comm.rank if failed else comm.size, op=_mpi().MIN)
+    if first < comm.size:
+        told = comm.bcast(_sendable(failed) if failed else None, root=first)
+        raise failed or told
+    return result  # type: ignore[no-any-return]
+
+
+def _sendable(error: Exception) -> Exception:
+    """The error as other ranks can have it: of the same kind, if that can be pickled."""
+    import pickle
+
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301  made in this line
+    except Exception:  # noqa: BLE001  pickle raises anything
+        return MapError(f"{type(error).__name__}: {error}")
+    return error
+
+
+def _mpi() -> Any:
+    try:
+        from mpi4py import MPI
+    except ImportError as error:
+        raise MissingExtra("mpi", "mpi4py") from error
+    return MPI

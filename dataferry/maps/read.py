@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from astropy.units import Quantity
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+    from .layout import Layout
+
 __all__ = ["read_map", "read_partial"]
 
 
@@ -70,7 +72,8 @@ def read_map(
         Each rank reads only its pixels: ``pixels`` if given, else its share of equal runs of neighbours.
     shared : bool, optional
         With ``comm``: the whole map, once a node, in memory that the node's ranks share until all of them call
-        ``info.meta["window"].Free()``, or the program ends. Collective.
+        ``info.meta["window"].Free()``, or the program ends. Collective: what fails on one rank is raised on all.
+        Takes neither ``pixels`` nor ``out``.
     hdu : int or str, optional
         Number or EXTNAME of the HDU, or path of the HDF5 dataset; None finds the map.
     remote : bool, optional
@@ -96,15 +99,19 @@ def read_map(
     >>> from dataferry import maps
     >>> dust = maps.read_map("dust.fits", nside=64, unit="uK_RJ")  # doctest: +SKIP
     """
+    if comm is not None and shared:
+        from .mpi import read_shared
+
+        def task_of(layout: Layout) -> Task:
+            return Task(layout, field, nside, unit, order, dtype, fill, threads=1)
+
+        whole = pixels is None and out is None
+        return read_shared(comm, open_layout(path, hdu, remote=remote), task_of, whole=whole)
     with open_layout(path, hdu, remote=remote) as layout:
         task = Task(layout, field, nside, unit, order, dtype, fill, threads=1 if comm is not None else 0)
         if comm is not None:
-            from .mpi import shared_map, this_share
+            from .mpi import this_share
 
-            if shared:
-                values, window = shared_map(comm, task.shape(task.npix), task.dtype, task.fill_whole)
-                task.meta["window"] = window
-                return task.quantity(values)
             if pixels is None:
                 pixels = this_share(comm, task.npix)
                 task.meta["pixels"] = (pixels.start, pixels.stop)
