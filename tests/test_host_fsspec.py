@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -224,7 +226,12 @@ def test_an_option_of_a_package_leads_no_login_elsewhere(
         with pytest.raises(TransferError, match="could lead a login"):
             FsspecHost(spec).held(Settings())
         if option == "account_host":
-            FsspecHost(spec).publisher(Settings(), {}).check_rights()
+            # in a process of its own, since aiohttp reads SSL_CERT_FILE only once
+            program = (
+                "from dataferry.hosts.fsspec import FsspecHost; from dataferry.settings import Settings; import sys; "
+                "FsspecHost(sys.argv[1]).publisher(Settings(), {}).check_rights()"
+            )
+            subprocess.run([sys.executable, "-c", program, spec], check=True, capture_output=True)
             assert [request for request in server.requests if "SECRET" in str(request)], "an author may name it"
 
 
