@@ -251,7 +251,7 @@ class PackageData(MapMethods):
             next call goes on from there. A file that is not registered is left to astropy, which takes the rest of the
             time as its timeout for each answer.
         progress : bool or callable, optional
-            Bars (True), nothing (False), or who is told a `Progress`; by default what `show_progress` says.
+            Bars (True), nothing (False), or who is told a `Progress`; by default what ``show_progress`` says.
 
         Returns
         -------

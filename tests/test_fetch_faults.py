@@ -170,7 +170,7 @@ def test_a_file_that_its_tag_proves_goes_on_as_long_as_bytes_come(
     assert len(server.requests) == 8
 
 
-class OpenEnd(Fault):
+class WithoutEnd(Fault):
     """All bytes come, in chunks or without any length, and then nothing: neither the end nor a closed connection."""
 
     def __init__(self, chunked: bool) -> None:
@@ -184,8 +184,8 @@ class OpenEnd(Fault):
 
 ENDS = {
     "cut": testing.Cut(after=LARGE, chunked=True),
-    "chunks": OpenEnd(chunked=True),
-    "no length": OpenEnd(chunked=False),
+    "chunks": WithoutEnd(chunked=True),
+    "no length": WithoutEnd(chunked=False),
 }
 
 
