@@ -58,6 +58,31 @@ def test_units_as_headers_spell_them(text, unit):
     assert found.to(unit) == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize(
+    ("text", "unit"),
+    [
+        ("mK_CMB/uK_CMB", u.Unit(1000)),
+        ("K_CMB/bin", maps.K_CMB / u.bin),
+        ("uK_CMB/K_RJ", 1e-6 * maps.K_CMB / maps.K_RJ),
+        ("K_CMB vox", maps.K_CMB * u.vox),
+    ],
+)
+def test_special_kelvins_beside_others(text, unit):
+    found = parse_unit(text)
+    assert found.is_equivalent(unit)
+    assert found.to(unit) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("text", ["K_CMB,K", "K, s", "mag(AB)"])
+def test_what_is_no_single_unit(tmp_path, text):
+    path = table(tmp_path / "a.fits", "E", np.ones(NPIX, "f4"), text)
+    with pytest.raises(MapError, match="unit="):
+        maps.read_map(path)
+    with pytest.raises(MapError, match="unit="):
+        maps.read_map(path, unit=u.mag(u.AB))
+    assert maps.read_map(path, unit="K").unit == u.K
+
+
 @pytest.mark.parametrize("text", ["", " ", "unknown", "UNKNOWN", "none", "1"])
 def test_no_unit(tmp_path, text):
     assert parse_unit(text) is None
@@ -101,8 +126,9 @@ def test_nulls_become_unseen(tmp_path):
     assert got[5] == UNSEEN
     assert got[6] == 6
     assert np.isnan(maps.read_map(path, fill=np.nan, dtype="f4").value[5])
-    kept = maps.read_map(path, dtype="i4").value
-    assert (kept == stored).all()
+    with pytest.raises(MapError, match=r"column 1 'T': has pixels without data, and int32 cannot hold .*fill="):
+        maps.read_map(path, dtype="i4")
+    np.testing.assert_array_equal(maps.read_map(path, dtype="i4", pixels=slice(6, 60)).value, stored[6:60])
     assert maps.read_map(path, dtype="i4", fill=-7).value[5] == -7
     fits.setval(path, "TSCAL1", value=0.5, ext=1)
     fits.setval(path, "TZERO1", value=10.0, ext=1)

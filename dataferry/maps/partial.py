@@ -10,7 +10,7 @@ from .gather import take
 from .layout import Layout
 from .order import nest2ring, ring2nest
 from .pieces import positions_of
-from .values import AS_IS, Finish
+from .values import AS_IS, UNSEEN, Finish
 from .whole import regrade
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def stored_pixels(layout: Layout, threads: int = 0) -> Ints:
     Returns
     -------
     numpy.ndarray of int64
-        In the order and the ordering of the file.
+        In the order and the ordering of the file; -1 for a row whose pixel number is null, which is padding.
 
     Raises
     ------
@@ -47,22 +47,29 @@ def stored_pixels(layout: Layout, threads: int = 0) -> Ints:
     column = layout.pixels
     if column is None:
         raise layout.place.error("is not a partial map")
-    reader = Reader([column], 0.0, threads)
+    padding = np.iinfo("i8").min
     pixels = np.empty(column.count, "i8")
-    reader.stream(0, column.count, [pixels], [AS_IS])
-    if pixels.size:
-        low, high = int(pixels.min()), int(pixels.max())
+    Reader([column], padding, threads).stream(0, column.count, [pixels], [AS_IS])
+    there = pixels if column.null is None else pixels[pixels != padding]
+    if there.size:
+        low, high = int(there.min()), int(there.max())
         if low < 0 or high >= layout.npix:
             wrong = low if low < 0 else high
             raise column.place.error(f"pixel {wrong} is out of range for NSIDE={layout.nside} ({layout.npix} pixels)")
+    if there.size < pixels.size:
+        pixels[pixels == padding] = -1
     return pixels
 
 
 def in_order(layout: Layout, order: str, pixels: Ints) -> Ints:
-    """Turn the file's pixel numbers into those of an ordering."""
+    """Turn the file's pixel numbers into those of an ordering; -1 stays -1."""
     if order == layout.order:
         return pixels
-    return nest2ring(layout.nside, pixels) if order == "RING" else ring2nest(layout.nside, pixels)
+    padding = pixels < 0
+    there = pixels.clip(0) if padding.any() else pixels
+    numbers = nest2ring(layout.nside, there) if order == "RING" else ring2nest(layout.nside, there)
+    numbers[padding] = -1
+    return numbers
 
 
 def fill_partial(
@@ -92,7 +99,9 @@ def fill_partial(
         _scatter(reader, in_order(layout, order, pixels), out, finishes, fill)
         return
     values = np.empty((len(out), layout.npix), out.dtype)
-    _scatter(reader, in_order(layout, "NESTED", pixels), values, [Finish()] * len(out), Finish().fill)
+    # integers cannot hold UNSEEN, and only go up
+    blank = UNSEEN if out.dtype.kind == "f" else fill
+    _scatter(reader, in_order(layout, "NESTED", pixels), values, [AS_IS] * len(out), blank)
     regrade(values, layout.nside, "NESTED", nside, order, out, finishes, reader.threads)
 
 
@@ -101,6 +110,7 @@ def _scatter(reader: Reader, pixels: Ints, out: NDArray[Any], finishes: Sequence
 
     out[...] = fill
     step = 1 << 18
+    padded = bool(pixels.size and pixels.min() < 0)
     # one thread: of a pixel that is there twice the last value counts, as with healpy
     for at in range(0, pixels.size, step):
         n = min(step, pixels.size - at)
@@ -108,7 +118,11 @@ def _scatter(reader: Reader, pixels: Ints, out: NDArray[Any], finishes: Sequence
         reader.read(at, n, rooms)
         for room, line, finish in zip(rooms, out, finishes, strict=True):
             finish(room)
-            line[pixels[at : at + n]] = room
+            some = pixels[at : at + n]
+            if padded:
+                line[some[some >= 0]] = room[some >= 0]
+            else:
+                line[some] = room
 
 
 def fill_partial_piece(

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .opened import Named, open_layout
-from .partial import in_order, stored_pixels
 from .pieces import pixel_numbers
 from .task import Fields, Task
-from .values import UNSEEN, Finish
+from .values import UNSEEN
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,13 +60,16 @@ def read_map(
         its ordering is taken for RING.
     dtype : dtype-like, optional
         Type of the output. None keeps that of the file, native-endian; scaled integers and integers with a null value
-        become float64.
+        become float64. In integers NaN and infinities are pixels without data too; for these and float16 means are
+        taken in the type of the file.
     pixels : slice, range or array_like of int, optional
         Only these pixels, numbers in ``order`` at ``nside``; they come in the order asked for.
     fill : float, optional
-        Value of pixels without data: UNSEEN in the file, null, or not in a partial map.
+        Value of pixels without data: UNSEEN in the file, null, or not in a partial map. It is put in when means are
+        taken and units converted. A type that cannot hold it is an error where there are such pixels.
     out : numpy.ndarray, optional
-        Filled and returned in the Quantity; C-contiguous, native, of the shape of the result.
+        Filled and returned in the Quantity; C-contiguous, native, of the shape of the result. Its type is that of the
+        output, whatever ``dtype`` is.
     comm : mpi4py.MPI.Comm, optional
         Each rank reads only its pixels: ``pixels`` if given, else its share of equal runs of neighbours.
     shared : bool, optional
@@ -150,32 +152,19 @@ def read_partial(
     Returns
     -------
     pixels : numpy.ndarray of int64
-        Shape (n,). Of a partial map in the order in which they are stored; of a whole-sky map those, ascending, that
-        are not UNSEEN in every field.
+        Shape (n,). Of a partial map in the order in which they are stored, without rows whose pixel number is null; of
+        a whole-sky map those, ascending, that are not UNSEEN in every field.
     values : astropy.units.Quantity
-        Shape (n,) for one field given alone, (fields, n) otherwise; ``info.meta`` as for `read_map`.
+        Shape (n,) for one field given alone, (fields, n) otherwise; nulls are UNSEEN. ``info.meta`` as for `read_map`.
 
     Raises
     ------
     MapError
         If the file is no map, is damaged, or cannot be had as asked.
     """
-    import numpy as np
-
     with open_layout(path, hdu, remote=remote) as layout:
-        if layout.pixels is None:
-            whole = read_map(path, field, unit=unit, order=order, dtype=dtype, hdu=hdu, remote=remote)
-            seen = (whole.value != UNSEEN).reshape(-1, whole.shape[-1]).any(axis=0)
-            pixels = np.flatnonzero(seen)
-            meta, values = whole.info.meta, whole[..., pixels]
-            values.info.meta = meta
-            return pixels, values
-        task = Task(layout, field, None, unit, order, dtype, 0.0, threads=0)
-        stored = stored_pixels(layout)
-        got = np.empty(task.shape(stored.size), task.dtype)
-        task.reader.stream(
-            0, stored.size, list(got.reshape(-1, stored.size)), [Finish(UNSEEN, f.factor) for f in task.finishes]
-        )
+        task = Task(layout, field, None, unit, order, dtype, UNSEEN, threads=0, listed=True)
+        pixels, values = task.listed()
         if remote:
             task.meta |= {"moved_bytes": getattr(layout.columns[0].source, "moved", 0), "verified": False}
-        return in_order(layout, task.order, stored), task.quantity(got)
+        return pixels, task.quantity(values)

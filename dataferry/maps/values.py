@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["AS_IS", "UNSEEN", "Finish", "bad_pixels", "holds", "stored_to_native"]
+__all__ = ["AS_IS", "UNSEEN", "Finish", "bad_pixels", "holds", "stored_to_native", "to_other_type"]
 
 UNSEEN = -1.6375e30
 """The value of a pixel without data, as all HEALPix software writes it."""
@@ -20,6 +20,7 @@ UNSEEN = -1.6375e30
 _TOLERANCE = 1e-8 + 1e-5 * abs(UNSEEN)
 # bits of -1.6e30: as unsigned numbers, only those of lower values, of -inf and of some NaN are not less
 _SUSPECT = {4: ("u4", 0xF1A18F08), 8: ("u8", 0xC63431E0FAE6D721)}
+_STEP = 1 << 18
 
 
 def bad_pixels(values: NDArray[Any]) -> NDArray[np.bool_] | None:
@@ -59,7 +60,12 @@ def stored_to_native(column: Column, raw: NDArray[Any], into: NDArray[Any], fill
     into : numpy.ndarray
         Native, of the same shape.
     fill : float
-        Takes the place of stored nulls, where ``into`` can hold it.
+        Takes the place of stored nulls.
+
+    Raises
+    ------
+    MapError
+        If there are nulls and ``into`` cannot hold it.
     """
     import numpy as np
 
@@ -85,8 +91,50 @@ def stored_to_native(column: Column, raw: NDArray[Any], into: NDArray[Any], fill
         if column.zero != 0:
             values += column.zero
         _cast(values, into)
-    if column.null is not None and holds(into.dtype, fill):
-        into[raw == column.null] = fill
+    if column.null is not None:
+        _put(column, raw == column.null, into, fill)
+
+
+def to_other_type(column: Column, values: NDArray[Any], into: NDArray[Any], fill: float) -> None:
+    """Turn finished values into a type that has no UNSEEN of its own, or cannot hold the fill value.
+
+    Parameters
+    ----------
+    column : Column
+        What errors call them.
+    values : numpy.ndarray
+        Native floats, of shape (n,), with UNSEEN where there is no data.
+    into : numpy.ndarray
+        Of the same shape, any native type.
+    fill : float
+        Takes the place of UNSEEN; in integers of NaN and infinities too.
+
+    Raises
+    ------
+    MapError
+        If there are such values and ``into`` cannot hold it.
+    """
+    import numpy as np
+
+    for at in range(0, values.size, _STEP):
+        part, target = values[at : at + _STEP], into[at : at + _STEP]
+        bad = bad_pixels(part)
+        if into.dtype.kind != "f" and part.dtype.kind == "f":
+            lost = ~np.isfinite(part)
+            bad = lost if bad is None else bad | lost
+        _cast(part, target)
+        if bad is not None:
+            _put(column, bad, target, fill)
+
+
+def _put(column: Column, where: NDArray[np.bool_], into: NDArray[Any], fill: float) -> None:
+    if holds(into.dtype, fill):
+        into[where] = fill
+    elif where.any():
+        raise column.place.error(
+            f"has pixels without data, and {into.dtype} cannot hold the fill value {fill}",
+            "give a fill= that it holds, or a dtype= of floats",
+        )
 
 
 def _cast(values: NDArray[Any], into: NDArray[Any]) -> None:
@@ -105,7 +153,9 @@ def holds(dtype: np.dtype[Any], fill: float) -> bool:
     import numpy as np
 
     if dtype.kind == "f":
-        return True
+        return not float(np.finfo(dtype).max) < abs(fill) < float("inf")
+    if dtype.kind == "b":
+        return fill in (0, 1)
     if dtype.kind not in "iu" or fill != fill or abs(fill) == float("inf") or int(fill) != fill:
         return False
     limits = np.iinfo(dtype)
@@ -139,6 +189,8 @@ class Finish:
         if self.factor != 1:
             import numpy as np
 
+            if bad is not None:
+                values[bad] = 0  # UNSEEN times a large factor overflows, and numpy would warn
             np.multiply(values, self.factor, out=values, casting="unsafe")
         if bad is not None:
             values[bad] = self.fill
