@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from astropy import units as u
 from astropy.io import fits
+from astropy.table import Table
 
 from dataferry import maps
 from dataferry.errors import MapError
@@ -103,9 +107,117 @@ def test_the_mode_is_the_umasks(tmp_path):
         (np.zeros(3), {"pixels": [1, 2, 3]}),
         (np.zeros(3), {"pixels": [1, 2, 12], "nside": 1}),
         (np.zeros(3), {"pixels": [1, 2], "nside": 1}),
+        (np.zeros(12), {"order": None}),
+        (np.zeros(12), {"nside": 1.0}),
+        (np.zeros(12), {"nside": True}),
+        (np.zeros(12), {"nside": "1"}),
+        (np.zeros(1), {"pixels": [1], "nside": -4}),
+        (np.zeros(1), {"pixels": [1], "nside": 4.0}),
+        (np.zeros(1), {"pixels": [1], "nside": 3, "order": "NESTED"}),
+        (np.zeros(12), {"unit": u.K * 1.23456789012}),
+        (np.zeros(12) * u.mag(u.AB), {}),
+        (np.zeros(12), {"header": {"ORDERING": "NESTED"}}),
+        (np.zeros(12), {"header": {"ordering ": ("NESTED", "of another map")}}),
+        (np.zeros(12), {"header": {"HIERARCH NSIDE": 8}}),
+        (np.zeros(12), {"header": {"TZERO1": 5.0}}),
+        (np.zeros(12), {"header": fits.ImageHDU(np.zeros((3, 4))).header}),
+        (np.zeros(12), {"header": {5: 6}}),
+        (np.zeros(12), {"header": {"KEY": object()}}),
+        (np.zeros(12), {"header": "KEY"}),
     ],
 )
 def test_what_is_no_map(tmp_path, values, options):
-    with pytest.raises(MapError):
+    with pytest.raises(MapError, match=r"a\.fits: "):
         maps.write_map(tmp_path / "a.fits", values, **options)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        u.K,
+        u.m * u.s,
+        u.W / (u.sr * u.m**2),
+        u.MJy / u.sr,
+        u.count / u.pix,
+        u.deg**-2,
+        u.K**0.5,
+        u.K**-0.5 / u.sr,
+        u.erg / u.s / u.cm**2 / u.AA,
+        u.Unit(1e-20 * u.W / u.m**2 / u.Hz / u.sr),
+        u.Unit(1000 * u.K),
+        u.dimensionless_unscaled,
+        u.Unit("0.01"),
+    ],
+)
+def test_units_are_read_again_as_the_same(tmp_path, unit):
+    path = maps.write_map(tmp_path / "a.fits", np.ones(12) * unit)
+    got = maps.read_map(path)
+    assert (1 * got.unit).to_value(unit) == pytest.approx(1, rel=1e-12)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", u.UnitsWarning)  # Angstrom is deprecated in FITS
+        theirs = Table.read(path, 1)["TEMPERATURE"].unit or u.dimensionless_unscaled
+    assert (1 * theirs).to_value(unit) == pytest.approx(1, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        u.Unit(1e-6 * u.arcmin * maps.K_CMB),
+        maps.K_RJ**2 / u.Hz,
+        maps.K_CMB / maps.K_RJ,
+        maps.K_CMB * u.s,
+    ],
+)
+def test_special_units_are_read_again_as_the_same(tmp_path, unit):
+    got = maps.read_map(maps.write_map(tmp_path / "a.fits", np.ones(12), unit=unit))
+    assert (1 * got.unit).to_value(unit) == pytest.approx(1, rel=1e-12)
+
+
+def test_of_several_writers_one_has_the_file(tmp_path):
+    path = tmp_path / "a.fits"
+    for _ in range(20):
+        path.unlink(missing_ok=True)
+        start = threading.Barrier(4)
+
+        def write(number, start=start):
+            start.wait()
+            try:
+                maps.write_map(path, np.full(12 * 16**2, float(number)))
+            except MapError as error:
+                return str(error)
+            return number
+
+        with ThreadPoolExecutor(4) as pool:
+            said = list(pool.map(write, range(4)))
+        won = [number for number in said if isinstance(number, int)]
+        assert len(won) == 1
+        assert sum("overwrite=True" in str(word) for word in said) == 3
+        assert set(maps.read_map(path).value) == set(won)
+    assert os.listdir(tmp_path) == ["a.fits"]
+
+
+def test_through_a_link(tmp_path):
+    (tmp_path / "real").mkdir()
+    link = tmp_path / "link.fits"
+    link.symlink_to("real/a.fits")
+    assert maps.write_map(link, np.zeros(12)) == link
+    with pytest.raises(MapError, match="overwrite=True"):
+        maps.write_map(link, np.ones(12))
+    maps.write_map(link, np.ones(12), overwrite=True)
+    assert link.is_symlink()
+    assert maps.read_map(tmp_path / "real" / "a.fits").value.sum() == 12
+
+
+def test_nothing_is_left_beside_a_folder_of_that_name(tmp_path):
+    (tmp_path / "a.fits").mkdir()
+    with pytest.raises(MapError, match="cannot be written"):
+        maps.write_map(tmp_path / "a.fits", np.zeros(12), overwrite=True)
+    assert os.listdir(tmp_path) == ["a.fits"]
+
+
+def test_a_callers_own_cards(tmp_path):
+    header = fits.Header([("COORDSYS", "G", "Galactic"), ("FREQ", 353.0)])
+    path = maps.write_map(tmp_path / "a.fits", np.zeros(12), header=header)
+    assert maps.header(path)["COORDSYS"] == "G"
+    assert maps.header(path)["FREQ"] == 353

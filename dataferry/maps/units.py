@@ -2,154 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from .columns import Column
+from .unit_names import factor_between, own_units, parse_unit, unit_named
 
 if TYPE_CHECKING:
     from astropy.units import Quantity, UnitBase
 
-__all__ = ["K_CMB", "K_RJ", "cmb_equivalencies", "parse_unit", "units_of"]
-
-_ABSENT = {"", "unknown", "none", "undefined", "n/a", "null", "unitless", "dimensionless", "1", "-"}
-_SAME = {
-    "counts": "count",
-    "hits": "",
-    "angstroms": "Angstrom",
-    "km/s": "km/s",
-    "mk,thermodynamic": "mK_CMB",
-    "muk": "uK",
-    "microk": "uK",
-    "degrees": "deg",
-    "adu": "adu",
-    "jy/sr": "Jy/sr",
-    "mjy/sr": "MJy/sr",
-}
-# K_CMB, Kcmb, K_{CMB}, KCMB, K CMB, K_thermo ..., with any SI prefix
-_SPECIAL = re.compile(
-    r"(?<![A-Za-z])(micro|mu|[numkM\u00b5\u03bc]?)[Kk][ _]?\{?(CMB|cmb|RJ|rj|thermo|ant)\}?(?![A-Za-z])"
-)
-
-
-@lru_cache(maxsize=1)
-def _own() -> dict[str, Any]:
-    from astropy import units as u
-
-    names: dict[str, Any] = {}
-    for name, doc in (
-        ("K_CMB", "Kelvin of thermodynamic temperature relative to the CMB."),
-        ("K_RJ", "Kelvin of Rayleigh-Jeans brightness temperature."),
-    ):
-        latex = name.replace("_", "_{") + "}"
-        u.def_unit(name, namespace=names, prefixes=True, doc=doc, format={"latex": rf"\mathrm{{{latex}}}"})
-    return names
-
-
-def _named(name: str) -> Any:
-    """A unit by name: a package that enabled its own in astropy's registry, as pysm3 does, gets its own."""
-    from astropy import units as u
-
-    known = u.Unit(name, parse_strict="silent")
-    return _own()[name] if isinstance(known, u.UnrecognizedUnit) else known
+__all__ = ["K_CMB", "K_RJ", "cmb_equivalencies", "factor_between", "parse_unit", "units_of"]
 
 
 def __getattr__(name: str) -> Any:
     if name in ("K_CMB", "K_RJ"):
-        return _own()[name]
+        return own_units()[name]
     raise AttributeError(name)
 
 
 if TYPE_CHECKING:
     K_CMB: UnitBase
     K_RJ: UnitBase
-
-
-@lru_cache(maxsize=256)
-def _parse(text: str, enabled: int) -> Any:
-    from astropy import units as u
-
-    text = text.strip()
-    text = _SAME.get(text.lower(), text)
-    used: dict[str, Any] = {}
-
-    def swap(match: re.Match[str]) -> str:
-        prefix = {"micro": "u", "mu": "u", "\u00b5": "u", "\u03bc": "u"}.get(match[1], match[1])
-        name = prefix + ("K_CMB" if match[2].lower() in ("cmb", "thermo") else "K_RJ")
-        # the parser knows no own units: a stand-in of no dimension that has, keeps the place
-        stand_in = "bin" if name.endswith("CMB") else "vox"
-        used[stand_in] = _named(name)
-        return stand_in
-
-    plain = _SPECIAL.sub(swap, text)
-    plain = re.sub(r"\((\w+)\)", r"\1", plain)  # astropy does not know (K)^2
-    parsed = u.Unit(plain)
-    if not used:
-        return parsed
-    bases = [used.get(str(base), base) for base in parsed.bases]
-    unit = u.CompositeUnit(parsed.scale, bases, parsed.powers)
-    return bases[0] if parsed.scale == 1 and parsed.powers == [1] else unit
-
-
-def parse_unit(text: str) -> UnitBase | None:
-    """Read a unit as the headers of maps spell it.
-
-    Parameters
-    ----------
-    text : str
-        ``MJy/sr``, ``uK_CMB``, ``Kcmb``, ``K_RJ^2``, ``unknown``...
-
-    Returns
-    -------
-    astropy.units.UnitBase or None
-        None where the text says that there is none, or that it is not known.
-
-    Raises
-    ------
-    ValueError
-        If it is no unit that anybody knows.
-    """
-    from astropy import units as u
-
-    if text.strip().lower() in _ABSENT:
-        return None
-    unit: UnitBase = _parse(text, len(u.get_current_unit_registry().all_units))
-    return unit
-
-
-def _canonical(unit: Any) -> Any:
-    """The same unit over our own special kelvins: another package's K_CMB is the same by name only."""
-    from astropy import units as u
-
-    own = _own()
-    parts = unit.decompose()
-    bases = [own.get(str(base), base) for base in parts.bases]
-    return u.CompositeUnit(parts.scale, bases, parts.powers)
-
-
-def factor_between(unit: UnitBase, other: UnitBase) -> float:
-    """Find what to multiply values in one unit with to have them in another.
-
-    Parameters
-    ----------
-    unit, other : astropy.units.UnitBase
-        From and to.
-
-    Returns
-    -------
-    float
-        The factor.
-
-    Raises
-    ------
-    astropy.units.UnitConversionError
-        If there is none.
-    """
-    if unit == other:
-        return 1.0
-    return float(_canonical(unit).to(_canonical(other)))
 
 
 def units_of(columns: Sequence[Column], wanted: Any) -> tuple[UnitBase, list[float]]:
@@ -209,9 +82,12 @@ def _wanted(column: Column, wanted: Any) -> Any:
     from astropy import units as u
 
     try:
-        return (parse_unit(wanted) or u.dimensionless_unscaled) if isinstance(wanted, str) else u.Unit(wanted)
+        unit = (parse_unit(wanted) or u.dimensionless_unscaled) if isinstance(wanted, str) else u.Unit(wanted)
     except (ValueError, TypeError) as error:
         raise column.place.error(f"unit={wanted!r} is no unit that astropy knows") from error
+    if not isinstance(unit, u.UnitBase):
+        raise column.place.error(f"unit={unit} is no single unit on a linear scale")
+    return unit
 
 
 def _different(columns: Sequence[Column]) -> Exception:
@@ -241,7 +117,7 @@ def cmb_equivalencies(frequency: Quantity) -> list[Any]:
 
     [(_, _, to_cmb, from_cmb, *_)] = u.thermodynamic_temperature(frequency)
     [(_, _, to_rj, from_rj, *_)] = u.brightness_temperature(frequency)
-    cmb, rj = _named("K_CMB"), _named("K_RJ")
+    cmb, rj = unit_named("K_CMB"), unit_named("K_RJ")
     return [
         (u.Jy / u.sr, cmb, to_cmb, from_cmb),
         (u.Jy / u.sr, rj, to_rj, from_rj),

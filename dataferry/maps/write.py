@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .fits_sum import add_words, with_checksum
 from .layout import nside_of
+from .new_file import there_already, write_file
 from .place import Place
+from .table_cards import FORMS, extra_cards, table_cards
 from .values import UNSEEN
 
 if TYPE_CHECKING:
@@ -17,10 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["write_map"]
 
-_FORMS = {"u1": "B", "i2": "I", "i4": "J", "i8": "K", "f4": "E", "f8": "D"}
 _NAMES = ("TEMPERATURE", "Q_POLARISATION", "U_POLARISATION")
-_STEP = 1 << 18
-_BLOCK = 2880
 
 
 def write_map(
@@ -56,9 +54,9 @@ def write_map(
     nside : int, optional
         Resolution; needed with ``pixels`` only.
     header : dict, optional
-        More cards: keyword to value, or to (value, comment).
+        More cards: keyword to value, or to (value, comment). Those that say what is in the table are not among them.
     overwrite : bool
-        Whether a file of that name may be replaced.
+        Whether a file of that name may be replaced. Of a symbolic link, the file that it leads to is.
 
     Returns
     -------
@@ -68,17 +66,18 @@ def write_map(
     Raises
     ------
     MapError
-        If the shape is that of no map, the unit does not convert, or the file is there or cannot be written.
+        If the shape is that of no map, the unit does not convert or has no text that is read again as the same, or
+        the file is there or cannot be written.
     """
     import numpy as np
 
     target = Path(path)
     place = Place(os.fspath(path))
     if target.exists() and not overwrite:
-        raise place.error("is there already", "overwrite=True replaces it")
+        raise there_already(place)
     unit_text, array = _with_unit(values, unit, place)
     lines = np.atleast_2d(array)
-    word = order.upper()
+    word = str(order).upper()
     if word not in ("RING", "NESTED", "NEST"):
         raise place.error(f"order={order!r} is neither RING nor NESTED")
     where = None if pixels is None else np.asarray(pixels)
@@ -92,8 +91,8 @@ def write_map(
             ["PIXEL", *titles],
             ["", *units],
         )
-    cards = _cards(nside, word, columns, titles, units, partial=where is not None)
-    _write(target, place, cards | (header or {}), columns)
+    cards = table_cards(nside, word, columns, titles, units, partial=where is not None)
+    write_file(target, place, cards | extra_cards(header, cards, place), columns, overwrite=overwrite)
     return target
 
 
@@ -101,7 +100,7 @@ def _with_unit(values: ArrayLike, unit: Any, place: Place) -> tuple[str, NDArray
     import numpy as np
     from astropy import units as u
 
-    from .units import factor_between, parse_unit
+    from .unit_names import factor_between, parse_unit, unit_text
 
     try:
         wanted = None if unit is None else parse_unit(unit) if isinstance(unit, str) else u.Unit(unit)
@@ -114,14 +113,16 @@ def _with_unit(values: ArrayLike, unit: Any, place: Place) -> tuple[str, NDArray
             wanted = wanted or values.unit
         else:
             array = np.asarray(values)
+        text = "" if wanted is None else unit_text(wanted)
     except (ValueError, TypeError) as error:
         raise place.error(f"the unit does not fit: {error}") from error
-    if array.dtype.newbyteorder("=").str[1:] not in _FORMS or array.ndim not in (1, 2) or not array.size:
+    if array.dtype.newbyteorder("=").str[1:] not in FORMS or array.ndim not in (1, 2) or not array.size:
         raise place.error(f"an array of {array.dtype} and shape {array.shape} is no map")
-    return ("" if wanted is None else str(wanted).replace(" ", "")), array
+    return text, array
 
 
 def _checked_nside(lines: Any, pixels: Any, nside: int | None, order: str, place: Place) -> int:
+    nside = _whole_number(nside, place)
     if pixels is None:
         found = nside_of(lines.shape[1])
         if not found or nside not in (None, found):
@@ -137,6 +138,20 @@ def _checked_nside(lines: Any, pixels: Any, nside: int | None, order: str, place
     return found
 
 
+def _whole_number(nside: Any, place: Place) -> int | None:
+    import operator
+
+    if nside is None:
+        return None
+    try:
+        found = operator.index(nside)
+    except TypeError:
+        found = 0
+    if isinstance(nside, bool) or not 0 < found <= 1 << 29:
+        raise place.error(f"nside={nside!r} is no integer from 1 to 2**29")
+    return found
+
+
 def _titles(names: str | Sequence[str] | None, count: int, place: Place) -> list[str]:
     if names is None:
         return list(_NAMES[:count]) if count in (1, 3) else [f"FIELD_{k}" for k in range(count)]
@@ -144,104 +159,3 @@ def _titles(names: str | Sequence[str] | None, count: int, place: Place) -> list
     if len(titles) != count:
         raise place.error(f"{len(titles)} names for {count} fields")
     return titles
-
-
-def _per_row(count: int, *, partial: bool) -> int:
-    return 1 if partial or count % 1024 else 1024
-
-
-def _cards(
-    nside: int, order: str, columns: list[NDArray[Any]], titles: list[str], units: list[str], *, partial: bool
-) -> dict[str, Any]:
-    count = columns[0].size
-    per_row = _per_row(count, partial=partial)
-    row_bytes = per_row * sum(column.dtype.itemsize for column in columns)
-    cards: dict[str, Any] = {
-        "XTENSION": ("BINTABLE", "binary table extension"),
-        "BITPIX": 8,
-        "NAXIS": 2,
-        "NAXIS1": (row_bytes, "bytes in a row"),
-        "NAXIS2": (count // per_row, "rows"),
-        "PCOUNT": 0,
-        "GCOUNT": 1,
-        "TFIELDS": len(columns),
-    }
-    for k, (column, title, unit) in enumerate(zip(columns, titles, units, strict=True), 1):
-        form = _FORMS[column.dtype.newbyteorder("=").str[1:]]
-        cards |= {f"TTYPE{k}": title, f"TFORM{k}": f"{per_row}{form}" if per_row > 1 else form}
-        if unit:
-            cards[f"TUNIT{k}"] = unit
-    cards |= {
-        "PIXTYPE": ("HEALPIX", "HEALPix pixelisation"),
-        "ORDERING": ("RING" if order == "RING" else "NESTED", "pixel ordering"),
-        "NSIDE": (nside, "resolution"),
-        "INDXSCHM": ("EXPLICIT" if partial else "IMPLICIT", "whether pixel numbers are stored"),
-        "OBJECT": ("PARTIAL" if partial else "FULLSKY", "sky coverage"),
-        "BAD_DATA": (UNSEEN, "value of a pixel without data"),
-    }
-    if not partial:
-        cards |= {"FIRSTPIX": 0, "LASTPIX": count - 1}
-    return cards
-
-
-def _write(target: Path, place: Place, cards: dict[str, Any], columns: list[NDArray[Any]]) -> None:
-    import tempfile
-
-    from astropy.io.fits import Header
-
-    try:
-        header = Header()
-        for key, value in cards.items():
-            header[key] = value
-        primary = Header()
-        primary["SIMPLE"], primary["BITPIX"], primary["NAXIS"], primary["EXTEND"] = True, 8, 0, True
-    except ValueError as error:
-        raise place.error(f"the header cannot be written: {error}") from error
-    temporary = None
-    try:
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as stream:
-            temporary = stream.name
-            first = with_checksum(primary, 0)
-            room = with_checksum(header, 0)
-            stream.write(first + bytes(len(room)))
-            total = _rows(stream, columns, header["NAXIS2"])
-            stream.seek(len(first))
-            stream.write(with_checksum(header, total))
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, target)
-        temporary = None
-    except OSError as error:
-        raise place.error(f"cannot be written: {error.strerror or error}") from error
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-
-
-def _rows(stream: Any, columns: list[NDArray[Any]], rows: int) -> int:
-    """Write the table block by block and give the sum of its words."""
-    import numpy as np
-
-    per_row = columns[0].size // rows
-    dtype = np.dtype([(f"c{k}", c.dtype.newbyteorder(">"), (per_row,)) for k, c in enumerate(columns)])
-    step = max(1, _STEP // dtype.itemsize) * 4
-    total = written = 0
-    for at in range(0, rows, step):
-        n = min(step, rows - at)
-        block = np.empty(n, dtype)
-        for k, column in enumerate(columns):
-            block[f"c{k}"] = column[at * per_row : (at + n) * per_row].reshape(n, per_row)
-        raw = block.tobytes()
-        # all blocks but the last are a whole number of words long
-        total = add_words(total, raw)
-        stream.write(raw)
-        written += len(raw)
-    stream.write(bytes(-written % _BLOCK))
-    return total
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
