@@ -175,6 +175,38 @@ def test_pixels_out_of_range(tmp_path, pixels):
     fails(table(tmp_path / "a.fits"), "HDU 1", "out of range", "768 pixels", pixels=pixels)
 
 
+@pytest.mark.parametrize("field", [1.0, [0, 0.5], [[0]], object()])
+def test_a_field_that_is_neither_a_number_nor_a_name(tmp_path, field):
+    fails(table(tmp_path / "a.fits"), "HDU 1", "neither a number nor a name", field=field)
+
+
+@pytest.mark.parametrize("pixels", [[[1], [2, 3]], slice("a", None), slice(0, 9, 0), slice(0.5, 3)])
+def test_pixels_of_no_shape(tmp_path, pixels):
+    fails(table(tmp_path / "a.fits"), "pixels must be a list of integers", pixels=pixels)
+
+
+@pytest.mark.parametrize("nside", [2**30, 2**40, 2**70])
+@pytest.mark.parametrize("pixels", [None, [5]])
+def test_an_nside_that_no_map_has(tmp_path, nside, pixels):
+    fails(table(tmp_path / "a.fits"), f"nside={nside} is out of range", nside=nside, pixels=pixels)
+
+
+def test_a_map_that_no_memory_holds(tmp_path):
+    path = table(tmp_path / "a.fits")
+    fails(path, "no memory", "pixels=", nside=2**29)
+    assert maps.read_map(path, nside=2**29, pixels=[0, 12 * 4**29 - 1]).value.tolist() == [0, NPIX - 1]
+
+
+@pytest.mark.parametrize("out", [[0.0] * NPIX, memoryview(bytearray(8 * NPIX)), (1, 2)])
+def test_out_is_an_array(tmp_path, out):
+    fails(table(tmp_path / "a.fits"), "out must be a numpy array", out=out)
+
+
+def test_a_path_with_a_nul(tmp_path):
+    with pytest.raises(MapError, match="no path has a NUL"):
+        maps.read_map(f"{tmp_path}/a\0.fits")
+
+
 @pytest.mark.parametrize("pixels", [[0.5], ["a"], [[1, 2]], np.ones(NPIX, bool)])
 def test_pixels_that_are_not_a_list_of_integers(tmp_path, pixels):
     fails(table(tmp_path / "a.fits"), "integers", pixels=pixels)

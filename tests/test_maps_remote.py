@@ -140,6 +140,18 @@ def test_credentials_and_signatures_are_not_shown():
     assert "hidden" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["ring.fits", "partial.fits"])
+def test_a_list_of_pixels_counts_all_that_moved(server, folder, name):
+    pixels, values = maps.read_partial(server.url_of(name), remote=True)
+    expected = maps.read_partial(folder / name)
+    np.testing.assert_array_equal(pixels, expected[0])
+    np.testing.assert_array_equal(values.value, expected[1].value)
+    assert values.info.meta["verified"] is False
+    assert values.info.meta["moved_bytes"] == sum(request.sent for request in server.requests)
+    starts = [request.range for request in server.requests if request.range and request.range.startswith("bytes=0-")]
+    assert len(starts) == 1
+
+
 def test_info_of_a_remote_map(server):
     text = maps.info(server.url_of("ring.fits"), remote=True)
     assert "NSIDE 128, RING, 3 fields" in text

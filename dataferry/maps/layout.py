@@ -64,9 +64,13 @@ class Layout:
         Raises
         ------
         MapError
-            If a field is not there.
+            If a field is not there, or goes by neither number nor name.
         """
-        return [self._one(w) for w in listed(wanted, len(self.columns))]
+        try:
+            fields = listed(wanted, len(self.columns))
+        except TypeError:
+            raise self.place.error(f"field={wanted!r} is neither a number nor a name", "numbers begin at 0") from None
+        return [self._one(w) for w in fields]
 
     def _one(self, wanted: int | str) -> Column:
         if isinstance(wanted, str):

@@ -48,7 +48,10 @@ def open_source(named: Named, *, remote: bool = False) -> ByteSource:
     if not is_url(named):
         if remote and not isinstance(named, Source):
             raise Place(os.fspath(named)).error("remote=True needs a URL, or a registered name (PackageData.read_map)")
-        return open_local(os.fspath(named))  # type: ignore[arg-type]
+        path = os.fsdecode(named)  # type: ignore[arg-type]
+        if "\0" in path:
+            raise Place(path.replace("\0", "\\0")).error("no path has a NUL in it")
+        return open_local(path)
     from .remote import RangeFile
 
     source = named if isinstance(named, Source) else Source(str(named), str(named))

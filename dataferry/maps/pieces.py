@@ -49,15 +49,18 @@ def pixel_numbers(pixels: Any, npix: int, place: Place) -> slice | Ints:
     """
     import numpy as np
 
-    if isinstance(pixels, slice):
-        pixels = range(*pixels.indices(npix))
-    if isinstance(pixels, range) and pixels.step == 1:
+    try:
+        if isinstance(pixels, slice):
+            pixels = range(*pixels.indices(npix))
+        if not isinstance(pixels, range) or pixels.step != 1:
+            pixels = np.asarray(pixels)
+    except (TypeError, ValueError) as error:
+        raise place.error(f"pixels must be a list of integers: {error}") from error
+    if isinstance(pixels, range):
         if pixels and (pixels.start < 0 or pixels.stop > npix):
             raise _outside(pixels.start if pixels.start < 0 else pixels.stop - 1, npix, place)
         return slice(pixels.start, pixels.start + len(pixels))
-    numbers = np.asarray(pixels)
-    if numbers.size == 0:
-        numbers = numbers.astype("i8")
+    numbers = pixels if pixels.size else pixels.astype("i8")
     if numbers.dtype.kind not in "iu" or numbers.ndim != 1:
         raise place.error(f"pixels must be a list of integers, not {numbers.dtype} of shape {numbers.shape}")
     if numbers.size:
