@@ -101,14 +101,15 @@ class MapMethods(ABC):
         path = self._lookup.look(name)[0] if remote else self.get(name)
         if path is not None:
             return read(path, False)
-        from .errors import FileUnavailable, MapError
+        from .errors import FileUnavailable
+        from .maps.place import BadCopy
 
         tried: list[tuple[str, str]] = []
         sources: list[Source] = self._lookup.sources(name)
         for source in sources:
             try:
                 return read(source, True)
-            except MapError as error:
+            except BadCopy as error:
                 if source is sources[-1] and len(sources) == 1:
                     raise
                 tried.append((source.shown, str(error)))

@@ -76,6 +76,27 @@ def test_a_host_without_ranges_is_passed_over_for_a_mirror(make_package, sky, se
         PackageData(alone).read_map(NAME, pixels=[7], remote=True)
 
 
+@pytest.mark.parametrize(
+    "options", [{"field": 9}, {"pixels": [NPIX]}, {"order": "x"}, {"nside": 3}, {"unit": "s"}, {"hdu": 7}]
+)
+def test_what_no_host_has_is_said_at_once(make_package, sky, server, options):
+    with RangeServer({NAME: sky[0]}) as mirror:
+        package = make_package({NAME: sky[0]}, head=f'dataurl = "{server.url}"\nmirrors = "{mirror.url}"')
+        with pytest.raises(MapError):
+            PackageData(package).read_map(NAME, remote=True, **options)
+        assert server.requests
+        assert not mirror.requests
+
+
+@pytest.mark.parametrize("copy", [b"<html>log in</html>" * 999, b"cut", b""])
+def test_a_damaged_copy_is_passed_over_for_a_mirror(make_package, sky, copy):
+    wrong = {NAME: sky[0][:9000] if copy == b"cut" else copy}
+    with RangeServer(wrong) as first, RangeServer({NAME: sky[0]}) as mirror:
+        package = make_package({NAME: sky[0]}, head=f'dataurl = "{first.url}"\nmirrors = "{mirror.url}"')
+        assert PackageData(package).read_map(NAME, pixels=[7], remote=True).value == [7.0]
+        assert first.requests and mirror.requests
+
+
 def test_offline(package, monkeypatch):
     monkeypatch.setenv("DATAFERRY_OFFLINE", "1")
     with pytest.raises(Offline, match=f"dataferry get {package} {NAME}"):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from .headers import Hdu
-from .place import Place
+from .place import BadCopy, Place
 from .source import ByteSource
 
 if TYPE_CHECKING:
@@ -128,9 +128,8 @@ def columns_of(source: ByteSource, hdu: Hdu) -> list[Column]:
     """
     place = source.place.in_hdu(hdu.index)
     if hdu.data + hdu.size > source.size:
-        raise place.error(
-            f"the file is truncated: {hdu.data + hdu.size} bytes needed, {source.size} there", "fetch it again"
-        )
+        reason = f"the file is truncated: {hdu.data + hdu.size} bytes needed, {source.size} there"
+        raise place.error(reason, "fetch it again", BadCopy)
     if hdu.kind != "BINTABLE":
         return _fields_of(image_column(source, hdu), hdu)
     if len(hdu.shape) != 2 or hdu.number("BITPIX") != 8:

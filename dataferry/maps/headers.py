@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from .place import Place
+from .place import BadCopy, Place
 from .source import ByteSource
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _read(source: ByteSource, index: int, start: int) -> Hdu | None:
     place = source.place.in_hdu(index)
     text = source.read(start, FIRST)
     if index == 0 and not text.startswith(b"SIMPLE  ="):
-        raise source.place.error(_not_fits(text))
+        raise source.place.error(_not_fits(text), kind=BadCopy)
     if index and not text.startswith(b"XTENSION"):
         return None  # FITS allows special records after the last HDU
     end = -1
@@ -133,7 +133,7 @@ def _read(source: ByteSource, index: int, start: int) -> Hdu | None:
             break
         more = source.read(start + len(text), max(FIRST, len(text)))
         if not more or len(text) > LONGEST:
-            raise place.error("the file is truncated: its header has no END card", "fetch it again")
+            raise place.error("the file is truncated: its header has no END card", "fetch it again", BadCopy)
         text += more
     text = text[: end + CARD]
     cards = _cards(text)

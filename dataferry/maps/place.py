@@ -6,7 +6,11 @@ from dataclasses import dataclass, replace
 
 from ..errors import MapError
 
-__all__ = ["Place"]
+__all__ = ["BadCopy", "Place"]
+
+
+class BadCopy(MapError):
+    """The bytes do not come, or are not those of the file: another host may have them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,7 @@ class Place:
         """The same HDU, at one column; ``number`` counts from 1 as FITS does."""
         return replace(self, column=f"{number} {name!r}" if name else str(number))
 
-    def error(self, reason: str, remedy: str = "") -> MapError:
+    def error(self, reason: str, remedy: str = "", kind: type[MapError] = MapError) -> MapError:
         """Make the error that says what is wrong here, and what would help.
 
         Parameters
@@ -52,10 +56,12 @@ class Place:
             What is wrong.
         remedy : str
             The step or the command that would help.
+        kind : type
+            What error it is.
 
         Returns
         -------
         MapError
             To be raised by the caller.
         """
-        return MapError(f"{self}: {reason}" + (f"; {remedy}" if remedy else ""))
+        return kind(f"{self}: {reason}" + (f"; {remedy}" if remedy else ""))

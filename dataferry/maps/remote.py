@@ -8,13 +8,14 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ..errors import MapError, Offline, TransferError
+from ..errors import Offline, TransferError
 from ..hosts.base import Source
 from .headers import FIRST
-from .place import Place
+from .place import BadCopy, Place
 from .source import ByteSource
 
 if TYPE_CHECKING:
+    from ..errors import MapError
     from ..transport.answer import Answer
 
 __all__ = ["RangeFile"]
@@ -33,7 +34,7 @@ _REFUSALS = {
 }
 
 
-class _Again(MapError):
+class _Again(BadCopy):
     """A failure that may be over soon."""
 
     wait: float | None = None
@@ -87,9 +88,7 @@ class RangeFile(ByteSource):
                 source.shown, [(source.shown, "offline mode")], "unset DATAFERRY_OFFLINE to read it from there"
             )
         if source.opener is not None:
-            raise self.place.error(
-                "this host does not serve byte ranges over HTTP", "fetch the file whole: dataferry get"
-            )
+            raise self._error("this host does not serve byte ranges over HTTP", "fetch the file whole: dataferry get")
         self._client = Client(settings)
         self._count = threading.Lock()
         self.moved = 0
@@ -142,7 +141,7 @@ class RangeFile(ByteSource):
         try:
             answer, line = self._client.ask(there.source, extra, url=there.url)
         except TransferError as error:
-            kind = MapError if error.final else _Again
+            kind = BadCopy if error.final else _Again
             raise kind(f"{self.place}: the server is not reached: {error.reason}") from error
         try:
             return self._body(answer, there, offset, length)
@@ -157,7 +156,7 @@ class RangeFile(ByteSource):
         found = _RANGE.match(fields.get("content-range", ""))
         if not found or int(found[1]) != offset or fields.get("content-encoding", "identity") != "identity":
             said = fields.get("content-range", "nothing")
-            raise self.place.error(f"the server does not answer the range asked for (it says {said!r})")
+            raise self._error(f"the server does not answer the range asked for (it says {said!r})")
         self._same(there, int(found[3]), fields.get("etag", ""))
         there.url = answer.url
         wanted = min(length, there.size - offset)
@@ -186,15 +185,15 @@ class RangeFile(ByteSource):
             if not there.etag:
                 there.etag = etag
             if (there.size, there.etag) != (size, etag):
-                raise self.place.error("the file changed at the server while it was read", "read it again")
+                raise self._error("the file changed at the server while it was read", "read it again")
 
     def _refusal(self, answer: Answer, there: _Object, offset: int) -> MapError:
         from ..transport.verdict import retry_after
 
         if answer.status == 200:
-            return self.place.error("the server ignores byte ranges", "fetch the file whole: dataferry get")
+            return self._error("the server ignores byte ranges", "fetch the file whole: dataferry get")
         if answer.status == 416 and offset == 0:
-            return self.place.error("is empty")
+            return self._error("is empty")
         said = f"the server answers {answer.status} {answer.reason or ''}".rstrip()
         if there.url not in (None, there.source.url) and answer.status in _EXPIRED:
             there.url = None
@@ -205,7 +204,14 @@ class RangeFile(ByteSource):
             again = _Again(f"{self.place}: {said}")
             again.wait = retry_after(answer)
             return again
-        return self.place.error(said, _REFUSALS.get(answer.status, ""))
+        return self._error(said, _REFUSALS.get(answer.status, ""))
+
+    def _error(self, reason: str, remedy: str = "") -> MapError:
+        return self.place.error(reason, remedy, BadCopy)
+
+    def short(self, offset: int, length: int) -> MapError:
+        """Make the error for a range that the server's file does not have."""
+        return self._error(f"the file is truncated: {offset + length} bytes needed, {self.size} there")
 
     def close(self) -> None:
         """Let go of the connections."""
