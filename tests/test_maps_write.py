@@ -13,6 +13,7 @@ import pytest
 from astropy import units as u
 from astropy.io import fits
 from astropy.table import Table
+from astropy.utils.masked import Masked
 
 from dataferry import maps
 from dataferry.errors import MapError
@@ -66,6 +67,44 @@ def test_a_quantity_is_converted_and_unseen_stays(tmp_path):
     assert got.unit == u.mK
     assert got.value[2] == 2000
     assert got.value[3] == np.float32(UNSEEN)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", ">f4"])
+@pytest.mark.parametrize("shape", [(12,), (2, 12)])
+def test_what_is_masked_is_unseen(tmp_path, shape, dtype):
+    values = np.ma.masked_less(np.arange(np.prod(shape)).reshape(shape).astype(dtype), 5)
+    expected = np.where(values.mask, np.dtype(dtype).type(UNSEEN), values.data)
+    field = 0 if len(shape) == 1 else None
+    given = [values, Masked(values.data, values.mask), *([list(values)] if field is None else [])]
+    for number, made in enumerate(given):
+        path = maps.write_map(tmp_path / f"{number}.fits", made, unit="K")
+        np.testing.assert_array_equal(maps.read_map(path, field).value, expected)
+    path = maps.write_map(tmp_path / "q.fits", Masked(values.data, values.mask) * u.K, unit="mK")
+    got = maps.read_map(path, field)
+    np.testing.assert_array_equal(got.value, np.where(values.mask, expected, values.data * np.dtype(dtype).type(1000)))
+    assert values.data.min() == 0
+
+
+def test_integers_have_no_value_for_what_is_masked(tmp_path):
+    hits = np.ma.masked_less(np.arange(12), 5)
+    with pytest.raises(MapError, match="pixels are masked, and int64 has no value"):
+        maps.write_map(tmp_path / "a.fits", hits)
+    with pytest.raises(MapError, match="pixels are masked"):
+        maps.write_map(tmp_path / "a.fits", np.ones(12), pixels=hits, nside=4)
+    path = maps.write_map(tmp_path / "a.fits", np.ma.array(np.arange(12)))
+    assert maps.read_map(path).value.tolist() == list(range(12))
+    with pytest.raises(MapError, match="no array"):
+        maps.write_map(tmp_path / "b.fits", [[1, 2], [3]])
+
+
+@pytest.mark.filterwarnings("error")
+def test_unseen_does_not_overflow_in_a_small_unit(tmp_path):
+    values = np.array([UNSEEN, UNSEEN * (1 + 3e-6), *range(10)], "f4")
+    path = maps.write_map(tmp_path / "a.fits", values * u.K, unit="nK")
+    expected = [np.float32(UNSEEN)] * 2 + [np.float32(1e9) * k for k in range(10)]
+    np.testing.assert_array_equal(maps.read_map(path).value, np.array(expected, "f4"))
+    assert values[2] == 0
+    assert values[3] == 1
 
 
 def test_nothing_is_left_when_it_fails(tmp_path):

@@ -11,7 +11,7 @@ from .layout import nside_of
 from .new_file import there_already, write_file
 from .place import Place
 from .table_cards import FORMS, extra_cards, table_cards
-from .values import UNSEEN
+from .values import UNSEEN, Finish
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -43,6 +43,7 @@ def write_map(
         Where to.
     values : array_like or Quantity
         Shape (npix,), or (fields, npix); with ``pixels`` the last axis is as long as these. Integers or floats.
+        What a masked array masks is written as UNSEEN.
     order : {"RING", "NESTED"}
         Ordering of ``values``, or of ``pixels``.
     unit : unit-like, optional
@@ -66,8 +67,8 @@ def write_map(
     Raises
     ------
     MapError
-        If the shape is that of no map, the unit does not convert or has no text that is read again as the same, or
-        the file is there or cannot be written.
+        If the shape is that of no map, integers are masked, the unit does not convert or has no text that is read again
+        as the same, or the file is there or cannot be written.
     """
     import numpy as np
 
@@ -80,7 +81,7 @@ def write_map(
     word = str(order).upper()
     if word not in ("RING", "NESTED", "NEST"):
         raise place.error(f"order={order!r} is neither RING nor NESTED")
-    where = None if pixels is None else np.asarray(pixels)
+    where = None if pixels is None else _unmasked(pixels, place)
     nside = _checked_nside(lines, where, nside, word, place)
     titles = _titles(names, len(lines), place)
     columns: list[NDArray[Any]] = list(lines)
@@ -97,28 +98,44 @@ def write_map(
 
 
 def _with_unit(values: ArrayLike, unit: Any, place: Place) -> tuple[str, NDArray[Any]]:
-    import numpy as np
     from astropy import units as u
 
     from .unit_names import factor_between, parse_unit, unit_text
 
+    array = _unmasked(values.value if isinstance(values, u.Quantity) else values, place)
+    if array.dtype.newbyteorder("=").str[1:] not in FORMS or array.ndim not in (1, 2) or not array.size:
+        raise place.error(f"an array of {array.dtype} and shape {array.shape} is no map")
     try:
         wanted = None if unit is None else parse_unit(unit) if isinstance(unit, str) else u.Unit(unit)
         if isinstance(values, u.Quantity):
             factor = 1.0 if wanted is None else factor_between(values.unit, wanted)
-            array: NDArray[Any] = values.value
             if factor != 1:
-                seen = array != UNSEEN
-                array = np.where(seen, array * factor, array).astype(array.dtype)
+                array = array.astype(array.dtype.newbyteorder("="))
+                Finish(factor=factor)(array)
             wanted = wanted or values.unit
-        else:
-            array = np.asarray(values)
         text = "" if wanted is None else unit_text(wanted)
     except (ValueError, TypeError) as error:
         raise place.error(f"the unit does not fit: {error}") from error
-    if array.dtype.newbyteorder("=").str[1:] not in FORMS or array.ndim not in (1, 2) or not array.size:
-        raise place.error(f"an array of {array.dtype} and shape {array.shape} is no map")
     return text, array
+
+
+def _unmasked(values: Any, place: Place) -> NDArray[Any]:
+    """The values as a plain array: UNSEEN where numpy's or astropy's masked arrays mask."""
+    import numpy as np
+
+    try:
+        if isinstance(values, list | tuple) and any(map(np.ma.isMaskedArray, values)):
+            values = np.ma.stack(values)
+        if not hasattr(values, "filled"):
+            return np.asarray(values)
+    except (TypeError, ValueError) as error:
+        raise place.error(f"the values are no array: {error}") from error
+    floats = values.dtype.kind == "f"
+    if not floats and np.any(values.mask):
+        raise place.error(
+            f"pixels are masked, and {values.dtype} has no value for one without data", "write floats, or fill them"
+        )
+    return np.asarray(values.filled(UNSEEN if floats else 0))
 
 
 def _checked_nside(lines: Any, pixels: Any, nside: int | None, order: str, place: Place) -> int:
