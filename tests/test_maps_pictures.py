@@ -63,6 +63,59 @@ def test_without_a_place_the_picture_is_beside_one(tmp_path, monkeypatch):
     assert (tmp_path / "sky.png").stat().st_size > 1000
 
 
+def test_a_picture_that_is_there_is_left(tmp_path, monkeypatch, command):
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    path = maps.write_map("sky.fits", np.arange(12.0))
+    (tmp_path / "sky.png").write_text("precious")
+    with pytest.raises(MapError, match=r"sky\.png: is there already.*output="):
+        maps.show(path)
+    told = command("show", "sky.fits")
+    assert told.exit_code == 1 and "-o" in told.stderr
+    assert (tmp_path / "sky.png").read_text() == "precious"
+    assert command("show", "sky.fits", "-o", "sky.png").exit_code == 0
+    assert picture(tmp_path / "sky.png").size
+
+
+@pytest.mark.parametrize("low", [0.0, 1e30, 1e308, np.inf])
+@pytest.mark.parametrize("spread", [0.0, 1.0])
+def test_any_numbers_have_a_picture(tmp_path, low, spread):
+    pytest.importorskip("matplotlib")
+    with np.errstate(invalid="ignore"):
+        values = low * np.linspace(1 - spread, 1 + spread / 2, 768)
+    path = maps.write_map(tmp_path / "a.fits", values)
+    assert picture(maps.show(path, tmp_path / "a.png")).size
+    fits.PrimaryHDU(values.reshape(24, 32)).writeto(tmp_path / "b.fits")
+    assert picture(maps.show(tmp_path / "b.fits", tmp_path / "b.png")).size
+
+
+def test_numbers_from_end_to_end_have_a_picture(tmp_path):
+    pytest.importorskip("matplotlib")
+    values = np.linspace(-1, 1, 768) * np.finfo("f8").max
+    path = maps.write_map(tmp_path / "a.fits", values)
+    assert picture(maps.show(path, tmp_path / "a.png")).size
+    fits.PrimaryHDU(values.reshape(24, 32)).writeto(tmp_path / "b.fits")
+    assert picture(maps.show(tmp_path / "b.fits", tmp_path / "b.png")).size
+
+
+def test_a_unit_that_nobody_knows_and_a_column_of_text(tmp_path):
+    pytest.importorskip("matplotlib")
+    table = fits.BinTableHDU.from_columns(
+        [
+            fits.Column("T", "E", array=np.arange(768), unit="ZORKMID"),
+            fits.Column("NAME", "4A", array=["abcd"] * 768),
+            fits.Column("N", "J", array=np.arange(768), unit="K, s"),
+        ]
+    )
+    table.header.update({"PIXTYPE": "HEALPIX", "ORDERING": "RING", "NSIDE": 8})
+    table.writeto(tmp_path / "a.fits")
+    figure = maps.draw(tmp_path / "a.fits")
+    assert [axes.get_title() for axes in figure.axes if axes.get_title()] == ["T", "N"]
+    assert [axes.get_xlabel() for axes in figure.axes if not axes.get_title()] == ["ZORKMID", "K, s"]
+    with pytest.raises(MapError, match="NAME"):
+        maps.draw(tmp_path / "a.fits", field="NAME")
+
+
 def test_an_image_and_a_table(tmp_path):
     pytest.importorskip("matplotlib")
     image = np.random.default_rng(0).standard_normal((2, 50, 3000)).astype("f4")

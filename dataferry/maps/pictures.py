@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import MapError, MissingExtra
 from .angles import mollweide
@@ -12,14 +12,14 @@ from .cutouts import cutout
 from .hdf5 import is_hdf5
 from .headers import Hdu, hdus
 from .opened import Named, open_layout, open_source
+from .panels import limits, panel, tame
 from .read import read_map
 from .summary import info
 from .task import Fields
-from .values import bad_pixels
+from .units import parse_unit
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
 
 __all__ = ["draw", "show"]
 
@@ -42,8 +42,8 @@ def show(
     path : path-like, str or Source
         A map, an image or a table; with ``remote`` a URL.
     output : path-like, optional
-        Where to write the picture; its suffix says the format. None opens a window where there is a screen, and else
-        writes a PNG file of the same name into the current folder.
+        Where to write the picture, over what is there; its suffix says the format. None opens a window where there is
+        a screen, and else writes a PNG file of the same name into the current folder, if none is there.
     field : int, str, sequence of these, or None
         Which columns of a map; None is all.
     hdu : int or str, optional
@@ -59,7 +59,7 @@ def show(
     Raises
     ------
     MapError
-        If the file has nothing to show.
+        If the file has nothing to show, or a picture of that name is there.
     MissingExtra
         If matplotlib is not installed.
     """
@@ -75,12 +75,23 @@ def show(
             figure.set_canvas(manager.canvas)
             plt.show()
             return info(path, remote=remote)
-    name = Path(str(getattr(path, "url", path)).partition("?")[0]).name
-    target = Path(output) if output is not None else Path(name.removesuffix(".gz")).with_suffix(".png")
+    target = Path(output) if output is not None else _beside(path)
+    import numpy as np
+
     try:
-        figure.savefig(target, dpi=150)
+        with np.errstate(over="ignore"):  # matplotlib multiplies limits, which may be large
+            figure.savefig(target, dpi=150)
     except (OSError, ValueError) as error:
         raise MapError(f"{target}: the picture cannot be written: {error}") from error
+    return target
+
+
+def _beside(path: Named) -> Path:
+    """A name for the picture in the current folder."""
+    name = Path(str(getattr(path, "url", path)).partition("?")[0]).name
+    target = Path(name.removesuffix(".gz")).with_suffix(".png")
+    if os.path.lexists(target):
+        raise MapError(f"{target}: is there already; name the picture, output= or -o, to replace it")
     return target
 
 
@@ -138,7 +149,9 @@ def _draw_map(path: Named, field: Fields, hdu: int | str | None, *, remote: bool
     from matplotlib.figure import Figure
 
     with open_layout(path, hdu, remote=remote) as layout:
-        columns = layout.pick(field)
+        columns = [column for column in layout.pick(field) if column.dtype or field is not None]
+    if not columns:
+        raise layout.place.error("no column has numbers")
     pixels, inside = mollweide(layout.nside, _WIDTH)
     unique, back = np.unique(pixels, return_inverse=True)
     rows = -(-len(columns) // _COLUMNS)
@@ -147,46 +160,24 @@ def _draw_map(path: Named, field: Fields, hdu: int | str | None, *, remote: bool
     for k, column in enumerate(columns):
         name = column.name or str(column.number - 1)
         number = layout.columns.index(column)
-        values = read_map(path, number, pixels=unique, hdu=hdu, dtype="f8", remote=remote)
+        unit = _stated(column.unit)
+        values = read_map(path, number, pixels=unique, hdu=hdu, dtype="f8", unit=unit, remote=remote)
         sky = np.full(inside.shape, np.nan)
         sky[inside] = values.value[back]
         axes = figure.add_subplot(rows, across, k + 1)
-        _panel(figure, axes, sky, inside, str(values.unit))
+        panel(figure, axes, sky, inside, str(values.unit) if unit is None else column.unit)
         axes.set_title(name)
     figure.suptitle(f"{Path(layout.place.file).name}: NSIDE {layout.nside}, {layout.order}")
     return figure
 
 
-def _panel(figure: Any, axes: Any, sky: NDArray[Any], inside: NDArray[Any], unit: str) -> None:
-    import matplotlib as mpl
-    import numpy as np
-
-    bad = bad_pixels(sky)
-    if bad is not None:
-        sky[bad] = np.nan
-    low, high = _limits(sky)
-    signed = low < 0 < high
-    if signed:
-        low, high = -max(-low, high), max(-low, high)
-    colours = mpl.colormaps["RdBu_r" if signed else "viridis"]
-    rgba = colours(mpl.colors.Normalize(low, high)(np.nan_to_num(sky, nan=low)))
-    rgba[inside & ~np.isfinite(sky)] = (0.5, 0.5, 0.5, 1.0)
-    rgba[~inside] = 0.0
-    axes.imshow(rgba, origin="lower", aspect="equal", interpolation="nearest")
-    axes.set_axis_off()
-    mappable = mpl.cm.ScalarMappable(mpl.colors.Normalize(low, high), colours)
-    figure.colorbar(mappable, ax=axes, orientation="horizontal", shrink=0.7, extend="both", label=unit)
-
-
-def _limits(values: NDArray[Any]) -> tuple[float, float]:
-    """The range without the outermost two percent."""
-    import numpy as np
-
-    good = values[np.isfinite(values)]
-    if not good.size:
-        return 0.0, 1.0
-    low, high = (float(v) for v in np.percentile(good, (1, 99)))
-    return (low, high) if high > low else (low - 0.5, low + 0.5)
+def _stated(text: str) -> str | None:
+    """What to state of a unit: none where nobody knows it, so that the numbers can be shown."""
+    try:
+        parse_unit(text)
+    except (ValueError, TypeError):
+        return ""
+    return None
 
 
 def _draw_image(path: Named, hdu: Hdu, *, remote: bool) -> Figure:
@@ -200,10 +191,11 @@ def _draw_image(path: Named, hdu: Hdu, *, remote: bool) -> Figure:
     values = image.value.reshape(hdu.shape[-2:]).astype("f8")
     step = max(1, max(values.shape) // 2000)
     values = values[::step, ::step]
+    tame(values)
     good = values[np.isfinite(values)]
     middle = float(np.median(good)) if good.size else 0.0
     spread = float(np.median(np.abs(good - middle))) if good.size else 1.0
-    low, high = _limits(values)
+    low, high = limits(values)
     norm = mpl.colors.AsinhNorm(linear_width=max(3 * spread, (high - low) * 1e-6), vmin=low, vmax=high)
     figure = Figure(figsize=(7, 6), layout="constrained")
     axes = figure.add_subplot()
