@@ -90,6 +90,21 @@ def test_runs_and_lists_of_pixels(both: tuple[Path, np.ndarray], stored: str, ki
         same(got.value, wanted[..., pixels])
 
 
+@pytest.mark.parametrize("shift", [(0, 0), (1, 0), (0, -1), (5, -7), (-1, 1)])
+def test_long_runs_of_rings_that_need_not_be_whole(
+    tmp_path_factory: pytest.TempPathFactory, shift: tuple[int, int]
+) -> None:
+    """From a million pixels on no second copy is taken, and the rings at both ends are read apart."""
+    nside = 512
+    path = tmp_path_factory.getbasetemp() / "long.fits"
+    sky = np.arange(12 * nside**2, dtype="i4")
+    if not path.exists():
+        maps.write_map(path, hp.reorder(sky, r2n=True).astype("i4"), order="NESTED")
+    start, stop = first_of_ring(nside, 300) + shift[0], first_of_ring(nside, 1000) + shift[1]
+    assert stop - start > 1 << 20
+    same(maps.read_map(path, pixels=slice(start, stop)).value, sky[start:stop])
+
+
 @pytest.mark.filterwarnings("ignore:invalid value")
 @pytest.mark.parametrize("order", ["RING", "NESTED"])
 @pytest.mark.parametrize("stored", ["RING", "NESTED"])

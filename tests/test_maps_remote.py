@@ -9,7 +9,7 @@ from astropy.io import fits
 from dataferry import maps
 from dataferry.errors import MapError
 from dataferry.hosts.base import Source
-from dataferry.testing import ChangingETag, Cut, IgnoresRange, OtherRange, RangeServer, Status
+from dataferry.testing import ChangingETag, Cut, GzipEncoding, IgnoresRange, OtherRange, RangeServer, Status
 
 NSIDE = 128
 NPIX = 12 * NSIDE**2
@@ -104,6 +104,9 @@ def test_a_server_that_ignores_ranges_is_not_read_to_its_end(server):
         ("ring.fits", Status(404), "404"),
         ("ring.fits", Status(403), "403"),
         ("ring.fits", OtherRange(), "range"),
+        ("ring.fits", GzipEncoding("stored"), "Content-Encoding: gzip"),
+        ("ring.fits", GzipEncoding("label"), "Content-Encoding: gzip"),
+        ("ring.fits", GzipEncoding("on-the-fly"), "ignores byte ranges"),
         ("empty.fits", None, "empty"),
         ("page.fits", None, "web page"),
     ],

@@ -83,6 +83,16 @@ def test_what_is_no_single_unit(tmp_path, text):
     assert maps.read_map(path, unit="K").unit == u.K
 
 
+@pytest.mark.parametrize("fill", [0, np.nan, 7.0, UNSEEN])
+def test_pixels_that_a_partial_map_has_not_do_not_count_in_means(tmp_path, fill):
+    path = maps.write_map(tmp_path / "a.fits", [2.0, 4.0], pixels=[0, 1], nside=4, order="NESTED")
+    for nside, first in ((2, [3.0]), (4, [2.0, 4.0]), (8, [2.0] * 4 + [4.0] * 4)):
+        got = maps.read_map(path, nside=nside, order="NESTED", fill=fill).value
+        np.testing.assert_array_equal(got, first + [fill] * (12 * nside**2 - len(first)))
+        piece = maps.read_map(path, nside=nside, order="NESTED", fill=fill, pixels=[0, 40]).value
+        np.testing.assert_array_equal(piece, [first[0], fill])
+
+
 @pytest.mark.parametrize("text", ["", " ", "unknown", "UNKNOWN", "none", "1"])
 def test_no_unit(tmp_path, text):
     assert parse_unit(text) is None
@@ -195,6 +205,19 @@ def test_tile_compressed(tmp_path, codec, kind):
     if options or (kind == "i4" and codec != "HCOMPRESS_1"):
         np.testing.assert_array_equal(theirs, values.ravel())
     np.testing.assert_array_equal(maps.read_map(path, pixels=slice(5, 50)).value, theirs[5:50])
+
+
+@pytest.mark.filterwarnings("ignore:Invalid 'BLANK'")
+@pytest.mark.parametrize(("codec", "level"), [("RICE_1", 16.0), ("GZIP_1", 0.0)])
+def test_tile_compressed_floats_with_a_scale_and_a_blank(tmp_path, codec, level):
+    values = np.random.default_rng(0).standard_normal((1, NPIX)).astype("f4")
+    path = save(tmp_path / "a.fits", fits.CompImageHDU(values, compression_type=codec, quantize_level=level))
+    with fits.open(path, disable_image_compression=True, mode="update") as opened:
+        opened[1].header.update({"BSCALE": 2.0, "BZERO": 50.0, "BLANK": 3})
+    with fits.open(path) as opened:
+        theirs = opened[1].data.ravel()
+    assert theirs.min() > 30
+    np.testing.assert_allclose(maps.read_map(path).value, theirs, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("suffix", "pack"), [(".bz2", bz2.compress), (".xz", lzma.compress)])

@@ -56,9 +56,6 @@ def unpacked(source: ByteSource, hdu: Hdu) -> tuple[Hdu, list[Column]]:
     axes = hdu.number("ZNAXIS")
     cards |= {"XTENSION": "IMAGE", "BITPIX": hdu["ZBITPIX"], "NAXIS": axes, "ZIMAGE": False}
     cards |= {f"NAXIS{n}": hdu[f"ZNAXIS{n}"] for n in range(1, axes + 1)}
-    if raw.dtype.kind == "f":  # quantised floats come out as floats, whatever ZSCALE was
-        for key in ("BSCALE", "BZERO", "BLANK"):
-            cards.pop(key, None)
     cards["BITPIX"] = (-8 if raw.dtype.kind == "f" else 8) * raw.dtype.itemsize
     memory = Memory(raw.view("u1").reshape(-1).data, source.place)
     image = replace(hdu, cards=cards, data=0, size=raw.nbytes)

@@ -154,7 +154,13 @@ class RangeFile(ByteSource):
             raise self._refusal(answer, there, offset)
         fields = answer.fields
         found = _RANGE.match(fields.get("content-range", ""))
-        if not found or int(found[1]) != offset or fields.get("content-encoding", "identity") != "identity":
+        encoding = fields.get("content-encoding", "identity")
+        if encoding != "identity":
+            raise self._error(
+                f"the server sends a compressed form of the file (Content-Encoding: {encoding})",
+                "fetch the file whole: dataferry get",
+            )
+        if not found or int(found[1]) != offset:
             said = fields.get("content-range", "nothing")
             raise self._error(f"the server does not answer the range asked for (it says {said!r})")
         self._same(there, int(found[3]), fields.get("etag", ""))
