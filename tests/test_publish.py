@@ -128,8 +128,8 @@ def test_the_size_alone_is_no_proof_for_another_machine(case, quay, monkeypatch,
     here.server.forget()
     assert [file.action for file in case.publish({"c.fits": C}, "quay:a").files] == ["published"]
     assert not here.server.requests, "this machine has proven it, and noted that"
-    monkeypatch.setenv("ASTROPY_CACHE_DIR", str(tmp_path / "another machine"))
-    (tmp_path / "another machine").mkdir()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another machine"))
+    (tmp_path / "another machine" / "astropy").mkdir(parents=True)
     (here.public / "c.fits").write_bytes(b"x" * len(C))
     with pytest.raises(Conflict, match="c.fits: the host has another file under this name"):
         case.publish({"c.fits": C}, "quay:a")
