@@ -73,7 +73,7 @@ class Reader:
         """How many threads are worth starting to read so many values."""
         column = self.columns[0]
         size = count * column.row_bytes // max(1, column.per_row)
-        return self.threads if self.source.lanes else max(1, min(self.threads, size // (2 * BLOCK)))
+        return self.threads if self.source.lanes else max(1, min(self.threads, size // (8 * BLOCK)))
 
     def read(self, first: int, count: int, into: Sequence[NDArray[Any]], block: int = BLOCK // 8) -> None:
         """Read a range of values of every column, in this thread.
@@ -187,7 +187,7 @@ class Reader:
         """
         per_row, row_bytes = self.columns[0].per_row, self.columns[0].row_bytes
         # a new buffer costs its page faults: a small one for little
-        block = BLOCK if count * row_bytes > 8 * BLOCK * per_row else BLOCK // 8
+        block = min(BLOCK, max(BLOCK // 8, count * row_bytes // per_row // 12))
         step = _power(block // row_bytes) * per_row if self.in_rows else block // int(self.columns[0].dtype[2:])
         # two threads that touch the same huge page for the first time wait for each other
         width = into[0].dtype.itemsize
