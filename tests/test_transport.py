@@ -104,6 +104,7 @@ def test_real_servers(name: str, tmp_path: Path, folder: Path, request: pytest.F
 def test_nginx_with_slow_connections(tmp_path: Path, folder: Path, nginx: Serve) -> None:
     server = nginx(folder, limit_rate="2m")
     check(bring(tmp_path, server.url))
+    server.stop()  # now all is logged
     assert server.log.read_text().count(" 206 ") > 4  # more than one connection
 
 

@@ -25,7 +25,11 @@ class MarkLink:
         self._seen = 0
         self._lock = threading.Lock()
         self._open: list[socket.socket] = []
-        self.port = 0
+        # Bound and never listening: nobody else gets the port while the link is cut.
+        self._holder = socket.socket()
+        self._holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._holder.bind(("127.0.0.1", 0))
+        self.port = self._holder.getsockname()[1]
         self._listen()
 
     @property
@@ -43,10 +47,10 @@ class MarkLink:
 
     def close(self) -> None:
         self._reset_all()
+        self._holder.close()
 
     def _listen(self) -> None:
         listener = self._listener = socket.create_server(("127.0.0.1", self.port))
-        self.port = listener.getsockname()[1]
         threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
 
     def _accept(self, listener: socket.socket) -> None:
@@ -73,9 +77,13 @@ class MarkLink:
             threading.Thread(target=self._down, args=(far, near, due), daemon=True).start()
 
     def _up(self, near: socket.socket, far: socket.socket, due: threading.Event) -> None:
+        before = b""  # what may be the start of a mark that is read in two pieces
         with contextlib.suppress(OSError):
             while data := near.recv(1 << 16):
-                if self.mark and self.mark in data:
+                mark, seen = self.mark, before + data
+                before = seen[1 - len(mark) :] if len(mark) > 1 else b""
+                if mark and mark in seen:
+                    before = b""
                     with self._lock:
                         self._seen += 1
                         hit = self._seen == self.nth

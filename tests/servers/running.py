@@ -47,6 +47,16 @@ class Running:
         self.signal(signal.SIGKILL)
         self.process.wait(10)
 
+    def rest(self) -> None:
+        """Wait until it is through with all that its clients sent, and has logged it: no connection is left."""
+        mine, end = f"0100007F:{self.port:04X}", time.monotonic() + 30
+        while time.monotonic() < end:
+            rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+            if not any(row[1] == mine and row[3] in {"01", "08"} for row in rows):  # established, or the client went
+                return
+            time.sleep(0.01)
+        pytest.fail(f"{self.name}: a client keeps its connection", pytrace=False)
+
     def signal(self, number: int) -> None:
         """Send a signal to it and its children; the group outlives its leader as long as a child runs."""
         with contextlib.suppress(ProcessLookupError):
