@@ -73,9 +73,10 @@ def fetch(
     from .transport.client import Client
     from .transport.crew import Crew
     from .transport.health import HostHealth
-    from .transport.job import Job, Way
+    from .transport.job import Job
     from .transport.strays import sweep
     from .transport.watch import Watch
+    from .transport.way import Way
     from .transport.yard import Yard
 
     results: dict[int, Arrived | FileUnavailable] = {}

@@ -13,7 +13,8 @@ from .stretch import Stretch
 from .verdict import check_head, nature, validator
 
 if TYPE_CHECKING:
-    from .job import Job, Way
+    from .job import Job
+    from .way import Way
 
 __all__ = ["accept", "request"]
 

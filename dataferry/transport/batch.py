@@ -19,10 +19,11 @@ from .answer import Answer, KeptReader
 from .asking import accept
 from .blame import blame
 from .health import HostHealth
-from .job import Job, Way
+from .job import Job
 from .line import Line
 from .stall import Stall
 from .store import store_bytes, store_small
+from .way import Way
 from .work import lead
 from .yard import Yard
 

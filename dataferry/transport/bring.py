@@ -17,7 +17,8 @@ from .stall import Stall
 from .verdict import check_body, nature
 
 if TYPE_CHECKING:
-    from .job import Job, Way
+    from .job import Job
+    from .way import Way
 
 __all__ = ["SMALL", "read_segment", "read_small"]
 

@@ -9,8 +9,9 @@ from collections import deque
 
 from .batch import company
 from .health import HostHealth
-from .job import Job, Way
+from .job import Job
 from .pieces import Segment
+from .way import Way
 from .yard import Yard
 
 __all__ = ["Crew"]

@@ -2,71 +2,22 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import Failure, FileUnavailable, Offline, TransferError
-from ..hosts.base import Source
 from .follow import Follower
 from .health import HostHealth
 from .lease import Lease
 from .order import Arrived, Wanted
 from .partial import Partial, identity_of
 from .pieces import Pieces, Segment
-from .stretch import Stretch, at, stretches_of
+from .way import Way, best
 
-__all__ = ["Job", "Way"]
+__all__ = ["Job"]
 
-_ROUNDS = 4
 _NO_NETWORK = frozenset({"dns", "unreachable"})
-_SLOWER = 3.0  # a host that is so many times slower than another is asked after it
 _TOGETHER = 1 << 18
 _PROGRESS = 1 << 20  # bytes that make an attempt worth repeating at once
-
-
-@dataclass(slots=True, eq=False)
-class Way:
-    """One source of one file.
-
-    Parameters
-    ----------
-    source : Source
-        The source.
-    host : HostHealth
-        Its host.
-    """
-
-    source: Source
-    host: HostHealth
-    tries: int = 0
-    wrong: int = 0
-    final: bool = False
-    stretches: list[Stretch] | None = None
-    etag: str | None = None
-    last: str = ""
-
-    def at(self, position: int) -> Stretch:
-        """What to ask for a byte of the file.
-
-        Parameters
-        ----------
-        position : int
-            The byte.
-
-        Returns
-        -------
-        Stretch
-            The whole file, or the part that has the byte.
-        """
-        if self.stretches is None:
-            self.stretches = stretches_of(self.source)
-        return at(self.stretches, position)
-
-    @property
-    def plain(self) -> bool:
-        """Whether one GET brings the whole file."""
-        return not self.source.parts and self.source.opener is None
 
 
 class Job:
@@ -129,23 +80,11 @@ class Job:
             None if no source is worth asking any more.
         """
         ways = self.ways
-        if len(ways) == 1 and not ways[0].tries and not ways[0].final and not ways[0].host.aside:
-            self.way = ways[0]
-            return ways[0]
-        now = time.monotonic()
-        left = [way for way in self.ways if not way.final and not way.host.aside and way.tries < _ROUNDS]
-        if not left:
-            return None
-        fastest = max(way.host.per_connection for way in left)
-
-        def cost(way: Way) -> tuple[bool, bool, int, bool]:
-            rate = way.host.per_connection
-            resting = way.host.paused_until > now
-            failing = way.host.failures > 0 or way.host.doubtful
-            return resting, failing, way.tries, 0 < rate * _SLOWER < fastest
-
-        self.way = min(left, key=cost)
-        return self.way
+        alone = len(ways) == 1 and not (ways[0].tries or ways[0].final or ways[0].host.aside)
+        chosen = ways[0] if alone else best(ways)
+        if chosen is not None:
+            self.way = chosen
+        return chosen
 
     def failed(self, way: Way, error: TransferError, moved: int) -> float:
         """Note that a source did not give the file, or not all of it.

@@ -11,10 +11,11 @@ from pathlib import Path
 from ..errors import TransferError
 from .answer import Answer
 from .bring import read_small
-from .job import Job, Way
+from .job import Job
 from .leftovers import owner
 from .line import Line
 from .order import Arrived
+from .way import Way
 from .yard import Yard
 
 __all__ = ["arrived", "store_bytes", "store_small", "wrong"]

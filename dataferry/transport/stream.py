@@ -24,7 +24,8 @@ from .stall import Stall
 from .verdict import nature
 
 if TYPE_CHECKING:
-    from .job import Job, Way
+    from .job import Job
+    from .way import Way
 
 __all__ = ["pour"]
 

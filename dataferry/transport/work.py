@@ -9,7 +9,7 @@ from ..errors import TransferError
 from .answer import Answer
 from .asking import request
 from .bring import SMALL, read_segment
-from .job import Job, Way
+from .job import Job
 from .lease import take
 from .line import Line
 from .order import Arrived
@@ -17,6 +17,7 @@ from .pieces import Segment
 from .store import arrived, store_small, wrong
 from .stream import pour
 from .stretch import check_total
+from .way import Way
 from .yard import Yard, follow, open_partial, resumable
 
 __all__ = ["begin", "begin_many", "finish", "lead", "pull"]

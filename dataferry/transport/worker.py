@@ -8,10 +8,11 @@ from .blame import blame_file
 from .bring import SMALL
 from .crew import Crew
 from .health import HostHealth
-from .job import Job, Way
+from .job import Job
 from .lease import give_back
 from .order import Arrived
 from .pieces import Segment
+from .way import Way
 from .work import begin, begin_many, finish, lead, pull
 
 __all__ = ["Worker"]

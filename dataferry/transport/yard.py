@@ -11,11 +11,12 @@ from pathlib import Path
 
 from .client import Client
 from .follow import Follower
-from .job import Job, Way
+from .job import Job
 from .leftovers import orphans
 from .order import Wanted
 from .partial import Partial
 from .pieces import Pieces
+from .way import Way
 
 __all__ = ["Yard", "follow", "open_partial", "resumable"]
 
