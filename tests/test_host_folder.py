@@ -229,7 +229,7 @@ def test_without_what_the_file_system_lacks(tmp_path: Path, way: str, kernel: bo
     """No exclusive rename, no hard links, no copy by the kernel."""
     import errno
 
-    from dataferry.hosts.folder import placing
+    from dataferry import placing
 
     def unable(*args: object) -> None:
         raise OSError(errno.EINVAL, "not here")

@@ -12,9 +12,9 @@ from ...checksums import sha256_file
 from ...errors import PublishError
 from ...git import Branch
 from ...names import is_name
+from ...placing import make_folders, rename_if_free
 from .contents import is_ours
 from .copying import MODE
-from .placing import make_folders, rename_if_free
 from .pointers import read_pointer
 from .private import PRIVATE, private_name, private_path
 

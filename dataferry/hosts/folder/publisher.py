@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from ...catalog_file import Listed
 from ...errors import Conflict, PublishError
 from ...folders import expand_folder, folder_problem
+from ...placing import make_folders
 from ..publisher import Held, Limits, Publisher, Upload
 from .contents import file_in, files_in, is_ours, remember
 from .copying import Changed, copy_in
 from .lists import list_files
-from .placing import make_folders
 from .private import private_name, tidy
 from .room import check_room, check_writable, failure
 

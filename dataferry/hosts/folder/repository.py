@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 from ...catalog_file import Listed
 from ...errors import Conflict, PublishError
 from ...git import Branch, Git
+from ...placing import make_folders
 from ...tokens import Token, find_token
 from .attributes import ATTRIBUTES, track
 from .catching_up import catch_up, second_name
-from .placing import make_folders
 from .pointers import pointer, read_pointer
 from .private import private_name
 
