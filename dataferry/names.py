@@ -31,7 +31,9 @@ LONGEST_NAME = 1024
 _PLAIN = re.compile(r"[A-Za-z0-9_+=@,][A-Za-z0-9_.+=@,-]*(?:/[A-Za-z0-9_+=@,][A-Za-z0-9_.+=@,-]*)*").fullmatch
 #: Where a server is named, also by a host of its own kind: ``webdav:https://host/path/``.
 _SERVER = re.compile(r"((?:[\w+.-]*:)*//)(.*)", re.DOTALL).match
-_HOST = re.compile(r"(?:|localhost|\[[^\]]*\]|[^:\[\]]*\.[^:\[\]]*)(?::\d*)?").fullmatch
+_HOST = re.compile(r"(?:|localhost|\[[^\]]*\]|[\w-]*\.[\w.-]*)(?::\d*)?").fullmatch
+#: A host with a port that nobody takes for a user and the beginning of a password.
+_HOST_AND_PORT = re.compile(r"(?:localhost|\[[^\]]*\]|\d+(?:\.\d+){3}):\d*").fullmatch
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 
 
@@ -170,7 +172,8 @@ def shown_url(url: str) -> str:
     Returns
     -------
     str
-        The same URL with ``user:password@`` dropped and every value in the query replaced by ``...``.
+        The same URL with ``user:password@`` dropped and every value in the query replaced by ``...``, as is all that
+        may be a password where it cannot be told, ``http://a.b:12/34@host/``.
     """
     from urllib.parse import parse_qsl
 
@@ -184,14 +187,24 @@ def shown_url(url: str) -> str:
 
 def _without_login(place: str) -> str:
     """What follows ``//`` without user and password, also where these hold what had to be quoted in them."""
-    authority = re.split("[/?#]", place, maxsplit=1)[0]
+    authority = _authority(place)
     rest = place[len(authority) :]
     host = authority.rpartition("@")[2]
+    if "@" not in rest:
+        return host + rest
+    before, _, after = rest.rpartition("@")
     path = re.split("[?#]", rest, maxsplit=1)[0]
     # an "@" further on is part of a path only if what is before it can be a host, and not half of a login
-    if "@" in rest and (not _HOST(host) or not path or ":" in path.rpartition("@")[0]):
-        return rest.rpartition("@")[2]
-    return host + rest
+    if _HOST(host) and path and ":" not in path.rpartition("@")[0]:
+        if ":" not in host or _HOST_AND_PORT(host):
+            return host + rest
+        # behind a "?" the rest may be the end of a signature
+        return "..." if "?" in before else f"...@{after}"
+    return after if "?" not in before or _HOST(_authority(after)) else "..."
+
+
+def _authority(place: str) -> str:
+    return re.split("[/?#]", place, maxsplit=1)[0]
 
 
 def close_names(name: str, names: Iterable[str]) -> list[str]:

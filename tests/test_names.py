@@ -126,7 +126,32 @@ def test_a_password_that_should_have_been_quoted_is_not_shown(password):
 
 
 @pytest.mark.parametrize(
-    "url", ["https://data.example/pkg@1.0/a", "http://localhost:80/a@b", "http://[::1]:80/a@b", "file:///a/b@c"]
+    ("url", "shown"),
+    {
+        "http://first.last:12/34@host/a": "http://...@host/a",
+        "http://first.last:/s3@host/a": "http://...@host/a",
+        "http://me:s3@cr.et:12/34@host/a": "http://...@host/a",
+        "webdav:https://first.last:12/34@host/a": "webdav:https://...@host/a",
+        "http://first.last:12/3?s3@host/a": "http://...",
+        "http://data.example:80/a?sig=s3@cr": "http://...",
+        "http://nas/a?sig=s3@cr": "http://...",
+        "http://nas/a?sig=s3@c.r&t=s3": "http://...",
+        "http://nas:80/a?sig=s3@cr": "http://...",
+    }.items(),
+)
+def test_what_may_be_a_password_or_a_path_is_not_shown(url, shown):
+    assert shown_url(url) == shown
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://data.example/pkg@1.0/a",
+        "http://localhost:80/a@b",
+        "http://127.0.0.1:80/a@b",
+        "http://[::1]:80/a@b",
+        "file:///a/b@c",
+    ],
 )
 def test_an_at_sign_in_a_path_is_shown(url):
     assert shown_url(url) == url
