@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from ..processes import is_alive
 from .ranges import Ranges
 
 __all__ = [
@@ -174,14 +175,7 @@ def process_is_gone(host: str, pid: str) -> bool:
     bool
         False for a process of another machine, of which nothing is known.
     """
-    if host == _machine():
-        try:
-            os.kill(int(pid), 0)
-        except ProcessLookupError:
-            return True
-        except (OSError, OverflowError, ValueError):
-            pass
-    return False
+    return host == _machine() and pid.isdecimal() and not is_alive(int(pid))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 
 from ...catalog_file import CATALOG, SUMS, Listed, catalog_bytes, read_catalog, read_sums, sums_with
 from ...placing import rename_if_free
-from .private import LOCK, is_alive, private_path
+from ...processes import is_alive
+from .private import LOCK, private_path
 
 __all__ = ["list_files", "locked", "replace"]
 

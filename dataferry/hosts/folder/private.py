@@ -10,7 +10,9 @@ import socket
 import time
 from functools import lru_cache
 
-__all__ = ["LOCK", "PRIVATE", "is_alive", "private_name", "private_path", "tidy"]
+from ...processes import is_alive
+
+__all__ = ["LOCK", "PRIVATE", "private_name", "private_path", "tidy"]
 
 #: How the names of private files begin.
 PRIVATE = ".dataferry-"
@@ -38,17 +40,6 @@ def _machine() -> str:
     with contextlib.suppress(OSError):
         processes = os.readlink("/proc/self/ns/pid")
     return hashlib.sha256(f"{socket.gethostname()} {processes}".encode()).hexdigest()[:8]
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process of this machine runs, whosever it is."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        return True
-    return True
 
 
 def tidy(folder: str) -> int:
