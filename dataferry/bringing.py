@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from . import keeping
@@ -17,45 +16,18 @@ from .places import Places
 from .registry import Entry
 from .remote import engine_settings, look_closer, not_registered, offline_reason, prefetch, stall_timeout
 from .speeds import fastest_first, note_speeds
+from .terms import Terms
 
 if TYPE_CHECKING:
     import logging
 
-    from .fetch import Arrived, Progress, Wanted
+    from .fetch import Arrived, Wanted
     from .hosts.base import Source
 
 __all__ = ["bring"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Terms:
-    """How files are brought: how many at once, who is told, and until when."""
-
-    jobs: int | None
-    progress: bool | Callable[[Progress], None]
-    deadline: float | None
-    until: float | None
-
-    @property
-    def left(self) -> float | None:
-        """Seconds that are left; None without an end."""
-        return None if self.until is None else max(0.0, self.until - time.monotonic())
-
-    @property
-    def passed(self) -> Failure:
-        """What is said where no time is left."""
-        return Failure("hosts", f"the deadline of {self.deadline:g} s has passed", "deadline")
-
-
-def bring(
-    places: Places,
-    missing: Mapping[str, list[Failure]],
-    *,
-    jobs: int | None = None,
-    progress: bool | Callable[[Progress], None] = False,
-    deadline: float | None = None,
-    until: float | None = None,
-) -> dict[str, str | DataferryError]:
+def bring(places: Places, missing: Mapping[str, list[Failure]], terms: Terms) -> dict[str, str | DataferryError]:
     """Fetch files that are not on this machine.
 
     Parameters
@@ -64,19 +36,14 @@ def bring(
         The places of the package.
     missing : mapping of str to list of Failure
         Names, each with the places tried so far and their reasons.
-    jobs : int or None
-        How many files at once.
-    progress : bool or callable
-        Bars (True), nothing (False), or who is told a `Progress`.
-    deadline, until : float or None
-        The seconds that were given for all of it, and the time of the monotonic clock at which they are over.
+    terms : Terms
+        How they are fetched.
 
     Returns
     -------
     dict of str to (str or DataferryError)
         For each name the path, or the error that says why there is none.
     """
-    terms = _Terms(jobs, progress, deadline, until)
     results: dict[str, str | DataferryError] = {}
     wanted: list[Wanted] = []
     offline, by_speed = offline_reason(), places.settings.order == "speed"
@@ -111,7 +78,7 @@ def _ask_hosts(
     wanted: list[Wanted],
     results: Mapping[str, str | DataferryError],
     tried: Mapping[str, list[Failure]],
-    terms: _Terms,
+    terms: Terms,
 ) -> dict[str, str | DataferryError]:
     """What the declarations did not lead to: the hosts are asked where it is."""
     before: dict[str, list[Failure]] = {}
@@ -134,7 +101,7 @@ def _ask_hosts(
 
 
 def _looked_up(
-    places: Places, names: list[str], terms: _Terms
+    places: Places, names: list[str], terms: Terms
 ) -> tuple[dict[str, list[Source]], dict[str, list[Failure]]]:
     """Ask the hosts, no longer than there is time: what a host's own code waits for, nobody can end."""
     if terms.left is None:
@@ -168,7 +135,7 @@ def _transfer(
     places: Places,
     wanted: list[Wanted],
     tried: Mapping[str, list[Failure]],
-    terms: _Terms,
+    terms: Terms,
 ) -> dict[str, str | DataferryError]:
     from pathlib import Path
 
@@ -194,7 +161,7 @@ def _transfer(
         jobs=terms.jobs,
         deadline=terms.left,
         stall_timeout=stall_timeout(places),
-        progress=terms.progress,
+        progress=terms.told,
     )
     note_speeds(_speeds(arrived))
     for item, result in zip(wanted, arrived, strict=True):
@@ -229,7 +196,7 @@ def _log() -> logging.Logger:
     return logging.getLogger("dataferry")
 
 
-def _plainly(places: Places, name: str, tried: list[Failure], terms: _Terms) -> str | DataferryError:
+def _plainly(places: Places, name: str, tried: list[Failure], terms: Terms) -> str | DataferryError:
     """Leave a name that is not registered to the plain wrapper."""
     from .plain import get_data_filename
 

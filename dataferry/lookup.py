@@ -16,6 +16,7 @@ from .packages import find_registry
 from .places import Candidate, Places, Verdict
 from .registry import Entry, Registry
 from .settings import DATA_VARIABLE, load_settings
+from .terms import Terms
 
 if TYPE_CHECKING:
     from .hosts.base import Source
@@ -146,33 +147,21 @@ class Lookup:
         tried.append(Failure("astropy's cache", verdict.note, verdict.kind))
         return (None if path is None else self._remember(name, path)), tried
 
-    def bring(
-        self,
-        missing: Mapping[str, list[Failure]],
-        jobs: int | None = None,
-        *,
-        progress: bool | Callable[[Progress], None] | None = None,
-        deadline: float | None = None,
-        until: float | None = None,
-    ) -> dict[str, str | DataferryError]:
+    def bring(self, missing: Mapping[str, list[Failure]], terms: Terms) -> dict[str, str | DataferryError]:
         """Fetch what is not on this machine; for each name its path or its error."""
         from .bringing import bring
 
-        told = self.show_progress if progress is None else progress
-        brought = bring(self.places(), missing, jobs=jobs, progress=told, deadline=deadline, until=until)
+        brought = bring(self.places(), missing, self._told(terms))
         for name, result in brought.items():
             if isinstance(result, str):
                 self._remember(name, result)
         return brought
 
-    def refresh(
-        self, name: str, *, progress: bool | Callable[[Progress], None] | None = None, deadline: float | None = None
-    ) -> str:
+    def refresh(self, name: str, terms: Terms) -> str:
         """The newest version of a file that is not registered."""
         from .refreshing import refresh
 
-        told = self.show_progress if progress is None else progress
-        return self._remember(name, refresh(self.places(), name, progress=told, deadline=deadline))
+        return self._remember(name, refresh(self.places(), name, self._told(terms)))
 
     def where(self, name: str) -> Where:
         """Every step of the way to a file, without fetching it."""
@@ -204,6 +193,9 @@ class Lookup:
         from . import remote
 
         return remote.sources(self.places(), name, self.entry(name))
+
+    def _told(self, terms: Terms) -> Terms:
+        return terms._replace(progress=self.show_progress) if terms.progress is None else terms
 
     def _remember(self, name: str, path: str) -> str:
         if (logging := sys.modules.get("logging")) is not None:  # whoever reads the log has loaded it

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import fnmatch
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING
 
-from .errors import DataferryError, Failure, FetchErrors
 from .explain import Arrival, Step, Where
+from .file_methods import FileMethods
+from .getting import get, get_many
 from .lookup import Lookup
 from .map_methods import MapMethods
 from .names import check_name
 from .registry import Registry
+from .terms import Terms
 
 if TYPE_CHECKING:
     from .progress import Progress
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["PackageData"]
 
 
-class PackageData(MapMethods):
+class PackageData(FileMethods, MapMethods):
     """The data of one package.
 
     Parameters
@@ -119,19 +119,7 @@ class PackageData(MapMethods):
         CacheError
             If it arrived and can be kept nowhere.
         """
-        until = None if deadline is None else time.monotonic() + deadline
-        if refresh and self._lookup.entry(name) is None:
-            return self._lookup.refresh(name, progress=progress, deadline=deadline)
-        path = self._lookup.known(name)
-        if path is None:
-            path, tried = self._lookup.look(name)
-            if path is None:
-                brought = self._lookup.bring({name: tried}, progress=progress, deadline=deadline, until=until)
-                result = brought[name]
-                if isinstance(result, DataferryError):
-                    raise result
-                path = result
-        return path
+        return self._get(name, Terms.from_now(None, progress, deadline), refresh=refresh)
 
     def where(self, name: str) -> Where:
         """Explain every step of `get`, without fetching anything.
@@ -153,61 +141,6 @@ class PackageData(MapMethods):
             As `get` does.
         """
         return self._lookup.where(name)
-
-    def open(self, name: str, mode: str = "rb", **options: Any) -> IO[Any]:
-        """Get a file and open it for reading.
-
-        Parameters
-        ----------
-        name : str
-            The file's name.
-        mode : str
-            ``"rb"`` or ``"r"``.
-        **options
-            Passed to the builtin `open`.
-
-        Returns
-        -------
-        file object
-            The open file.
-
-        Raises
-        ------
-        ValueError
-            If the mode would write: data is never changed in place.
-        DataferryError
-            As `get` does.
-        """
-        if set(mode) & set("wax+"):
-            raise ValueError(f"data files are opened for reading only, not with mode {mode!r}")
-        return open(self.get(name), mode, **options)
-
-    @overload
-    def contents(self, name: str, encoding: None = None) -> bytes: ...
-    @overload
-    def contents(self, name: str, encoding: str) -> str: ...
-    def contents(self, name: str, encoding: str | None = None) -> bytes | str:
-        """Get a file and read it.
-
-        Parameters
-        ----------
-        name : str
-            The file's name.
-        encoding : str, optional
-            The text's encoding; without it the bytes are returned.
-
-        Returns
-        -------
-        bytes or str
-            What is in the file.
-
-        Raises
-        ------
-        DataferryError
-            As `get` does.
-        """
-        path = Path(self.get(name))
-        return path.read_bytes() if encoding is None else path.read_text(encoding=encoding)
 
     def names(self, pattern: str = "*") -> list[str]:
         """The names of registered files.
@@ -265,25 +198,7 @@ class PackageData(MapMethods):
         UnknownFile
             If a name or glob matches no registered file.
         """
-        until = None if deadline is None else time.monotonic() + deadline
-        wanted = self._lookup.expand(names)
-        paths: dict[str, str] = {}
-        missing: dict[str, list[Failure]] = {}
-        for name in wanted:
-            path, tried = self._lookup.look(name)
-            if path is None:
-                missing[name] = tried
-            else:
-                paths[name] = path
-        terms: dict[str, Any] = {"progress": progress, "deadline": deadline, "until": until}
-        brought = self._lookup.bring(missing, jobs, **terms) if missing else {}
-        errors = [result for result in brought.values() if isinstance(result, DataferryError)]
-        paths |= {name: result for name, result in brought.items() if isinstance(result, str)}
-        if errors:
-            group = FetchErrors(f"{len(errors)} of {len(wanted)} files could not be had", errors)
-            group.paths = {name: paths[name] for name in wanted if name in paths}
-            raise group
-        return [paths[name] for name in wanted]
+        return self._get_many(names, Terms.from_now(jobs, progress, deadline))
 
     def verify(self, names: str | Iterable[str] = "*") -> Iterator[tuple[str, Step]]:
         """Hash again what lies on this machine.
@@ -310,3 +225,9 @@ class PackageData(MapMethods):
                 verdict = places.judge(candidate, entry, rehash=True)
                 if verdict.good or verdict.wrong:
                     yield name, Step(candidate.kind, candidate.path, candidate.origin, verdict.good, verdict.note)
+
+    def _get(self, name: str, terms: Terms, *, refresh: bool) -> str:
+        return get(self._lookup, name, terms, refresh=refresh)
+
+    def _get_many(self, names: str | Iterable[str], terms: Terms) -> list[str]:
+        return get_many(self._lookup, names, terms)

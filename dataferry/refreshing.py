@@ -5,23 +5,17 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from . import astropy_cache, cache_home, keeping, remote
 from .errors import CacheError, DataferryError
 from .places import Places
-
-if TYPE_CHECKING:
-    from .progress import Progress
+from .terms import Terms
 
 __all__ = ["refresh"]
 
 
-def refresh(
-    places: Places, name: str, *, progress: bool | Callable[[Progress], None], deadline: float | None = None
-) -> str:
+def refresh(places: Places, name: str, terms: Terms) -> str:
     """Bring the newest version of a file that is not registered.
 
     Parameters
@@ -30,10 +24,8 @@ def refresh(
         The places of the package.
     name : str
         The file's name.
-    progress : bool or callable
-        Bars (True), nothing (False), or who is told a `Progress`.
-    deadline : float, optional
-        Seconds for all of it.
+    terms : Terms
+        Who is told, and how long it may take.
 
     Returns
     -------
@@ -71,8 +63,8 @@ def refresh(
         workdir=Path(keeping.incoming()),
         settings=remote.engine_settings(),
         stall_timeout=remote.stall_timeout(places),
-        progress=progress,
-        deadline=deadline,
+        progress=terms.told,
+        deadline=terms.deadline,
     )
     if isinstance(result, DataferryError):
         raise result
