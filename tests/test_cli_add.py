@@ -188,6 +188,14 @@ def test_two_packages_must_be_told_apart(command, source):
     assert command("add", ".", "elsewhere/b.fits").exit_code == 0
 
 
+def reads(pid: int, path: Path) -> bool:
+    """Whether a process has a file open."""
+    try:
+        return any(os.readlink(number) == str(path) for number in Path(f"/proc/{pid}/fd").iterdir())
+    except FileNotFoundError:  # one was closed meanwhile
+        return False
+
+
 def test_ctrl_c_does_not_wait_for_a_large_file(source, tmp_path):
     large = tmp_path / "large.fits"
     with large.open("wb") as file:
@@ -195,7 +203,9 @@ def test_ctrl_c_does_not_wait_for_a_large_file(source, tmp_path):
     program = Path(sys.executable).with_name("dataferry")
     run = subprocess.Popen([program, "add", "mypkg", large], stderr=subprocess.PIPE, text=True, env=os.environ)
     try:
-        time.sleep(2)
+        while not reads(run.pid, large):
+            assert run.poll() is None
+            time.sleep(0.02)
         run.send_signal(signal.SIGINT)
         _, err = run.communicate(timeout=30)
     finally:

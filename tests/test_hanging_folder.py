@@ -40,7 +40,7 @@ def dead_mount(need, tmp_path):
     folder.mkdir()
     server = subprocess.Popen([sys.executable, "-c", textwrap.dedent(DEAD), str(folder)])
     try:
-        for _ in range(100):
+        for _ in range(600):
             if str(folder) in Path("/proc/mounts").read_text():
                 break
             time.sleep(0.05)

@@ -301,8 +301,15 @@ class TestCut:
         words = [sys.executable, "-m", "dataferry", "publish", str(path), "--as", "large.bin", "--to", author.spec]
         words += ["--package", str(author.registry)]
         with subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as stopped:
-            link.call_after(self.SIZE // 2, lambda: stopped.send_signal(signal.SIGINT))
+            ended = threading.Event()
+
+            def stop() -> None:
+                stopped.send_signal(signal.SIGINT)
+                ended.wait(60)  # this connection stands still, so the upload cannot come to its end before
+
+            link.call_after(self.SIZE // 2, stop)
             said = stopped.communicate(timeout=60)[1]
+            ended.set()
         assert stopped.returncode == 130, said
         author.publish({"large.bin": path.read_bytes()})
         assert shop.unfinished() == []

@@ -291,7 +291,7 @@ def test_threads_are_named_and_gone_at_the_end() -> None:
         ours = set(threading.enumerate()) - before
         assert len(ours) == 3
         assert all(thread.name.startswith(f"dataferry-testing-{server.port}") for thread in ours)
-    assert set(threading.enumerate()) == before
+    assert not set(threading.enumerate()) - before  # those of earlier tests may end meanwhile
     idle.close()
     busy.close()
 
