@@ -65,7 +65,7 @@ def test_whole_skies(both: tuple[Path, np.ndarray], stored: str, kind: str) -> N
             same(maps.read_map(folder / f"{stored}-one.fits", order=order).value, wanted[0])
 
 
-@pytest.mark.parametrize("kind", ["", "-one", "-narrow", "-short"])
+@pytest.mark.parametrize("kind", ["", "-one", "-narrow", "-short", "-long"])
 @pytest.mark.parametrize("stored", ["RING", "NESTED"])
 def test_runs_and_lists_of_pixels(both: tuple[Path, np.ndarray], stored: str, kind: str) -> None:
     folder, sky = both
@@ -103,6 +103,25 @@ def test_long_runs_of_rings_that_need_not_be_whole(
     start, stop = first_of_ring(nside, 300) + shift[0], first_of_ring(nside, 1000) + shift[1]
     assert stop - start > 1 << 20
     same(maps.read_map(path, pixels=slice(start, stop)).value, sky[start:stop])
+
+
+@pytest.mark.parametrize("per_row", [384, 1024])
+def test_runs_of_nested_pixels_that_cross_squares_faces_and_rows(tmp_path: Path, per_row: int) -> None:
+    nside = 1024
+    npix = 12 * nside**2
+    sky = np.arange(npix, dtype="i4").reshape(-1, per_row)
+    columns = [fits.Column(name, f"{per_row}J", array=sky + add) for name, add in (("A", 0), ("B", 1))]
+    table = fits.BinTableHDU.from_columns(columns)
+    table.header.update({"NSIDE": nside, "ORDERING": "RING"})
+    table.writeto(tmp_path / "map.fits")
+    face, square = nside**2, 512**2
+    runs = [(4 * face, 4 * face + 3 * square), (5 * face - 5000, 5 * face + 5000), (4 * square - 1, 6 * square + 1)]
+    rng = np.random.default_rng(per_row)
+    runs += [(first, min(npix, first + int(rng.integers(4096, 900_000)))) for first in rng.integers(0, npix, 12)]
+    for start, stop in runs:
+        wanted = hp.nest2ring(nside, np.arange(start, stop))
+        got = maps.read_map(tmp_path / "map.fits", None, order="NESTED", pixels=slice(start, stop))
+        same(got.value, np.stack([wanted, wanted + 1]))
 
 
 @pytest.mark.filterwarnings("ignore:invalid value")

@@ -12,6 +12,7 @@ from .layout import Layout
 from .order import nest2ring, ring2nest
 from .place import Place
 from .rings import as_rings, fill_rings
+from .squares import by_squares, fill_squares
 from .unweave import ring_run
 from .values import AS_IS, Finish
 from .whole import fill_whole
@@ -115,6 +116,9 @@ def fill_piece(
             _one_by_one(layout, reader, nside, order, some, into, finishes)
 
         fill_rings(layout, reader, pixels, out, finishes, by_pixel)
+        return
+    if isinstance(pixels, slice) and by_squares(layout, reader, nside, order, pixels):
+        fill_squares(layout, reader, pixels, out, finishes)
         return
     _one_by_one(layout, reader, nside, order, pixels, out, finishes)
 
