@@ -28,14 +28,23 @@ def server() -> Iterator[testing.RangeServer]:
         yield server
 
 
-def wire(server: testing.RangeServer, **headers: str) -> tuple[bytes, bytes, str]:
-    """One GET on a raw socket: the head, what follows, and how it ended ("end", "reset" or "open" after 0.3 s)."""
+def wire(server: testing.RangeServer, stays: int | None = None, **headers: str) -> tuple[bytes, bytes, str]:
+    """One GET on a raw socket: the head, what follows, and how it ended ("end", "reset" or "open").
+
+    ``stays`` is after how many bytes nothing is to come on a connection that is left open: only then a short wait says
+    "open", with -1 before any byte.
+    """
     lines = [f"{key.replace('_', '-')}: {value}\r\n" for key, value in headers.items()]
     text, ending = b"", "end"
-    with socket.create_connection(("127.0.0.1", server.port), timeout=0.3) as sock:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as sock:
         sock.sendall(f"GET /maps/a.fits HTTP/1.1\r\nHost: x\r\n{''.join(lines)}\r\n".encode())
         try:
-            while data := sock.recv(1 << 20):
+            while True:
+                _, end, follows = text.partition(b"\r\n\r\n")
+                if stays is not None and (stays < 0 or (end and len(follows) >= stays)):
+                    sock.settimeout(0.3)
+                if not (data := sock.recv(1 << 20)):
+                    break
                 text += data
         except ConnectionResetError:
             ending = "reset"
@@ -148,14 +157,14 @@ def test_truncated_looks_whole(server: testing.RangeServer) -> None:
 
 def test_stall(server: testing.RangeServer) -> None:
     server.fault("*", testing.Stall(1000))
-    head, body, ending = wire(server)
+    head, body, ending = wire(server, 1000)
     assert f"Content-Length: {SIZE}".encode() in head
     assert (body, ending) == (DATA[:1000], "open")
 
 
 def test_never_answers(server: testing.RangeServer) -> None:
     server.fault("*", testing.NeverAnswers())
-    assert wire(server) == (b"", b"", "open")
+    assert wire(server, -1) == (b"", b"", "open")
 
 
 def test_stalled_connections_end_with_the_server() -> None:
@@ -171,7 +180,7 @@ def test_stalled_connections_end_with_the_server() -> None:
 
 def test_trickle(server: testing.RangeServer) -> None:
     server.fault("*", testing.Trickle(100))
-    _, body, ending = wire(server, Range="bytes=0-49")
+    _, body, ending = wire(server, 50, Range="bytes=0-49")
     assert (body, ending) == (DATA[:50], "open")
     began = time.monotonic()
     assert get(server, Range="bytes=0-49")[2] == DATA[:50]
@@ -188,7 +197,7 @@ def test_garbage(server: testing.RangeServer) -> None:
 
 def test_header_flood(server: testing.RangeServer) -> None:
     server.fault("*", testing.HeaderFlood(200, 50))
-    head, body, _ = wire(server)
+    head, body, _ = wire(server, SIZE)
     assert head.count(b"X-Flood-") == 200
     assert body == DATA
     with pytest.raises(http.client.HTTPException, match="got more than 100 headers"):
@@ -339,7 +348,7 @@ def test_wrong_content_length(server: testing.RangeServer) -> None:
     assert f"Content-Length: {SIZE + 7}".encode() in head
     assert (body, ending) == (DATA, "end")
     server.fault("*", testing.WrongContentLength(-7))
-    head, body, ending = wire(server)
+    head, body, ending = wire(server, SIZE)
     assert f"Content-Length: {SIZE - 7}".encode() in head
     assert (body, ending) == (DATA, "open")
 
