@@ -168,6 +168,8 @@ def test_nested_without_a_power_of_two(tmp_path):
 @pytest.mark.parametrize("field", [1, 7, -1, "Q", (0, 1)])
 def test_a_field_that_is_not_there(tmp_path, field):
     fails(table(tmp_path / "a.fits"), "HDU 1", "there is no field", "0 'TEMPERATURE'", field=field)
+    with pytest.raises(IndexError):  # what callers of numpy and of pysm3 catch
+        maps.read_map(tmp_path / "a.fits", field)
 
 
 @pytest.mark.parametrize("pixels", [[-1], [0, NPIX], range(5, NPIX + 1), range(-3, 4)])

@@ -19,6 +19,7 @@ dataferry still catches the right thing::
     │   └── Conflict                   the host has other bytes under that name
     ├── CacheError       OSError       the cache cannot be read or written
     ├── MapError         ValueError    a FITS map that cannot be read; file, HDU and column
+    │   └── UnknownField IndexError    the map has no such field
     ├── MissingExtra     ImportError   a library of an extra is not installed
     ├── FetchErrors      ExceptionGroup  several files could not be had
     └── PublishErrors    ExceptionGroup  several things keep files from being published
@@ -36,6 +37,7 @@ from .declared import (
     MissingExtra,
     RegistryError,
     SettingsError,
+    UnknownField,
     UnknownFile,
     WrongBytes,
 )
@@ -62,6 +64,7 @@ __all__ = [
     "RegistryError",
     "SettingsError",
     "TransferError",
+    "UnknownField",
     "UnknownFile",
     "WrongBytes",
 ]

@@ -13,6 +13,7 @@ __all__ = [
     "MissingExtra",
     "RegistryError",
     "SettingsError",
+    "UnknownField",
     "UnknownFile",
     "WrongBytes",
 ]
@@ -68,6 +69,10 @@ class CacheError(DataferryError, OSError):
 
 class MapError(DataferryError, ValueError):
     """A FITS map that cannot be read; the message names file, HDU and column."""
+
+
+class UnknownField(MapError, IndexError):
+    """A map has no such field; the message names those that it has."""
 
 
 class MissingExtra(DataferryError, ImportError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..errors import UnknownField
 from .columns import Column, columns_of, pixels_in
 from .headers import Hdu, hdus
 from .place import Place
@@ -63,8 +64,10 @@ class Layout:
 
         Raises
         ------
+        UnknownField
+            If a field is not there.
         MapError
-            If a field is not there, or goes by neither number nor name.
+            If a field goes by neither number nor name.
         """
         try:
             fields = listed(wanted, len(self.columns))
@@ -80,7 +83,7 @@ class Layout:
         elif 0 <= wanted < len(self.columns):
             return self.columns[wanted]
         names = ", ".join(f"{i} {c.name!r}" for i, c in enumerate(self.columns))
-        raise self.place.error(f"there is no field {wanted!r}", f"fields are: {names}")
+        raise self.place.error(f"there is no field {wanted!r}", f"fields are: {names}", UnknownField)
 
 
 def listed(wanted: int | str | Sequence[int | str] | None, count: int) -> list[int | str]:

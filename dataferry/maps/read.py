@@ -91,6 +91,8 @@ def read_map(
 
     Raises
     ------
+    UnknownField
+        If the file has no such field.
     MapError
         If the file is no map, is damaged, or cannot be had as asked; it names file, HDU and column.
     MissingExtra
