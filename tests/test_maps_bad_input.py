@@ -172,9 +172,14 @@ def test_a_field_that_is_not_there(tmp_path, field):
         maps.read_map(tmp_path / "a.fits", field)
 
 
-@pytest.mark.parametrize("pixels", [[-1], [0, NPIX], range(5, NPIX + 1), range(-3, 4)])
+@pytest.mark.parametrize("pixels", [[-1], [0, NPIX], range(5, NPIX + 1), range(-3, 4), range(0, 10**14, 2)])
 def test_pixels_out_of_range(tmp_path, pixels):
     fails(table(tmp_path / "a.fits"), "HDU 1", "out of range", "768 pixels", pixels=pixels)
+
+
+@pytest.mark.parametrize("fill", [None, "0", 1j])
+def test_a_fill_that_is_no_number(tmp_path, fill):
+    fails(table(tmp_path / "a.fits"), "HDU 1", f"fill={fill!r} is not a number", fill=fill)
 
 
 @pytest.mark.parametrize("field", [1.0, [0, 0.5], [[0]], object()])

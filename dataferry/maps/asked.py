@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from .columns import Column
 from .layout import Layout
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import DTypeLike
 
-__all__ = ["dtype_asked", "floats_for", "nside_asked", "order_asked", "whole_numbers"]
+__all__ = ["dtype_asked", "fill_asked", "floats_for", "nside_asked", "order_asked", "whole_numbers"]
 
 # pixel numbers of a finer map do not fit into 64 bits
 _LARGEST = 1 << 29
@@ -55,6 +55,33 @@ def nside_asked(layout: Layout, nside: int | None) -> int:
         if value < 1 or value & (value - 1):
             raise layout.place.error(f"{what}={value} is no power of two: the resolution cannot be changed")
     return wanted
+
+
+def fill_asked(layout: Layout, fill: object) -> float:
+    """Check the value of pixels without data.
+
+    Parameters
+    ----------
+    layout : Layout
+        The map.
+    fill : float
+        The value.
+
+    Returns
+    -------
+    float
+        The same.
+
+    Raises
+    ------
+    MapError
+        If it is no real number.
+    """
+    from numbers import Real
+
+    if not isinstance(fill, Real):  # numpy's are registered as such
+        raise layout.place.error(f"fill={fill!r} is not a number")
+    return cast(float, fill)
 
 
 def order_asked(layout: Layout, order: str | None, nside: int) -> str:

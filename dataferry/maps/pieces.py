@@ -53,14 +53,17 @@ def pixel_numbers(pixels: Any, npix: int, place: Place) -> slice | Ints:
     try:
         if isinstance(pixels, slice):
             pixels = range(*pixels.indices(npix))
-        if not isinstance(pixels, range) or pixels.step != 1:
+        if not isinstance(pixels, range):
             pixels = np.asarray(pixels)
     except (TypeError, ValueError) as error:
         raise place.error(f"pixels must be a list of integers: {error}") from error
     if isinstance(pixels, range):
-        if pixels and (pixels.start < 0 or pixels.stop > npix):
-            raise _outside(pixels.start if pixels.start < 0 else pixels.stop - 1, npix, place)
-        return slice(pixels.start, pixels.start + len(pixels))
+        for end in (*pixels[:1], *pixels[-1:]):  # as a list it may be far too long
+            if not 0 <= end < npix:
+                raise _outside(end, npix, place)
+        if pixels.step == 1:
+            return slice(pixels.start, pixels.start + len(pixels))
+        pixels = np.asarray(pixels)
     numbers = pixels if pixels.size else pixels.astype("i8")
     if numbers.dtype.kind not in "iu" or numbers.ndim != 1:
         raise place.error(f"pixels must be a list of integers, not {numbers.dtype} of shape {numbers.shape}")

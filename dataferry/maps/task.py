@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .asked import dtype_asked, floats_for, nside_asked, order_asked, whole_numbers
+from .asked import dtype_asked, fill_asked, floats_for, nside_asked, order_asked, whole_numbers
 from .blocks import Reader
 from .layout import Layout
 from .partial import fill_partial, fill_partial_piece, in_order, stored_pixels
@@ -43,7 +43,7 @@ class Task:
         *,
         listed: bool = False,
     ) -> None:
-        self.layout, self.fill = layout, fill
+        self.layout, self.fill = layout, fill_asked(layout, fill)
         self.gaps = layout.pixels is not None and not listed
         columns = layout.pick(field)
         if not columns:
