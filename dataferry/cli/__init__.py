@@ -26,7 +26,8 @@ def _leave_at_once(code: int) -> None:
     import sys
     import threading
 
-    if any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()):
+    # Daemons count as well: those of a pool that a daemon made are daemons, and Python waits for every pool.
+    if any(thread is not threading.main_thread() for thread in threading.enumerate()):
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):
                 stream.flush()
