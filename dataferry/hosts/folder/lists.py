@@ -147,7 +147,7 @@ def _take_away(root: str, path: str) -> bool:
         return True
     pid, _, rest = who.decode(errors="replace").partition(" ")
     here = rest.partition(" ")[0] == socket.gethostname()
-    dead = here and pid.isdigit() and not is_alive(int(pid))
+    dead = here and pid.isascii() and pid.isdecimal() and not is_alive(int(pid))
     if not dead and (abs(time.time() - made.st_mtime) < _STALE / 2 or _now(root) - made.st_mtime < _STALE):
         return False
     aside = private_path(root)
