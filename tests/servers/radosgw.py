@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from .running import free_port
+from .running import free_port, listens
 
 PROGRAMS = "ceph-mon", "ceph-osd", "radosgw", "ceph", "ceph-authtool", "monmaptool", "radosgw-admin"
 _CONF = """
@@ -241,7 +241,8 @@ def _wait_for(gateway: Radosgw) -> None:
     while time.monotonic() < end:
         with contextlib.suppress(urllib.error.URLError, OSError):
             urllib.request.urlopen(gateway.url, timeout=2).close()
-            return
+            if any(listens(process.pid, gateway.port) for process in gateway.processes):
+                return
         if any(process.poll() is not None for process in gateway.processes):
             break
         time.sleep(0.05)

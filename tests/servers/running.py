@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -83,7 +86,7 @@ class Starter:
 
         ``as_nobody`` is for daemons that refuse to serve as root: they run as another user who may read everything.
         """
-        for _ in range(3):  # the port may be taken between finding and using it
+        for _ in range(3):  # somebody else may take the port between finding and using it
             home = self.folders.mktemp(name)
             port = free_port()
             words = command(port, home)
@@ -119,21 +122,79 @@ class Starter:
             shutil.rmtree(daemon.home, ignore_errors=True)
 
 
+_given: set[int] = set()
+_claims: list[int] = []  # the descriptor of the file whose n-th byte is locked for who has port n
+
+
 def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """A port that nobody has, and that no other run of tests is given as long as this process lives.
+
+    It is none of those that the system gives to whoever wants any: it stays free until the daemon binds it.
+    """
+    try:
+        low, high = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    except OSError:
+        low, high = 32768, 65535
+    if not _claims:
+        path = Path(tempfile.gettempdir()) / f"dataferry-ports-{os.getuid()}"
+        _claims.append(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    candidates = [port for port in range(12000, 65000) if not low <= port <= high and port not in _given]
+    for port in random.sample(candidates, len(candidates)):
+        try:
+            fcntl.lockf(_claims[0], fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+            with socket.socket() as sock:
+                sock.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        _given.add(port)
+        return port
+    return pytest.fail("no port is free", pytrace=False)
 
 
 def answers(daemon: Running) -> bool:
     """True once the port takes connections, False if the daemon ends before or takes too long."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while time.monotonic() < end and daemon.process.poll() is None:
         with contextlib.suppress(OSError):
             socket.create_connection(("127.0.0.1", daemon.port), timeout=1).close()
-            return daemon.process.poll() is None
+            if listens(daemon.process.pid, daemon.port):
+                return daemon.process.poll() is None
         time.sleep(0.02)
     return False
+
+
+def listens(pid: int, port: int) -> bool:
+    """Whether it is a process or a child of its that listens on a port, and not somebody else.
+
+    True as well where the system does not say.
+    """
+    sockets = set()
+    for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
+        with contextlib.suppress(OSError):
+            rows = [line.split() for line in table.read_text().splitlines()[1:]]
+            sockets |= {f"socket:[{row[9]}]" for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "0A"}
+    if not sockets:
+        return not Path("/proc/net/tcp").exists()
+    parents, family = _parents(), [pid]
+    for member in family:  # it grows meanwhile
+        family += [child for child, parent in parents.items() if parent == member]
+    for member in family:
+        try:
+            if any(os.readlink(file) in sockets for file in Path(f"/proc/{member}/fd").iterdir()):
+                return True
+        except PermissionError:
+            return True
+        except OSError:  # it ended, or closed one meanwhile
+            continue
+    return False
+
+
+def _parents() -> dict[int, int]:
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            found[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+    return found
 
 
 @pytest.fixture(scope="module")
