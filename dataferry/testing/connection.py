@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 from .content import Piece, Slice, in_memory
-from .log import Request
+from .log import Log, Request
 from .reply import Asked, Reply, http_date, page, phrase
 
 __all__ = ["Closing", "Connection", "Pace", "reset_on_close"]
@@ -61,8 +61,8 @@ class Connection:
         Limits of speed.
     respond : callable
         Gives the reply to a request, and the record of it.
-    finish : callable
-        Called with the record when the reply is over.
+    log : Log
+        Is told when the reply is held back, and when it is over.
     closing : Closing
         Set when the server stops.
     """
@@ -73,11 +73,11 @@ class Connection:
         number: int,
         pace: Pace,
         respond: Callable[[Asked, int], tuple[Reply, Request]],
-        finish: Callable[[Request], None],
+        log: Log,
         closing: Closing,
     ) -> None:
         self.sock, self.number, self.pace = sock, number, pace
-        self.respond, self.finish, self.closing = respond, finish, closing
+        self.respond, self.log, self.closing = respond, log, closing
         self.plain = type(sock) is socket.socket
         self._unread = b""
         self._due = 0.0
@@ -120,7 +120,7 @@ class Connection:
         try:
             keep = self._send(reply, asked, record)
         finally:
-            self.finish(record)
+            self.log.finish(record)
         if not keep and reply.ending == "reset":
             self._reset()
         elif not keep:
@@ -149,7 +149,8 @@ class Connection:
     def _send(self, reply: Reply, asked: Asked, record: Request) -> bool:
         """Put a reply on the wire; True if the connection is kept."""
         keep = reply.ending == "keep" and asked.keep and asked.headers.get("content-length", "0") == "0"
-        self.closing.wait(self.pace.delay)
+        with self.log.rest(record):
+            self.closing.wait(self.pace.delay)
         if not reply.silent:
             head = head_of(reply, keep=keep, http10=asked.http10) if reply.head is None else reply.head
             record.status = reply.status if reply.head is None else None
@@ -158,8 +159,9 @@ class Connection:
             else:
                 self._send_body(head, limited(reply.pieces, reply.cut), reply, record)
         if reply.ending == "stall":
-            while self.sock.recv(SMALL):  # ends when the client leaves or the server stops
-                pass
+            with self.log.rest(record):
+                while self.sock.recv(SMALL):  # ends when the client leaves or the server stops
+                    pass
         return keep
 
     def _send_body(self, head: bytes, pieces: Iterable[Piece], reply: Reply, record: Request) -> None:
@@ -169,7 +171,7 @@ class Connection:
             size = piece.stop - piece.start if isinstance(piece, Slice) else len(piece)
             if self.closing.is_set():
                 raise ConnectionError("the server stops")
-            if rates and self._wait_turn(size / min(rates), head):
+            if rates and self._wait_turn(size / min(rates), head, record):
                 head = b""
             if isinstance(piece, Slice) and (size <= SMALL or not self.plain):
                 for data in in_memory([piece], SMALL * 4):
@@ -194,15 +196,16 @@ class Connection:
             if self.sock.sendfile(file, piece.start, piece.stop - piece.start) < piece.stop - piece.start:
                 raise ConnectionError("the file has shrunk while it was served")
 
-    def _wait_turn(self, seconds: float, head: bytes) -> bool:
+    def _wait_turn(self, seconds: float, head: bytes, record: Request) -> bool:
         """Hold the connection to its rate; True if the headers went ahead, which are not held back."""
         now = time.monotonic()
         late, self._due = self._due - now, max(self._due, now) + seconds
         if late <= 0:
             return False
         self.sock.sendall(head)
-        if self.closing.wait(late):
-            raise ConnectionError("the server stops")
+        with self.log.rest(record):
+            if self.closing.wait(late):
+                raise ConnectionError("the server stops")
         return True
 
     def _reset(self) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 __all__ = ["Log", "Request"]
@@ -58,6 +59,7 @@ class Log:
 
     def __init__(self) -> None:
         self._records: list[Request] = []
+        self._resting: set[int] = set()
         self._changed = threading.Condition()
 
     def add(self, record: Request) -> None:
@@ -83,11 +85,33 @@ class Log:
             record.done = True
             self._changed.notify_all()
 
+    @contextlib.contextmanager
+    def rest(self, record: Request) -> Iterator[None]:
+        """While a reply waits on purpose its record says all that went out: nobody waits for its end.
+
+        Parameters
+        ----------
+        record : Request
+            A request whose reply is held back.
+
+        Yields
+        ------
+        None
+        """
+        with self._changed:
+            self._resting.add(id(record))
+            self._changed.notify_all()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._resting.discard(id(record))
+
     def snapshot(self, patience: float) -> list[Request]:
         """Copies of the records so far.
 
-        A client may have read the last byte before the server has noted that it is out; so this waits a moment for
-        replies that are about to end.
+        A client may have read the last byte before the server has noted that it is out; so this waits for
+        replies that may be about to end; not for those that are held back.
 
         Parameters
         ----------
@@ -100,8 +124,11 @@ class Log:
             In the order in which they came in.
         """
         with self._changed:
-            self._changed.wait_for(lambda: all(record.done for record in self._records), patience)
+            self._changed.wait_for(self._told, patience)
             return [replace(record) for record in self._records]
+
+    def _told(self) -> bool:
+        return all(record.done or id(record) in self._resting for record in self._records)
 
     def clear(self) -> None:
         """Forget all records."""

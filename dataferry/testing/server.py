@@ -123,8 +123,8 @@ class RangeServer:
 
     @property
     def requests(self) -> list[Request]:
-        """The log: a copy of what was asked so far, in order, after at most 0.2 s for replies that are ending."""
-        return self._log.snapshot(0.2)
+        """The log: a copy of what was asked so far, in order, after at most 2 s for replies that may be ending."""
+        return self._log.snapshot(2)
 
     def url_of(self, name: str) -> str:
         """The quoted URL of a file.
@@ -239,7 +239,7 @@ class RangeServer:
                 sock = self._context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
             self.connections += 1
             number = self.connections
-            connection = Connection(sock, number, self.pace, self._respond, self._log.finish, self._closing)
+            connection = Connection(sock, number, self.pace, self._respond, self._log, self._closing)
             name = f"dataferry-testing-{self.port}-{number}"
             thread = threading.Thread(target=self._serve, args=(connection,), name=name, daemon=True)
             with self._lock:
