@@ -187,6 +187,7 @@ def test_a_folder_that_cannot_be_used_is_explained_and_passed_over(package, tmp_
 
 def test_an_unreadable_folder_is_explained(need, package, tmp_path, monkeypatch, server, home):
     need.that("another user", os.geteuid() != 0 or hasattr(os, "seteuid"), "permissions do not bind this user")
+    PackageData(package).where(NAME)  # what is imported late may be unreadable for the other user
     put(tmp_path / "own", NAME, RIGHT)
     (tmp_path / "own").chmod(0)
     monkeypatch.setenv("MADE_DATA", str(tmp_path / "own"))
