@@ -179,7 +179,7 @@ def test_two_authors_at_once(figshare: Any, author: Author) -> None:
     (author.folder / "1").mkdir()
     (author.folder / "2").mkdir()
     both = Author(figshare, author.folder / "1", spec), Author(figshare, author.folder / "2", spec)
-    meet = threading.Barrier(2, timeout=20)
+    meet = threading.Barrier(2, timeout=60)
     figshare.fault("POST", r"/files$", when=meet.wait, left=2)
     results: list[Any] = [None, None]
 

@@ -333,14 +333,14 @@ def test_killed_at_every_request(rdm: Any, tmp_path: Path, monkeypatch: pytest.M
         how = {"before": first.kill, "cut": 1 << 20} if when == "before" else {"after": first.kill}
         rdm.fault("^(POST|PUT|DELETE) ", **how)
         first.start()
-        first.process.join(30)
+        first.process.join(120)
         if done := rdm.faults[-1].left == 1:
             assert first.process.exitcode == 0
             break
         rdm.faults.clear()
         again = Process(author, FILES)
         again.start()
-        again.process.join(30)
+        again.process.join(120)
         assert again.process.exitcode == 0, f"step {step}"
         check_one_version(rdm, author, FILES)
         lines = [line for line in rdm.log[start:] if int(line.split()[-1]) < 400]

@@ -58,7 +58,7 @@ def test_each_place_in_turn_and_the_log_says_which(server, package, tmp_path, ca
 
 def test_the_settings_of_astropy_are_as_before(server, package):
     before = (astropy_data.conf.dataurl, astropy_data.conf.dataurl_mirror, astropy_data.conf.remote_timeout)
-    get(NAME, server, package, timeout=3)
+    get(NAME, server, package, timeout=60)
     with pytest.raises(FileUnavailable):
         get("none", server, package)
     assert before == (astropy_data.conf.dataurl, astropy_data.conf.dataurl_mirror, astropy_data.conf.remote_timeout)
