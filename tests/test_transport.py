@@ -370,7 +370,7 @@ def test_odd_answers_among_many_small_files(
             server.fault(f"{number}.bin", RedirectTo(other.url_of(f"{number}.bin")))
     for number, (fault, _) in ODD.items():
         server.fault(f"{number}.bin", fault)
-    results = bring(tmp_path, server.url, names=tuple(files), stall_timeout=0.5)
+    results = bring(tmp_path, server.url, names=tuple(files), stall_timeout=2)
     for number, result in enumerate(results):
         words = ODD.get(number, (None, ""))[1]
         if words:
