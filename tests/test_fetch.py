@@ -87,7 +87,7 @@ def bring(place: Path, *wanted: Wanted, **options: Any) -> list[Any]:
         (out / item.name).parent.mkdir(exist_ok=True)
         return path.rename(out / item.name)
 
-    options = {"stall_timeout": 2, "progress": False, "settings": Settings(), "find": find, "store": store} | options
+    options = {"stall_timeout": 30, "progress": False, "settings": Settings(), "find": find, "store": store} | options
     return list(fetch(wanted, workdir=place / "incoming", **options))
 
 
@@ -512,7 +512,7 @@ def test_a_process_that_stands_still_is_not_waited_for_forever(
     frozen.send_signal(signal.SIGSTOP)  # it keeps its lock, as a process on a machine that hangs does
     server.heal()
     try:
-        (result,) = bring(tmp_path, order("a.bin", DATA, server), deadline=60)
+        (result,) = bring(tmp_path, order("a.bin", DATA, server), stall_timeout=3, deadline=120)
     finally:
         frozen.kill()
         frozen.communicate()

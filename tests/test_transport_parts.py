@@ -44,7 +44,7 @@ def bring(place: Path, *sources: Source, data: bytes = DATA, registered: bool = 
     out = place / "cache"
     out.mkdir(parents=True, exist_ok=True)
     known = (len(data), hashlib.sha256(data).hexdigest()) if registered else (None, None)
-    options = {"stall_timeout": 2, "progress": False, "settings": Settings()} | options
+    options = {"stall_timeout": 30, "progress": False, "settings": Settings()} | options
     (result,) = fetch(
         [Wanted("a.bin", sources[0].url, *known, sources)],
         find=lambda item: out / item.name if (out / item.name).exists() else None,

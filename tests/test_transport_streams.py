@@ -43,7 +43,7 @@ def bring(place: Path, *sources: Source, data: bytes = DATA, registered: bool = 
     out = place / "cache"
     out.mkdir(parents=True, exist_ok=True)
     known = (len(data), hashlib.sha256(data).hexdigest()) if registered else (None, None)
-    options = {"stall_timeout": 1, "progress": False, "settings": Settings()} | options
+    options = {"stall_timeout": 30, "progress": False, "settings": Settings()} | options
     (result,) = fetch(
         [Wanted("a.bin", sources[0].url, *known, sources)],
         find=lambda item: out / item.name if (out / item.name).exists() else None,
@@ -235,7 +235,7 @@ def hang(start: int) -> BinaryIO:
 
 def test_one_that_hangs_loses_to_a_mirror(tmp_path: Path, range_server: Serve) -> None:  # noqa: F811
     good = range_server({"a.bin": DATA})
-    assert right(bring(tmp_path, stream(hang), Source(good.url_of("a.bin"), good.url)))
+    assert right(bring(tmp_path, stream(hang), Source(good.url_of("a.bin"), good.url), stall_timeout=2))
 
 
 def test_one_that_stalls_or_trickles_is_given_up(tmp_path: Path, range_server: Serve) -> None:  # noqa: F811
@@ -243,7 +243,7 @@ def test_one_that_stalls_or_trickles_is_given_up(tmp_path: Path, range_server: S
         library, good = range_server({"a.bin": DATA}), range_server({"a.bin": DATA})
         library.fault("*", fault)
         web = Source(good.url_of("a.bin"), good.url)
-        assert right(bring(tmp_path / str(number), stream(from_url(library)), web))
+        assert right(bring(tmp_path / str(number), stream(from_url(library)), web, stall_timeout=2))
 
 
 def test_the_deadline_holds_for_one_that_hangs(tmp_path: Path) -> None:
