@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .bits import squeeze
 from .blocks import Reader
 from .columns import Column
-from .order import ring_table
+from .order import TABLES, ring_table
 from .values import Finish, stored_to_native
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def by_squares(layout: Layout, reader: Reader, nside: int, order: str, pixels: s
     return (
         (nside, order, layout.order) == (layout.nside, "NESTED", "RING")
         and (wide and reader.raw and not reader.source.lanes)
+        and nside <= TABLES
         and pixels.stop - pixels.start >= _FEW
     )
 

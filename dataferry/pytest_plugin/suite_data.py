@@ -18,6 +18,9 @@ __all__ = ["SuiteData"]
 class SuiteData(PackageData):
     """Data of the package that the running test means; a file that cannot be had skips the test, or fails it.
 
+    A run asks for each file once and shows its own progress: ``refresh``, ``jobs``, ``deadline`` and ``progress`` have
+    no meaning here.
+
     Parameters
     ----------
     run : Run
@@ -37,8 +40,6 @@ class SuiteData(PackageData):
     @property
     def _lookup(self) -> Lookup:  # type: ignore[override]
         return self._run.supply.data(self.package)._lookup
-
-    # a run asks for each file once and shows its own progress, so that terms have no meaning here
 
     def _get(self, name: str, terms: Terms, *, refresh: bool) -> str:
         return str(self._run.path(name))
