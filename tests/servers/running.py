@@ -52,6 +52,9 @@ class Running:
 
     def rest(self) -> None:
         """Wait until it is through with all that its clients sent, and has logged it: no connection is left."""
+        if not Path("/proc/net/tcp").exists():  # the system does not say
+            time.sleep(1)
+            return
         mine, end = f"0100007F:{self.port:04X}", time.monotonic() + 30
         while time.monotonic() < end:
             rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
@@ -138,7 +141,8 @@ def free_port() -> int:
     if not _claims:
         path = Path(tempfile.gettempdir()) / f"dataferry-ports-{os.getuid()}"
         _claims.append(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    candidates = [port for port in range(12000, 65000) if not low <= port <= high and port not in _given]
+    untaken = [port for port in range(12000, 65000) if port not in _given]
+    candidates = [port for port in untaken if not low <= port <= high] or untaken  # some systems give any
     for port in random.sample(candidates, len(candidates)):
         try:
             fcntl.lockf(_claims[0], fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
