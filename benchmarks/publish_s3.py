@@ -37,10 +37,10 @@ UPLOAD = """
 import sys, threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from dataferry.hashing import hash_files
+from dataferry.files import hash_files
 from dataferry.hosts import make_host
 from dataferry.hosts.publisher import Upload
-from dataferry.settings import load_settings
+from dataferry.config import load_settings
 folder = Path(sys.argv[1])
 paths = {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*.fits"))}
 digests, _ = hash_files(paths, md5=True)

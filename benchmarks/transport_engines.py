@@ -42,9 +42,9 @@ def limit(work: dict[str, Any], out: Path) -> None:
 
 
 def dataferry(work: dict[str, Any], out: Path) -> None:
-    from dataferry.fetch import Arrived, Wanted, fetch
+    from dataferry.config import Settings
+    from dataferry.download.fetch import Arrived, Wanted, fetch
     from dataferry.hosts.base import Source
-    from dataferry.settings import Settings
 
     wanted = [
         Wanted(i["flat"], i["url"], i["size"], i["sha256"], (Source(i["url"], work["base"]),)) for i in work["files"]
@@ -126,7 +126,7 @@ def aria2c(work: dict[str, Any], out: Path) -> None:
 
 
 IMPORTS = {
-    "dataferry": "dataferry.transport.watch",
+    "dataferry": "dataferry.download.watch",
     "requests": "requests",
     "pooch": "pooch",
     "astropy": "astropy.utils.data",

@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from dataferry import testing
-from dataferry.fetch import Arrived, Wanted, fetch
+from dataferry.config import Settings
+from dataferry.download.fetch import Arrived, Wanted, fetch
 from dataferry.hosts.base import Source
-from dataferry.settings import Settings
 from dataferry.testing import Fault, RangeServer
 
 MB = 1_000_000
@@ -174,7 +174,7 @@ def memory(home: Path) -> None:
         code = child(home / "big", wanted)
         code[2] = (
             # VmHWM is the peak of this program alone; getrusage would start at that of the one which started it
-            "import resource, dataferry.transport.watch, tqdm\n"
+            "import resource, dataferry.download.watch, tqdm\n"
             "def peak(): return int(open('/proc/self/status').read().partition('VmHWM:')[2].split()[0]) // 1024\n"
             "idle = peak()\n" + code[2] + "\nused = resource.getrusage(resource.RUSAGE_SELF)\n"
             "print('memory: 20 GB, peak over the import:', peak() - idle, 'MB, processor',"

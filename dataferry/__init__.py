@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .download.progress import FileProgress, Progress
     from .errors import (
         BadName,
         CacheError,
@@ -25,11 +26,10 @@ if TYPE_CHECKING:
         UnknownFile,
         WrongBytes,
     )
-    from .explain import Arrival, Step, Where
+    from .lookup.report import Arrival, Step, Where
     from .package_data import PackageData
     from .plain import get_data_filename
-    from .progress import FileProgress, Progress
-    from .registry import Entry, Registry
+    from .registry.registry import Entry, Registry
     from .remotedata import RemoteData
 
 __all__ = [
@@ -59,22 +59,22 @@ __all__ = [
     "get_data_filename",
 ]
 
-_ROOMS = {
-    "Arrival": "explain",
+_MODULES = {
+    "Arrival": "lookup.report",
     "Entry": "registry",
-    "FileProgress": "progress",
+    "FileProgress": "download.progress",
     "PackageData": "package_data",
-    "Progress": "progress",
+    "Progress": "download.progress",
     "Registry": "registry",
     "RemoteData": "remotedata",
-    "Step": "explain",
-    "Where": "explain",
+    "Step": "lookup.report",
+    "Where": "lookup.report",
     "get_data_filename": "plain",
 }
 
 
 def __getattr__(name: str) -> Any:
-    # rooms are imported when something of theirs is used, so that a package may import dataferry for nothing
+    # modules load when they are used, so that `import dataferry` costs a package nothing
     from importlib import import_module
 
     if name == "__version__":
@@ -83,7 +83,7 @@ def __getattr__(name: str) -> Any:
         return version("dataferry")
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{_ROOMS.get(name, 'errors')}", __name__), name)
+    value = getattr(import_module(f".{_MODULES.get(name, 'errors')}", __name__), name)
     globals()[name] = value
     return value
 

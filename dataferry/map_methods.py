@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from astropy.io.fits import Header
     from astropy.units import Quantity
 
-    from .hosts.base import Source
-    from .lookup import Lookup
+    from .download.source import Source
+    from .lookup.lookup import Lookup
 
 __all__ = ["MapMethods"]
 
@@ -112,7 +112,7 @@ class MapMethods(ABC):
             except BadCopy as error:
                 if source is sources[-1] and len(sources) == 1:
                     raise
-                tried.append((source.shown, str(error)))
+                tried.append((source.redacted, str(error)))
         raise FileUnavailable(name, tried, "without remote=True the whole file is fetched and verified")
 
     def _get_once(self, name: str, comm: Any) -> str:

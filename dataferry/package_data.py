@@ -7,17 +7,17 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from .explain import Arrival, Step, Where
 from .file_methods import FileMethods
-from .getting import get, get_many
-from .lookup import Lookup
+from .lookup.getting import get, get_many
+from .lookup.lookup import Lookup
+from .lookup.report import Arrival, Step, Where
+from .lookup.terms import Terms
 from .map_methods import MapMethods
-from .names import check_name
-from .registry import Registry
-from .terms import Terms
+from .registry.names import check_name
+from .registry.registry import Registry
 
 if TYPE_CHECKING:
-    from .progress import Progress
+    from .download.progress import Progress
 
 __all__ = ["PackageData"]
 

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .config.folders import folder_problem, make_folder
 from .errors import BadName, Failure, FileUnavailable, Offline, RegistryError
-from .folders import folder_problem, make_folder
-from .names import check_name, check_url, shown_url
+from .registry.names import check_name, check_url, redact_url
 
 if TYPE_CHECKING:
     import logging
@@ -116,7 +116,7 @@ def get_data_filename(
 
 
 def _data_folders(package: str) -> list[Path]:
-    from .packages import package_folders
+    from .registry.packages import package_folders
 
     return [folder / "data" for folder in package_folders(package)]
 
@@ -134,7 +134,7 @@ def _ask_astropy(
 
     from astropy.utils import data
 
-    from .settings import load_settings
+    from .config.settings import load_settings
 
     if name.startswith("hash/"):
         raise BadName(f"{name!r}: astropy takes a name that starts with 'hash/' for a file of its own; rename it")
@@ -147,7 +147,7 @@ def _ask_astropy(
     with _one_at_a_time:
         cached = _cached(url)
         if cached is None and offline:
-            tried.append(Failure(shown_url(url), f"not asked: {offline}", "offline"))
+            tried.append(Failure(redact_url(url), f"not asked: {offline}", "offline"))
             raise Offline(
                 name,
                 tried,
@@ -163,7 +163,7 @@ def _ask_astropy(
                 path = str(data.get_pkg_data_filename(name, package=package, show_progress=progress))
         except (OSError, HTTPException, ValueError) as error:
             _close_answers(error)
-            tried += [Failure(shown_url(base + name), _reason(error)) for base in dict.fromkeys((dataurl, mirror))]
+            tried += [Failure(redact_url(base + name), _reason(error)) for base in dict.fromkeys((dataurl, mirror))]
             raise FileUnavailable(
                 name,
                 tried,
@@ -174,13 +174,13 @@ def _ask_astropy(
     _log().info(
         "%s: %s",
         name,
-        "found in astropy's cache" if cached else f"fetched from {shown_url(dataurl)}",
+        "found in astropy's cache" if cached else f"fetched from {redact_url(dataurl)}",
     )
     return path
 
 
 def _cached(url: str) -> str | None:
-    from .astropy_cache import find_entry
+    from .cache.astropy_cache import find_entry
 
     return find_entry(url)
 

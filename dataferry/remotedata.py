@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 from .errors import BadName, FileUnavailable
 from .package_data import PackageData
-from .packages import REGISTRY_NAME, package_folders
 from .plain import get_data_filename
+from .registry.packages import REGISTRY_NAME, package_folders
 
 __all__ = ["RemoteData"]
 

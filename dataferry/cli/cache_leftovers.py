@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..transport.lease import Lease
-from ..transport.strays import strays
+from ..download.lease import Lease
+from ..download.strays import strays
 
 __all__ = ["Leftover", "drop", "leftovers"]
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from .. import astropy_cache, cache_home
+from ..cache import astropy_cache
+from ..cache import layout as cache_home
 from ..errors import CacheError, RegistryError
-from ..packages import REGISTRY_NAME, package_folders
-from ..registry import Registry
+from ..registry.packages import REGISTRY_NAME, package_folders
+from ..registry.registry import Registry
 
 __all__ = ["ABSENT", "DROPPED", "LEFT_OVER", "REGISTERED", "View", "homes", "kept_views", "remove"]
 

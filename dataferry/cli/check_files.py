@@ -14,8 +14,8 @@ from .complete import complete_name
 from .outcome import FAILED
 
 if TYPE_CHECKING:
-    from ..check import Finding
     from ..package_data import PackageData
+    from ..publish.check import Finding
 
 __all__ = ["command"]
 
@@ -49,7 +49,7 @@ def command(
     digest that the host tells are compared, or with --deep all bytes. Nothing is kept. Exit code 1 if a file cannot be
     had from a host, or is not the registered one there.
     """
-    from ..check import State
+    from ..publish.check import State
 
     data = shared.open_data(package, registry)
     wanted = shared.expand(data, (pattern,)) if pattern != "*" else data.names()
@@ -77,8 +77,8 @@ def _watched(data: PackageData, wanted: list[str], deep: bool, jobs: int | None)
     """The findings as they come, with a bar where a terminal watches."""
     from tqdm import tqdm
 
-    from ..check import check
-    from ..declared import host_specs
+    from ..lookup.declared import host_specs
+    from ..publish.check import check
 
     total = len(wanted) * len(host_specs(data._lookup.places()))
     hidden = None if sys.stderr.isatty() and not deep else True  # fetching has bars of its own
@@ -87,7 +87,7 @@ def _watched(data: PackageData, wanted: list[str], deep: bool, jobs: int | None)
 
 
 def _summary(found: list[Finding], files: int) -> None:
-    from ..check import State
+    from ..publish.check import State
 
     hosts = list(dict.fromkeys(finding.host for finding in found))
     if not hosts:

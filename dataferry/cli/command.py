@@ -30,7 +30,7 @@ __all__ = [
 
 
 def _go_offline(ctx: click.Context, param: click.Parameter, value: bool) -> None:
-    from ..settings import OFFLINE_VARIABLE
+    from ..config.settings import OFFLINE_VARIABLE
 
     if not value or ctx.resilient_parsing:
         return

@@ -22,7 +22,7 @@ def packages_with_data() -> list[str]:
     """
     from pathlib import Path
 
-    from ..packages import REGISTRY_NAME
+    from ..registry.packages import REGISTRY_NAME
 
     found = {path.parts[-3] for place in sys.path for path in Path(place or ".").glob(f"*/data/{REGISTRY_NAME}")}
     for name, module in list(sys.modules.items()):
@@ -40,8 +40,8 @@ def complete_package(ctx: click.Context, param: click.Parameter, incomplete: str
 def complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """The registered files of the package that begin so."""
     from ..errors import DataferryError
-    from ..packages import find_registry
-    from ..registry import Registry
+    from ..registry.packages import find_registry
+    from ..registry.registry import Registry
 
     try:
         path = ctx.params.get("registry") or find_registry(ctx.params.get("package") or "")

@@ -158,9 +158,9 @@ def _make_map(path: Path) -> None:
 
 def _make_package(site: Path, served: Path, folder: Path, primary: RangeServer, mirror: RangeServer) -> Path:
     """What an author does: one file into the package, one into the project folder, all into the registry."""
-    from ..checksums import stamp_of
-    from ..registry import Entry
-    from ..registry_edit import RegistryEditor
+    from ..files import stamp_of
+    from ..registry.registry import Entry
+    from ..registry.registry_edit import RegistryEditor
 
     registry = site / PACKAGE / "data" / "dataferry.toml"
     for name, place in ((BUNDLED, registry.parent), (IN_FOLDER, folder)):

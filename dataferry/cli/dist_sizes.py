@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from ..errors import BadName
-from ..packages import REGISTRY_NAME
+from ..registry.packages import REGISTRY_NAME
 
 __all__ = ["DataFile", "data_files", "move_commands"]
 

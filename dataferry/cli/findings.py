@@ -10,9 +10,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from ..config.settings import Settings, config_files, load_settings
 from ..errors import DataferryError, SettingsError
-from ..names import shown_url
-from ..settings import Settings, config_files, load_settings
+from ..registry.names import redact_url
 
 __all__ = ["find_all"]
 
@@ -49,9 +49,9 @@ def find_all(package: str | None, registry: str | None) -> dict[str, Any]:
     dict
         In plain types, as ``--json`` prints it.
     """
-    from .. import remote
+    from ..config.sites import current_sites
     from ..hosts import host_names
-    from ..sites import current_sites
+    from ..lookup import remote
     from .host_states import lacking, logins
 
     problems: list[dict[str, str]] = []
@@ -111,7 +111,7 @@ def _extras() -> dict[str, list[str]]:
 
 
 def _caches() -> list[dict[str, Any]]:
-    from .. import cache_home
+    from ..cache import layout as cache_home
 
     place, own = cache_home.location(), cache_home.own_home()
     caches = [("astropy's", None if place is None else str(place)), ("spare", own)]
@@ -150,11 +150,11 @@ def _shown(value: str) -> str:
 
 
 def _package(package: str, registry_path: str | None, settings: Settings) -> dict[str, Any]:
-    from ..declared import host_specs
-    from ..folders import folder_problem
-    from ..packages import find_registry
-    from ..places import Places
-    from ..registry import Registry
+    from ..config.folders import folder_problem
+    from ..lookup.candidates import Places
+    from ..lookup.declared import host_specs
+    from ..registry.packages import find_registry
+    from ..registry.registry import Registry
     from .host_states import login
 
     registry = Registry(registry_path or find_registry(package))
@@ -173,9 +173,9 @@ def _package(package: str, registry_path: str | None, settings: Settings) -> dic
         "registry": str(registry.path),
         "files": len(entries),
         "bytes": sum(entry.size or 0 for entry in entries),
-        "dataurl": shown_url(registry.dataurl),
-        "mirrors": [shown_url(mirror) for mirror in (*settings.package(package).mirrors, *registry.mirrors)],
-        "tokens": {shown_url(s): where for s in host_specs(places) if (where := login(s, settings)) is not None},
+        "dataurl": redact_url(registry.dataurl),
+        "mirrors": [redact_url(mirror) for mirror in (*settings.package(package).mirrors, *registry.mirrors)],
+        "tokens": {redact_url(s): where for s in host_specs(places) if (where := login(s, settings)) is not None},
         "env": registry.env,
         "folders": folders,
     }

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from ..errors import DataferryError
 
 if TYPE_CHECKING:
+    from ..config.credentials import Token
+    from ..config.settings import Settings
     from ..hosts.base import Host
-    from ..settings import Settings
-    from ..tokens import Token
 
 __all__ = ["PROVIDERS", "by_reason", "lacking", "login", "logins"]
 
@@ -113,7 +113,7 @@ def login(spec: str, settings: Settings) -> str | None:
 
 def _token(scheme: str, host: Host, settings: Settings) -> Token | None:
     if scheme == "github-release":
-        from ..github import github_token
+        from ..hosts.github import github_token
         from ..hosts.github_release import GitHubReleaseHost
 
         if isinstance(host, GitHubReleaseHost):

@@ -11,8 +11,8 @@ from . import command as shared
 from .complete import complete_name
 
 if TYPE_CHECKING:
-    from ..places import Places
-    from ..registry import Entry
+    from ..lookup.candidates import Places
+    from ..registry.registry import Entry
 
 __all__ = ["command"]
 
@@ -28,8 +28,8 @@ def command(package: str, pattern: str, registry: str | None, as_json: bool) -> 
     HERE says in which place of this machine a file of the registered size lies: a folder, the package or a cache. It is
     hashed when it is asked for; "dataferry verify" hashes all.
     """
-    from ..places import Places
-    from ..settings import load_settings
+    from ..config.settings import load_settings
+    from ..lookup.candidates import Places
 
     data = shared.open_data(package, registry)
     places = Places(package, data.registry, load_settings(), [], {})
@@ -54,8 +54,8 @@ def command(package: str, pattern: str, registry: str | None, as_json: bool) -> 
 
 def _here(places: Places, entry: Entry) -> tuple[str, str]:
     """The place of this machine that has a file, and its path; by size alone, since hashing all would take long."""
-    from .. import astropy_cache
-    from ..folders import folder_problem
+    from ..cache import astropy_cache
+    from ..config.folders import folder_problem
 
     for candidate in places.candidates(entry.name, entry):
         if candidate.problem or (candidate.root and folder_problem(candidate.root, places.settings.folder_timeout)):

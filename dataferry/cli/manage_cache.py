@@ -58,7 +58,7 @@ def list_views(package: str | None, as_json: bool) -> None:
 @shared.as_json
 def size(as_json: bool) -> None:
     """Sum up the cache by package, and name its folders."""
-    from .. import cache_home
+    from ..cache import layout as cache_home
     from .cache_views import homes, kept_views
 
     views, partials, left = kept_views(), _partials(0), _leftovers(0)
@@ -182,7 +182,7 @@ def _remove(
 def _partials(days: float) -> list[Any]:
     from pathlib import Path
 
-    from ..transport.leftovers import stale
+    from ..download.leftovers import stale
     from .cache_views import homes
 
     return [item for home in homes() for item in stale(Path(home, "incoming"), days)]

@@ -32,7 +32,7 @@ def list_hosts(as_json: bool) -> None:
         told["schemes"] = [*_listed(told["schemes"]), scheme]
         told["about"] = next(iter((kind.__doc__ or "").strip().splitlines()), "")
         told["publishes"] = kind.publisher is not Host.publisher
-        told["lists"] = kind.held is not Host.held
+        told["lists"] = kind.hosted is not Host.hosted
     lacks = lacking()
     for told in kinds.values():
         told["lacking"] = {scheme: lacks[scheme] for scheme in _listed(told["schemes"]) if scheme in lacks}
@@ -86,12 +86,12 @@ def setup(bucket: str, region: str, endpoint: str, prefix: str, dry_run: bool) -
     BUCKET is a name, or the whole s3://bucket/prefix/?region=... as in dataferry.toml. What is so already stays;
     other rules of the bucket stay as well. Needs a key of the owner, by AWS_PROFILE for one.
     """
+    from ..config.settings import load_settings
     from ..errors import AccessDenied
     from ..hosts.s3.bucket import setup_steps
     from ..hosts.s3.place import parse_place
     from ..hosts.s3.refusals import SIGN_IN
     from ..hosts.s3.store import Store
-    from ..settings import load_settings
 
     spec = _spec(bucket, region, endpoint, prefix)
     store = Store(parse_place(spec), spec, load_settings())

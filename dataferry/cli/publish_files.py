@@ -148,12 +148,12 @@ def _say_remarks(remarks: Sequence[str], indent: str = "") -> None:
 
 def _host_line(host: HostPlan) -> str:
     if host.failure is not None:
-        return f"{host.host.shown}: it cannot be published to now, see below"
+        return f"{host.host.redacted}: it cannot be published to now, see below"
     todo = len(host.doing("upload", "new version"))
     said = [f"{todo} to upload, {shared.size_text(host.bytes_to_go)}{_time_text(host.seconds)}"] if todo else []
     said += [f"{len(there)} there already"] if (there := host.doing("held", "published")) else []
     said += [host.who] if host.who else []
-    return f"{host.host.shown}: {'; '.join(said) or 'nothing to do'}"
+    return f"{host.host.redacted}: {'; '.join(said) or 'nothing to do'}"
 
 
 def _time_text(seconds: float | None) -> str:

@@ -14,7 +14,7 @@ from . import command as shared
 from . import demo_stage as on
 
 if TYPE_CHECKING:
-    from ..explain import Step, Where
+    from ..lookup.report import Step, Where
     from ..package_data import PackageData
 
 __all__ = ["command"]

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ..errors import BadName, RegistryError
-from ..names import check_name
-from ..packages import REGISTRY_NAME, package_folders
+from ..registry.names import check_name
+from ..registry.packages import REGISTRY_NAME, package_folders
 
 __all__ = ["find_target", "named_files", "say_how_to_ship"]
 

@@ -64,7 +64,7 @@ def host_kind(scheme: str) -> type[Host]:
 
 
 def _unknown(spec: str) -> BadName:
-    from ..names import close_names
+    from ..registry.names import close_names
 
     scheme, colon, _ = spec.partition(":")
     known = host_names()
@@ -76,8 +76,8 @@ def _unknown(spec: str) -> BadName:
         )
     close = close_names(scheme.lower(), known)
     meant = f"; did you mean {' or '.join(f'{name}:' for name in close)}?" if close else ""
-    shown = f"{scheme}:..." if colon else repr(spec)
-    return BadName(f"no host is installed for {shown}{meant} (there are: {', '.join(known)})")
+    redacted = f"{scheme}:..." if colon else repr(spec)
+    return BadName(f"no host is installed for {redacted}{meant} (there are: {', '.join(known)})")
 
 
 @lru_cache(maxsize=256)

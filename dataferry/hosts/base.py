@@ -3,70 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, BinaryIO
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from ..download.source import Part, Source
 from ..errors import PublishError
-from ..names import shown_url
+from ..registry.names import redact_url
 
 if TYPE_CHECKING:
-    from ..registry import Entry
-    from ..settings import Settings
-    from .publisher import Held, Publisher
+    from ..config.settings import Settings
+    from ..registry.registry import Entry
+    from .publisher import HostedFile, Publisher
 
 __all__ = ["Host", "Part", "Source"]
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A piece of a file that a host keeps in several objects, because one may not be that large.
-
-    Parameters
-    ----------
-    url : str
-        The URL of this piece, quoted and ready to send.
-    size : int
-        Its bytes.
-    """
-
-    url: str
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One place that should answer with one file's bytes.
-
-    Parameters
-    ----------
-    url : str
-        Quoted and ready to send. It may hold credentials or a signature: print ``shown`` instead.
-    host : str
-        The host as it was declared, without credentials.
-    headers : mapping of str to str
-        Headers that this request needs beside the usual ones.
-    parts : tuple of Part
-        Where the file is kept in pieces: all of them, in order; ``url`` is then that of the first.
-    opener : callable, optional
-        For hosts that do not speak HTTP: ``opener(start)`` opens the bytes from an offset as a binary file. ``url``
-        only names the place then.
-    """
-
-    url: str
-    host: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-    parts: tuple[Part, ...] = ()
-    opener: Callable[[int], BinaryIO] | None = None
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.url, str):  # as a provider may answer
-            raise TypeError(f"a URL is a text, and not {type(self.url).__name__}")
-
-    @property
-    def shown(self) -> str:
-        """The URL as it may be printed."""
-        return shown_url(self.url)
 
 
 class Host(ABC):
@@ -97,9 +46,9 @@ class Host(ABC):
         self.spec = spec
 
     @property
-    def shown(self) -> str:
+    def redacted(self) -> str:
         """The host as it may be printed."""
-        return shown_url(self.spec)
+        return redact_url(self.spec)
 
     @abstractmethod
     def sources(self, name: str, entry: Entry | None) -> Sequence[Source]:
@@ -142,7 +91,7 @@ class Host(ABC):
         """
         return {}
 
-    def held(self, settings: Settings) -> Mapping[str, Held]:
+    def hosted(self, settings: Settings) -> Mapping[str, HostedFile]:
         """What the host has, by name.
 
         Parameters
@@ -152,7 +101,7 @@ class Host(ABC):
 
         Returns
         -------
-        mapping of str to Held
+        mapping of str to HostedFile
             All files that can be read there.
 
         Raises
@@ -162,7 +111,7 @@ class Host(ABC):
         """
         from ..errors import TransferError
 
-        raise TransferError(self.shown, "this kind of host gives no list of its files", kind="list", final=True)
+        raise TransferError(self.redacted, "this kind of host gives no list of its files", kind="list", final=True)
 
     def publisher(self, settings: Settings, about: Mapping[str, Any]) -> Publisher:
         """What takes files there. Making it does no input or output.
@@ -185,4 +134,4 @@ class Host(ABC):
         PublishError
             If dataferry cannot publish to this kind of host, or not from here.
         """
-        raise PublishError(self.shown, "files can be read from such a host, and not published to it by dataferry")
+        raise PublishError(self.redacted, "files can be read from such a host, and not published to it by dataferry")

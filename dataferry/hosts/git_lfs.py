@@ -6,14 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
+from ..download.source import Source
 from ..errors import BadName, HostRefused, TransferError
-from ..names import shown_url
-from .base import Host, Source
+from ..registry.names import redact_url
+from .base import Host
 
 if TYPE_CHECKING:
-    from ..registry import Entry
-    from ..service import Service
-    from ..settings import Settings
+    from ..config.settings import Settings
+    from ..registry.registry import Entry
+    from .api_client import ApiClient
 
 __all__ = ["GitLFSHost"]
 
@@ -43,20 +44,20 @@ class GitLFSHost(Host):
         url = spec.partition(":")[2].rstrip("/")
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-            raise BadName(f"{self.shown} is not git-lfs: with the http or https URL of a repository")
+            raise BadName(f"{self.redacted} is not git-lfs: with the http or https URL of a repository")
         if parts.username is not None:
             raise BadName(
-                f"{self.shown}: everybody reads this line; user and password belong into config.toml or .netrc"
+                f"{self.redacted}: everybody reads this line; user and password belong into config.toml or .netrc"
             )
         if not url.endswith("/info/lfs"):
             url += "/info/lfs" if url.endswith(".git") else ".git/info/lfs"
         self._server = url + "/"
 
     @property
-    def shown(self) -> str:
+    def redacted(self) -> str:
         """The host as it may be printed."""
         scheme, _, url = self.spec.partition(":")
-        return f"{scheme}:{shown_url(url)}"
+        return f"{scheme}:{redact_url(url)}"
 
     def sources(self, name: str, entry: Entry | None) -> Sequence[Source]:
         """None: the server has to be asked, see `look_up`."""
@@ -82,12 +83,12 @@ class GitLFSHost(Host):
         TransferError
             If it could not be asked.
         """
-        from ..service import Service
+        from .api_client import ApiClient
 
         asked = {n: (e.sha256, e.size) for n, e in wanted.items() if e is not None and e.size is not None}
         objects = sorted(set(asked.values()))
         answers: dict[str, Source] = {}
-        with Service(settings, self._server) as service:
+        with ApiClient(settings, self._server) as service:
             login: str | None = None
             for start in range(0, len(objects), _BATCH):
                 told, login = self._ask(service, settings, objects[start : start + _BATCH], login)
@@ -95,7 +96,7 @@ class GitLFSHost(Host):
         return {name: [answers[sha256]] for name, (sha256, _) in asked.items() if sha256 in answers}
 
     def _ask(
-        self, service: Service, settings: Settings, objects: Sequence[tuple[str, int]], login: str | None
+        self, service: ApiClient, settings: Settings, objects: Sequence[tuple[str, int]], login: str | None
     ) -> tuple[object, str | None]:
         body = {
             "operation": "download",
@@ -117,16 +118,16 @@ class GitLFSHost(Host):
                 if error.status not in _STRANGER:
                     raise
         if refusal is None or last is None:
-            raise TransferError(self.shown, "it was not asked", kind="list")
+            raise TransferError(self.redacted, "it was not asked", kind="list")
         said = f"{refusal.reason}; a private repository wants a token that may read it"
         if last is not refusal:
             said += f" (with your login: {last.reason})"
-        raise TransferError(self.shown, said, kind="status", final=True)
+        raise TransferError(self.redacted, said, kind="status", final=True)
 
     def _source(self, action: Mapping[str, Any]) -> Source:
         header = action.get("header")
         headers = {str(k): str(v) for k, v in header.items()} if isinstance(header, dict) else {}
-        return Source(urljoin(self._server, str(action["href"])), self.shown, headers)
+        return Source(urljoin(self._server, str(action["href"])), self.redacted, headers)
 
 
 def _downloads(told: object) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -141,8 +142,8 @@ def _downloads(told: object) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 def _logins(url: str, settings: Settings) -> Iterator[str]:
     """The credentials of a user for a server, in the forms that servers of git take."""
-    from ..tokens import find_token
-    from ..transport.access import authorization, basic
+    from ..config.credentials import find_token
+    from ..download.access import authorization, basic
 
     parts = urlsplit(url)
     known = authorization(parts, settings)

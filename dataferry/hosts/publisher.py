@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ..registry import Entry
-    from ..settings import Settings
+    from ..config.settings import Settings
+    from ..registry.registry import Entry
     from .base import Host
 
-__all__ = ["Held", "Limits", "Publisher", "Upload"]
+__all__ = ["HostedFile", "Limits", "Publisher", "Upload"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HostedFile:
     """What a host says of a file that it has.
 
     Parameters
@@ -84,7 +84,7 @@ class Upload:
 class Publisher(ABC):
     """Takes files to one host.
 
-    A run calls, in this order: `problem` for each file, `check_rights`, `held`, `occupied` and `remarks` (they only
+    A run calls, in this order: `problem` for each file, `check_rights`, `hosted`, `occupied` and `remarks` (they only
     read), then `begin`, `upload` for each file that has to go (from several threads, at most ``parallel``), `finish`
     once. Then the run
     fetches every file back through ``Host.sources`` as a stranger. Killed anywhere, the next run begins again: what is
@@ -106,10 +106,10 @@ class Publisher(ABC):
     parallel : int
         How many uploads at the same time are polite.
     tells_digests : bool
-        Whether `held` tells a digest of what was uploaded. Where it does not, this machine notes what it has proven.
+        Whether `hosted` tells a digest of what was uploaded. Where it does not, this machine notes what it has proven.
     versioned : bool
         Whether a name may get other bytes and its locator keeps finding the old ones; known after `check_rights`.
-    superseded : mapping of str to Held
+    superseded : mapping of str to HostedFile
         What the host has under names for which a new version is wanted; set before `begin`.
     registered : sequence of str
         The hosts that the registry declares. A line that asks for something new, ``figshare:new``, means what it made
@@ -125,7 +125,7 @@ class Publisher(ABC):
         self.host = host
         self.settings = settings
         self.about = about
-        self.superseded: Mapping[str, Held] = {}
+        self.superseded: Mapping[str, HostedFile] = {}
         self.registered: Sequence[str] = ()
 
     @property
@@ -151,7 +151,7 @@ class Publisher(ABC):
         """
 
     @abstractmethod
-    def held(self, uploads: Sequence[Upload]) -> Mapping[str, Held]:
+    def hosted(self, uploads: Sequence[Upload]) -> Mapping[str, HostedFile]:
         """What the host has under the names that are to be published, visible or not yet.
 
         Parameters
@@ -161,7 +161,7 @@ class Publisher(ABC):
 
         Returns
         -------
-        mapping of str to Held
+        mapping of str to HostedFile
             Only files that are complete at the host.
 
         Raises
@@ -186,22 +186,22 @@ class Publisher(ABC):
         return ""
 
     def occupied(self) -> Mapping[str, int]:
-        """What counts against ``limits`` already, whoever put it there; asked after `held`, and only for such limits.
+        """What counts against ``limits`` already, whoever put it there; asked after `hosted`, and only for such limits.
 
         Returns
         -------
         mapping of str to int
-            Name -> bytes, of all that is there as far as it is known. By default what ``Host.held`` lists.
+            Name -> bytes, of all that is there as far as it is known. By default what ``Host.hosted`` lists.
         """
         from ..errors import TransferError
 
         try:
-            return {name: held.size or 0 for name, held in self.host.held(self.settings).items()}
+            return {name: hosted.size or 0 for name, hosted in self.host.hosted(self.settings).items()}
         except TransferError:  # nothing is there yet, or nobody tells
             return {}
 
     def remarks(self, uploads: Sequence[Upload]) -> Sequence[str]:
-        """What else the plan says of this host: files are divided, spread, cannot be taken back; pure, after `held`.
+        """What else the plan says of this host: files are divided, spread, cannot be taken back; pure, after `hosted`.
 
         Parameters
         ----------

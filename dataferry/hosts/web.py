@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from ..names import check_url, quoted_name, shown_url
-from .base import Host, Source
+from ..download.source import Source
+from ..registry.names import check_url, quoted_name, redact_url
+from .base import Host
 
 if TYPE_CHECKING:
-    from ..registry import Entry
-    from ..settings import Settings
-    from .publisher import Held
+    from ..config.settings import Settings
+    from ..registry.registry import Entry
+    from .publisher import HostedFile
 
 __all__ = ["WebHost"]
 
@@ -36,24 +37,24 @@ class WebHost(Host):
 
     def sources(self, name: str, entry: Entry | None) -> Sequence[Source]:
         """One URL: the base URL and the quoted name."""
-        return [Source(self.spec + quoted_name(name), self.shown)]
+        return [Source(self.spec + quoted_name(name), self.redacted)]
 
-    def held(self, settings: Settings) -> Mapping[str, Held]:
+    def hosted(self, settings: Settings) -> Mapping[str, HostedFile]:
         """The files that ``SHA256SUMS`` at the base URL lists, if there is one."""
+        from ..download.access import authorization
         from ..errors import HostRefused, RegistryError, TransferError
-        from ..registry_text import read_list
-        from ..service import Service
-        from ..transport.access import authorization
-        from .publisher import Held
+        from ..registry.registry_text import read_list
+        from .api_client import ApiClient
+        from .publisher import HostedFile
 
         url = self.spec + "SHA256SUMS"
         login = authorization(urlsplit(url), settings)
         try:
-            with Service(settings, self.spec, headers={"Authorization": login} if login else {}) as service:
+            with ApiClient(settings, self.spec, headers={"Authorization": login} if login else {}) as service:
                 text = service.call("GET", url, headers={"Accept": "*/*"}).body.decode()
-            return {entry.name: Held(entry.size, entry.sha256) for entry in read_list(text, shown_url(url))}
+            return {entry.name: HostedFile(entry.size, entry.sha256) for entry in read_list(text, redact_url(url))}
         except HostRefused as error:
             reason = f"{error.reason}; a web server tells its files by a SHA256SUMS, which sha256sum writes"
-            raise TransferError(shown_url(url), reason, kind="list", final=True) from error
+            raise TransferError(redact_url(url), reason, kind="list", final=True) from error
         except (RegistryError, UnicodeDecodeError) as error:
-            raise TransferError(shown_url(url), f"no list of checksums: {error}", kind="list", final=True) from error
+            raise TransferError(redact_url(url), f"no list of checksums: {error}", kind="list", final=True) from error

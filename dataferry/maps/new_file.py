@@ -87,7 +87,7 @@ def _name(temporary: str, real: Path, *, overwrite: bool) -> None:
     if overwrite:
         os.replace(temporary, real)
         return
-    from ..placing import rename_if_free
+    from ..files import rename_if_free
 
     # of several who write the same file at once, one has it
     rename_if_free(temporary, os.fspath(real))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy
 
-from ..hosts.base import Source
+from ..download.source import Source
 from .layout import Layout, choose_hdu, layout_of
 from .place import Place
 from .source import ByteSource, open_local
@@ -56,7 +56,7 @@ def open_source(named: Named, *, remote: bool = False) -> ByteSource:
 
     source = named if isinstance(named, Source) else Source(str(named), str(named))
     if not remote:
-        raise Place(source.shown).error("is a URL", "remote=True reads parts of it; dataferry get fetches it whole")
+        raise Place(source.redacted).error("is a URL", "remote=True reads parts of it; dataferry get fetches it whole")
     return RangeFile(source)
 
 

@@ -200,7 +200,7 @@ def _draw_image(path: Named, hdu: Hdu, *, remote: bool) -> Figure:
     figure = Figure(figsize=(7, 6), layout="constrained")
     axes = figure.add_subplot()
     colours = mpl.colormaps["gray"].with_extremes(bad="tab:gray")
-    shown = axes.imshow(values, origin="lower", norm=norm, cmap=colours, interpolation="nearest")
-    figure.colorbar(shown, ax=axes, label=hdu.word("BUNIT"))
+    redacted = axes.imshow(values, origin="lower", norm=norm, cmap=colours, interpolation="nearest")
+    figure.colorbar(redacted, ax=axes, label=hdu.word("BUNIT"))
     axes.set_title(f"{Path(image.info.meta['file']).name}, HDU {hdu.index}")
     return figure

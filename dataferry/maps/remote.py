@@ -8,15 +8,15 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ..download.source import Source
 from ..errors import Offline, TransferError
-from ..hosts.base import Source
 from .headers import FIRST
 from .place import BadCopy, Place
 from .source import ByteSource
 
 if TYPE_CHECKING:
+    from ..download.answer import Answer
     from ..errors import MapError
-    from ..transport.answer import Answer
 
 __all__ = ["RangeFile"]
 
@@ -78,14 +78,14 @@ class RangeFile(ByteSource):
     lanes = _LANES
 
     def __init__(self, source: Source) -> None:
-        from ..settings import load_settings
-        from ..transport.client import Client
+        from ..config.settings import load_settings
+        from ..download.client import Client
 
-        self.place = Place(source.shown)
+        self.place = Place(source.redacted)
         settings = load_settings()
         if settings.offline:
             raise Offline(
-                source.shown, [(source.shown, "offline mode")], "unset DATAFERRY_OFFLINE to read it from there"
+                source.redacted, [(source.redacted, "offline mode")], "unset DATAFERRY_OFFLINE to read it from there"
             )
         if source.opener is not None:
             raise self._error("this host does not serve byte ranges over HTTP", "fetch the file whole: dataferry get")
@@ -194,7 +194,7 @@ class RangeFile(ByteSource):
                 raise self._error("the file changed at the server while it was read", "read it again")
 
     def _refusal(self, answer: Answer, there: _Object, offset: int) -> MapError:
-        from ..transport.verdict import retry_after
+        from ..download.verdict import retry_after
 
         if answer.status == 200:
             return self._error("the server ignores byte ranges", "fetch the file whole: dataferry get")

@@ -52,7 +52,7 @@ def info(path: Named, *, remote: bool = False) -> str:
 
 
 def _shown(path: Named) -> str:
-    return str(getattr(path, "shown", None) or os.fspath(path))  # type: ignore[arg-type]
+    return str(getattr(path, "redacted", None) or os.fspath(path))  # type: ignore[arg-type]
 
 
 def _hdu(source: ByteSource, hdu: Hdu) -> list[str]:

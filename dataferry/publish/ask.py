@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import AccessDenied, Conflict, DataferryError, PublishError
-from ..registry import Entry
+from ..registry.registry import Entry
 from .compare import Ground, steps_at
 from .crew import at_once
 from .notes import rates
@@ -45,7 +45,7 @@ def ask(
         return []
     known_rates = rates()
     for plan in hosts:
-        plan.rates = (known_rates.get(f"up {plan.host.shown}"), known_rates.get(f"back {plan.host.shown}"))
+        plan.rates = (known_rates.get(f"up {plan.host.redacted}"), known_rates.get(f"back {plan.host.redacted}"))
     answers = at_once(lambda plan: _ask_one(plan, uploads, ground), hosts)
     return [problem for answer in answers for problem in answer]
 
@@ -68,7 +68,7 @@ def _ask_one(
     publisher = plan.publisher
     if publisher is None:
         return []
-    place = plan.host.shown
+    place = plan.host.redacted
     problems = _limits(place, publisher, uploads.values())
     problems += _no_room_for_locators(plan, uploads, ground.known)
     try:
@@ -131,7 +131,7 @@ def _no_room_for_locators(plan: HostPlan, uploads: Mapping[str, Upload], known: 
         return []
     return [
         PublishError(
-            plan.host.shown,
+            plan.host.redacted,
             f"it needs an id for each file ({plan.host.locator}), and the text registry {known.list_path} holds none",
             f"Take the key `registry` out of {known.path} and publish again: the entries go to its [files] then",
         )

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ..errors import DataferryError
-from ..registry import Entry
+from ..registry.registry import Entry
 from .ask import as_error
 from .compare import Ground, same_bytes, steps_at
 from .known import read_known
@@ -21,8 +21,8 @@ from .tally import Lane, Stopped
 from .uploads import Uploads
 
 if TYPE_CHECKING:
+    from ..config.settings import Settings
     from ..hosts.publisher import Publisher
-    from ..settings import Settings
 
 __all__ = ["HostRun"]
 
@@ -72,12 +72,12 @@ class HostRun(threading.Thread):
         wait: float | None,
         label: str,
     ) -> None:
-        super().__init__(name=f"dataferry-publish-{plan.host.shown}", daemon=True)
+        super().__init__(name=f"dataferry-publish-{plan.host.redacted}", daemon=True)
         self.whole, self.plan, self.settings = whole, plan, settings
         self._stop_event, self._jobs, self._wait = stop, jobs, wait
-        shown = plan.host.shown
+        redacted = plan.host.redacted
         self.files = {
-            name: FileOutcome(name, shown, step.upload.size, step.action, proven=step.action == PUBLISHED)
+            name: FileOutcome(name, redacted, step.upload.size, step.action, proven=step.action == PUBLISHED)
             for name, step in plan.steps.items()
         }
         self.locators: dict[str, dict[str, str | int]] = {}
@@ -104,7 +104,7 @@ class HostRun(threading.Thread):
         except Stopped:
             return
         except Exception as error:  # noqa: BLE001 - one host's failure does not stop the others
-            self.plan.failure = as_error(error, self.plan.host.shown)
+            self.plan.failure = as_error(error, self.plan.host.redacted)
         finally:
             book.give_back()
 
@@ -127,7 +127,7 @@ class HostRun(threading.Thread):
     def _tells_digest(self, name: str) -> bool:
         """Whether the host itself will say that it has these bytes, when the next run asks."""
         step, publisher = self.plan.steps[name], self.plan.publisher
-        told = step.held is None or same_bytes(step.upload, step.held) is not None
+        told = step.hosted is None or same_bytes(step.upload, step.hosted) is not None
         return told and publisher is not None and publisher.tells_digests
 
     # -- the steps -----------------------------------------------------------------------------------------------------
@@ -139,7 +139,7 @@ class HostRun(threading.Thread):
         while not book.take(force=time.monotonic() - began > _PATIENCE):
             if not waited:
                 logging.getLogger("dataferry").warning(
-                    "another run publishes to %s; waiting for it", self.plan.host.shown
+                    "another run publishes to %s; waiting for it", self.plan.host.redacted
                 )
             waited = True
             if self._stop_event.wait(0.2):
@@ -159,13 +159,13 @@ class HostRun(threading.Thread):
 
     def _upload(self, book: Notebook, publisher: Publisher) -> None:
         todo = [step.upload for step in self.plan.doing(UPLOAD, NEW_VERSION)]
-        held = self.plan.doing(HELD)
-        locators = {step.upload.name: dict(step.held.locators) for step in held if step.held is not None}
+        hosted = self.plan.doing(HELD)
+        locators = {step.upload.name: dict(step.hosted.locators) for step in hosted if step.hosted is not None}
         publisher.superseded = {
-            step.upload.name: step.held for step in self.plan.doing(NEW_VERSION) if step.held is not None
+            step.upload.name: step.hosted for step in self.plan.doing(NEW_VERSION) if step.hosted is not None
         }
         went: list[str] = []
-        going = {*(upload.name for upload in todo), *(step.upload.name for step in held)}
+        going = {*(upload.name for upload in todo), *(step.upload.name for step in hosted)}
         if going & (proven := book.proven).keys():  # what was proven once is no proof of what goes now
             book.proven = {name: sha256 for name, sha256 in proven.items() if name not in going}
         if todo:
@@ -181,7 +181,7 @@ class HostRun(threading.Thread):
                     self.files[name].sent = True
                     locators[name] = dict(result)
                     went.append(name)
-        there = [*went, *(step.upload.name for step in held)]
+        there = [*went, *(step.upload.name for step in hosted)]
         complete = len(went) == len(todo)
         self.up.check()
         if complete and there:
@@ -192,7 +192,7 @@ class HostRun(threading.Thread):
                 locators.setdefault(name, {}).update(more)
         self.declared = check_declared(publisher.declared)
         if self.declared == self.plan.declared:
-            for name in [step.upload.name for step in held if step.proven]:
+            for name in [step.upload.name for step in hosted if step.proven]:
                 self.files[name].proven, self.locators[name] = True, locators[name]
                 there.remove(name)
         self._prove(book, publisher, there, locators, complete)
@@ -231,7 +231,7 @@ class HostRun(threading.Thread):
                     self.locators[name] = locators.get(name, {})
                     base = base[0] + 1, base[1] + left.pop(name).size
                 else:
-                    self.files[name].error = not_served(f"{self.plan.host.shown}: {name}", result, complete)
+                    self.files[name].error = not_served(f"{self.plan.host.redacted}: {name}", result, complete)
             if not left or time.monotonic() >= until:
                 return
             if self._stop_event.wait(min(pause, max(0.0, until - time.monotonic()))):
@@ -241,7 +241,7 @@ class HostRun(threading.Thread):
     def _measure(self, what: str, size: int, began: float) -> None:
         seconds = time.monotonic() - began
         if size >= _MEASURED and seconds > 0:
-            rates()[f"{what} {self.plan.host.shown}"] = round(size / seconds)
+            rates()[f"{what} {self.plan.host.redacted}"] = round(size / seconds)
 
     def _holds_locators(self, name: str) -> bool:
         known = read_known(self.whole.registry)

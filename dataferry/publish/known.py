@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..registry import Registry
+from ..registry.registry import Registry
 
 __all__ = ["Known", "read_known"]
 

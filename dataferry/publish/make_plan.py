@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import BadName, CacheError, Conflict, DataferryError, NeedsNetwork
-from ..hashing import hash_files
+from ..files import hash_files
 from ..hosts import make_host
 from ..hosts.publisher import Upload
-from ..names import check_name, shown_url
-from ..remote import engine_settings, offline_reason
+from ..lookup.remote import engine_settings, offline_reason
+from ..registry.names import check_name, redact_url
 from .ask import ask
 from .compare import Ground
 from .known import Known, read_known
@@ -20,7 +20,7 @@ from .names import clashes
 from .plan import HostPlan, Plan
 
 if TYPE_CHECKING:
-    from ..settings import Settings
+    from ..config.settings import Settings
 
 __all__ = ["plan"]
 
@@ -88,7 +88,7 @@ def plan(
     problems += changed.values()
     reason = offline_reason()
     if reason:
-        problems.append(NeedsNetwork("publishing", [(shown_url(spec), f"not asked: {reason}") for spec in specs]))
+        problems.append(NeedsNetwork("publishing", [(redact_url(spec), f"not asked: {reason}") for spec in specs]))
     elif rest := {name: upload for name, upload in uploads.items() if name not in changed}:
         problems += ask(hosts, rest, Ground(path, known, settings, new_version, progress))
         # whether a host keeps versions may show only when it was asked
@@ -104,7 +104,7 @@ def _left_behind(uploads: Mapping[str, Upload], known: Known | None, hosts: Sequ
     entries = {name: known.find(name) for name in uploads}
     changed = [name for name, entry in entries.items() if entry is not None and entry.sha256 != uploads[name].sha256]
     served = {line for host in hosts for line in (host.spec, host.declared)}
-    others = [shown_url(line) for line in (known.dataurl, *known.mirrors) if line and line not in served]
+    others = [redact_url(line) for line in (known.dataurl, *known.mirrors) if line and line not in served]
     if not changed or not others:
         return []
     what = changed[0] if len(changed) == 1 else f"{len(changed)} files"
@@ -132,7 +132,7 @@ def _other_bytes(
 ) -> dict[str, DataferryError]:
     """Names that the registry has with other bytes."""
     problems: dict[str, DataferryError] = {}
-    fixed = [plan.host.shown for plan in hosts if plan.publisher is None or not plan.publisher.versioned]
+    fixed = [plan.host.redacted for plan in hosts if plan.publisher is None or not plan.publisher.versioned]
     for name, upload in uploads.items():
         entry = known.find(name) if known else None
         if entry is None or entry.sha256 == upload.sha256:

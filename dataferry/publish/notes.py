@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
-from .. import cache_home
-from ..transport.lease import Lease
+from ..cache import layout as cache_home
+from ..download.lease import Lease
 
 __all__ = ["BACK", "LOOK", "Notebook", "Notes", "rates"]
 

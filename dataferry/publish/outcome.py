@@ -80,10 +80,10 @@ class Outcome:
         done = {(file.host, file.name): file for file in self.files}
         files = []
         for host, step in self.plan:
-            result = done.get((host.host.shown, step.upload.name))
+            result = done.get((host.host.redacted, step.upload.name))
             told: dict[str, Any] = {
                 "name": step.upload.name,
-                "host": host.host.shown,
+                "host": host.host.redacted,
                 "size": step.upload.size,
                 "sha256": step.upload.sha256,
                 "action": step.action,
@@ -97,7 +97,7 @@ class Outcome:
             "written": [str(path) for path in self.written],
             "hosts": [
                 {
-                    "host": host.host.shown,
+                    "host": host.host.redacted,
                     "declared": (host.publisher.declared if host.publisher and self.files else host.declared) or None,
                     "who": host.who,
                     "upload_bytes": host.bytes_to_go,

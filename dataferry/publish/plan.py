@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from ..errors import DataferryError, PublishErrors
 
 if TYPE_CHECKING:
-    from ..hashing import Digests
+    from ..files import Digests
     from ..hosts.base import Host
-    from ..hosts.publisher import Held, Publisher, Upload
+    from ..hosts.publisher import HostedFile, Publisher, Upload
 
 __all__ = ["HELD", "NEW_VERSION", "PUBLISHED", "UPLOAD", "HostPlan", "Plan", "Step", "raise_all"]
 
@@ -37,7 +37,7 @@ class Step:
     action : str
         ``"upload"``, ``"new version"``, ``"held"`` (it is there, and will be proven and registered) or
         ``"published"`` (there is nothing to do).
-    held : Held or None
+    held : HostedFile or None
         What the host has under the name.
     proven : bool
         Whether these bytes were fetched from the host, as by a stranger, to compare them.
@@ -45,7 +45,7 @@ class Step:
 
     upload: Upload
     action: str
-    held: Held | None = None
+    hosted: HostedFile | None = None
     proven: bool = False
 
 

@@ -7,9 +7,9 @@ import time
 from typing import Any
 
 from ..errors import DataferryError
-from ..registry import Entry
-from ..registry_edit import RegistryEditor
-from ..remote import engine_settings
+from ..lookup.remote import engine_settings
+from ..registry.registry import Entry
+from ..registry.registry_edit import RegistryEditor
 from .at_host import HostRun
 from .known import read_known
 from .outcome import Outcome
@@ -45,7 +45,8 @@ def run(plan: Plan, *, jobs: int | None = None, wait: float | None = None, progr
     settings = engine_settings()
     several = len(plan.hosts) > 1
     hosts = [
-        HostRun(plan, host, settings, stop, jobs, wait, label=host.host.shown if several else "") for host in plan.hosts
+        HostRun(plan, host, settings, stop, jobs, wait, label=host.host.redacted if several else "")
+        for host in plan.hosts
     ]
     up = Tally([host.up for host in hosts], "uploading", progress)
     back = Tally([host.back for host in hosts], "fetching back", progress)

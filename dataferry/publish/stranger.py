@@ -9,18 +9,18 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..checksums import sha256_file
+from ..download.fetch import Progress, Wanted, fetch
 from ..errors import CacheError, DataferryError, FileUnavailable, Offline, PublishError
-from ..fetch import Progress, Wanted, fetch
+from ..files import sha256_file
 from ..hosts import make_host
 from ..hosts.guarded import guarded
-from ..names import shown_url
+from ..registry.names import redact_url
 from .notes import BACK
 
 if TYPE_CHECKING:
-    from ..hosts.base import Source
-    from ..registry import Entry
-    from ..settings import Settings
+    from ..config.settings import Settings
+    from ..download.source import Source
+    from ..registry.registry import Entry
 
 __all__ = ["Stranger", "check_declared", "not_served"]
 
@@ -31,7 +31,7 @@ _LARGE = 1 << 28
 def check_declared(spec: str) -> str:
     """Return the line for the registry if it gives no secret away. Raises `PublishError`."""
     if re.search(r"//[^/?#]*@", spec):
-        raise PublishError(shown_url(spec), "its declaration holds a user or a password, which every user would get")
+        raise PublishError(redact_url(spec), "its declaration holds a user or a password, which every user would get")
     return spec
 
 
@@ -117,7 +117,7 @@ class Stranger:
         sources: dict[str, Sequence[Source]] = {}
         for entry in entries:
             try:
-                with guarded(self.host.shown):
+                with guarded(self.host.redacted):
                     sources[entry.name] = list(self.host.sources(entry.name, entry))
             except DataferryError as error:
                 results[entry.name] = error
@@ -126,13 +126,13 @@ class Stranger:
         left = {e.name: e for e in entries if not isinstance(results.get(e.name), str)}
         if left:
             try:
-                with guarded(self.host.shown):
+                with guarded(self.host.redacted):
                     found = dict(self.host.look_up(left, self._settings))
             except DataferryError as error:
                 return dict.fromkeys(left, error) | results
             late = [entry for entry in left.values() if found.get(entry.name)]
             results |= self._bring(late, found, tell, compare)
-        nowhere = PublishError(self.host.shown, "it does not say where a stranger would get the file")
+        nowhere = PublishError(self.host.redacted, "it does not say where a stranger would get the file")
         return {entry.name: results.get(entry.name, nowhere) for entry in entries}
 
     def _bring(

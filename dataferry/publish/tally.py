@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterable
 
-from ..progress import FileProgress, Progress, teller
+from ..download.progress import FileProgress, Progress, teller
 
 __all__ = ["Lane", "Stopped", "Tally"]
 

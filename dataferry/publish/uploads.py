@@ -13,7 +13,7 @@ from .ask import as_error
 from .tally import Lane, Stopped
 
 if TYPE_CHECKING:
-    from ..hashing import Digests
+    from ..files import Digests
     from ..hosts.publisher import Publisher, Upload
     from .notes import Notebook
 
@@ -79,7 +79,7 @@ class Uploads:
         self._lane.check()
         missing = [upload.name for upload in uploads if upload.name not in self._results]
         if missing:
-            place, word = self._publisher.host.shown, "file was" if len(missing) == 1 else "files were"
+            place, word = self._publisher.host.redacted, "file was" if len(missing) == 1 else "files were"
             none = PublishError(place, f"{len(missing)} further {word} not tried after so many failures")
             self._results |= dict.fromkeys(missing, none)
         return {upload.name: self._results[upload.name] for upload in uploads}
@@ -97,7 +97,7 @@ class Uploads:
             except Stopped:
                 return
             except Exception as error:  # noqa: BLE001 - one failure does not stop the others
-                result = as_error(error, f"{self._publisher.host.shown}: {upload.name}")
+                result = as_error(error, f"{self._publisher.host.redacted}: {upload.name}")
             self._lane.end(upload.name, not isinstance(result, DataferryError))
             with self._lock:
                 self._results[upload.name] = result

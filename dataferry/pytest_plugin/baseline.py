@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..checksums import sha256_file
 from ..errors import DataferryError
-from ..names import check_name
+from ..files import sha256_file
 from ..package_data import PackageData
-from ..registry import Entry
-from ..registry_edit import RegistryEditor
+from ..registry.names import check_name
+from ..registry.registry import Entry
+from ..registry.registry_edit import RegistryEditor
 
 if TYPE_CHECKING:
     import pytest

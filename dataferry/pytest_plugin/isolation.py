@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from .. import cache_home
-from ..astropy_cache import entry_url
+from ..cache import layout as cache_home
+from ..cache.astropy_cache import entry_url
 
 __all__ = ["adopt", "isolate"]
 

@@ -10,7 +10,7 @@ import pytest
 
 from ..errors import DataferryError
 from ..package_data import PackageData
-from ..packages import REGISTRY_NAME
+from ..registry.packages import REGISTRY_NAME
 
 __all__ = ["Need", "Needs", "find_package", "gather", "skipped_anyway"]
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from ..settings import load_settings
+from ..config.settings import load_settings
 
 __all__ = ["closed", "lift_remote_data"]
 

@@ -81,7 +81,7 @@ class Run:
         _write(os.path.join(workerinput["dataferry"], "answers.json"), self._answer())
 
     def _answer(self) -> dict[str, Any]:
-        from ..cache_home import cache_folders
+        from ..cache.layout import cache_folders
 
         return {"homes": cache_folders(), "outcomes": list(self.supply.outcomes.values())}
 

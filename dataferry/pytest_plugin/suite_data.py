@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from ..package_data import PackageData
 
 if TYPE_CHECKING:
-    from ..lookup import Lookup
-    from ..terms import Terms
+    from ..lookup.lookup import Lookup
+    from ..lookup.terms import Terms
     from .run import Run
 
 __all__ = ["SuiteData"]

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from ..errors import DataferryError, Failure, FetchErrors, FileUnavailable, RegistryError
-from ..names import shown_url
 from ..package_data import PackageData
+from ..registry.names import redact_url
 from .needs import Need
 
 __all__ = ["BROKEN", "HERE", "MISSING", "WRONG", "Outcome", "Supply"]
@@ -164,7 +164,7 @@ def _fetched(data: PackageData, name: str, path: str) -> Outcome:
     if came is not None:
         return Outcome(data.package, name, HERE, "host", path, size, came.moved_bytes, reason=came.source)
     known = data.registry.find(name) is not None  # a registered file without an arrival was brought by another process
-    source = shown_url(data.registry.dataurl)
+    source = redact_url(data.registry.dataurl)
     return Outcome(
         data.package, name, HERE, "cache" if known else "host", path, size, 0 if known else size, reason=source
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import faults
 from .certificates import CertificateAuthority
 from .faults import (
     ChangingETag,

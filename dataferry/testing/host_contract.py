@@ -21,9 +21,10 @@ except ImportError:
     raise MissingExtra("test", "pytest") from None
 
 if TYPE_CHECKING:
-    from ..fetch import Arrived, Wanted
-    from ..hosts.base import Host, Source
-    from ..registry import Entry
+    from ..download.fetch import Arrived, Wanted
+    from ..download.source import Source
+    from ..hosts.base import Host
+    from ..registry.registry import Entry
 
 __all__ = ["HostContract"]
 
@@ -128,7 +129,7 @@ class HostContract:
         Entry or None
             With size and sha256.
         """
-        from ..registry import Entry
+        from ..registry.registry import Entry
 
         return Entry(name, hashlib.sha256(data).hexdigest(), len(data))
 
@@ -168,8 +169,8 @@ class HostContract:
         list of Arrived or FileUnavailable
             One for each file.
         """
-        from ..fetch import Wanted, fetch
-        from ..settings import Settings
+        from ..config.settings import Settings
+        from ..download.fetch import Wanted, fetch
 
         def store(wanted: Wanted, path: Path) -> Path:
             return path.rename(folder / hashlib.sha256(wanted.name.encode()).hexdigest())
@@ -214,9 +215,9 @@ class HostContract:
         """A user's password, token or signature is in no text that is printed."""
         for declared, secret in self.secrets:
             host = self.host_at(declared)
-            assert secret not in host.shown
+            assert secret not in host.redacted
             for source in self.sources(host, "maps/a.fits", b"data"):
-                assert secret not in source.shown
+                assert secret not in source.redacted
                 assert secret not in source.host
 
     def test_bytes_come_back(self, tmp_path: Path) -> None:
@@ -234,11 +235,11 @@ class HostContract:
         there, gone = "plain.fits", "not/there.fits"
         files = {gone: content(gone), there: content(there)}
         with self.serving({there: files[there]}) as host:
-            place = self.sources(host, gone, files[gone])[0].shown
+            place = self.sources(host, gone, files[gone])[0].redacted
             missing, found = self.fetched(host, files, tmp_path)
         assert isinstance(missing, FileUnavailable), f"{gone!r} came from nowhere"
         assert missing.name == gone
-        assert any(place in shown for shown, _ in missing.tried), f"{place} is not named in {missing}"
+        assert any(place in redacted for redacted, _ in missing.tried), f"{place} is not named in {missing}"
         assert not isinstance(found, FileUnavailable), str(found)
 
     def test_other_bytes_are_refused(self, tmp_path: Path) -> None:

@@ -19,9 +19,10 @@ except ImportError:
     raise MissingExtra("test", "pytest") from None
 
 if TYPE_CHECKING:
-    from ..fetch import Arrived
-    from ..hosts.base import Host, Source
-    from ..settings import Settings
+    from ..config.settings import Settings
+    from ..download.fetch import Arrived
+    from ..download.source import Source
+    from ..hosts.base import Host
 
 __all__ = ["LookUpContract"]
 
@@ -45,7 +46,7 @@ class LookUpContract(HostContract):
 
     def settings(self) -> Settings:
         """Return what the host is asked with: by default the settings of a stranger."""
-        from ..settings import Settings
+        from ..config.settings import Settings
 
         return Settings().as_stranger()
 
@@ -104,15 +105,15 @@ class LookUpContract(HostContract):
     def test_credentials_are_never_shown(self) -> None:
         """A user's password, token or signature is in no text that is printed."""
         for declared, secret in self.secrets:
-            assert secret not in self.host_at(declared).shown
+            assert secret not in self.host_at(declared).redacted
         name = "plain.fits"
         with self.serving({name: content(name)}) as host:
             sources = self.sources(host, name, content(name))
         mine = [value for said in self.settings().hosts.values() for key, value in said.items() if key == "token"]
         for source in sources:
-            shown = [source.shown, source.host, host.shown]
-            assert not [text for text in shown for secret in mine if str(secret) in text]
-            assert "Signature" not in source.shown
+            redacted = [source.redacted, source.host, host.redacted]
+            assert not [text for text in redacted for secret in mine if str(secret) in text]
+            assert "Signature" not in source.redacted
 
     def test_missing_file_is_an_error_that_names_the_place(self, tmp_path: Path) -> None:
         """A file that the host does not have is not among its answers, and does not keep another from coming."""

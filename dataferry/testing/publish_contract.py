@@ -106,7 +106,7 @@ class PublishContract:
 
     def test_users_get_what_an_author_publishes(self, author: Author) -> None:
         """From an empty home to another empty home, all bytes right, and the registry is written."""
-        from ..registry import Registry
+        from ..registry.registry import Registry
 
         outcome = author.publish(_FILES)
         assert all(file.proven for file in outcome.files)
@@ -203,8 +203,8 @@ class PublishContract:
 
     def test_an_old_release_keeps_its_bytes(self, author: Author) -> None:
         """After a new version of the data, an old release of the package gets what it always got."""
+        from ..config.settings import load_settings
         from ..hosts import make_host
-        from ..settings import load_settings
 
         if not make_host(author.spec).publisher(load_settings(), {}).versioned:
             pytest.skip("this host keeps one version of a file only")

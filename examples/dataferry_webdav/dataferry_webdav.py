@@ -11,13 +11,13 @@ from urllib.parse import quote, urlsplit
 
 from dataferry.errors import AccessDenied, Conflict, HostRefused
 from dataferry.hosts.base import Host, Source
-from dataferry.hosts.publisher import Held, Publisher, Upload
-from dataferry.names import check_url
+from dataferry.hosts.publisher import HostedFile, Publisher, Upload
+from dataferry.registry.names import check_url
 
 if TYPE_CHECKING:
+    from dataferry.config import Settings
+    from dataferry.hosts.api_client import ApiClient, Response
     from dataferry.registry import Entry
-    from dataferry.service import Reply, Service
-    from dataferry.settings import Settings
 
 __all__ = ["WebdavHost", "WebdavPublisher"]
 
@@ -38,7 +38,7 @@ class WebdavHost(Host):
 
     def sources(self, name: str, entry: Entry | None) -> Sequence[Source]:
         """One URL: the folder's, and the quoted name."""
-        return [Source(self.url_of(name), self.shown)]
+        return [Source(self.url_of(name), self.redacted)]
 
     def publisher(self, settings: Settings, about: Mapping[str, Any]) -> WebdavPublisher:
         """What takes files there."""
@@ -53,24 +53,24 @@ class WebdavPublisher(Publisher):
     tells_digests = False
 
     @cached_property
-    def service(self) -> Service:
+    def service(self) -> ApiClient:
         """The server, asked as the author; made by `check_rights`, before there are threads."""
-        from dataferry.service import Service
-        from dataferry.tokens import find_token
+        from dataferry.config.credentials import find_token
+        from dataferry.hosts.api_client import ApiClient
 
         token = find_token(urlsplit(self.host.url).netloc, self.settings, variables=[VARIABLE])
         if token is None:
-            raise AccessDenied(self.host.shown, "there is no token", REMEDY)
+            raise AccessDenied(self.host.redacted, "there is no token", REMEDY)
         self.origin = token.origin
-        return Service(self.settings, self.host.url, headers={"Authorization": f"Bearer {token.secret}"})
+        return ApiClient(self.settings, self.host.url, headers={"Authorization": f"Bearer {token.secret}"})
 
-    def call(self, method: str, url: str, **options: Any) -> Reply:
+    def call(self, method: str, url: str, **options: Any) -> Response:
         """Ask the server; who may not write gets an `AccessDenied`."""
         try:
             return self.service.call(method, url, **options)
         except HostRefused as error:
             if error.status in {401, 403}:
-                raise AccessDenied(self.host.shown, error.reason, REMEDY) from error
+                raise AccessDenied(self.host.redacted, error.reason, REMEDY) from error
             raise
 
     def check_rights(self) -> str:
@@ -78,18 +78,18 @@ class WebdavPublisher(Publisher):
         self.call("DELETE", self.host.url_of(f".{os.urandom(16).hex()}"), accept={404})
         return f"with the token in {self.origin}"
 
-    def held(self, uploads: Sequence[Upload]) -> Mapping[str, Held]:
+    def hosted(self, uploads: Sequence[Upload]) -> Mapping[str, HostedFile]:
         """The server tells the size and no digest: where the size is right, dataferry fetches the file and compares."""
         with ThreadPoolExecutor(self.parallel) as pool:
             replies = list(pool.map(lambda u: self.call("HEAD", self.host.url_of(u.name), accept={404}), uploads))
         found = {u.name: reply for u, reply in zip(uploads, replies, strict=True) if reply.status != 404}
-        return {name: Held(int(reply.headers["Content-Length"])) for name, reply in found.items()}
+        return {name: HostedFile(int(reply.headers["Content-Length"])) for name, reply in found.items()}
 
     def upload(
         self, upload: Upload, notes: MutableMapping[str, Any], moved: Callable[[int], None]
     ) -> Mapping[str, str | int]:
         """PUT and MOVE. Killed between the two, the next run finds the private name in the notes and moves it."""
-        from dataferry.service import FileBody
+        from dataferry.hosts.api_client import FileBody
 
         if "private" not in notes:
             notes["private"] = f".{upload.sha256}.{os.urandom(8).hex()}"

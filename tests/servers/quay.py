@@ -19,7 +19,7 @@ from dataferry.errors import (
     Conflict,
 )
 from dataferry.hosts.base import Host, Source
-from dataferry.hosts.publisher import Held, Limits, Publisher
+from dataferry.hosts.publisher import HostedFile, Limits, Publisher
 from dataferry.publish import publish
 from dataferry.testing import RangeServer
 
@@ -65,8 +65,8 @@ class QuayHost(Host):
     def sources(self, name, entry):
         if self.locator:
             key = entry.locators.get(self.locator) if entry else None
-            return [Source(self.quay.server.url + quote(str(key)), self.shown)] if key else []
-        return [Source(self.quay.server.url + quote(name), self.shown)]
+            return [Source(self.quay.server.url + quote(str(key)), self.redacted)] if key else []
+        return [Source(self.quay.server.url + quote(name), self.redacted)]
 
     def publisher(self, settings, about):
         return QuayPublisher(self, settings, about)
@@ -88,7 +88,7 @@ class QuayPublisher(Publisher):
         self.quay.at("rights")
         return "somebody"
 
-    def held(self, uploads):
+    def hosted(self, uploads):
         self.quay.at("held")
         found = {}
         for upload in uploads if self.versioned else ():
@@ -97,14 +97,14 @@ class QuayPublisher(Publisher):
             )
             if versions:
                 data, key = versions[-1].read_bytes(), versions[-1].relative_to(self.quay.public).as_posix()
-                found[upload.name] = Held(len(data), hashlib.sha256(data).hexdigest(), locators={"quay": key})
+                found[upload.name] = HostedFile(len(data), hashlib.sha256(data).hexdigest(), locators={"quay": key})
         for upload in uploads if not self.versioned else ():
             for root in (self.quay.public, self.quay.draft):
                 path = root / upload.name
                 if path.is_file():
                     data = path.read_bytes()
                     told = {kind: hashlib.new(kind, data).hexdigest() for kind in self.quay.tells}
-                    found[upload.name] = Held(len(data), **told, locators=self.locators(upload.name))
+                    found[upload.name] = HostedFile(len(data), **told, locators=self.locators(upload.name))
         return found
 
     def locators(self, name):
@@ -135,7 +135,7 @@ class QuayPublisher(Publisher):
         return self.locators(upload.name)
 
     def upload_version(self, upload):
-        if upload.name not in self.superseded and self.held([upload]):
+        if upload.name not in self.superseded and self.hosted([upload]):
             raise Conflict(upload.name, "it is there")
         key = f"{upload.sha256[:8]}/{upload.name}"
         (self.quay.public / key).parent.mkdir(parents=True, exist_ok=True)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..base import Host, Source
+from ...download.source import Source
+from ..base import Host
 from .declared import read_declaration
 
 if TYPE_CHECKING:
-    from ...registry import Entry
-    from ...settings import Settings
-    from ..publisher import Held, Publisher
+    from ...config.settings import Settings
+    from ...registry.registry import Entry
+    from ..publisher import HostedFile, Publisher
 
 __all__ = ["FigshareHost"]
 
@@ -64,7 +65,7 @@ class FigshareHost(Host):
         bases.append(self.declared.api + "file/download/")
         # a package may name any download host
         told = {base: dict(headers or {}) if self.declared.may_be_told(base) else {} for base in bases}
-        return [Source(f"{base}{number}", self.shown, login) for base, login in told.items()]
+        return [Source(f"{base}{number}", self.redacted, login) for base, login in told.items()]
 
     def look_up(self, wanted: Mapping[str, Entry | None], settings: Settings) -> Mapping[str, Sequence[Source]]:
         """Find the files in the article's list; private ones with the user's token."""
@@ -72,11 +73,11 @@ class FigshareHost(Host):
 
         return look_up(self, wanted, settings)
 
-    def held(self, settings: Settings) -> Mapping[str, Held]:
+    def hosted(self, settings: Settings) -> Mapping[str, HostedFile]:
         """All files of the article, or of the version that is pinned."""
-        from .article import held
+        from .article import hosted
 
-        return held(self, settings)
+        return hosted(self, settings)
 
     def publisher(self, settings: Settings, about: Mapping[str, Any]) -> Publisher:
         """What uploads files to the article and publishes it."""

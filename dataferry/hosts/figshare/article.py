@@ -6,19 +6,19 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from ...download.source import Source
 from ...errors import TransferError
-from ..base import Source
-from ..publisher import Held
+from ..publisher import HostedFile
 from .flat import full_name
 from .interface import VARIABLE, Interface, token_for
 
 if TYPE_CHECKING:
-    from ...registry import Entry
-    from ...settings import Settings
+    from ...config.settings import Settings
+    from ...registry.registry import Entry
     from . import FigshareHost
     from .declared import Declared
 
-__all__ = ["article_of_doi", "as_held", "held", "look_up"]
+__all__ = ["article_of_doi", "as_held", "hosted", "look_up"]
 
 Files = list[dict[str, Any]]
 
@@ -51,11 +51,11 @@ def look_up(host: FigshareHost, wanted: Mapping[str, Entry | None], settings: Se
         if name in wanted:
             linked = item.get("is_link_only") and item.get("download_url")
             # a file that only is linked lies elsewhere, and the token is nobody else's business
-            found[name] = [Source(linked, host.shown)] if linked else host.downloads(item["id"], login)
+            found[name] = [Source(linked, host.redacted)] if linked else host.downloads(item["id"], login)
     return found
 
 
-def held(host: FigshareHost, settings: Settings) -> dict[str, Held]:
+def hosted(host: FigshareHost, settings: Settings) -> dict[str, HostedFile]:
     """All files of an article.
 
     Parameters
@@ -67,7 +67,7 @@ def held(host: FigshareHost, settings: Settings) -> dict[str, Held]:
 
     Returns
     -------
-    dict of str to Held
+    dict of str to HostedFile
         By name.
 
     Raises
@@ -79,7 +79,7 @@ def held(host: FigshareHost, settings: Settings) -> dict[str, Held]:
     return {name: as_held(item) for name, item in _by_name(files, {}).items()}
 
 
-def as_held(item: Mapping[str, Any]) -> Held:
+def as_held(item: Mapping[str, Any]) -> HostedFile:
     """What Figshare says of a file.
 
     Parameters
@@ -89,12 +89,12 @@ def as_held(item: Mapping[str, Any]) -> Held:
 
     Returns
     -------
-    Held
+    HostedFile
         Size, md5 and locator.
     """
     linked = bool(item.get("is_link_only"))
     md5 = str(item.get("computed_md5") or item.get("supplied_md5") or "").lower()
-    return Held(None if linked else item.get("size"), md5=md5 or None, locators={"figshare": int(item["id"])})
+    return HostedFile(None if linked else item.get("size"), md5=md5 or None, locators={"figshare": int(item["id"])})
 
 
 def article_of_doi(interface: Interface, declared: Declared, place: str) -> int:
@@ -137,9 +137,11 @@ def _files(host: FigshareHost, settings: Settings) -> tuple[Files, dict[str, str
     """The files, each with its ``folder``, and what says who asks where they are private."""
     declared = host.declared
     if declared.new:
-        raise TransferError(host.shown, "this article is yet to be made: publish to it first", kind="list", final=True)
+        raise TransferError(
+            host.redacted, "this article is yet to be made: publish to it first", kind="list", final=True
+        )
     with Interface(settings, declared) as anybody:
-        article = declared.article or article_of_doi(anybody, declared, host.shown)
+        article = declared.article or article_of_doi(anybody, declared, host.redacted)
         path = f"articles/{article}/versions/{declared.version}" if declared.version else f"articles/{article}"
         details = anybody.find(path)
         if details is not None and details.get("files"):
@@ -163,7 +165,7 @@ def _files(host: FigshareHost, settings: Settings) -> tuple[Files, dict[str, str
             f"; who may see a private one needs a token in {VARIABLE}, or as token under "
             f'[hosts."{urlsplit(declared.api).netloc}"] of config.toml'
         )
-    raise TransferError(host.shown, reason, kind="list", final=True)
+    raise TransferError(host.redacted, reason, kind="list", final=True)
 
 
 def _why_none(details: Mapping[str, Any]) -> str:

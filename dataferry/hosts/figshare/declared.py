@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlsplit
 
 from ...errors import BadName
-from ...names import shown_url
+from ...registry.names import redact_url
 
 __all__ = ["API", "Declared", "read_declaration"]
 
@@ -91,7 +91,7 @@ def read_declaration(spec: str) -> Declared:
     """
     scheme, _, rest = spec.partition(":")
     if scheme.lower() != "figshare" or any(c.isspace() or not c.isprintable() for c in rest):
-        raise BadName(f"{shown_url(spec)!r} is not of the form {_FORMS}")
+        raise BadName(f"{redact_url(spec)!r} is not of the form {_FORMS}")
     rest, _, query = rest.partition("?")
     api, downloads = _servers(spec, query)
     found = _article(rest, spec)
@@ -107,7 +107,7 @@ def _article(rest: str, spec: str) -> tuple[int | None, str, int | None, bool]:
         return _of_page(rest, spec)
     doi = re.sub(r"^(?:https?://(?:dx\.)?doi\.org/|doi:)", "", rest, flags=re.IGNORECASE)
     if not _DOI.fullmatch(doi):
-        raise BadName(f"{shown_url(spec)!r} names no article; write {_FORMS}")
+        raise BadName(f"{redact_url(spec)!r} names no article; write {_FORMS}")
     prefix, _, suffix = doi.lower().partition("/")
     if prefix in _OTHERS:
         kind, remedy = _OTHERS[prefix]
@@ -129,10 +129,10 @@ def _of_page(url: str, spec: str) -> tuple[int | None, str, int | None, bool]:
             f"Publish the article and write {_FORMS}"
         )
     if path.startswith(("/collections/", "/projects/")):
-        raise BadName(f"{shown_url(spec)!r} is no article, and only articles have files")
+        raise BadName(f"{redact_url(spec)!r} is no article, and only articles have files")
     found = _PAGE.search(path)
     if found is None:
-        raise BadName(f"{shown_url(spec)!r} is no page of an article; write {_FORMS}")
+        raise BadName(f"{redact_url(spec)!r} is no page of an article; write {_FORMS}")
     return int(found[1]), "", _number(found[2]), False
 
 
@@ -143,7 +143,7 @@ def _number(text: str | None) -> int | None:
 def _servers(spec: str, query: str) -> tuple[str, str]:
     given = dict(parse_qsl(query, keep_blank_values=True))
     if unknown := given.keys() - {"server", "downloads"}:
-        raise BadName(f"{shown_url(spec)!r}: {min(unknown)!r} is not known; there are server= and downloads=")
+        raise BadName(f"{redact_url(spec)!r}: {min(unknown)!r} is not known; there are server= and downloads=")
     server = _base(given.get("server", API), spec)
     if "downloads" in given:
         return server, _base(given["downloads"], spec)
@@ -156,5 +156,5 @@ def _servers(spec: str, query: str) -> tuple[str, str]:
 def _base(url: str, spec: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.username is not None:
-        raise BadName(f"{shown_url(spec)!r}: a server is an http or https URL without user, password and query")
+        raise BadName(f"{redact_url(spec)!r}: a server is an http or https URL without user, password and query")
     return url if url.endswith("/") else url + "/"

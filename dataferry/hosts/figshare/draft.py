@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from ...download.backoff import tries
 from ...errors import HostRefused, PublishError, TransferError
-from ...waiting import tries
 from .asking import asked
 from .flat import flat_name
 

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
+from ...config.credentials import Token, find_token
+from ...download.backoff import tries
 from ...errors import HostRefused, TransferError
-from ...service import Reply, Service
-from ...tokens import Token, find_token
-from ...waiting import tries
+from ..api_client import ApiClient, Response
 
 if TYPE_CHECKING:
-    from ...settings import Settings
+    from ...config.settings import Settings
     from .declared import Declared
 
 __all__ = ["Interface", "token_for"]
@@ -68,7 +68,7 @@ class Interface:
         self.base = declared.api
         self.token = token
         self._bearer = False
-        self._service = Service(settings, self.base)
+        self._service = ApiClient(settings, self.base)
         self._lock = threading.Lock()
         self._left, self._asked = _WELCOME, time.monotonic()
 
@@ -86,7 +86,7 @@ class Interface:
         """Send the token in its other form: ``Bearer`` instead of ``token``, or the reverse."""
         self._bearer = not self._bearer
 
-    def call(self, method: str, path: str, *, json: object = None, **how: Any) -> Reply:
+    def call(self, method: str, path: str, *, json: object = None, **how: Any) -> Response:
         """Ask; see `Service.call`.
 
         Parameters

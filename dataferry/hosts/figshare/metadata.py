@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ...errors import PublishError, TransferError
-from ...names import close_names
+from ...registry.names import close_names
 
 if TYPE_CHECKING:
     from .interface import Interface

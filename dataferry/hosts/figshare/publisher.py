@@ -9,7 +9,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from ...errors import AccessDenied, BadName, Conflict, PublishError
-from ..publisher import Held, Limits, Publisher, Upload
+from ..publisher import HostedFile, Limits, Publisher, Upload
 from .article import article_of_doi, as_held
 from .asking import RIGHTS, asked
 from .declared import read_declaration
@@ -21,7 +21,7 @@ from .room import MOST_BYTES, check_room
 from .sending import Gone, send
 
 if TYPE_CHECKING:
-    from ...settings import Settings
+    from ...config.settings import Settings
     from . import FigshareHost
 
 __all__ = ["FigsharePublisher"]
@@ -62,7 +62,7 @@ class FigsharePublisher(Publisher):
         if self._interface is None:
             token = token_for(self.line, self.settings, publishing=True)
             if token is None:
-                raise AccessDenied(self.host.shown, "no token for Figshare was found", RIGHTS)
+                raise AccessDenied(self.host.redacted, "no token for Figshare was found", RIGHTS)
             self._interface = Interface(self.settings, self.line, token)
         return self._interface
 
@@ -70,12 +70,12 @@ class FigsharePublisher(Publisher):
     def draft(self) -> Draft:
         """The article's draft."""
         if self._draft is None:
-            raise PublishError(self.host.shown, "there is no article yet")
+            raise PublishError(self.host.redacted, "there is no article yet")
         return self._draft
 
     def check_rights(self) -> str:
         """Whose token it is, and whether the article is theirs."""
-        place, line = self.host.shown, self.line
+        place, line = self.host.redacted, self.line
         if line.version is not None:
             remedy = "name the article without a version: what is published becomes its next one"
             raise PublishError(place, "a published version never changes", remedy)
@@ -108,19 +108,19 @@ class FigsharePublisher(Publisher):
 
     def _sees(self, article: int) -> bool:
         """Whether the account may change an article."""
-        return asked(self.host.shown, lambda: self.interface.find(f"account/articles/{article}")) is not None
+        return asked(self.host.redacted, lambda: self.interface.find(f"account/articles/{article}")) is not None
 
     def _own_account(self) -> dict[str, Any]:
         for _ in range(2):
-            account = asked(self.host.shown, lambda: self.interface.find("account"))
+            account = asked(self.host.redacted, lambda: self.interface.find("account"))
             if account is not None:
                 return dict(account)
             self.interface.other_form()
         origin = self.interface.token.origin if self.interface.token else ""
-        raise AccessDenied(self.host.shown, f"Figshare does not know the token in {origin}", RIGHTS)
+        raise AccessDenied(self.host.redacted, f"Figshare does not know the token in {origin}", RIGHTS)
 
     def _use(self, article: int) -> None:
-        self._draft = Draft(self.interface, article, self.line.line(article) if self.line.new else self.host.shown)
+        self._draft = Draft(self.interface, article, self.line.line(article) if self.line.new else self.host.redacted)
 
     def _check_article(self) -> dict[str, Any]:
         draft, details = self.draft, self.draft.details()
@@ -138,7 +138,7 @@ class FigsharePublisher(Publisher):
             raise PublishError(draft.line, "the article only describes or links data, so it takes no files")
         return details
 
-    def held(self, uploads: Sequence[Upload]) -> Mapping[str, Held]:
+    def hosted(self, uploads: Sequence[Upload]) -> Mapping[str, HostedFile]:
         """The complete files of the article, of its draft too."""
         if self._draft is None:
             return {}
@@ -160,7 +160,7 @@ class FigsharePublisher(Publisher):
     def begin(self, uploads: Sequence[Upload], notes: MutableMapping[str, Any]) -> None:
         """Make or find the article, tell what it is, and see whether there is room."""
         self._notes = notes
-        fields = asked(self.host.shown, lambda: metadata(self.about, self.interface, self.host.shown))
+        fields = asked(self.host.redacted, lambda: metadata(self.about, self.interface, self.host.redacted))
         if self._draft is None:
             self._use(self._noted() or self._create(fields))
         details = self._check_article()
@@ -176,7 +176,7 @@ class FigsharePublisher(Publisher):
         if article := self._notes.get("article"):
             return int(article) if self._sees(article) else None
         if mark := self._notes.get("mark"):
-            for item in asked(self.host.shown, lambda: self.interface.pages("account/articles")):
+            for item in asked(self.host.redacted, lambda: self.interface.pages("account/articles")):
                 if str(item.get("title", "")).endswith(mark):
                     self._notes["article"] = int(item["id"])
                     return int(item["id"])
@@ -187,7 +187,7 @@ class FigsharePublisher(Publisher):
         self._notes["mark"] = mark
         # the mark goes with the first change of the title, as soon as the id is noted
         new = {**fields, "title": f"{fields['title'][:960]} {mark}", "defined_type": self.about.get("type", "dataset")}
-        told = asked(self.host.shown, lambda: self.interface.call("POST", "account/articles", json=new)).json()
+        told = asked(self.host.redacted, lambda: self.interface.call("POST", "account/articles", json=new)).json()
         article = int(told.get("entity_id") or str(told["location"]).rstrip("/").rpartition("/")[2])
         self._notes["article"] = article
         return article

@@ -8,9 +8,9 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from ...download.backoff import tries
 from ...errors import HostRefused, PublishError, TransferError
-from ...service import FileBody, Service
-from ...waiting import tries
+from ..api_client import ApiClient, FileBody
 
 if TYPE_CHECKING:
     from ..publisher import Upload
@@ -60,7 +60,7 @@ def send(interface: Interface, item: Mapping[str, Any], upload: Upload, moved: C
         with lock:
             moved(count)
 
-    with Service(interface.settings, url, headers=login) as service:
+    with ApiClient(interface.settings, url, headers=login) as service:
         for _ in range(4):
             waiting = _waiting(service, url, upload, place)
             if not waiting:
@@ -74,7 +74,7 @@ def send(interface: Interface, item: Mapping[str, Any], upload: Upload, moved: C
     raise PublishError(place, "the upload service took all parts and says that some are missing", "run it again")
 
 
-def _waiting(service: Service, url: str, upload: Upload, place: str) -> list[dict[str, Any]]:
+def _waiting(service: ApiClient, url: str, upload: Upload, place: str) -> list[dict[str, Any]]:
     """The parts that have not arrived."""
     try:
         told = service.call("GET", url).json()
@@ -96,7 +96,7 @@ def _waiting(service: Service, url: str, upload: Upload, place: str) -> list[dic
 
 
 def _put(
-    service: Service, url: str, part: Mapping[str, Any], upload: Upload, moved: Callable[[int], None], place: str
+    service: ApiClient, url: str, part: Mapping[str, Any], upload: Upload, moved: Callable[[int], None], place: str
 ) -> None:
     number, start, end = int(part["partNo"]), int(part["startOffset"]), int(part["endOffset"]) + 1
     one, place_of_part = f"{url}/{number}", f"part {number} of {place}"

@@ -6,14 +6,15 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ...download.source import Source
 from ...errors import BadName, TransferError
-from ...names import check_url, quoted_name, shown_url
-from ..base import Host, Source
+from ...registry.names import check_url, quoted_name, redact_url
+from ..base import Host
 
 if TYPE_CHECKING:
-    from ...registry import Entry
-    from ...settings import Settings
-    from ..publisher import Held, Publisher
+    from ...config.settings import Settings
+    from ...registry.registry import Entry
+    from ..publisher import HostedFile, Publisher
 
 __all__ = ["FolderHost"]
 
@@ -44,32 +45,34 @@ class FolderHost(Host):
             key, _, options[key] = item.partition("=")
         if not self.folder or not self.folder.startswith(("/", "~", "$")):
             raise BadName(
-                f"{self.shown} names no absolute folder; write folder:/path/of/the/folder?url=https://host/path/"
+                f"{self.redacted} names no absolute folder; write folder:/path/of/the/folder?url=https://host/path/"
             )
         for key in options.keys() - _OPTIONS:
-            raise BadName(f"{self.shown}: unknown option {key!r}; there are {', '.join(sorted(_OPTIONS))}")
+            raise BadName(f"{self.redacted}: unknown option {key!r}; there are {', '.join(sorted(_OPTIONS))}")
         if "url" not in options:
             raise BadName(
-                f"{self.shown} does not say at which URL the folder is published; add ?url=https://host/path/"
+                f"{self.redacted} does not say at which URL the folder is published; add ?url=https://host/path/"
             )
         if options.get("lfs", "") not in {"", "0", "1"}:
-            raise BadName(f"{self.shown}: lfs is 1 or 0, not {options['lfs']!r}")
+            raise BadName(f"{self.redacted}: lfs is 1 or 0, not {options['lfs']!r}")
         self.url = check_url(options["url"], "the folder's URL")
         if "@" in self.url.partition("://")[2].partition("/")[0]:
-            raise BadName(f"{self.shown}: everybody reads the URL; user and password belong into config.toml or .netrc")
+            raise BadName(
+                f"{self.redacted}: everybody reads the URL; user and password belong into config.toml or .netrc"
+            )
         self.lfs = {"1": True, "0": False}.get(options.get("lfs", ""))
         self.remote = options.get("remote") or "origin"
 
     @property
-    def shown(self) -> str:
+    def redacted(self) -> str:
         """The host as it may be printed."""
         return self.spec.partition("?")[0]
 
     def sources(self, name: str, entry: Entry | None) -> Sequence[Source]:
         """One URL: that of the folder and the quoted name."""
-        return [Source(self.url + quoted_name(name), shown_url(self.url))]
+        return [Source(self.url + quoted_name(name), redact_url(self.url))]
 
-    def held(self, settings: Settings) -> Mapping[str, Held]:
+    def hosted(self, settings: Settings) -> Mapping[str, HostedFile]:
         """The files in the folder, where this machine has it; else what the catalog at the URL lists.
 
         Parameters
@@ -79,7 +82,7 @@ class FolderHost(Host):
 
         Returns
         -------
-        mapping of str to Held
+        mapping of str to HostedFile
             Sizes; sha256 where a stamp vouches for it, or where only the catalog is at hand.
 
         Raises
@@ -87,7 +90,7 @@ class FolderHost(Host):
         TransferError
             If there is neither.
         """
-        from ...folders import expand_folder, folder_problem
+        from ...config.folders import expand_folder, folder_problem
         from .contents import files_in
 
         path, problem = expand_folder(self.folder)
@@ -95,18 +98,18 @@ class FolderHost(Host):
             return files_in(path)
         return self._listed(settings, f"the folder is not on this machine ({problem or path})")
 
-    def _listed(self, settings: Settings, why: str) -> Mapping[str, Held]:
-        from ...catalog_file import CATALOG, read_catalog
-        from ...service import Service
-        from ..publisher import Held
+    def _listed(self, settings: Settings, why: str) -> Mapping[str, HostedFile]:
+        from ...registry.catalog_file import CATALOG, read_catalog
+        from ..api_client import ApiClient
+        from ..publisher import HostedFile
 
-        with Service(settings, self.url) as service:
+        with ApiClient(settings, self.url) as service:
             try:
                 listed = read_catalog(service.call("GET", CATALOG).body)
             except ValueError as error:
                 said = f"{why}, and {CATALOG} there cannot be read: {error}"
-                raise TransferError(shown_url(self.url + CATALOG), said, kind="list", final=True) from None
-        return {name: Held(said.size, said.sha256) for name, said in listed.items()}
+                raise TransferError(redact_url(self.url + CATALOG), said, kind="list", final=True) from None
+        return {name: HostedFile(said.size, said.sha256) for name, said in listed.items()}
 
     def publisher(self, settings: Settings, about: Mapping[str, Any]) -> Publisher:
         """What copies files into the folder.
@@ -131,7 +134,7 @@ class FolderHost(Host):
         from ...errors import PublishError
 
         if os.name != "posix":
-            raise PublishError(self.shown, "folders are published to from POSIX systems only")
+            raise PublishError(self.redacted, "folders are published to from POSIX systems only")
         from .publisher import FolderPublisher
 
         return FolderPublisher(self, settings, about)

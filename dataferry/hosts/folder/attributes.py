@@ -7,7 +7,7 @@ import os
 from collections.abc import Collection
 
 from ...errors import PublishError
-from ...git import Git
+from ..git import Git
 from .lists import replace
 from .pointers import TRACK, by_name, by_suffix
 

@@ -7,12 +7,11 @@ import hashlib
 import os
 import shutil
 
-from ...catalog_file import CATALOG, SUMS, Listed
-from ...checksums import sha256_file
 from ...errors import PublishError
-from ...git import Branch
-from ...names import is_name
-from ...placing import make_folders, rename_if_free
+from ...files import make_folders, rename_if_free, sha256_file
+from ...registry.catalog_file import CATALOG, SUMS, Listed
+from ...registry.names import is_name
+from ..git import Branch
 from .contents import is_ours
 from .copying import MODE
 from .pointers import read_pointer

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import stat
 
-from ...cache_home import own_home, stamps_of
-from ...catalog_file import CATALOG, SUMS
-from ...checksums import Stamps, stamp_of
+from ...cache.layout import own_home, stamps_of
 from ...errors import BadName
-from ...names import check_name
-from ..publisher import Held
+from ...files import Stamps, stamp_of
+from ...registry.catalog_file import CATALOG, SUMS
+from ...registry.names import check_name
+from ..publisher import HostedFile
 from .private import PRIVATE
 
 __all__ = ["file_in", "files_in", "is_ours", "remember"]
@@ -24,7 +24,7 @@ def is_ours(name: str) -> bool:
     return parts[0] in _OURS or any(part.startswith(PRIVATE) or part == ".git" for part in parts)
 
 
-def files_in(folder: str) -> dict[str, Held]:
+def files_in(folder: str) -> dict[str, HostedFile]:
     """The files of a folder with their sizes, and the sha256 where a stamp vouches for it.
 
     Parameters
@@ -34,7 +34,7 @@ def files_in(folder: str) -> dict[str, Held]:
 
     Returns
     -------
-    dict of str to Held
+    dict of str to HostedFile
         By name; what has a name that dataferry does not allow is left out.
     """
     stamps = _stamps()
@@ -50,11 +50,11 @@ def files_in(folder: str) -> dict[str, Held]:
                 continue
             if not is_ours(name) and stat.S_ISREG(seen.st_mode):
                 stamp = stamps.read(path) if stamps else None
-                found[name] = Held(seen.st_size, stamp.sha256 if stamp and stamp.holds(seen) else None)
+                found[name] = HostedFile(seen.st_size, stamp.sha256 if stamp and stamp.holds(seen) else None)
     return found
 
 
-def file_in(path: str, size: int) -> Held | None:
+def file_in(path: str, size: int) -> HostedFile | None:
     """One file of a folder.
 
     Parameters
@@ -66,7 +66,7 @@ def file_in(path: str, size: int) -> Held | None:
 
     Returns
     -------
-    Held or None
+    HostedFile or None
         None if nothing is there.
 
     Raises
@@ -83,14 +83,14 @@ def file_in(path: str, size: int) -> Held | None:
     if not stat.S_ISREG(seen.st_mode):
         raise OSError(f"{path} is no file")
     if seen.st_size != size:
-        return Held(seen.st_size)
+        return HostedFile(seen.st_size)
     stamps = _stamps()
     stamp = stamps.read(path) if stamps else None
     if stamp is None or not stamp.holds(seen):
         stamp = stamp_of(path)
         if stamps:
             stamps.keep(path, stamp)
-    return Held(stamp.size, stamp.sha256)
+    return HostedFile(stamp.size, stamp.sha256)
 
 
 def remember(path: str, sha256: str) -> None:

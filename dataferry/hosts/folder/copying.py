@@ -13,7 +13,7 @@ import stat
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ...placing import rename_if_free, sync_folder
+from ...files import rename_if_free, sync_folder
 from .private import PRIVATE, private_path
 
 if TYPE_CHECKING:

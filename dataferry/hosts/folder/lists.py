@@ -11,9 +11,8 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from ...catalog_file import CATALOG, SUMS, Listed, catalog_bytes, read_catalog, read_sums, sums_with
-from ...placing import rename_if_free
-from ...processes import is_alive
+from ...files import is_alive, rename_if_free
+from ...registry.catalog_file import CATALOG, SUMS, Listed, catalog_bytes, read_catalog, read_sums, sums_with
 from .private import LOCK, private_path
 
 __all__ = ["list_files", "locked", "replace"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 
-from ...catalog_file import Listed
+from ...registry.catalog_file import Listed
 
 __all__ = ["TRACK", "by_name", "by_suffix", "pointer", "read_pointer"]
 

@@ -10,7 +10,7 @@ import socket
 import time
 from functools import lru_cache
 
-from ...processes import is_alive
+from ...files import is_alive
 
 __all__ = ["LOCK", "PRIVATE", "private_name", "private_path", "tidy"]
 

@@ -8,11 +8,11 @@ import stat
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ...catalog_file import Listed
+from ...config.folders import expand_folder, folder_problem
 from ...errors import Conflict, PublishError
-from ...folders import expand_folder, folder_problem
-from ...placing import make_folders
-from ..publisher import Held, Limits, Publisher, Upload
+from ...files import make_folders
+from ...registry.catalog_file import Listed
+from ..publisher import HostedFile, Limits, Publisher, Upload
 from .contents import file_in, files_in, is_ours, remember
 from .copying import Changed, copy_in
 from .lists import list_files
@@ -20,7 +20,7 @@ from .private import private_name, tidy
 from .room import check_room, check_writable, failure
 
 if TYPE_CHECKING:
-    from ...settings import Settings
+    from ...config.settings import Settings
     from . import FolderHost
     from .repository import Repository
 
@@ -62,7 +62,7 @@ class FolderPublisher(Publisher):
         problem = self._problem or folder_problem(self.root, self.settings.folder_timeout)
         if problem:
             remedy = f"make it (mkdir -p {self.root}), mount it, or run this on the machine that has it"
-            raise PublishError(self.host.shown, problem, remedy)
+            raise PublishError(self.host.redacted, problem, remedy)
         check_writable(self.root)
         try:
             user = getpass.getuser()
@@ -78,10 +78,10 @@ class FolderPublisher(Publisher):
             from .repository import Repository, has_lfs
 
             if self._wants_lfs or has_lfs(self.root):
-                self._repository = Repository(self.root, self._remote, self.host.shown, self.settings)
+                self._repository = Repository(self.root, self._remote, self.host.redacted, self.settings)
         return self._repository
 
-    def held(self, uploads: Sequence[Upload]) -> Mapping[str, Held]:
+    def hosted(self, uploads: Sequence[Upload]) -> Mapping[str, HostedFile]:
         """What lies in the folder under the names; hashed where no stamp vouches for it."""
         found = {}
         for upload in uploads:
@@ -126,14 +126,14 @@ class FolderPublisher(Publisher):
                 self._compare(upload, target)
             except Changed:
                 said = f"{upload.path} changed while it was published"
-                raise PublishError(f"{self.host.shown}/{upload.name}", said, "run this again") from None
+                raise PublishError(f"{self.host.redacted}/{upload.name}", said, "run this again") from None
         return {}
 
     def _compare(self, upload: Upload, target: str) -> None:
         there = file_in(target, upload.size)
         if there is None or there.sha256 != upload.sha256:
             said = "other bytes lie there already, and a published file is never overwritten"
-            raise Conflict(f"{self.host.shown}/{upload.name}", said, "choose a new name")
+            raise Conflict(f"{self.host.redacted}/{upload.name}", said, "choose a new name")
 
     def finish(
         self, uploads: Sequence[Upload], notes: MutableMapping[str, Any]
@@ -171,7 +171,7 @@ class FolderPublisher(Publisher):
         while folder != self.root and not os.path.isdir(folder):
             if os.path.lexists(folder):
                 said = f"{folder} is a file, so that nothing can lie below it"
-                raise Conflict(f"{self.host.shown}/{name}", said, "choose a new name")
+                raise Conflict(f"{self.host.redacted}/{name}", said, "choose a new name")
             folder = os.path.dirname(folder)
         return folder
 
@@ -182,5 +182,5 @@ class FolderPublisher(Publisher):
         except PublishError:
             raise
         except OSError as error:
-            place = f"{self.host.shown}/{name}"
+            place = f"{self.host.redacted}/{name}"
             raise failure(place, error, size) from error

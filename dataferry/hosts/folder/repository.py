@@ -9,18 +9,18 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from ...catalog_file import Listed
+from ...config.credentials import Token, find_token
 from ...errors import Conflict, PublishError
-from ...git import Branch, Git
-from ...placing import make_folders
-from ...tokens import Token, find_token
+from ...files import make_folders
+from ...registry.catalog_file import Listed
+from ..git import Branch, Git
 from .attributes import ATTRIBUTES, track
 from .catching_up import catch_up, second_name
 from .pointers import pointer, read_pointer
 from .private import private_name
 
 if TYPE_CHECKING:
-    from ...settings import Settings
+    from ...config.settings import Settings
 
 __all__ = ["Repository", "has_lfs"]
 
@@ -154,11 +154,11 @@ class Repository:
                 os.chmod(file.name, 0o664)
             with contextlib.suppress(OSError):  # without locks a lost race is found at the push
                 fcntl.flock(file, fcntl.LOCK_EX)
-            self.git.held.append(file.fileno())  # a git that outlives its run keeps the lock
+            self.git.hosted.append(file.fileno())  # a git that outlives its run keeps the lock
             try:
                 yield
             finally:
-                self.git.held.clear()
+                self.git.hosted.clear()
 
     def _has(self, tree: str, name: str, file: Listed) -> bool:
         there = self.branch.read(name, tree) if tree else None
@@ -215,7 +215,7 @@ def _oids(files: Collection[Listed]) -> list[str]:
 
 
 def _credentials(url: str, settings: Settings) -> tuple[str, Token | None]:
-    from ...transport.access import host_option
+    from ...download.access import host_option
 
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or parts.username is not None:

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import parse_qsl, urlsplit
 
+from ...download.source import Source
 from ...errors import BadName
-from ...names import check_url, quoted_name, shown_url
-from ..base import Host, Source
+from ...registry.names import check_url, quoted_name, redact_url
+from ..base import Host
 from .public import public_base
 
 if TYPE_CHECKING:
-    from ...registry import Entry
-    from ...settings import Settings
-    from ..publisher import Held, Publisher
+    from ...config.settings import Settings
+    from ...registry.registry import Entry
+    from ..publisher import HostedFile, Publisher
     from .session import Session
 
 __all__ = ["FsspecHost"]
@@ -45,24 +46,24 @@ class FsspecHost(Host):
         url = spec.partition(":")[2] if spec.lower().startswith("fsspec:") else spec
         self.url, _, query = url.partition("?")
         self.url = self.url.rstrip("/") + "/"
-        parts, shown = urlsplit(self.url), shown_url(spec)
+        parts, redacted = urlsplit(self.url), redact_url(spec)
         if not parts.scheme or not parts.netloc:
-            raise BadName(f"{shown!r} is no URL for fsspec: write PROTOCOL://place/folder/")
+            raise BadName(f"{redacted!r} is no URL for fsspec: write PROTOCOL://place/folder/")
         self.protocol = parts.scheme.lower()
         if parts.password is not None:
-            raise BadName(f"{shown!r} holds a password; a registry is public: use the protocol's own login")
+            raise BadName(f"{redacted!r} holds a password; a registry is public: use the protocol's own login")
         options = dict(parse_qsl(query, keep_blank_values=True))
         public = options.pop("public", "")
         for key in options:
             if any(word in key.lower() for word in _SECRET):
-                raise BadName(f"{shown!r}: {key} is a secret; a registry is public: use the protocol's own login")
+                raise BadName(f"{redacted!r}: {key} is a secret; a registry is public: use the protocol's own login")
         self.options: dict[str, Any] = {key: _typed(value) for key, value in options.items()}
         self.stated = check_url(public, "public") if public else ""
         self.public = self.stated or public_base(self.protocol, parts, self.options)
         self._sessions: dict[bool, Session] = {}
 
     @property
-    def shown(self) -> str:
+    def redacted(self) -> str:
         """The declaration as it is: one that holds a secret is refused."""
         return self.spec
 
@@ -77,7 +78,7 @@ class FsspecHost(Host):
     def sources(self, name: str, entry: Entry | None) -> Sequence[Source]:
         """The public URL where there is one, else through fsspec."""
         if self.public:
-            return [Source(self.public + quoted_name(name), self.shown)]
+            return [Source(self.public + quoted_name(name), self.redacted)]
         return [self._through(name)]
 
     def look_up(self, wanted: Mapping[str, Entry | None], settings: Settings) -> Mapping[str, Sequence[Source]]:
@@ -89,9 +90,9 @@ class FsspecHost(Host):
         return {name: [self._through(name)] for name in wanted}
 
     def _through(self, name: str) -> Source:
-        return Source(self.url + quoted_name(name), self.shown, opener=_Opener(self, name))
+        return Source(self.url + quoted_name(name), self.redacted, opener=_Opener(self, name))
 
-    def held(self, settings: Settings) -> Mapping[str, Held]:
+    def hosted(self, settings: Settings) -> Mapping[str, HostedFile]:
         """All files below the URL; md5 where the store tells it."""
         from ...errors import TransferError
 
@@ -100,7 +101,7 @@ class FsspecHost(Host):
         except FileNotFoundError:
             return {}
         except OSError as error:
-            raise TransferError(self.shown, str(error), kind="list") from error
+            raise TransferError(self.redacted, str(error), kind="list") from error
 
     def publisher(self, settings: Settings, about: Mapping[str, Any]) -> Publisher:
         """See `FsspecPublisher`."""

@@ -9,12 +9,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ...errors import AccessDenied, Conflict, MissingExtra, PublishError
-from ..publisher import Held, Publisher, Upload
+from ..publisher import HostedFile, Publisher, Upload
 from .libraries import lacking
 from .session import is_stranger
 
 if TYPE_CHECKING:
-    from ...settings import Settings
+    from ...config.settings import Settings
     from .host import FsspecHost
 
 __all__ = ["FsspecPublisher"]
@@ -67,7 +67,7 @@ class FsspecPublisher(Publisher):
         except PermissionError as error:
             raise self._denied(error) from error
         except OSError as error:
-            raise PublishError(self.host.shown, str(error)) from error
+            raise PublishError(self.host.redacted, str(error)) from error
         return f"through {type(system).__name__} with its own login"
 
     def _denied(self, error: OSError) -> AccessDenied:
@@ -75,25 +75,25 @@ class FsspecPublisher(Publisher):
             f"the login is that of fsspec's {self.host.protocol}:// (its environment variables or "
             "~/.config/fsspec/*.json); it must be able to write there"
         )
-        return AccessDenied(self.host.shown, str(error), remedy)
+        return AccessDenied(self.host.redacted, str(error), remedy)
 
-    def held(self, uploads: Sequence[Upload]) -> Mapping[str, Held]:
+    def hosted(self, uploads: Sequence[Upload]) -> Mapping[str, HostedFile]:
         """What lies there under the names."""
         names = {upload.name for upload in uploads}
         try:
-            return {name: held for name, held in self._session.listing().items() if name in names}
+            return {name: hosted for name, hosted in self._session.listing().items() if name in names}
         except FileNotFoundError:
             return {}
         except PermissionError as error:
             raise self._denied(error) from error
         except OSError as error:
-            raise PublishError(self.host.shown, str(error)) from error
+            raise PublishError(self.host.redacted, str(error)) from error
 
     def upload(
         self, upload: Upload, notes: MutableMapping[str, Any], moved: Callable[[int], None]
     ) -> Mapping[str, str | int]:
         """Copy it there."""
-        place = f"{self.host.shown.partition('?')[0].rstrip('/')}/{upload.name}"
+        place = f"{self.host.redacted.partition('?')[0].rstrip('/')}/{upload.name}"
         try:
             with self._session.using() as (system, folder):
                 path = self._session.path(folder, upload.name)

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
+from ...config.settings import load_settings
 from ...errors import DataferryError, MissingExtra
-from ...settings import load_settings
-from ..publisher import Held
+from ..publisher import HostedFile
 from .beside_login import leading_elsewhere
 from .known_hosts import sftp_to_known_hosts
 from .libraries import LIBRARY
@@ -92,7 +92,7 @@ class Session:
             name, package = LIBRARY.get(host.protocol, (error.name or host.protocol, error.name or ""))
             raise MissingExtra("fsspec", f"{name} for {host.protocol}://", package) from None
         except ValueError as error:
-            raise OSError(f"fsspec does not take {host.shown}: {error}") from error
+            raise OSError(f"fsspec does not take {host.redacted}: {error}") from error
         except Exception as error:
             raise _as_os_error(error) from error
         return system, str(folder).rstrip("/")
@@ -130,12 +130,12 @@ class Session:
                 raise
         return cast("BinaryIO", _Stream(file, ends))
 
-    def listing(self) -> dict[str, Held]:
+    def listing(self) -> dict[str, HostedFile]:
         """All files below the folder."""
         with self.using() as (system, folder):
             found = system.find(folder, detail=True)
         return {
-            path[len(folder) + 1 :]: Held(info.get("size"), None, _md5(info))
+            path[len(folder) + 1 :]: HostedFile(info.get("size"), None, _md5(info))
             for path, info in found.items()
             if path.startswith(folder + "/") and not os.path.basename(path).startswith(".dataferry-")
         }

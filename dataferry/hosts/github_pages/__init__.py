@@ -6,15 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
+from ...download.source import Source
 from ...errors import BadName
-from ...github import is_ref, is_repository
-from ...names import check_name, check_url, quoted_name
-from ..base import Host, Source
+from ...registry.names import check_name, check_url, quoted_name
+from ..base import Host
+from ..github import is_ref, is_repository
 
 if TYPE_CHECKING:
-    from ...registry import Entry
-    from ...settings import Settings
-    from ..publisher import Held, Publisher
+    from ...config.settings import Settings
+    from ...registry.registry import Entry
+    from ..publisher import HostedFile, Publisher
 
 __all__ = ["GitHubPagesHost"]
 
@@ -73,14 +74,14 @@ class GitHubPagesHost(Host):
                 raise self._bad("everybody reads this line; credentials belong into the environment or config.toml")
 
     def _bad(self, why: str) -> BadName:
-        return BadName(f"{self.shown}: {why}")
+        return BadName(f"{self.redacted}: {why}")
 
     def _below(self, path: str) -> str:
         path = unquote(path).strip("/")
         return check_name(path) + "/" if path else ""
 
     @property
-    def shown(self) -> str:
+    def redacted(self) -> str:
         """The host as it may be printed."""
         return self.spec.partition("?")[0]
 
@@ -92,10 +93,10 @@ class GitHubPagesHost(Host):
     def sources(self, name: str, entry: Entry | None) -> Sequence[Source]:
         """The site, then the repository."""
         below = quoted_name(name)
-        found = [Source(self.site + below, self.shown)]
-        return [*found, Source(self.raw + below, self.shown)] if self.raw else found
+        found = [Source(self.site + below, self.redacted)]
+        return [*found, Source(self.raw + below, self.redacted)] if self.raw else found
 
-    def held(self, settings: Settings) -> Mapping[str, Held]:
+    def hosted(self, settings: Settings) -> Mapping[str, HostedFile]:
         """The files that the site's catalog lists; without one, those of the branch.
 
         Parameters
@@ -105,7 +106,7 @@ class GitHubPagesHost(Host):
 
         Returns
         -------
-        mapping of str to Held
+        mapping of str to HostedFile
             With sizes and sha256 from a catalog; names alone from the branch.
 
         Raises
@@ -113,9 +114,9 @@ class GitHubPagesHost(Host):
         TransferError
             If neither can be had.
         """
-        from .reading import held
+        from .reading import hosted
 
-        return held(self, settings)
+        return hosted(self, settings)
 
     def publisher(self, settings: Settings, about: Mapping[str, Any]) -> Publisher:
         """What commits files and pushes them."""

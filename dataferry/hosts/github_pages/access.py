@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from ...cache_home import writable_home
-from ...git import Branch, Git, find_git
-from ...github import github_token
+from ...cache.layout import writable_home
+from ..git import Branch, Git, find_git
+from ..github import github_token
 
 if TYPE_CHECKING:
-    from ...settings import Settings
-    from ...tokens import Token
+    from ...config.credentials import Token
+    from ...config.settings import Settings
     from . import GitHubPagesHost
 
 __all__ = ["REMEDY", "WorkFolder", "open_branch", "token_of"]
@@ -132,11 +132,11 @@ def open_branch(host: GitHubPagesHost, settings: Settings, token: Token | None, 
     PublishError
         If git is missing, or the server cannot be asked.
     """
-    find_git(host.shown)
+    find_git(host.redacted)
     folder.path.mkdir(exist_ok=True)
-    git = Git(folder.path, host.shown, settings=settings, remote=host.git, token=token, remedy=REMEDY)
+    git = Git(folder.path, host.redacted, settings=settings, remote=host.git, token=token, remedy=REMEDY)
     if not folder.lock.closed:
-        git.held.append(folder.lock.fileno())  # a git that outlives its run keeps the folder
+        git.hosted.append(folder.lock.fileno())  # a git that outlives its run keeps the folder
     git.run("init", "-q", "--bare", ".")
     git.configure("remote.origin.url", host.git)
     git.configure("remote.origin.promisor", "true")

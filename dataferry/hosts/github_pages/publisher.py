@@ -9,19 +9,19 @@ import threading
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ...catalog_file import CATALOG, Listed, catalog_bytes, read_catalog
-from ...checksums import sha256_file
 from ...errors import Conflict, PublishError
-from ...git import Branch
-from ..publisher import Held, Limits, Publisher, Upload
+from ...files import sha256_file
+from ...registry.catalog_file import CATALOG, Listed, catalog_bytes, read_catalog
+from ..git import Branch
+from ..publisher import HostedFile, Limits, Publisher, Upload
 from .access import WorkFolder, open_branch, token_of
 from .reading import is_ours, jekyll_drops, made_by_jekyll
 from .serving import wait_until_served
 from .site import MARK, blob_of, front_matter, index_page, sizes_in_tree
 
 if TYPE_CHECKING:
-    from ...settings import Settings
-    from ...tokens import Token
+    from ...config.credentials import Token
+    from ...config.settings import Settings
     from . import GitHubPagesHost
 
 __all__ = ["GitHubPagesPublisher"]
@@ -80,7 +80,7 @@ class GitHubPagesPublisher(Publisher):
         found = f"the token of {self._token.origin}" if self._token else "git's own credentials"
         return f"{found}, to the branch {branch.name} of {self.host.git}"
 
-    def held(self, uploads: Sequence[Upload]) -> Mapping[str, Held]:
+    def hosted(self, uploads: Sequence[Upload]) -> Mapping[str, HostedFile]:
         """What the branch has under the names, told by git's own ids, without fetching files."""
         branch = self._branch
         branch.fetch()
@@ -90,10 +90,10 @@ class GitHubPagesPublisher(Publisher):
         for upload in uploads:
             blob = files.get(self.host.prefix + upload.name)
             if blob == (blob_of(upload, len(blob)) if blob else ""):
-                found[upload.name] = Held(upload.size, upload.sha256, upload.md5)
+                found[upload.name] = HostedFile(upload.size, upload.sha256, upload.md5)
             elif blob:
                 data = branch.git.run("cat-file", "blob", blob, again=True).out
-                found[upload.name] = Held(len(data), hashlib.sha256(data).hexdigest())
+                found[upload.name] = HostedFile(len(data), hashlib.sha256(data).hexdigest())
         new = [upload for upload in uploads if upload.name not in found]
         self._site = self._sizes(branch)
         self._check_site(new)
@@ -106,7 +106,7 @@ class GitHubPagesPublisher(Publisher):
             if self._jekyll and (jekyll_drops(below) or front_matter(upload)):
                 said = "the site is made by Jekyll, which leaves such a file out or changes it"
                 remedy = "add an empty file .nojekyll to the site, or choose another name"
-                raise PublishError(f"{self.host.shown}/{upload.name}", said, remedy)
+                raise PublishError(f"{self.host.redacted}/{upload.name}", said, remedy)
 
     def occupied(self) -> Mapping[str, int]:
         """All files of the site, by their names for this host."""
@@ -160,7 +160,7 @@ class GitHubPagesPublisher(Publisher):
         blob = branch.git.run("hash-object", "-w", "--no-filters", "--", os.path.abspath(upload.path)).text
         if sha256_file(upload.path) != upload.sha256 or blob != blob_of(upload, len(blob)):
             raise PublishError(
-                f"{self.host.shown}/{upload.name}", f"{upload.path} changed while it was published", "run this again"
+                f"{self.host.redacted}/{upload.name}", f"{upload.path} changed while it was published", "run this again"
             )
         with self._lock:
             self._staged[upload.name] = upload, blob
@@ -204,7 +204,7 @@ class GitHubPagesPublisher(Publisher):
             above = [path[:at] for at, c in enumerate(path) if c == "/"]
             if files.get(path, blob) != blob or path in folders or any(part in files for part in above):
                 said = "the branch has other bytes under that name, and a published file keeps its bytes"
-                raise Conflict(f"{self.host.shown}/{name}", said, "choose a new name")
+                raise Conflict(f"{self.host.redacted}/{name}", said, "choose a new name")
             if path not in files:
                 blobs[path] = blob
         listed = self._listed(branch)

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
-from ...catalog_file import CATALOG, SUMS, read_catalog
 from ...errors import HostRefused, PublishError, TransferError
-from ...names import is_name
-from ...service import Service
-from ..publisher import Held
+from ...registry.catalog_file import CATALOG, SUMS, read_catalog
+from ...registry.names import is_name
+from ..api_client import ApiClient
+from ..publisher import HostedFile
 from .access import WorkFolder, open_branch, token_of
 
 if TYPE_CHECKING:
-    from ...settings import Settings
+    from ...config.settings import Settings
     from . import GitHubPagesHost
 
-__all__ = ["held", "is_ours", "jekyll_drops", "made_by_jekyll"]
+__all__ = ["hosted", "is_ours", "jekyll_drops", "made_by_jekyll"]
 
 #: What a site has for itself.
 _OURS = {".nojekyll", "CNAME", "_config.yml", "index.html", "404.html", CATALOG, SUMS}
@@ -54,12 +54,12 @@ def made_by_jekyll(host: GitHubPagesHost, files: Collection[str]) -> bool:
     return ".nojekyll" not in inside and bool(pages or {"_config.yml", "_config.yaml"} & set(inside))
 
 
-def held(host: GitHubPagesHost, settings: Settings) -> Mapping[str, Held]:
+def hosted(host: GitHubPagesHost, settings: Settings) -> Mapping[str, HostedFile]:
     """See `GitHubPagesHost.held`."""
-    with Service(settings, host.site) as service:
+    with ApiClient(settings, host.site) as service:
         try:
             listed = read_catalog(service.call("GET", CATALOG).body)
-            return {name: Held(said.size, said.sha256) for name, said in listed.items()}
+            return {name: HostedFile(said.size, said.sha256) for name, said in listed.items()}
         except ValueError:
             pass
         except HostRefused as error:
@@ -74,5 +74,11 @@ def held(host: GitHubPagesHost, settings: Settings) -> Mapping[str, Held]:
         names = [path.removeprefix(host.prefix) for path in files if path.startswith(host.prefix)]
         folder.drop()
     except (PublishError, OSError) as error:
-        raise TransferError(host.shown, f"the site has no {CATALOG}, and its branch cannot be read: {error}") from error
-    return {name: Held() for name in names if is_name(name) and not is_ours(name) and (plain or not jekyll_drops(name))}
+        raise TransferError(
+            host.redacted, f"the site has no {CATALOG}, and its branch cannot be read: {error}"
+        ) from error
+    return {
+        name: HostedFile()
+        for name in names
+        if is_name(name) and not is_ours(name) and (plain or not jekyll_drops(name))
+    }

@@ -6,13 +6,13 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ...catalog_file import CATALOG, Listed, read_catalog
+from ...download.backoff import tries
 from ...errors import PublishError, TransferError
-from ...service import Service
-from ...waiting import tries
+from ...registry.catalog_file import CATALOG, Listed, read_catalog
+from ..api_client import ApiClient
 
 if TYPE_CHECKING:
-    from ...settings import Settings
+    from ...config.settings import Settings
     from . import GitHubPagesHost
 
 __all__ = ["wait_until_served"]
@@ -38,7 +38,7 @@ def wait_until_served(host: GitHubPagesHost, settings: Settings, files: Mapping[
     PublishError
         If it takes longer than a deployment may.
     """
-    with Service(settings.as_stranger(), host.site) as service:
+    with ApiClient(settings.as_stranger(), host.site) as service:
         for _ in tries(SERVED_WITHIN, 0.2):
             try:
                 # another query each time: caches keep an answer for minutes

@@ -8,14 +8,14 @@ from html import escape
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
-from ...catalog_file import Listed
 from ...errors import TransferError
-from ...github import api_url
-from ...service import Service
+from ...registry.catalog_file import Listed
+from ..api_client import ApiClient
+from ..github import api_url
 
 if TYPE_CHECKING:
-    from ...settings import Settings
-    from ...tokens import Token
+    from ...config.credentials import Token
+    from ...config.settings import Settings
     from ..publisher import Upload
     from . import GitHubPagesHost
 
@@ -78,7 +78,7 @@ def sizes_in_tree(host: GitHubPagesHost, settings: Settings, token: Token | None
     if parts.scheme not in {"http", "https"}:
         return {}
     headers = {"Accept": "application/vnd.github+json"} | ({"Authorization": f"Bearer {token.secret}"} if token else {})
-    with Service(settings, api_url(f"{parts.scheme}://{parts.netloc}"), headers=headers) as api:
+    with ApiClient(settings, api_url(f"{parts.scheme}://{parts.netloc}"), headers=headers) as api:
         try:
             told = api.call("GET", f"repos/{host.repository}/git/trees/{commit}", query={"recursive": "1"}).json()
         except TransferError:

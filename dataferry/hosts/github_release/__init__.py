@@ -7,15 +7,16 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
+from ...download.source import Part, Source
 from ...errors import BadName
-from ...github import is_ref, is_repository
-from ..base import Host, Part, Source
+from ..base import Host
+from ..github import is_ref, is_repository
 from .asset_names import WHOLE_BYTES, pieces
 
 if TYPE_CHECKING:
-    from ...registry import Entry
-    from ...settings import Settings
-    from ..publisher import Held, Publisher
+    from ...config.settings import Settings
+    from ...registry.registry import Entry
+    from ..publisher import HostedFile, Publisher
 
 __all__ = ["GitHubReleaseHost"]
 
@@ -60,7 +61,7 @@ class GitHubReleaseHost(Host):
                 raise _bad(spec, f"{key!r} is not known (there are: part, server)")
 
     @property
-    def shown(self) -> str:
+    def redacted(self) -> str:
         """The host as it may be printed; nothing in it is secret."""
         return self.spec
 
@@ -87,7 +88,7 @@ class GitHubReleaseHost(Host):
         base = f"{self.server}/{self.repository}/releases/{way}/"
         assets = pieces(name, entry.size if entry else None, self.part)
         parts = [Part(base + quote(asset, safe=""), size) for asset, size in assets]
-        return [Source(parts[0].url, self.shown, parts=tuple(parts) if len(parts) > 1 else ())]
+        return [Source(parts[0].url, self.redacted, parts=tuple(parts) if len(parts) > 1 else ())]
 
     def look_up(self, wanted: Mapping[str, Entry | None], settings: Settings) -> Mapping[str, Sequence[Source]]:
         """Ask the API with the user's token: for the files of private repositories."""
@@ -95,11 +96,11 @@ class GitHubReleaseHost(Host):
 
         return look_up(self, wanted, settings)
 
-    def held(self, settings: Settings) -> Mapping[str, Held]:
+    def hosted(self, settings: Settings) -> Mapping[str, HostedFile]:
         """All assets of the release and of the further releases of the same data."""
-        from .reading import held
+        from .reading import hosted
 
-        return held(self, settings)
+        return hosted(self, settings)
 
     def publisher(self, settings: Settings, about: Mapping[str, Any]) -> Publisher:
         """What makes releases and uploads assets."""
@@ -119,8 +120,8 @@ def is_further(further: str, tag: str) -> bool:
 
 
 def _bad(spec: str, why: str) -> BadName:
-    shown = re.sub(r"//[^/@]*@", "//", spec)
-    return BadName(f"{shown!r} is no release on GitHub: {why}; it reads github-release:owner/repo@tag")
+    redacted = re.sub(r"//[^/@]*@", "//", spec)
+    return BadName(f"{redacted!r} is no release on GitHub: {why}; it reads github-release:owner/repo@tag")
 
 
 def _server(spec: str, value: str) -> str:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ...errors import HostRefused, TransferError
-from ...github import api_url
-from ...service import LONGEST_WAIT, FileBody, Reply, Service, what_it_says
+from ..api_client import LONGEST_WAIT, ApiClient, FileBody, Response, error_message
+from ..github import api_url
 
 if TYPE_CHECKING:
-    from ...settings import Settings
-    from ...tokens import Token
+    from ...config.credentials import Token
+    from ...config.settings import Settings
     from . import GitHubReleaseHost
 
 __all__ = ["Api", "may_be_told", "server_time"]
@@ -52,14 +52,14 @@ class Api:
     def __init__(self, host: GitHubReleaseHost, settings: Settings, token: Token | None) -> None:
         self.authorization = {"Authorization": f"Bearer {token.secret}"} if token else {}
         self.repository = f"repos/{host.repository}"
-        self._service = Service(settings, api_url(host.server), headers=_VERSION | self.authorization)
+        self._service = ApiClient(settings, api_url(host.server), headers=_VERSION | self.authorization)
         self._server = host.server
         self._created: deque[float] = deque(maxlen=_CREATED_A_MINUTE)
         self._lock = threading.Lock()
 
     def call(
         self, method: str, path: str, *, body: FileBody | None = None, accept: Collection[int] = (), **more: Any
-    ) -> Reply:
+    ) -> Response:
         """Ask, and wait where GitHub says that it is too much at once.
 
         Parameters
@@ -95,7 +95,7 @@ class Api:
             seconds = _wait(reply)
             if seconds is None:
                 if reply.status in {403, 429} and reply.status not in accept:
-                    raise HostRefused(reply.place, reply.status, what_it_says(reply))
+                    raise HostRefused(reply.place, reply.status, error_message(reply))
                 return reply
             if waited + seconds > _WAITS:
                 raise _too_long(reply, seconds)
@@ -134,7 +134,7 @@ class Api:
         time.sleep(due - now)
 
 
-def _wait(reply: Reply) -> float | None:
+def _wait(reply: Response) -> float | None:
     """The seconds after which to ask again; None where that is not what the answer is about."""
     if reply.status not in {403, 429}:
         return None
@@ -145,12 +145,12 @@ def _wait(reply: Reply) -> float | None:
         return after
     if head.get("X-RateLimit-Remaining") == "0" and reset is not None:
         return max(0.0, reset - server_time(reply)) + 1
-    words = what_it_says(reply).lower()
+    words = error_message(reply).lower()
     # without a time GitHub asks for at least a minute
     return 60.0 if reply.status == 429 or "rate limit" in words or "abuse detection" in words else None
 
 
-def server_time(reply: Reply) -> float:
+def server_time(reply: Response) -> float:
     """The time by the clock of the server; the one here may be off."""
     try:
         return parsedate_to_datetime(reply.headers.get("Date", "")).timestamp()
@@ -158,8 +158,8 @@ def server_time(reply: Reply) -> float:
         return time.time()
 
 
-def _too_long(reply: Reply, seconds: float) -> TransferError:
+def _too_long(reply: Response, seconds: float) -> TransferError:
     when = time.strftime("%H:%M UTC", time.gmtime(server_time(reply) + seconds))
     minutes = max(1, round(seconds / 60))
-    reason = f"the rate limit of GitHub is used up until {when} (in {minutes} min): {what_it_says(reply)}"
+    reason = f"the rate limit of GitHub is used up until {when} (in {minutes} min): {error_message(reply)}"
     return TransferError(reply.place, reason, kind="rate", retry_after=seconds, final=True)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 
 from ...errors import BadName
-from ...names import check_name
+from ...registry.names import check_name
 
 __all__ = ["LONGEST_ASSET", "PART_BYTES", "WHOLE_BYTES", "asset_name", "base_of", "file_name", "part_sizes", "pieces"]
 

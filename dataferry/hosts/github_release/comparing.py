@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import Conflict
-from ..publisher import Held, Upload
+from ..publisher import HostedFile, Upload
 from .asset_names import asset_name, base_of, pieces
 from .releases import Release
 
@@ -56,7 +56,7 @@ class Piece:
         return known[self.asset]
 
 
-def there(release: Release, upload: Upload, part: int | None) -> Held | None:
+def there(release: Release, upload: Upload, part: int | None) -> HostedFile | None:
     """What a release has of a file.
 
     Parameters
@@ -70,7 +70,7 @@ def there(release: Release, upload: Upload, part: int | None) -> Held | None:
 
     Returns
     -------
-    Held or None
+    HostedFile or None
         Only what is complete. Parts have digests of their own: they are compared with those of the file here.
     """
     wanted = pieces(upload.name, upload.size, part)
@@ -81,14 +81,14 @@ def there(release: Release, upload: Upload, part: int | None) -> Held | None:
         if asset.complete and base_of(asset.name)[0] == base and asset.name not in dict(wanted)
     ]
     if others:  # divided in another way, so it has another size
-        return Held(sum(asset.size for asset in others))
+        return HostedFile(sum(asset.size for asset in others))
     found = [release.asset(name) for name, _ in wanted]
     complete = [asset for asset in found if asset is not None and asset.complete]
     if len(complete) < len(wanted):
         return None
     size = sum(asset.size for asset in complete)
     if len(wanted) == 1 or size != upload.size:
-        return Held(size, complete[0].sha256 if len(wanted) == 1 else None)
+        return HostedFile(size, complete[0].sha256 if len(wanted) == 1 else None)
     start, digests, told = 0, hashlib.sha256(), True
     same = True
     for asset, (_, each) in zip(complete, wanted, strict=True):
@@ -97,8 +97,8 @@ def there(release: Release, upload: Upload, part: int | None) -> Held | None:
         same = same and (asset.sha256 in {None, _sha256_of(upload.path, start, each)})
         start += each
     if same:
-        return Held(size, upload.sha256 if told else None)
-    return Held(size, digests.hexdigest())  # any digest but that of the file says what matters
+        return HostedFile(size, upload.sha256 if told else None)
+    return HostedFile(size, digests.hexdigest())  # any digest but that of the file says what matters
 
 
 def next_tag(tag: str) -> str:
@@ -113,7 +113,7 @@ def other_bytes(host: GitHubReleaseHost, release: Release, names: Sequence[str])
     if release.draft:
         remedy = f"Nobody has seen that draft: delete the assets there, or publish to @{next_tag(release.tag)}"
     some = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-    return Conflict(host.shown, f"{release.page} has other bytes under {some}", remedy)
+    return Conflict(host.redacted, f"{release.page} has other bytes under {some}", remedy)
 
 
 def _sha256_of(path: Path, start: int, size: int) -> str:

@@ -14,7 +14,7 @@ from .releases import Release, find_release, find_series
 from .rights import too_weak
 
 if TYPE_CHECKING:
-    from ...tokens import Token
+    from ...config.credentials import Token
     from . import GitHubReleaseHost
     from .api import Api
 
@@ -129,11 +129,11 @@ class Drafts:
             return too_weak(self._host, self._token, error.said)
         if "immutable release" in error.said:
             reason = f"an immutable release had the tag {tag} once, and GitHub never gives it again"
-            return PublishError(self._host.shown, reason, f"Publish to @{next_tag(self._tag)}")
+            return PublishError(self._host.redacted, reason, f"Publish to @{next_tag(self._tag)}")
         if "already_exists" in error.said:
             reason = f"somebody published another release {tag} at the same time"
-            return PublishError(self._host.shown, reason, "Run the same command again: the files go to that release")
-        return PublishError(self._host.shown, f"GitHub does not take the release {tag}: {error.said}")
+            return PublishError(self._host.redacted, reason, "Run the same command again: the files go to that release")
+        return PublishError(self._host.redacted, f"GitHub does not take the release {tag}: {error.said}")
 
 
 def _family(tag: str) -> str:

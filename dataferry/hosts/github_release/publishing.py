@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...errors import HostRefused, PublishError
-from ...github import github_token
-from ..publisher import Held, Limits, Publisher, Upload
+from ..github import github_token
+from ..publisher import HostedFile, Limits, Publisher, Upload
 from . import LATEST, GitHubReleaseHost, further_tag
 from .api import Api
 from .asset_names import LONGEST_ASSET, asset_name, pieces
@@ -19,8 +19,8 @@ from .rights import check, no_token, too_weak
 from .sending import Sender
 
 if TYPE_CHECKING:
-    from ...settings import Settings
-    from ...tokens import Token
+    from ...config.credentials import Token
+    from ...config.settings import Settings
 
 __all__ = ["GitHubReleasePublisher"]
 
@@ -75,25 +75,25 @@ class GitHubReleasePublisher(Publisher):
             latest = find_release(api, LATEST)
             if latest is None:
                 reason = f"{self.host.repository} has no release yet that could be the latest one"
-                raise PublishError(self.host.shown, reason, "Name a tag: @data-v1")
+                raise PublishError(self.host.redacted, reason, "Name a tag: @data-v1")
             self._tag = latest.tag
         return who
 
-    def held(self, uploads: Sequence[Upload]) -> Mapping[str, Held]:
+    def hosted(self, uploads: Sequence[Upload]) -> Mapping[str, HostedFile]:
         """The files in the release, in its draft and in further releases of the same data."""
         self._series = {release.tag: release for release in find_series(self._api, self._tag)}
-        found: dict[str, Held] = {}
+        found: dict[str, HostedFile] = {}
         other: dict[str, list[str]] = {}
         for upload in uploads:
             for release in self._series.values():
-                held = there(release, upload, self.host.part)
-                if held is None:
+                hosted = there(release, upload, self.host.part)
+                if hosted is None:
                     continue
                 self._place[upload.name] = release.tag
-                if held.size != upload.size or held.sha256 not in {None, upload.sha256}:
+                if hosted.size != upload.size or hosted.sha256 not in {None, upload.sha256}:
                     other.setdefault(release.tag, []).append(upload.name)
-                elif held.sha256 or not release.draft:  # strangers cannot compare what is in a draft: `upload` does
-                    found[upload.name] = Held(held.size, held.sha256, locators=self._locators(release.tag))
+                elif hosted.sha256 or not release.draft:  # strangers cannot compare what is in a draft: `upload` does
+                    found[upload.name] = HostedFile(hosted.size, hosted.sha256, locators=self._locators(release.tag))
                 break
         for tag, names in other.items():
             raise other_bytes(self.host, self._series[tag], names)
@@ -101,7 +101,7 @@ class GitHubReleasePublisher(Publisher):
         new = [upload.name for upload in uploads if upload.name not in found]
         if new and first is not None and first.immutable:
             reason = f"the release {self._tag} is immutable and takes no more files, so not {new[0]}"
-            raise PublishError(self.host.shown, reason, f"Publish to @{next_tag(self._tag)}")
+            raise PublishError(self.host.redacted, reason, f"Publish to @{next_tag(self._tag)}")
         return found
 
     def problem(self, upload: Upload) -> str:
@@ -225,4 +225,4 @@ class GitHubReleasePublisher(Publisher):
         found = there(release, upload, self.host.part)
         if found is None or found.size != upload.size or found.sha256 not in {None, upload.sha256}:
             reason = f"GitHub does not have all of it in the draft {release.page}, so that it stays a draft"
-            raise PublishError(f"{self.host.shown}: {upload.name}", reason, "Run the same command again")
+            raise PublishError(f"{self.host.redacted}: {upload.name}", reason, "Run the same command again")

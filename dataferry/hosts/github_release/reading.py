@@ -6,26 +6,26 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from ...download.source import Part, Source
 from ...errors import TransferError
-from ...github import github_token
-from ..base import Part, Source
+from ..github import github_token
 from .api import Api
 from .asset_names import pieces
 from .releases import Release, files_of, find_release, published_series
 
 if TYPE_CHECKING:
-    from ...registry import Entry
-    from ...settings import Settings
-    from ..publisher import Held
+    from ...config.settings import Settings
+    from ...registry.registry import Entry
+    from ..publisher import HostedFile
     from . import GitHubReleaseHost
 
-__all__ = ["held", "look_up"]
+__all__ = ["hosted", "look_up"]
 
 
-def held(host: GitHubReleaseHost, settings: Settings) -> Mapping[str, Held]:
-    """As `Host.held`."""
+def hosted(host: GitHubReleaseHost, settings: Settings) -> Mapping[str, HostedFile]:
+    """As `Host.hosted`."""
     api = Api(host, settings, github_token(host.server, settings))
-    files: dict[str, Held] = {}
+    files: dict[str, HostedFile] = {}
     try:
         for number, release in enumerate(published_series(api, host.tag)):
             files = {**files_of(release, host.part, further=number > 0), **files}
@@ -42,7 +42,9 @@ def look_up(
     """As `Host.look_up`."""
     token = github_token(host.server, settings)
     if token is None:
-        raise TransferError(host.shown, f"its interface was not asked: {_for_private(host)}", kind="token", final=True)
+        raise TransferError(
+            host.redacted, f"its interface was not asked: {_for_private(host)}", kind="token", final=True
+        )
     api = Api(host, settings, token)
     releases: dict[str, Release | None] = {}
     found: dict[str, Sequence[Source]] = {}
@@ -60,7 +62,7 @@ def look_up(
         if len(there) < len(assets) or other:
             continue
         parts = tuple(Part(asset.url, asset.size) for asset in there) if len(there) > 1 else ()
-        found[name] = [Source(there[0].url, host.shown, headers, parts)]
+        found[name] = [Source(there[0].url, host.redacted, headers, parts)]
     if all(release is None for release in releases.values()):
         raise _not_seen(host)
     return found
@@ -68,7 +70,7 @@ def look_up(
 
 def _not_seen(host: GitHubReleaseHost) -> TransferError:
     reason = f"no published release {host.tag!r} of {host.repository} is seen; {_for_private(host)}"
-    return TransferError(host.shown, reason, kind="token", final=True)
+    return TransferError(host.redacted, reason, kind="token", final=True)
 
 
 def _for_private(host: GitHubReleaseHost) -> str:

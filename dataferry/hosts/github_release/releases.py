@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ...errors import HostRefused
-from ..publisher import Held
+from ..publisher import HostedFile
 from . import LATEST, further_tag, is_further
 from .api import Api
 from .asset_names import base_of, file_name, pieces
@@ -212,7 +212,7 @@ def published_series(api: Api, tag: str) -> Iterator[Release]:
         raise HostRefused(f"{api.repository}/releases: {tag}", 404, "no such release is seen here")
 
 
-def files_of(release: Release, part: int | None, further: bool) -> dict[str, Held]:
+def files_of(release: Release, part: int | None, further: bool) -> dict[str, HostedFile]:
     """The files that a release has.
 
     Parameters
@@ -226,7 +226,7 @@ def files_of(release: Release, part: int | None, further: bool) -> dict[str, Hel
 
     Returns
     -------
-    dict of str to Held
+    dict of str to HostedFile
         By name; assets that no name leads to, and files of which a part is missing, are left out.
     """
     locators: dict[str, str | int] = {"github-release": release.tag} if further else {}
@@ -234,11 +234,11 @@ def files_of(release: Release, part: int | None, further: bool) -> dict[str, Hel
     for asset in release.assets.values():
         if asset.complete:
             groups.setdefault(base_of(asset.name)[0], []).append(asset)
-    files: dict[str, Held] = {}
+    files: dict[str, HostedFile] = {}
     for base, assets in groups.items():
         name = file_name(base)
         size = sum(asset.size for asset in assets)
         if name is not None and {(asset.name, asset.size) for asset in assets} == set(pieces(name, size, part)):
             digest = assets[0].sha256 if len(assets) == 1 else None
-            files[name] = Held(size, digest, locators=locators)
+            files[name] = HostedFile(size, digest, locators=locators)
     return files

@@ -10,7 +10,7 @@ from ...errors import AccessDenied, HostRefused, PublishError
 from .api import Api
 
 if TYPE_CHECKING:
-    from ...tokens import Token
+    from ...config.credentials import Token
     from . import GitHubReleaseHost
 
 __all__ = ["check", "no_token", "too_weak"]
@@ -42,10 +42,10 @@ def check(host: GitHubReleaseHost, api: Api, token: Token) -> str:
     """
     reply = api.call("GET", api.repository, accept={401, 403, 404})
     if reply.status == 401:
-        raise AccessDenied(host.shown, f"GitHub does not know the token of {token.origin}", how_to(host))
+        raise AccessDenied(host.redacted, f"GitHub does not know the token of {token.origin}", how_to(host))
     if reply.status in {403, 404}:
         reason = f"the token of {token.origin} sees no repository {host.repository}"
-        raise AccessDenied(host.shown, reason, how_to(host))
+        raise AccessDenied(host.redacted, reason, how_to(host))
     told = reply.json()
     _check_repository(host, told)
     _check_commits(host, api)
@@ -62,13 +62,13 @@ def check(host: GitHubReleaseHost, api: Api, token: Token) -> str:
 
 def no_token(host: GitHubReleaseHost) -> AccessDenied:
     """The error where there is no token."""
-    return AccessDenied(host.shown, "there is no token for it", how_to(host))
+    return AccessDenied(host.redacted, "there is no token for it", how_to(host))
 
 
 def too_weak(host: GitHubReleaseHost, token: Token | None, said: str) -> AccessDenied:
     """The error where GitHub refuses the token."""
     origin = token.origin if token else "nobody"
-    return AccessDenied(host.shown, f"the token of {origin} may not publish releases there ({said})", how_to(host))
+    return AccessDenied(host.redacted, f"the token of {origin} may not publish releases there ({said})", how_to(host))
 
 
 def how_to(host: GitHubReleaseHost) -> str:
@@ -87,13 +87,15 @@ def how_to(host: GitHubReleaseHost) -> str:
 def _check_repository(host: GitHubReleaseHost, told: Mapping[str, Any]) -> None:
     full = told["full_name"]
     if full.lower() != host.repository.lower():
-        raise PublishError(host.shown, f"the repository is called {full} now", f"Use github-release:{full}@{host.tag}")
+        raise PublishError(
+            host.redacted, f"the repository is called {full} now", f"Use github-release:{full}@{host.tag}"
+        )
     if told.get("archived"):
-        raise PublishError(host.shown, "the repository is archived and takes no releases")
+        raise PublishError(host.redacted, "the repository is archived and takes no releases")
     if told.get("private"):
         reason = "the repository is private, so that users would not get the files"
         remedy = "Make it public; or upload with `gh release upload`, and register with `dataferry add --from`"
-        raise PublishError(host.shown, reason, remedy)
+        raise PublishError(host.redacted, reason, remedy)
 
 
 def _check_classic(host: GitHubReleaseHost, token: Token, told: Mapping[str, Any], scopes: set[str]) -> None:
@@ -118,4 +120,4 @@ def _check_commits(host: GitHubReleaseHost, api: Api) -> None:
     reply = api.call("GET", f"{api.repository}/commits", query={"per_page": 1}, accept={403, 404, 409})
     if reply.status == 409:
         reason = "the repository is empty, and a tag needs a commit"
-        raise PublishError(host.shown, reason, "Push a first commit, a README for example")
+        raise PublishError(host.redacted, reason, "Push a first commit, a README for example")

@@ -8,9 +8,9 @@ from collections.abc import Callable, MutableMapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from ...download.backoff import tries
 from ...errors import HostRefused, PublishError, TransferError
-from ...service import FileBody
-from ...waiting import tries
+from ..api_client import FileBody
 from .api import Api, may_be_told, server_time
 from .comparing import Piece, next_tag, other_bytes
 from .releases import Asset, Release
@@ -43,7 +43,7 @@ class Sender:
     release : Release
         Where they go.
     lock : threading.Lock
-        Held while the list of assets is read again.
+        HostedFile while the list of assets is read again.
     """
 
     def __init__(self, host: GitHubReleaseHost, api: Api, release: Release, lock: threading.Lock) -> None:
@@ -186,4 +186,4 @@ class Sender:
         return self._error(piece, f"GitHub does not take it: {error.said}")
 
     def _error(self, piece: Piece, reason: str, remedy: str = "") -> PublishError:
-        return PublishError(f"{self._host.shown}: {piece.upload.name}", reason, remedy)
+        return PublishError(f"{self._host.redacted}: {piece.upload.name}", reason, remedy)

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote, urlsplit
 
-from ..base import Host, Source
+from ...download.source import Source
+from ..base import Host
 from .declared import Declared, read_address, read_zenodo
 
 if TYPE_CHECKING:
-    from ...registry import Entry
-    from ...settings import Settings
-    from ..publisher import Held, Publisher
+    from ...config.settings import Settings
+    from ...registry.registry import Entry
+    from ..publisher import HostedFile, Publisher
 
 __all__ = ["InvenioHost", "ZenodoHost", "ZenodoSandboxHost"]
 
@@ -91,7 +92,7 @@ class InvenioHost(Host):
             The address of its content.
         """
         path = f"api/records/{quote(record, safe='')}/files/{quote(name)}/content"
-        return Source(self.declared.server + path, self.shown, dict(headers or {}))
+        return Source(self.declared.server + path, self.redacted, dict(headers or {}))
 
     def look_up(self, wanted: Mapping[str, Entry | None], settings: Settings) -> Mapping[str, Sequence[Source]]:
         """Find the newest version where the line names all of them; restricted files with the user's token."""
@@ -99,11 +100,11 @@ class InvenioHost(Host):
 
         return look_up(self, wanted, settings)
 
-    def held(self, settings: Settings) -> Mapping[str, Held]:
+    def hosted(self, settings: Settings) -> Mapping[str, HostedFile]:
         """All files of the record: of its newest version, if the line names all of them."""
-        from .reading import held
+        from .reading import hosted
 
-        return held(self, settings)
+        return hosted(self, settings)
 
     def publisher(self, settings: Settings, about: Mapping[str, Any]) -> Publisher:
         """What uploads files to a version of the record and publishes it."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from ...errors import BadName
-from ...names import shown_url
+from ...registry.names import redact_url
 
 __all__ = ["NEW", "Declared", "read_address", "read_zenodo"]
 
@@ -94,10 +94,10 @@ def read_zenodo(spec: str, server: str) -> Declared:
         host = (parts.hostname or "").removeprefix("www.")
         page = _PAGE.fullmatch(parts.path)
         if host != urlsplit(server).hostname:
-            raise BadName(f"{shown_url(rest)!r} is no page of {urlsplit(server).hostname}; write inveniordm:{rest}")
+            raise BadName(f"{redact_url(rest)!r} is no page of {urlsplit(server).hostname}; write inveniordm:{rest}")
         if page and (page[1] == NEW or _NUMBER.fullmatch(page[1])):
             return Declared(server, "" if page[1] == NEW else page[1])
-    raise BadName(f"{shown_url(spec)!r} names no record; write {forms}")
+    raise BadName(f"{redact_url(spec)!r} names no record; write {forms}")
 
 
 def read_address(spec: str) -> Declared:
@@ -121,7 +121,7 @@ def read_address(spec: str) -> Declared:
     forms = "inveniordm:https://host/abcde-12345, or inveniordm:https://host/new to publish"
     url = spec.partition(":")[2]
     if any(c.isspace() or not c.isprintable() for c in url):
-        raise BadName(f"{shown_url(spec)!r} is not of the form {forms}")
+        raise BadName(f"{redact_url(spec)!r} is not of the form {forms}")
     if _DOI.fullmatch(_RESOLVER.sub("", url)):
         doi = _RESOLVER.sub("", url)
         if doi.partition("/")[0] in _OTHERS:
@@ -133,9 +133,9 @@ def read_address(spec: str) -> Declared:
     except ValueError as error:
         raise BadName(f"what stands behind inveniordm: is no address: {error}") from None
     if parts.scheme not in {"http", "https"} or not host or parts.query or parts.fragment:
-        raise BadName(f"{shown_url(spec)!r} is not of the form {forms}")
+        raise BadName(f"{redact_url(spec)!r} is not of the form {forms}")
     if parts.username is not None:
-        raise BadName(f"{shown_url(spec)!r}: users and passwords do not belong into a declaration")
+        raise BadName(f"{redact_url(spec)!r}: users and passwords do not belong into a declaration")
     server = f"{parts.scheme}://{parts.netloc}/"
     path = parts.path.strip("/").removeprefix("doi/")
     if _DOI.fullmatch(path):
@@ -145,7 +145,7 @@ def read_address(spec: str) -> Declared:
     if record == NEW:
         return Declared(server, "")
     if not _ID.fullmatch(record):
-        raise BadName(f"{shown_url(spec)!r} names no record; write {forms}")
+        raise BadName(f"{redact_url(spec)!r} names no record; write {forms}")
     return Declared(server, record)
 
 

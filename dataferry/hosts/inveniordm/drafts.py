@@ -117,7 +117,7 @@ def open_draft(
     draft.told = _described(host, about, draft.told, lambda body: records.update(draft.record, body))
     # that files are missing is known: they are to come
     if errors := [e for e in draft.told.get("errors") or [] if not str(e.get("field")).startswith("files")]:
-        raise PublishError(host.shown, f"its draft cannot be published: {_said(errors)}", "correct [about]")
+        raise PublishError(host.redacted, f"its draft cannot be published: {_said(errors)}", "correct [about]")
     return draft
 
 
@@ -159,12 +159,12 @@ def _described(host: InvenioHost, about: Mapping[str, Any], told: Mapping[str, A
     """Send metadata; a license whose id the server does not know goes as a text."""
     publisher = host.publishing_name
     try:
-        return dict(send(draft_body(about, told, host.shown, publisher)))
+        return dict(send(draft_body(about, told, host.redacted, publisher)))
     except HostRefused as error:
         if not refused(error, 400) or not isinstance(about.get("license"), str | list):
             raise
         try:
-            return dict(send(draft_body(about, told, host.shown, publisher, free_license=True)))
+            return dict(send(draft_body(about, told, host.redacted, publisher, free_license=True)))
         except HostRefused:
             raise error from None
 

@@ -7,7 +7,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from ...errors import Conflict, HostRefused, PublishError
-from ...service import FileBody
+from ..api_client import FileBody
 from .drafts import Draft
 from .records import Records, md5_of
 
@@ -83,7 +83,7 @@ class Filling:
         if md5_of(entry) != upload.md5:
             records.delete_file(draft.record, name)
             raise PublishError(
-                f"{self._host.shown}: {name}",
+                f"{self._host.redacted}: {name}",
                 f"other bytes arrived (md5 {md5_of(entry)} there, {upload.md5} here), and they were dropped",
                 "run the same command again",
             )
@@ -108,7 +108,7 @@ class Filling:
         if name in self._notes.get("begun", ()) or (name in before and before[name] == md5):
             return
         raise Conflict(
-            f"{self._host.shown}: {name}",
+            f"{self._host.redacted}: {name}",
             "the draft of the next version has another file under this name, which this command did not bring",
             f"remove it there or discard the draft: {self._host.declared.server}uploads/{self.draft.record}",
         )
@@ -150,7 +150,7 @@ class Filling:
         if wrong:
             said = ", ".join(map(repr, dict.fromkeys(wrong)))
             raise Conflict(
-                self._host.shown,
+                self._host.redacted,
                 f"{where} has not these bytes under {said}; perhaps somebody else publishes to it at the same time",
                 "run the same command again",
             )

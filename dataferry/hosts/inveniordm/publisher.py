@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...errors import AccessDenied, Conflict, HostRefused, PublishError, TransferError
-from ..publisher import Held, Limits, Publisher, Upload
+from ..publisher import HostedFile, Limits, Publisher, Upload
 from .drafts import Draft, open_draft
 from .filling import Filling
 from .metadata import about_of, lacking
@@ -15,7 +15,7 @@ from .reading import as_held, locator, public_record
 from .records import Records, md5_of, token_for
 
 if TYPE_CHECKING:
-    from ...settings import Settings
+    from ...config.settings import Settings
     from . import InvenioHost
 
 __all__ = ["InvenioPublisher"]
@@ -62,7 +62,7 @@ class InvenioPublisher(Publisher):
         if self._records is None:
             self.check_rights()
         if self._records is None:
-            raise PublishError(self.rdm.shown, "its rights were not checked")
+            raise PublishError(self.rdm.redacted, "its rights were not checked")
         return self._records
 
     # -- only reading ------------------------------------------------------------------------------------------------
@@ -73,16 +73,18 @@ class InvenioPublisher(Publisher):
         token = token_for(host, self.settings, publishing=True)
         if token is None:
             why = "no token was found" if server.startswith("https") else "no token goes over unencrypted http"
-            raise AccessDenied(host.shown, why, self._remedy)
+            raise AccessDenied(host.redacted, why, self._remedy)
         records = self._records = Records(self.settings, server, token)
         try:
             records.call("GET", "user/records", query={"size": 1})
         except HostRefused as error:
             if error.status in {401, 403}:
-                raise AccessDenied(host.shown, f"it does not take the token in {token.origin}", self._remedy) from error
+                raise AccessDenied(
+                    host.redacted, f"it does not take the token in {token.origin}", self._remedy
+                ) from error
             raise
         if not host.declared.record:
-            lacking(self.about, host.shown)
+            lacking(self.about, host.redacted)
             same = records.own(str(self.about["title"]).strip(), published=True)
             self._newest = (records.newest(same[0]["id"]) or same[0]) if same else None
         else:
@@ -98,25 +100,27 @@ class InvenioPublisher(Publisher):
             draft = records.draft(record) if found is None else None
         except HostRefused as error:
             if error.status in {401, 403}:
-                raise AccessDenied(host.shown, f"the record {record} is not yours to change", self._remedy) from error
+                raise AccessDenied(
+                    host.redacted, f"the record {record} is not yours to change", self._remedy
+                ) from error
             if error.status == 410:
-                raise PublishError(host.shown, f"the record {record} was deleted", other) from error
+                raise PublishError(host.redacted, f"the record {record} was deleted", other) from error
             raise
         if found is None:
             if draft is None:
-                raise PublishError(host.shown, f"there is no record {record}", other)
+                raise PublishError(host.redacted, f"there is no record {record}", other)
             return None
         newest = records.newest(record) or public_record(host, records, record)
         # only who may make a version is told of drafts
         if "is_latest_draft" not in (newest.get("versions") or {}):
             raise AccessDenied(
-                host.shown,
+                host.redacted,
                 f"the record {record} is somebody else's: its files can be read and added to a registry "
                 f"(dataferry add --from), and not changed",
                 f"{self._remedy}. Or ask its owner to share it with you: Share, Can edit",
             )
         if (newest.get("access") or {}).get("files") == "restricted":
-            raise PublishError(host.shown, "the files of this record are restricted, so users could not fetch them")
+            raise PublishError(host.redacted, "the files of this record are restricted, so users could not fetch them")
         return newest
 
     @property
@@ -128,7 +132,7 @@ class InvenioPublisher(Publisher):
             f"or into the keyring: keyring set dataferry {server.split('/')[2].partition(':')[0]}"
         )
 
-    def held(self, uploads: Sequence[Upload]) -> Mapping[str, Held]:
+    def hosted(self, uploads: Sequence[Upload]) -> Mapping[str, HostedFile]:
         """What the newest version has; what is in a draft is found when the files are to go."""
         newest = self._newest
         if newest is None:
@@ -138,7 +142,7 @@ class InvenioPublisher(Publisher):
             upload.name not in there or there[upload.name].md5 != upload.md5 for upload in uploads
         ):
             raise Conflict(
-                self.rdm.shown,
+                self.rdm.redacted,
                 f"you have published a record with this title, and it has other files: {self.declared}",
                 "publish to that one, or give the new one another title in [about]",
             )
@@ -169,7 +173,7 @@ class InvenioPublisher(Publisher):
         most, names = self.limits.files, draft.entries.keys() | {upload.name for upload in uploads}
         if most is not None and len(names) > most:
             raise PublishError(
-                self.rdm.shown,
+                self.rdm.redacted,
                 f"the next version would have {len(names)} files, and it takes {most} at the most",
                 f"pack small files together, or publish to {self.rdm.line('new')}",
             )
@@ -183,7 +187,7 @@ class InvenioPublisher(Publisher):
         """Send a file into the draft, unless it is complete there."""
         draft, filling = self._draft, self._filling
         if draft is None:
-            raise PublishError(self.rdm.shown, "there is no draft")
+            raise PublishError(self.rdm.redacted, "there is no draft")
         if filling is not None and not draft.has(upload):
             self._asked(lambda: filling.send(upload, notes, moved), upload.name)
         return {self.rdm.locator: locator(draft.record)}
@@ -235,7 +239,7 @@ class InvenioPublisher(Publisher):
 
     def _asked(self, ask: Callable[[], T], name: str = "") -> T:
         """Ask the server; what it refuses is an error of publishing."""
-        place = f"{self.rdm.shown}: {name}" if name else self.rdm.shown
+        place = f"{self.rdm.redacted}: {name}" if name else self.rdm.redacted
         try:
             return ask()
         except HostRefused as error:

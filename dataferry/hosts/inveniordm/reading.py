@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...errors import HostRefused, TransferError
-from ..publisher import Held
+from ..publisher import HostedFile
 from .records import Records, md5_of, token_for
 
 if TYPE_CHECKING:
-    from ...registry import Entry
-    from ...settings import Settings
-    from ..base import Source
+    from ...config.settings import Settings
+    from ...download.source import Source
+    from ...registry.registry import Entry
     from . import InvenioHost
 
-__all__ = ["as_held", "check_doi", "held", "locator", "look_up", "public_record"]
+__all__ = ["as_held", "check_doi", "hosted", "locator", "look_up", "public_record"]
 
 
 def locator(record: str) -> str | int:
@@ -23,7 +23,7 @@ def locator(record: str) -> str | int:
     return int(record) if record.isdecimal() and str(int(record)) == record else record
 
 
-def as_held(host: InvenioHost, record: str, entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Held]:
+def as_held(host: InvenioHost, record: str, entries: Mapping[str, Mapping[str, Any]]) -> dict[str, HostedFile]:
     """The complete files of a version.
 
     Parameters
@@ -37,12 +37,12 @@ def as_held(host: InvenioHost, record: str, entries: Mapping[str, Mapping[str, A
 
     Returns
     -------
-    dict of str to Held
+    dict of str to HostedFile
         By name.
     """
     pin = {host.locator: locator(record)}
     return {
-        name: Held(entry.get("size"), None, md5_of(entry), pin)
+        name: HostedFile(entry.get("size"), None, md5_of(entry), pin)
         for name, entry in entries.items()
         if entry.get("status", "completed") == "completed"
     }
@@ -54,7 +54,7 @@ def check_doi(host: InvenioHost, record: Mapping[str, Any]) -> None:
     dois = [str(doi.get("identifier", "")).lower() for doi in (pid.get("doi") or {} for pid in pids)]
     if host.declared.doi and host.declared.doi not in dois:
         raise TransferError(
-            host.shown,
+            host.redacted,
             f"the record {record.get('id')} has the DOI {dois[0] or '(none)'}: write the id in the address of the "
             "record's page in place of the DOI",
             kind="doi",
@@ -85,7 +85,7 @@ def public_record(host: InvenioHost, records: Records, record: str) -> dict[str,
         If it cannot be had; the reason says whether it was deleted, is not public, or is not there.
     """
     if not record:
-        raise TransferError(host.shown, "a record that is yet to be made has no files", kind="list", final=True)
+        raise TransferError(host.redacted, "a record that is yet to be made has no files", kind="list", final=True)
     try:
         found = records.record(record)
     except HostRefused as error:
@@ -96,16 +96,16 @@ def public_record(host: InvenioHost, records: Records, record: str) -> dict[str,
             reason = f"the record {record} is restricted, and {who} may not see it"
         else:
             raise
-        raise TransferError(host.shown, reason, kind="status", final=True) from error
+        raise TransferError(host.redacted, reason, kind="status", final=True) from error
     if found is None:
         raise TransferError(
-            host.shown, f"there is no published record {record}; a draft has to be published first", final=True
+            host.redacted, f"there is no published record {record}; a draft has to be published first", final=True
         )
     check_doi(host, found)
     return found
 
 
-def held(host: InvenioHost, settings: Settings) -> dict[str, Held]:
+def hosted(host: InvenioHost, settings: Settings) -> dict[str, HostedFile]:
     """See `InvenioHost.held`."""
     with Records(settings, host.declared.server, token_for(host, settings, publishing=False)) as records:
         record = public_record(host, records, host.declared.record)
@@ -168,7 +168,7 @@ def _files(host: InvenioHost, records: Records, record: Mapping[str, Any]) -> di
         until = f" until {embargo['until']}" if embargo.get("active") and embargo.get("until") else ""
         who = f"the owner of the token in {records.token.origin}" if records.token else "a stranger"
         reason = f"the files of the record {record['id']} are restricted{until}, and {who} may not get them"
-        raise TransferError(host.shown, reason, kind="status", final=True) from error
+        raise TransferError(host.redacted, reason, kind="status", final=True) from error
 
 
 def _why_deleted(error: HostRefused) -> str:

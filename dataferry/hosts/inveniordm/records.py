@@ -8,12 +8,12 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlsplit
 
+from ...config.credentials import Token, find_token
 from ...errors import HostRefused, TransferError
-from ...service import FileBody, Reply, Service
-from ...tokens import Token, find_token
+from ..api_client import ApiClient, FileBody, Response
 
 if TYPE_CHECKING:
-    from ...settings import Settings
+    from ...config.settings import Settings
     from . import InvenioHost
 
 __all__ = ["Records", "entries_of", "md5_of", "refused", "token_for"]
@@ -91,11 +91,11 @@ class Records:
     def __init__(self, settings: Settings, server: str, token: Token | None = None) -> None:
         self.token = token
         self.headers = {"Authorization": f"Bearer {token.secret}"} if token else {}
-        self._service = Service(settings, f"{server}api/", headers=self.headers)
+        self._service = ApiClient(settings, f"{server}api/", headers=self.headers)
         self._lock = threading.Lock()
         self._not_before = 0.0
 
-    def call(self, method: str, path: str, *, accept: Collection[int] = (), **more: Any) -> Reply:
+    def call(self, method: str, path: str, *, accept: Collection[int] = (), **more: Any) -> Response:
         """Ask; waits where the server has said that its limit is reached.
 
         Parameters

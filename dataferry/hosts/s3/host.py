@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..base import Host, Source
+from ...download.source import Source
+from ..base import Host
 from .place import parse_place
 
 if TYPE_CHECKING:
-    from ...registry import Entry
-    from ...settings import Settings
-    from ..publisher import Held, Publisher
+    from ...config.settings import Settings
+    from ...registry.registry import Entry
+    from ..publisher import HostedFile, Publisher
 
 __all__ = ["S3Host"]
 
@@ -39,7 +40,7 @@ class S3Host(Host):
         self.locator = self.place.locator  # each bucket may have a key of its own
 
     @property
-    def shown(self) -> str:
+    def redacted(self) -> str:
         """The declaration; there are no secrets in it."""
         return self.spec
 
@@ -62,7 +63,7 @@ class S3Host(Host):
         """The object's URL for strangers; none where readers pay, because they have to sign."""
         if self.place.reader_pays:
             return []
-        return [Source(self.place.url(name, self.version(entry)), self.shown)]
+        return [Source(self.place.url(name, self.version(entry)), self.redacted)]
 
     def look_up(self, wanted: Mapping[str, Entry | None], settings: Settings) -> Mapping[str, Sequence[Source]]:
         """Signed URLs, for what strangers did not get.
@@ -88,10 +89,10 @@ class S3Host(Host):
 
         headers = {"x-amz-request-payer": "requester"} if self.place.reader_pays else {}
         keys: dict[str, Any] = {name: self.version(entry) for name, entry in wanted.items()}
-        urls = signed_urls(self.place, self.shown, keys, settings, SIGNED_FOR)
-        return {name: [Source(url, self.shown, headers)] for name, url in urls.items()}
+        urls = signed_urls(self.place, self.redacted, keys, settings, SIGNED_FOR)
+        return {name: [Source(url, self.redacted, headers)] for name, url in urls.items()}
 
-    def held(self, settings: Settings) -> Mapping[str, Held]:
+    def hosted(self, settings: Settings) -> Mapping[str, HostedFile]:
         """All objects below the prefix, asked for as a stranger first, then signed.
 
         Parameters
@@ -101,7 +102,7 @@ class S3Host(Host):
 
         Returns
         -------
-        mapping of str to Held
+        mapping of str to HostedFile
             With md5 where an object went up in one piece, and sha256 where its author kept it in the object's metadata.
 
         Raises
@@ -111,7 +112,7 @@ class S3Host(Host):
         """
         from .reading import whole_list
 
-        return whole_list(self.place, self.shown, settings)
+        return whole_list(self.place, self.redacted, settings)
 
     def publisher(self, settings: Settings, about: Mapping[str, Any]) -> Publisher:
         """What takes files to the bucket.

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ...errors import BadName
-from ...names import check_name
-from ..publisher import Held
+from ...registry.names import check_name
+from ..publisher import HostedFile
 from .refusals import ClientError, error_of
 from .store import Store
 
@@ -57,7 +57,7 @@ def listed(store: Store, below: str = "") -> Iterator[tuple[str, int, str | None
                     continue
 
 
-def held_of(store: Store, name: str, version: str = "") -> Held | None:
+def held_of(store: Store, name: str, version: str = "") -> HostedFile | None:
     """What an object tells of itself.
 
     Parameters
@@ -71,7 +71,7 @@ def held_of(store: Store, name: str, version: str = "") -> Held | None:
 
     Returns
     -------
-    Held or None
+    HostedFile or None
         None if there is none.
 
     Raises
@@ -90,15 +90,15 @@ def held_of(store: Store, name: str, version: str = "") -> Held | None:
         except ClientError as exc:
             if exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 404:
                 return None
-            raise error_of(exc, store.shown, name) from exc
+            raise error_of(exc, store.redacted, name) from exc
     kept = str(head.get("Metadata", {}).get("sha256", "")).lower()
     sha256 = kept if _SHA256(kept) else _checksum(head)
     at = str(head.get("VersionId", ""))
     locators: dict[str, str | int] = {place.locator: at} if place.locator and at not in {"", "null"} else {}
-    return Held(int(head["ContentLength"]), sha256, md5_of(head), locators)
+    return HostedFile(int(head["ContentLength"]), sha256, md5_of(head), locators)
 
 
-def held_of_many(store: Store, names: Sequence[str], versioned: bool) -> dict[str, Held]:
+def held_of_many(store: Store, names: Sequence[str], versioned: bool) -> dict[str, HostedFile]:
     """What objects tell of themselves.
 
     Parameters
@@ -112,7 +112,7 @@ def held_of_many(store: Store, names: Sequence[str], versioned: bool) -> dict[st
 
     Returns
     -------
-    dict of str to Held
+    dict of str to HostedFile
         Those that are there.
 
     Raises
@@ -120,15 +120,15 @@ def held_of_many(store: Store, names: Sequence[str], versioned: bool) -> dict[st
     PublishError
         If the store does not say.
     """
-    found: dict[str, Held] = {}
+    found: dict[str, HostedFile] = {}
     asked = list(names)
     if len(asked) > _FEW:
         wanted = set(asked)
-        found = {n: Held(size, md5=md5) for n, size, md5 in listed(store, common_start(asked)) if n in wanted}
-        asked = [name for name, held in found.items() if versioned or held.md5 is None]
+        found = {n: HostedFile(size, md5=md5) for n, size, md5 in listed(store, common_start(asked)) if n in wanted}
+        asked = [name for name, hosted in found.items() if versioned or hosted.md5 is None]
     with ThreadPoolExecutor(_ASKING, thread_name_prefix="dataferry-s3") as crew:
         told = dict(zip(asked, crew.map(lambda name: held_of(store, name), asked), strict=True))
-    return found | {name: held for name, held in told.items() if held is not None}
+    return found | {name: hosted for name, hosted in told.items() if hosted is not None}
 
 
 def common_start(names: Sequence[str]) -> str:

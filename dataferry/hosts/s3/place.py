@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from ...errors import BadName
-from ...names import close_names
+from ...registry.names import close_names
 
 __all__ = ["Place", "parse_place"]
 
@@ -140,10 +140,10 @@ def parse_place(spec: str) -> Place:
         parts = urlsplit(spec)
     except ValueError as error:
         raise BadName(f"a bucket is declared as s3://bucket/prefix/?region=...: {error}") from None
-    shown = f"s3://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    redacted = f"s3://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
     def bad(why: str) -> BadName:
-        return BadName(f"{shown}: {why}")
+        return BadName(f"{redacted}: {why}")
 
     if "@" in parts.netloc or any("@" in value for _, value in parse_qsl(parts.query)):
         raise bad("credentials do not belong into a declaration; readers need none, and authors keep theirs for AWS")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from ...errors import Conflict, DataferryError, PublishError
-from ..publisher import Held, Limits, Publisher, Upload
+from ..publisher import HostedFile, Limits, Publisher, Upload
 from .objects import common_start, held_of, held_of_many
 from .parts import LARGEST_PART, MOST_PARTS, ONE_REQUEST, Parts
 from .refusals import BotoCoreError, ClientError, code_of, error_of
@@ -19,7 +19,7 @@ from .store import Store
 from .stream import watch
 
 if TYPE_CHECKING:
-    from ...settings import Settings
+    from ...config.settings import Settings
     from .host import S3Host
 
 __all__ = ["S3Publisher"]
@@ -53,9 +53,9 @@ class S3Publisher(Publisher):
         self._region = ""
 
     @property
-    def shown(self) -> str:
+    def redacted(self) -> str:
         """The bucket as it may be printed."""
-        return self.host.shown
+        return self.host.redacted
 
     @property
     def declared(self) -> str:
@@ -68,7 +68,7 @@ class S3Publisher(Publisher):
 
     @cached_property
     def _store(self) -> Store:
-        store = Store(self.place, self.shown, self.settings, connections=2 * _UPLOADS)
+        store = Store(self.place, self.redacted, self.settings, connections=2 * _UPLOADS)
         watch(store.client)
         return store
 
@@ -99,14 +99,14 @@ class S3Publisher(Publisher):
         if told.region and not self.place.endpoint and told.region != self.place.region:
             if self.place.region:
                 reason = f"the bucket is in {told.region}, and strangers would ask {self.place.region} for it"
-                raise PublishError(self.shown, reason, f"declare region={told.region}")
+                raise PublishError(self.redacted, reason, f"declare region={told.region}")
             self._region = told.region
             self.place = replace(self.place, region=told.region)
             self.__dict__.pop("_store").close()  # a signature names the region
         self.versioned = told.versioned and bool(self.place.locator)
         return told.who
 
-    def held(self, uploads: Sequence[Upload]) -> Mapping[str, Held]:
+    def hosted(self, uploads: Sequence[Upload]) -> Mapping[str, HostedFile]:
         """The objects that are there; of those in one piece the list tells the md5, the others are asked.
 
         Parameters
@@ -116,7 +116,7 @@ class S3Publisher(Publisher):
 
         Returns
         -------
-        mapping of str to Held
+        mapping of str to HostedFile
             Only objects; uploads that are not complete are none.
 
         Raises
@@ -125,11 +125,11 @@ class S3Publisher(Publisher):
             If the store does not say.
         """
         told = held_of_many(self._store, [upload.name for upload in uploads], self.versioned)
-        return {name: self._plain(held) for name, held in told.items()}
+        return {name: self._plain(hosted) for name, hosted in told.items()}
 
-    def _plain(self, held: Held) -> Held:
+    def _plain(self, hosted: HostedFile) -> HostedFile:
         # a version id is worth keeping only where the bucket keeps versions
-        return held if self.versioned else replace(held, locators={})
+        return hosted if self.versioned else replace(hosted, locators={})
 
     def problem(self, upload: Upload) -> str:
         """Why the bucket cannot take a file.
@@ -202,13 +202,13 @@ class S3Publisher(Publisher):
         except (_Settled, ClientError) as exc:
             # another run, or a request whose answer was lost, may have been first
             if isinstance(exc, ClientError) and code_of(exc) not in _BEFORE_US:
-                raise error_of(exc, self.shown, upload.name) from exc
+                raise error_of(exc, self.redacted, upload.name) from exc
             there = self._same(upload)
             if there is None:
-                raise PublishError(self.shown, f"{upload.name}: the upload was ended by someone", _AGAIN) from exc
+                raise PublishError(self.redacted, f"{upload.name}: the upload was ended by someone", _AGAIN) from exc
             return there.locators
         except BotoCoreError as exc:
-            raise error_of(exc, self.shown, upload.name) from exc
+            raise error_of(exc, self.redacted, upload.name) from exc
         except OSError as exc:
             if isinstance(exc, DataferryError):
                 raise
@@ -221,14 +221,14 @@ class S3Publisher(Publisher):
         if create and self._same(upload) is not None:
             raise _Settled
 
-    def _same(self, upload: Upload) -> Held | None:
+    def _same(self, upload: Upload) -> HostedFile | None:
         """What is there under the name, unless it has other bytes; None if nothing is."""
-        held = held_of(self._store, upload.name)
-        if held is None:
+        hosted = held_of(self._store, upload.name)
+        if hosted is None:
             return None
-        if _may_be(upload, held):
-            return self._plain(held)
-        raise Conflict(f"{self.shown} ({upload.name})", "there are other bytes under this name", _OTHER)
+        if _may_be(upload, hosted):
+            return self._plain(hosted)
+        raise Conflict(f"{self.redacted} ({upload.name})", "there are other bytes under this name", _OTHER)
 
     def finish(
         self, uploads: Sequence[Upload], notes: MutableMapping[str, Any]
@@ -255,7 +255,7 @@ class S3Publisher(Publisher):
             If a file is not there.
         """
         if not self.versioned:  # there each author's bytes stay under their own version's id
-            there = self.held(uploads)
+            there = self.hosted(uploads)
             for upload in uploads:
                 self._compare(upload, there.get(upload.name))
         large = [upload for upload in uploads if upload.size > ONE_REQUEST]
@@ -264,17 +264,17 @@ class S3Publisher(Publisher):
                 self._parts.clean(large, common_start([upload.name for upload in large]))
         return {}
 
-    def _compare(self, upload: Upload, held: Held | None) -> None:
-        place = f"{self.shown} ({upload.name})"
-        if held is None:
+    def _compare(self, upload: Upload, hosted: HostedFile | None) -> None:
+        place = f"{self.redacted} ({upload.name})"
+        if hosted is None:
             raise PublishError(place, "it is not there any more", _AGAIN)
-        if not _may_be(upload, held):
+        if not _may_be(upload, hosted):
             raise Conflict(place, "someone else put other bytes under this name at the same time", _OTHER)
 
 
-def _may_be(upload: Upload, held: Held) -> bool:
+def _may_be(upload: Upload, hosted: HostedFile) -> bool:
     """Whether an object may hold a file; without a digest the fetch-back tells."""
-    return held.size == upload.size and (held.sha256 or held.md5) in {upload.sha256, upload.md5, None}
+    return hosted.size == upload.size and (hosted.sha256 or hosted.md5) in {upload.sha256, upload.md5, None}
 
 
 class _Settled(Exception):

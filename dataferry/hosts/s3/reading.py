@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ...errors import AccessDenied, MissingExtra, PublishError, TransferError
-from ..publisher import Held
+from ..publisher import HostedFile
 
 if TYPE_CHECKING:
-    from ...settings import Settings
+    from ...config.settings import Settings
     from .place import Place
     from .store import Store
 
@@ -25,7 +25,7 @@ _AT_ONCE = 16
 
 
 def signed_urls(
-    place: Place, shown: str, wanted: Mapping[str, str], settings: Settings, seconds: int
+    place: Place, redacted: str, wanted: Mapping[str, str], settings: Settings, seconds: int
 ) -> dict[str, str]:
     """URLs that hold a signature.
 
@@ -54,16 +54,16 @@ def signed_urls(
     """
     if place.reader_pays and os.environ.get(PAY_VARIABLE) != "requester":
         reason = f"who reads from this bucket is charged for it by the store: {PAY_VARIABLE}=requester says yes to that"
-        raise TransferError(shown, reason, kind="payer", final=True)
+        raise TransferError(redacted, reason, kind="payer", final=True)
     if settings.anonymous and not place.reader_pays:  # the proof that everybody can read
-        raise TransferError(shown, _stranger(place), kind="credentials", final=True)
-    store = _store(place, shown, settings)
+        raise TransferError(redacted, _stranger(place), kind="credentials", final=True)
+    store = _store(place, redacted, settings)
     try:
         if store.credentials is None:
-            raise TransferError(shown, _stranger(place), kind="credentials", final=True)
+            raise TransferError(redacted, _stranger(place), kind="credentials", final=True)
         if not place.endpoint and not place.region and (region := store.region()):
             store.close()
-            store = _store(replace(place, region=region), shown, settings)  # a signature names the region
+            store = _store(replace(place, region=region), redacted, settings)  # a signature names the region
         payer = {"RequestPayer": "requester"} if place.reader_pays else {}
         urls = {}
         for name, version in wanted.items():
@@ -87,19 +87,19 @@ def _stranger(place: Place) -> str:
     )
 
 
-def _store(place: Place, shown: str, settings: Settings, *, stranger: bool = False) -> Store:
+def _store(place: Place, redacted: str, settings: Settings, *, stranger: bool = False) -> Store:
     try:
         from .store import Store
 
-        return Store(place, shown, settings, connections=_AT_ONCE, stranger=stranger, reading=True)
+        return Store(place, redacted, settings, connections=_AT_ONCE, stranger=stranger, reading=True)
     except MissingExtra as error:
         reason = f"a stranger does not get it, and to sign a request {error}"
-        raise TransferError(shown, reason, kind="extra", final=True) from error
+        raise TransferError(redacted, reason, kind="extra", final=True) from error
     except PublishError as error:
-        raise TransferError(shown, error.reason, kind="credentials", final=True) from error
+        raise TransferError(redacted, error.reason, kind="credentials", final=True) from error
 
 
-def whole_list(place: Place, shown: str, settings: Settings) -> dict[str, Held]:
+def whole_list(place: Place, redacted: str, settings: Settings) -> dict[str, HostedFile]:
     """Everything below the prefix.
 
     Parameters
@@ -113,7 +113,7 @@ def whole_list(place: Place, shown: str, settings: Settings) -> dict[str, Held]:
 
     Returns
     -------
-    dict of str to Held
+    dict of str to HostedFile
         By name; an object whose key is no legal name is left out.
 
     Raises
@@ -123,40 +123,40 @@ def whole_list(place: Place, shown: str, settings: Settings) -> dict[str, Held]:
     """
     refused: PublishError | None = None
     for stranger in (False,) if place.reader_pays else (True, False):
-        store = _store(place, shown, settings, stranger=stranger)
+        store = _store(place, redacted, settings, stranger=stranger)
         try:
             if not stranger and store.credentials is None:
                 break
             from .objects import listed
 
-            found = {name: Held(size, md5=md5) for name, size, md5 in listed(store)}
+            found = {name: HostedFile(size, md5=md5) for name, size, md5 in listed(store)}
             return found | _looked_at(store, list(found))
         except AccessDenied as error:
             refused = error
         except PublishError as error:
-            raise TransferError(shown, error.reason, kind="list") from error
+            raise TransferError(redacted, error.reason, kind="list") from error
         finally:
             store.close()
     raise TransferError(
-        shown, f"gives no list: {refused.reason if refused else _stranger(place)}", kind="list", final=True
+        redacted, f"gives no list: {refused.reason if refused else _stranger(place)}", kind="list", final=True
     )
 
 
-def _looked_at(store: Store, names: list[str]) -> dict[str, Held]:
+def _looked_at(store: Store, names: list[str]) -> dict[str, HostedFile]:
     """What only the objects themselves tell; given up where the first ones tell nothing more."""
     from .objects import held_of
 
-    found: dict[str, Held] = {}
+    found: dict[str, HostedFile] = {}
 
     def look(name: str) -> None:
         try:
-            found[name] = held_of(store, name) or Held()
+            found[name] = held_of(store, name) or HostedFile()
         except PublishError:
-            found[name] = Held()
+            found[name] = HostedFile()
 
     with ThreadPoolExecutor(_AT_ONCE) as crew:
         for some in (names[:_AT_ONCE], names[_AT_ONCE:]):
             list(crew.map(look, some))
-            if not any(held.sha256 or held.locators for held in found.values()):
+            if not any(hosted.sha256 or hosted.locators for hosted in found.values()):
                 return {}
-    return {name: held for name, held in found.items() if held.size is not None}
+    return {name: hosted for name, hosted in found.items() if hosted.size is not None}

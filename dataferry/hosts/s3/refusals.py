@@ -38,7 +38,7 @@ def code_of(exc: BaseException) -> str:
     return str(exc.response.get("Error", {}).get("Code", "")) if isinstance(exc, ClientError) else ""
 
 
-def error_of(exc: Exception, shown: str, what: str) -> PublishError:
+def error_of(exc: Exception, redacted: str, what: str) -> PublishError:
     """Name what went wrong.
 
     Parameters
@@ -55,7 +55,7 @@ def error_of(exc: Exception, shown: str, what: str) -> PublishError:
     PublishError
         To be raised.
     """
-    place, code = f"{shown} ({what})", code_of(exc)
+    place, code = f"{redacted} ({what})", code_of(exc)
     if isinstance(exc, NoCredentialsError | PartialCredentialsError | ProfileNotFound):
         return AccessDenied(place, f"no credentials: {exc}", SIGN_IN)
     if not isinstance(exc, ClientError):

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...errors import AccessDenied, PublishError, TransferError
-from ...service import Service
+from ..api_client import ApiClient
 from .refusals import SIGN_IN, BotoCoreError, ClientError, error_of
 from .store import Store
 
 if TYPE_CHECKING:
-    from ...settings import Settings
+    from ...config.settings import Settings
 
 __all__ = ["Told", "ask_for_rights"]
 
@@ -66,7 +66,7 @@ def ask_for_rights(store: Store, settings: Settings) -> Told:
     """
     place, client = store.place, store.client
     if store.credentials is None:
-        raise AccessDenied(store.shown, "no access key was found", SIGN_IN)
+        raise AccessDenied(store.redacted, "no access key was found", SIGN_IN)
     with store.asking("list"):
         page = client.list_objects_v2(Bucket=place.bucket, Prefix=place.prefix, MaxKeys=1)
     key = place.prefix + _NO_UPLOAD
@@ -74,9 +74,9 @@ def ask_for_rights(store: Store, settings: Settings) -> Told:
         client.upload_part(Bucket=place.bucket, Key=key, UploadId=_NO_UPLOAD, PartNumber=1, Body=b"")
     except ClientError as exc:
         if exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 403:
-            raise error_of(exc, store.shown, "put") from exc
+            raise error_of(exc, store.redacted, "put") from exc
     except BotoCoreError as exc:
-        raise error_of(exc, store.shown, "put") from exc
+        raise error_of(exc, store.redacted, "put") from exc
     if page.get("Contents") and not place.reader_pays:
         _ask_as_stranger(store, settings, str(page["Contents"][0]["Key"]))
     region = "" if place.endpoint else store.region()
@@ -86,13 +86,13 @@ def ask_for_rights(store: Store, settings: Settings) -> Told:
 def _ask_as_stranger(store: Store, settings: Settings, key: str) -> None:
     url = store.place.url(key.removeprefix(store.place.prefix))
     try:
-        with Service(settings, store.place.server) as service:
+        with ApiClient(settings, store.place.server) as service:
             status = service.call("HEAD", url, accept={301, 307, 400, 403, 404}, redirect=False).status
     except TransferError:
         return  # the fetch-back will tell more
     if status == 403:
         remedy = "`dataferry host s3 setup BUCKET` makes it public, or its owner gives a policy with s3:GetObject"
-        raise PublishError(store.shown, f"strangers may not read from the bucket: {key} gives them 403", remedy)
+        raise PublishError(store.redacted, f"strangers may not read from the bucket: {key} gives them 403", remedy)
 
 
 def _versioned(store: Store) -> bool:

@@ -15,13 +15,13 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 
 from ...errors import HostRefused, TransferError
-from ...service import Service
+from ..api_client import ApiClient
 from .refusals import ClientError
 from .store import Store
 from .stream import Stream
 
 if TYPE_CHECKING:
-    from ...settings import Settings
+    from ...config.settings import Settings
     from ..publisher import Upload
 
 __all__ = ["Single", "about"]
@@ -88,7 +88,7 @@ class Single:
 
     def __init__(self, store: Store, settings: Settings, connections: int) -> None:
         self._store = store
-        self._service = Service(settings, store.place.server, connections=connections)
+        self._service = ApiClient(settings, store.place.server, connections=connections)
         self._agent = {"User-Agent": settings.user_agent}
 
     @cached_property
@@ -161,9 +161,9 @@ class Single:
         try:
             answer = self._direct.urlopen("PUT", path, body, headers, retries=False, timeout=patience)
         except (urllib3.exceptions.HTTPError, OSError) as exc:
-            raise TransferError(self._store.shown, str(exc)) from exc
+            raise TransferError(self._store.redacted, str(exc)) from exc
         if answer.status != 200:
-            raise HostRefused(self._store.shown, answer.status)
+            raise HostRefused(self._store.redacted, answer.status)
         return answer.headers
 
     def close(self) -> None:

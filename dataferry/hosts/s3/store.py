@@ -9,8 +9,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from ...download.access import host_option
 from ...errors import DataferryError, MissingExtra
-from ...transport.access import host_option
 from .refusals import BotoCoreError, ClientError, error_of
 
 try:
@@ -23,7 +23,7 @@ except ImportError as error:
     raise MissingExtra("s3", "boto3") from error
 
 if TYPE_CHECKING:
-    from ...settings import Settings
+    from ...config.settings import Settings
     from .place import Place
 
 __all__ = ["Store"]
@@ -65,7 +65,7 @@ class Store:
     def __init__(
         self,
         place: Place,
-        shown: str,
+        redacted: str,
         settings: Settings,
         *,
         connections: int = 8,
@@ -73,7 +73,7 @@ class Store:
         reading: bool = False,
     ) -> None:
         self.place = place
-        self.shown = shown
+        self.redacted = redacted
         server = urlsplit(place.server)
         bundle, cert = (host_option(settings, server, word) for word in ("ca_bundle", "client_cert"))
         # not under the bare name of the store: user and password would go there with every plain request
@@ -135,7 +135,7 @@ class Store:
         except DataferryError:
             raise
         except (ClientError, BotoCoreError) as exc:
-            raise error_of(exc, self.shown, what) from exc
+            raise error_of(exc, self.redacted, what) from exc
 
     def region(self) -> str:
         """Where the bucket is, as the store says; empty where it says nothing.

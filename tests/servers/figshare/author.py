@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from dataferry import PackageData
+from dataferry.config import load_settings
 from dataferry.errors import (
     Conflict,
 )
 from dataferry.hosts.figshare import FigshareHost
 from dataferry.hosts.publisher import Upload
-from dataferry.settings import load_settings
 
 ABOUT = {
     "title": "Maps of the dust",
@@ -51,9 +51,9 @@ class Author:
         publisher = self.publisher()
         uploads = self.uploads(files)
         publisher.check_rights()
-        held = publisher.held(uploads)
-        same = {u.name for u in uploads if u.name in held and held[u.name].md5 == u.md5}
-        others = {u.name: held[u.name] for u in uploads if u.name in held and u.name not in same}
+        hosted = publisher.hosted(uploads)
+        same = {u.name for u in uploads if u.name in hosted and hosted[u.name].md5 == u.md5}
+        others = {u.name: hosted[u.name] for u in uploads if u.name in hosted and u.name not in same}
         if others and not replace:
             raise Conflict(publisher.declared, f"other bytes: {sorted(others)}")
         publisher.superseded = others

@@ -1,0 +1,1 @@
+"""The cache on this machine: astropy's entries, readable paths, stamps."""

@@ -1,0 +1,65 @@
+"""Which machine room is this? The answer labels and orders folders; it never decides whether one is used."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+__all__ = ["current_sites", "known_sites"]
+
+#: Variables whose value is itself a label: the name of the site or of the machine.
+_NAMING = ("NERSC_HOST", "LMOD_SITE_NAME", "LMOD_SYSTEM_NAME", "SLURM_CLUSTER_NAME")
+
+
+@lru_cache(maxsize=1)
+def known_sites() -> Mapping[str, Mapping[str, Any]]:
+    """The table of sites that comes with dataferry, ``data/sites.toml``.
+
+    Returns
+    -------
+    mapping
+        Site -> how it is recognised: ``env`` and ``hostname``.
+    """
+    import tomllib
+
+    return tomllib.loads((Path(__file__).parents[1] / "data" / "sites.toml").read_text(encoding="utf-8"))
+
+
+def current_sites(
+    more: Mapping[str, Mapping[str, Any]] | None = None,
+    forced: str = "",
+    environ: Mapping[str, str] | None = None,
+    hostname: str | None = None,
+) -> frozenset[str]:
+    """The labels that fit this machine.
+
+    Parameters
+    ----------
+    more : mapping, optional
+        Sites of the user's or the administrator's ``config.toml``, in the form of `known_sites`.
+    forced : str
+        The site that ``config.toml`` says this is; nothing is recognised then.
+    environ : mapping of str to str, optional
+        The environment, `os.environ` by default.
+    hostname : str, optional
+        The host's name, this one's by default.
+
+    Returns
+    -------
+    frozenset of str
+        Site and machine labels in lower case, such as ``{"nersc", "perlmutter"}``; empty on a machine nobody knows.
+    """
+    if forced:
+        return frozenset({forced.lower()})
+    env = os.environ if environ is None else environ
+    host = (os.uname().nodename if hasattr(os, "uname") else "") if hostname is None else hostname
+    found = {env[key].lower() for key in _NAMING if env.get(key)}
+    for site, signs in {**known_sites(), **(more or {})}.items():
+        wanted = signs.get("env", {})
+        by_env = bool(wanted) and all(env.get(key) and value in {"", env[key]} for key, value in wanted.items())
+        if by_env or host.lower().endswith(tuple(signs.get("hostname", ()))):
+            found.add(site.lower())
+    return frozenset(found)

@@ -1,0 +1,1 @@
+"""Downloads: many files from many hosts, each verified."""

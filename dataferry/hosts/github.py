@@ -1,0 +1,84 @@
+"""What GitHub calls a repository and a tag, where its interface is, and the user's token for it."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from ..config.credentials import Token
+    from ..config.settings import Settings
+
+__all__ = ["api_url", "github_token", "is_ref", "is_repository"]
+
+_REPOSITORY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?/(?!\.\.?\Z)[A-Za-z0-9._-]+(?<!\.git)").fullmatch
+_NO_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|\A[/.-]|[/.]\Z|/\.|\.lock(?:/|\Z)").search
+
+
+def is_repository(text: str) -> bool:
+    """Whether a text is an owner and a repository, ``myorg/mypkg-data``."""
+    return _REPOSITORY(text) is not None
+
+
+def is_ref(text: str) -> bool:
+    """Whether a text can be the name of a tag or a branch."""
+    return bool(text) and not _NO_REF(text)
+
+
+def api_url(server: str) -> str:
+    """Where the interface of a server is.
+
+    Parameters
+    ----------
+    server : str
+        ``https://github.com`` or the URL of a GitHub Enterprise server.
+
+    Returns
+    -------
+    str
+        With a slash at its end.
+    """
+    scheme, host = urlsplit(server)[:2]
+    return f"{scheme}://api.{host}/" if _of_github(host) else f"{server}/api/v3/"
+
+
+def github_token(server: str, settings: Settings, *, publishing: bool = False) -> Token | None:
+    """Find the user's token for a server.
+
+    A line in somebody's package may name any server: to read from it, no token goes there that the user did not give
+    for this very server.
+
+    Parameters
+    ----------
+    server : str
+        The server, as for `api_url`.
+    settings : Settings
+        The user's settings.
+    publishing : bool
+        Whether the user named the server.
+
+    Returns
+    -------
+    Token or None
+        None for a stranger.
+    """
+    from ..config.credentials import find_token
+
+    name = urlsplit(server).netloc
+    variables: list[str] = []
+    named = name in {os.environ.get("GH_HOST"), urlsplit(os.environ.get("GITHUB_SERVER_URL", "")).netloc}
+    if _of_github(name) or named:
+        variables += ["GH_TOKEN", "GITHUB_TOKEN"]
+    if name != "github.com" and (named or publishing):
+        variables = ["GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN", *variables]
+    tool = ("gh", "auth", "token", "--hostname", name) if variables else ()
+    api = urlsplit(api_url(server)).netloc
+    return find_token(name, settings, variables=variables, tool=tool) or (
+        find_token(api, settings) if api != name else None
+    )
+
+
+def _of_github(name: str) -> bool:
+    return name == "github.com" or name.endswith(".ghe.com")

@@ -1,0 +1,1 @@
+"""The way from a name to a verified local path."""

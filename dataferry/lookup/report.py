@@ -1,0 +1,101 @@
+"""What `PackageData` tells of its files: every step of the way to one, and how one arrived."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from ..registry.registry import Entry
+
+__all__ = ["Arrival", "Step", "Where"]
+
+
+class Arrival(NamedTuple):
+    """How a file was fetched.
+
+    Parameters
+    ----------
+    source : str
+        Who gave it, as it may be shown: a URL without credentials.
+    moved_bytes : int
+        Bytes that came over the network; less than the file's size where an earlier, cut transfer was resumed.
+    seconds : float
+        From its start to its end.
+    """
+
+    source: str
+    moved_bytes: int
+    seconds: float
+
+
+class Step(NamedTuple):
+    """One place that was asked, or would be.
+
+    Parameters
+    ----------
+    kind : str
+        ``"override"``, ``"folder"``, ``"package"``, ``"cache"`` or ``"host"``.
+    place : str
+        Path or URL, without credentials.
+    origin : str
+        Who says that this is a place: a variable, a file, an argument.
+    found : bool
+        Whether the file is there.
+    note : str
+        What was found or checked.
+    problem : str
+        Why the file is not there, in a word for programs, see `~dataferry.errors.Failure`; empty where nobody looked.
+    """
+
+    kind: str
+    place: str
+    origin: str
+    found: bool
+    note: str
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where a file is, and why there.
+
+    Parameters
+    ----------
+    name : str
+        The file's name.
+    entry : Entry or None
+        What the registry knows of it.
+    path : str or None
+        What `PackageData.get` would return without the network; None where it would have to be fetched.
+    steps : list of Step
+        The places in the order in which they are asked.
+    """
+
+    name: str
+    entry: Entry | None
+    path: str | None
+    steps: list[Step]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same in plain types, for JSON."""
+        entry = self.entry
+        return {
+            "name": self.name,
+            "registered": entry is not None,
+            "size": None if entry is None else entry.size,
+            "sha256": None if entry is None else entry.sha256,
+            "path": self.path,
+            "steps": [step._asdict() for step in self.steps],
+        }
+
+    def __str__(self) -> str:
+        entry = self.entry
+        size = "" if entry is None or entry.size is None else f"{entry.size} bytes, "
+        known = "not registered" if entry is None else f"{size}sha256 {entry.sha256[:12]}..."
+        width = max((len(step.note) for step in self.steps), default=0)
+        lines = [f"{self.name} ({known})"]
+        lines += [
+            f"  {'->' if step.found else '  '} {step.kind:<8} {step.note:<{width}}  {step.place}  [{step.origin}]"
+            for step in self.steps
+        ]
+        return "\n".join(lines)

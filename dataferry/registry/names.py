@@ -1,0 +1,233 @@
+"""What a legal name is, and what a legal base URL is.
+
+A name is the POSIX path of a file within a package's data. The same string is a path on disk, the end of a URL and a
+part of astropy's cache key, so it must mean the same in all three.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+from ..errors import BadName
+
+__all__ = [
+    "LONGEST_NAME",
+    "LONGEST_PART",
+    "check_name",
+    "check_url",
+    "close_names",
+    "is_name",
+    "quoted_name",
+    "redact_url",
+]
+
+#: Bytes in one part of a name, as file systems allow.
+LONGEST_PART = 255
+#: Bytes in a whole name, so that a cache folder in front of it still fits a path.
+LONGEST_NAME = 1024
+
+_PLAIN = re.compile(r"[A-Za-z0-9_+=@,][A-Za-z0-9_.+=@,-]*(?:/[A-Za-z0-9_+=@,][A-Za-z0-9_.+=@,-]*)*").fullmatch
+#: Where a server is named, also by a host of its own kind: ``webdav:https://host/path/``.
+_SERVER = re.compile(r"((?:[\w+.-]*:)*//)(.*)", re.DOTALL).match
+_HOST = re.compile(r"(?:|localhost|\[[^\]]*\]|[\w-]*\.[\w.-]*)(?::\d*)?").fullmatch
+#: A host with a port that nobody takes for a user and the beginning of a password.
+_HOST_AND_PORT = re.compile(r"(?:localhost|\[[^\]]*\]|\d+(?:\.\d+){3}):\d*").fullmatch
+_ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
+
+
+def check_name(name: object) -> str:
+    """Return a name if it is legal.
+
+    Parameters
+    ----------
+    name : str
+        The name, ``maps/dust_064.fits``.
+
+    Returns
+    -------
+    str
+        The same name.
+
+    Raises
+    ------
+    BadName
+        If the name is no string, is empty, absolute or too long, leaves the data (``..``), holds a backslash, a control
+        character, a percent escape, ``?`` or ``#``, ends or starts with a space, or is not in Unicode's composed form.
+    """
+    if isinstance(name, str) and len(name) <= LONGEST_PART and _PLAIN(name):
+        return name
+    return _check_slowly(name)
+
+
+def is_name(name: object) -> bool:
+    """Whether a name is legal."""
+    try:
+        check_name(name)
+    except BadName:
+        return False
+    return True
+
+
+def quoted_name(name: str) -> str:
+    """A name as the end of a URL: only what would end or change a path is quoted."""
+    from urllib.parse import quote
+
+    return quote(name, safe="/~!$&'()*,;=:@+")
+
+
+def _check_slowly(name: object) -> str:
+    if not isinstance(name, str):
+        raise BadName(f"a name is a string, not {type(name).__name__}: {name!r}")
+
+    def bad(why: str) -> BadName:
+        shown = name if len(name) <= 80 else name[:77] + "..."
+        return BadName(f"{shown!r} is not a legal name: {why}")
+
+    if not name:
+        raise bad("it is empty")
+    try:
+        encoded = name.encode()
+    except UnicodeEncodeError:
+        raise bad("it holds half a character (a surrogate)") from None
+    if len(encoded) > LONGEST_NAME:
+        raise bad(f"it has {len(encoded)} bytes, and {LONGEST_NAME} are the most")
+    if any(unicodedata.category(c) in {"Cc", "Zl", "Zp"} for c in name):
+        raise bad("it holds a control character")
+    if "\\" in name:
+        raise bad("it holds a backslash; names use '/'")
+    if name.startswith("/") or re.match(r"[A-Za-z]:", name):
+        raise bad("it is absolute; names are relative to the package's data")
+    if _ESCAPE.search(name):
+        raise bad("it holds a percent escape; write the character itself")
+    if "?" in name or "#" in name:
+        raise bad("'?' and '#' end the path of a URL")
+    composed = unicodedata.normalize("NFC", name)
+    if composed != name:
+        raise bad(f"it is in Unicode's decomposed form (NFD); write {composed!r} in the composed form (NFC)")
+    for part in name.split("/"):
+        if part == "":
+            raise bad("it holds an empty part; names have single slashes and no slash at the end")
+        if part in {".", ".."}:
+            raise bad(f"it holds {part!r}, which could leave the package's data")
+        if part != part.strip():
+            raise bad("a part of it starts or ends with a space")
+        if len(part.encode()) > LONGEST_PART:
+            raise bad(f"a part of it has {len(part.encode())} bytes, and file systems take {LONGEST_PART} at most")
+    return name
+
+
+def check_url(url: object, what: str = "dataurl") -> str:
+    """Return a base URL if names can be joined to it.
+
+    Parameters
+    ----------
+    url : str
+        The URL, ``https://host/path/``.
+    what : str
+        What the URL is for, to be named in the error.
+
+    Returns
+    -------
+    str
+        The same URL.
+
+    Raises
+    ------
+    BadName
+        If it is not ``http`` or ``https``, has no host, does not end with a slash, or has a query or a fragment.
+    """
+    if not isinstance(url, str):
+        raise BadName(f"{what} is a string, not {type(url).__name__}")
+    if any(c.isspace() or unicodedata.category(c) == "Cc" for c in url):
+        raise BadName(f"{what} holds a space or a control character")
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:  # its text may hold a password
+        raise BadName(f"{what} {redact_url(url)!r} is not a URL: it has no host and port that can be read") from None
+    shown = redact_url(url)
+    if parts.scheme not in {"http", "https"} or not host:
+        raise BadName(f"{what} {shown!r} is not an http or https URL with a host")
+    if parts.query or parts.fragment or url.endswith(("?", "#")):
+        raise BadName(
+            f"{what} {shown!r} has a query or a fragment; names are joined to its end, so it must be a plain folder URL"
+        )
+    if not url.endswith("/"):
+        raise BadName(f"{what} {shown!r} must end with a slash: names are joined to it as they are")
+    return url
+
+
+def redact_url(url: str) -> str:
+    """The form of a URL that may be printed: no user and password, no values of a query.
+
+    Parameters
+    ----------
+    url : str
+        Any URL.
+
+    Returns
+    -------
+    str
+        The same URL with ``user:password@`` dropped and every value in the query replaced by ``...``, as is all that
+        may be a password where it cannot be told, ``http://a.b:12/34@host/``.
+    """
+    from urllib.parse import parse_qsl
+
+    server = _SERVER(url)
+    if server is not None:
+        url = server[1] + _without_login(server[2])
+    path, _, query = url.partition("#")[0].partition("?")
+    keys = "&".join(f"{key}=..." for key, _ in parse_qsl(query, keep_blank_values=True))
+    return f"{path}?{keys}" if keys else path
+
+
+def _without_login(place: str) -> str:
+    """What follows ``//`` without user and password, also where these hold what had to be quoted in them."""
+    authority = _authority(place)
+    rest = place[len(authority) :]
+    host = authority.rpartition("@")[2]
+    if "@" not in rest:
+        return host + rest
+    before, _, after = rest.rpartition("@")
+    path = re.split("[?#]", rest, maxsplit=1)[0]
+    # an "@" further on is part of a path only if what is before it can be a host, and not half of a login
+    if _HOST(host) and path and ":" not in path.rpartition("@")[0]:
+        if ":" not in host or _HOST_AND_PORT(host):
+            return host + rest
+        # behind a "?" the rest may be the end of a signature
+        return "..." if "?" in before else f"...@{after}"
+    return after if "?" not in before or _HOST(_authority(after)) else "..."
+
+
+def _authority(place: str) -> str:
+    return re.split("[/?#]", place, maxsplit=1)[0]
+
+
+def close_names(name: str, names: Iterable[str]) -> list[str]:
+    """Names that look like one that was asked for.
+
+    Parameters
+    ----------
+    name : str
+        What was asked for.
+    names : iterable of str
+        What there is.
+
+    Returns
+    -------
+    list of str
+        At most three, the best first; those that share the last part come first.
+    """
+    import difflib
+
+    known = list(names)
+    last = name.rpartition("/")[2].lower()
+    same = [n for n in known if n.rpartition("/")[2].lower() == last][:3]
+    if len(known) > 5000:  # difflib is quadratic; a big registry is narrowed first
+        known = [n for n in known if n[:4] == name[:4] or n.rpartition("/")[2][:4].lower() == last[:4]][:5000]
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    return list(dict.fromkeys([*same, *close]))[:3]

@@ -1,0 +1,244 @@
+"""`dataferry cache`: what is kept, and that only what nobody names any more goes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from astropy.utils.data import download_file, is_url_in_cache
+
+from dataferry.download.leftovers import owner
+from dataferry.testing import RangeServer
+
+FILES = {"maps/a.fits": b"a" * 5000, "maps/b.fits": b"b" * 300}
+
+
+@pytest.fixture
+def server():
+    with RangeServer(FILES | {"plain.txt": b"plain"}) as running:
+        yield running
+
+
+@pytest.fixture
+def package(make_package, server, command):
+    name = make_package(FILES, {"small.txt": b"small\n"}, f'dataurl = "{server.url}"\n')
+    assert command("get", name, "*").exit_code == 0
+    return name
+
+
+def toml_of(package: str, tmp_path: Path) -> Path:
+    return tmp_path / "packages" / package / "data" / "dataferry.toml"
+
+
+def forget(package: str, tmp_path: Path, name: str) -> None:
+    """A new version of the package has the file no more."""
+    from dataferry.cli import cache_views
+
+    path = toml_of(package, tmp_path)
+    path.write_text(path.read_text().replace(f'"{name}"', '"another.fits"'))
+    cache_views._registry.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def fresh():
+    """Each command is a process of its own outside the tests."""
+    from dataferry.cli import cache_views
+
+    cache_views._registry.cache_clear()
+
+
+def kept(command) -> list[str]:
+    return [file["name"] for file in json.loads(command("cache", "list", "--json").stdout)["files"]]
+
+
+def test_list_and_size(command, package, tmp_path):
+    result = command("cache", "list")
+    assert result.stdout.splitlines()[1:] == [
+        f"  5.0 kB  {package:<12}  maps/a.fits",
+        f"   300 B  {package:<12}  maps/b.fits",
+    ]
+    assert result.stderr == "2 files, 5.3 kB\n"
+    assert command("cache", "list", "another").stdout == ""
+    file = json.loads(command("cache", "list", "--json", package).stdout)["files"][0]
+    assert file.pop("path").endswith("/maps/a.fits")
+    assert file == {"package": package, "name": "maps/a.fits", "size": 5000, "state": "registered"}
+    assert f"  5.3 kB  {package} (2 files)" in command("cache", "size").stdout
+    sizes = json.loads(command("cache", "size", "--json").stdout)
+    assert sizes["packages"] == [{"package": package, "files": 2, "bytes": 5300}]
+    assert sizes["unfinished"] == {"files": 0, "bytes": 0}
+
+
+def test_an_empty_cache_is_no_error(command):
+    assert command("cache", "list").exit_code == 0
+    assert "in all" in command("cache", "size").stdout
+    assert command("cache", "prune", "-y").stdout == "nothing to remove\n"
+    assert command("cache", "clear", "-y").stdout == "nothing to remove\n"
+
+
+def test_clear_frees_the_space_in_astropys_cache(command, package, server, home):
+    download_file(server.url_of("plain.txt"), cache=True, show_progress=False)
+    result = command("cache", "clear", package, "*a.fits", "--yes")
+    assert result.stdout.endswith("removed 1 file, 5.0 kB freed\n")
+    assert kept(command) == ["maps/b.fits"]
+    assert not is_url_in_cache(server.url_of("maps/a.fits"))
+    assert is_url_in_cache(server.url_of("maps/b.fits"))
+    assert is_url_in_cache(server.url_of("plain.txt"))
+    assert command("cache", "clear", "--yes").exit_code == 0
+    assert kept(command) == []
+    assert is_url_in_cache(server.url_of("plain.txt"))
+    assert sum(p.stat().st_size for p in home.rglob("*") if p.is_file() and b"a" * 5000 in p.read_bytes()) == 0
+    assert command("get", package, "maps/a.fits").exit_code == 0
+
+
+@pytest.mark.parametrize("answer", ["n\n", "\n", ""])
+def test_clear_asks(command, package, answer):
+    result = command("cache", "clear", input=answer)
+    assert "Remove 2 files? [y/N]" in result.stdout
+    assert len(kept(command)) == 2
+    assert "2 files would be removed" in command("cache", "clear", "-n").stdout
+    assert len(kept(command)) == 2
+    assert command("cache", "clear", input="y\n").exit_code == 0
+    assert kept(command) == []
+
+
+def test_prune_takes_what_the_registry_dropped(command, package, server, tmp_path):
+    assert command("cache", "prune", "-y").stdout == "nothing to remove\n"
+    forget(package, tmp_path, "maps/a.fits")
+    assert "(no longer registered)" in command("cache", "list").stdout
+    result = command("cache", "prune", "-y")
+    assert "maps/a.fits" in result.stdout
+    assert kept(command) == ["maps/b.fits"]
+    assert not is_url_in_cache(server.url_of("maps/a.fits"))
+
+
+def test_prune_takes_files_of_an_old_dataurl(command, package, server, tmp_path):
+    path = toml_of(package, tmp_path)
+    path.write_text(path.read_text().replace(server.url, "https://new.example/v2/"))
+    assert "removed 2 files" in command("cache", "prune", "-y").stdout
+
+
+def test_prune_keeps_files_of_a_package_that_has_only_mirrors(command, make_package, server):
+    name = make_package(FILES, {}, f'mirrors = ["{server.url}"]\n')
+    assert command("get", name, "*").exit_code == 0
+    assert command("cache", "prune", "-y").stdout == "nothing to remove\n"
+    assert "no longer registered" not in command("cache", "list").stdout
+
+
+def test_prune_keeps_files_of_packages_of_other_environments(command, package, tmp_path):
+    shutil.rmtree(tmp_path / "packages" / package)
+    result = command("cache", "prune", "-y")
+    assert result.stdout == "nothing to remove\n"
+    assert f"kept: files of {package}, not installed here" in result.stderr
+    assert "removed 2 files" in command("cache", "prune", "-y", "--uninstalled").stdout
+
+
+def test_prune_keeps_files_where_the_registry_cannot_be_read(command, package, tmp_path):
+    toml_of(package, tmp_path).write_text("dataurl = \n")
+    assert command("cache", "prune", "-y").stdout == "nothing to remove\n"
+    assert "its registry cannot be read" in command("cache", "list").stdout
+
+
+def test_prune_keeps_what_was_never_registered(command, package):
+    assert command("get", package, "plain.txt").exit_code == 0
+    assert command("cache", "prune", "-y").stdout == "nothing to remove\n"
+    assert "plain.txt  (never registered)" in command("cache", "list").stdout
+
+
+def test_an_entry_that_another_package_names_stays(command, package, make_package, server, tmp_path):
+    other = make_package(FILES, {}, f'dataurl = "{server.url}"\n')
+    asked = len(server.requests)
+    assert command("get", other, "maps/a.fits").exit_code == 0
+    assert len(server.requests) == asked
+    forget(package, tmp_path, "maps/a.fits")
+    assert "removed 1 file, 0 B freed" in command("cache", "prune", "-y").stdout
+    assert command("--offline", "get", other, "maps/a.fits").exit_code == 0
+
+
+def test_links_to_nothing_go(command, package, server):
+    from astropy.utils.data import clear_download_cache
+
+    clear_download_cache(server.url_of("maps/b.fits"))
+    assert "    gone  " in command("cache", "list").stdout
+    assert "removed 1 file, 0 B freed" in command("cache", "prune", "-y").stdout
+    assert kept(command) == ["maps/a.fits"]
+
+
+def test_old_unfinished_downloads_go(command, home):
+    old, new = (home / ".cache/dataferry/incoming" / (letter * 64) for letter in "ab")
+    for folder in (old, new):
+        folder.mkdir(parents=True)
+        (folder / "ranges").write_bytes(b'#{"name": "maps/big.fits", "size": 1000}\n0 400\n')
+        (folder / "bytes").write_bytes(bytes(1000))
+    os.utime(old / "ranges", (1e9, 1e9))
+    assert "400 B  unfinished" in command("cache", "prune", "-n").stdout
+    assert "   800 B  unfinished downloads (2)" in command("cache", "size").stdout
+    assert "removed 0 files and 1 unfinished" in command("cache", "prune", "-y").stdout
+    assert not old.exists()
+    assert new.exists()
+    assert command("cache", "prune", "-y", "--days", "0").exit_code == 0
+    assert not new.exists()
+
+
+def test_small_files_of_a_killed_run_go(command, home):
+    incoming = home / ".cache/dataferry/incoming"
+    incoming.mkdir(parents=True)
+    machine = owner().rpartition(".")[0]
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    names = [f"{'a' * 64}.{machine}.{gone.pid}.7f00", f"{'b' * 64}.{owner()}.7f00", f"{'c' * 64}.elsewhere.1.7f00"]
+    for name in [*names, "kept"]:
+        (incoming / name).write_bytes(bytes(100))
+    assert "   100 B  left by runs that were stopped (1)" in command("cache", "size").stdout
+    assert f"   100 B  small file    incoming/{names[0]}\n" in command("cache", "prune", "-n").stdout
+    assert "removed 0 files and 1 left by stopped runs, 100 B freed" in command("cache", "prune", "-y").stdout
+    assert sorted(path.name for path in incoming.iterdir()) == [*names[1:], "kept"]
+    for name in names[1:]:
+        os.utime(incoming / name, (1e9, 1e9))
+    assert "2 left by stopped runs" in command("cache", "prune", "-y").stdout
+    assert [path.name for path in incoming.iterdir()] == ["kept"]
+
+
+def test_what_killed_runs_left_goes_unless_it_is_in_use(command, home):
+    import fcntl
+
+    from dataferry.publish.notes import Notebook
+
+    book, busy = (Notebook(home / "mypkg/data/dataferry.toml", f"figshare:{n}") for n in (1, 2))
+    root = book.home.parent
+    assert busy.take()
+    folders = [root / "git/0123456789abcdef-0.git", root / "git/0123456789abcdef-1.git", root / "incoming/check-x1y2"]
+    folders += [root / "publish" / note.folder.name for note in (book, busy)]
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "something").write_bytes(bytes(1000))
+    assert command("cache", "prune", "-y").stdout == "nothing to remove\n", "all of it is young"
+    for folder in folders:
+        os.utime(folder / "something", (1e9, 1e9))
+        os.utime(folder, (1e9, 1e9))
+    (root / "publish/rates.json").write_text("{}")
+    with open(f"{folders[1]}.lock", "ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        said = command("cache", "prune", "-n").stdout
+        assert "  1.0 kB  clone         git/0123456789abcdef-0.git\n" in said
+        assert "  1.0 kB  work folder   incoming/check-x1y2\n" in said
+        assert f"  1.0 kB  upload notes  publish/{book.folder.name}\n" in said
+        assert "0 files and 3 left by stopped runs would be removed" in said
+        assert "3.0 kB  left by runs that were stopped (3)" in command("cache", "size").stdout
+        assert json.loads(command("cache", "size", "--json").stdout)["left_over"] == {"folders": 3, "bytes": 3000}
+        assert "removed 0 files and 3 left by stopped runs, 3.0 kB freed" in command("cache", "prune", "-y").stdout
+    busy.give_back()
+    assert [folder.exists() for folder in folders] == [False, True, False, False, True]
+    assert not Path(f"{folders[0]}.lock").exists()
+    assert (root / "publish/rates.json").exists()
+    assert command("cache", "list").exit_code == 0
+
+
+def test_nothing_is_listed_twice_where_two_rules_of_the_cache_agree(package):
+    """XDG_CACHE_HOME is ~/.cache here, as on many desktops; a process that has not yet loaded astropy sees both."""
+    code = "from dataferry.cache.layout import cache_folders as f; print(len(f()) - len(set(f())))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "0\n"

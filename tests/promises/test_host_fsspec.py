@@ -1,0 +1,356 @@
+"""Hosts that fsspec speaks to: SFTP through a real sshd, Azure's blobs through Azurite."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import pytest
+from click.testing import Result
+
+from dataferry import PackageData
+from dataferry.config import Settings
+from dataferry.errors import AccessDenied, BadName, DataferryError, FileUnavailable, TransferError
+from dataferry.hosts import make_host
+from dataferry.hosts.base import Host
+from dataferry.hosts.fsspec import FsspecHost
+from dataferry.hosts.fsspec.beside_login import leading_elsewhere
+from dataferry.testing import HostContract, PublishContract, RangeServer
+
+#: Azurite's own account key, a constant of the program.
+AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+DUST = os.urandom(3_000_000)
+
+
+@pytest.mark.parametrize(
+    ("spec", "url"),
+    [
+        ("gs://my-bucket/v1/", "https://storage.googleapis.com/my-bucket/v1/maps/a%20b.fits"),
+        ("abfs://maps/v1/?account_name=team", "https://team.blob.core.windows.net/maps/v1/maps/a%20b.fits"),
+        ("abfss://maps@team.dfs.core.windows.net/v1", "https://team.blob.core.windows.net/maps/v1/maps/a%20b.fits"),
+        ("hf://datasets/org/sky@v1/fits/", "https://huggingface.co/datasets/org/sky/resolve/v1/fits/maps/a%20b.fits"),
+        ("hf://datasets/org/sky", "https://huggingface.co/datasets/org/sky/resolve/main/maps/a%20b.fits"),
+        ("sftp://host.example/d/?public=https://host.example/d/", "https://host.example/d/maps/a%20b.fits"),
+    ],
+)
+def test_public_stores_are_read_by_https_first(spec: str, url: str) -> None:
+    host = make_host(spec)
+    (source,) = host.sources("maps/a b.fits", None)
+    assert source.url == url
+    assert source.opener is None
+    stranger = host.look_up({"maps/a b.fits": None}, Settings().as_stranger())
+    assert stranger == {}
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "sftp://ann:s3cret@host.example/data/",
+        "abfs://maps/?account_key=s3cret",
+        "gs://bucket/?token=s3cret",
+        "fsspec:nonsense",
+        "fsspec:",
+        "sftp:///data/",
+    ],
+)
+def test_secrets_and_nonsense_are_refused(spec: str) -> None:
+    with pytest.raises(BadName) as caught:
+        FsspecHost(spec)
+    assert "s3cret" not in str(caught.value)
+
+
+class TestSftp(HostContract):
+    """Reading through SFTP."""
+
+    def test_urls_are_quoted(self) -> None:
+        """They only name the place: no request is made of them."""
+
+    @pytest.fixture(autouse=True)
+    def server(self, sshd: Any, home: Path, tmp_path: Path) -> None:
+        sshd.trust(home)
+        self.sshd, self.folder = sshd, tmp_path / "published"
+
+    def serving(self, files: Mapping[str, bytes]) -> AbstractContextManager[Host]:
+        @contextmanager
+        def serve() -> Iterator[Host]:
+            for name, data in files.items():
+                path = self.folder / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(data)
+            yield FsspecHost(self.sshd.declared(self.folder))
+
+        return serve()
+
+
+def test_a_host_key_that_nobody_knows_is_refused(
+    sshd: Any, home: Path, tmp_path: Path, make_package: Callable[..., str]
+) -> None:
+    (tmp_path / "www").mkdir()
+    (tmp_path / "www" / "dust.fits").write_bytes(DUST)
+    package = make_package({"dust.fits": DUST}, head=f'mirrors = ["{sshd.declared(tmp_path / "www")}"]')
+    sshd.trust(home, host=False)
+    with pytest.raises(FileUnavailable, match="known_hosts"):
+        PackageData(package, show_progress=False).get("dust.fits")
+    sshd.trust(home)
+    assert Path(PackageData(package, show_progress=False).get("dust.fits")).read_bytes() == DUST
+
+
+def test_without_a_key_the_reason_is_the_login(
+    sshd: Any, home: Path, tmp_path: Path, make_package: Callable[..., str]
+) -> None:
+    package = make_package({"dust.fits": DUST}, head=f'mirrors = ["{sshd.declared(tmp_path)}"]')
+    sshd.trust(home, key=False)
+    with pytest.raises(FileUnavailable, match="(?i)auth"):
+        PackageData(package, show_progress=False).get("dust.fits")
+
+
+def test_what_a_folder_holds_becomes_registered(
+    sshd: Any, home: Path, tmp_path: Path, command: Callable[..., Result]
+) -> None:
+    sshd.trust(home)
+    (tmp_path / "www" / "maps").mkdir(parents=True)
+    (tmp_path / "www" / "maps" / "dust.fits").write_bytes(DUST)
+    (tmp_path / "pkg").mkdir()
+    (tmp_path / "pkg" / "__init__.py").touch()
+    done = command("add", tmp_path / "pkg", "--from", sshd.declared(tmp_path / "www"))
+    assert done.exit_code == 0, done.stderr
+    assert "1 added, mirror declared" in done.stdout
+
+
+class TestAzureReading(HostContract):
+    """Reading public blobs by HTTPS."""
+
+    names: ClassVar = tuple(name for name in HostContract.names if not name.endswith(" "))
+
+    @pytest.fixture(autouse=True)
+    def server(self, azurite: Any, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+        self.azurite, self.container = azurite, f"c{abs(hash(request.node.name)):x}"
+        azurite.container(self.container)
+
+    def serving(self, files: Mapping[str, bytes]) -> AbstractContextManager[Host]:
+        from azure.storage.blob import ContainerClient
+
+        @contextmanager
+        def serve() -> Iterator[Host]:
+            with ContainerClient.from_connection_string(self.azurite.connection, self.container) as client:
+                for name, data in files.items():
+                    client.upload_blob(f"v1/{name}", data)
+            public = f"{self.azurite.url}{self.container}/v1/"
+            yield FsspecHost(f"abfs://{self.container}/v1/?account_name=devstoreaccount1&public={public}")
+
+        return serve()
+
+
+class TestThroughFsspec(HostContract):
+    """Any other protocol of fsspec: here its files in memory."""
+
+    def test_urls_are_quoted(self) -> None:
+        """They only name the place: no request is made of them."""
+
+    @contextmanager
+    def serving(self, files: Mapping[str, bytes]) -> Iterator[Host]:
+        import fsspec
+
+        memory = fsspec.filesystem("memory")
+        for name, data in files.items():
+            memory.pipe_file(f"/published/v 1/{name}", data)
+        yield FsspecHost("fsspec:memory://published/v 1/")
+        memory.rm("/published", recursive=True)
+
+
+class TestGoogleAtItsPublicAddress(HostContract):
+    """What strangers are served by HTTPS; the protocol itself is not spoken."""
+
+    place: ClassVar = "gs://bucket/v1/"
+
+    def host_at(self, url: str) -> Host:
+        return make_host(f"{self.place}?public={url}")
+
+
+class TestGcsAtItsPublicAddress(TestGoogleAtItsPublicAddress):
+    place = "gcs://bucket/v1/"
+
+
+class TestHuggingFaceAtItsPublicAddress(TestGoogleAtItsPublicAddress):
+    place = "hf://datasets/owner/repo/"
+
+
+class TestFtpAtItsPublicAddress(TestGoogleAtItsPublicAddress):
+    place = "ftp://host.example/data/"
+
+
+class TestSmbAtItsPublicAddress(TestGoogleAtItsPublicAddress):
+    place = "smb://host.example/share/"
+
+
+def test_private_blobs_come_with_the_users_login(
+    azurite: Any, make_package: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from azure.storage.blob import ContainerClient
+
+    azurite.container("private", public=False)
+    with ContainerClient.from_connection_string(azurite.connection, "private") as client:
+        client.upload_blob("v1/dust.fits", DUST)
+    spec = f"abfs://private/v1/?account_name=devstoreaccount1&public={azurite.url}private/v1/"
+    package = make_package({"dust.fits": DUST}, head=f'mirrors = ["{spec}"]')
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", azurite.connection)
+    data = PackageData(package, show_progress=False)
+    assert Path(data.get("dust.fits")).read_bytes() == DUST
+    assert SimpleNamespace(source=data.arrivals["dust.fits"].source).source.startswith("abfs://")
+
+
+@pytest.mark.parametrize(
+    ("option", "evil"),
+    [("account_host", "127.0.0.1:{port}"), ("account_name", "127.0.0.1:{port}/")],
+)
+def test_an_option_of_a_package_leads_no_login_elsewhere(
+    option: str, evil: str, tmp_path: Path, make_package: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AZURE_STORAGE_SAS_TOKEN", "sv=2024&sig=SECRETSAS")
+    with RangeServer({}, tls="good") as server:
+        monkeypatch.setenv("SSL_CERT_FILE", str(server.ca.pem))
+        name = "" if option == "account_name" else "account_name=me&"
+        spec = f"abfs://maps/v1/?{name}{option}={evil.format(port=server.port)}"
+        package = make_package({"dust.fits": DUST}, head=f'mirrors = ["{spec}&public={server.url}"]')
+        with pytest.raises(FileUnavailable, match=f"{option} in its declaration could lead a login to another server"):
+            PackageData(package, show_progress=False).get("dust.fits")
+        assert server.requests, "the public address is asked"
+        assert not [request for request in server.requests if "SECRET" in str(request)]
+        with pytest.raises(TransferError, match="could lead a login"):
+            FsspecHost(spec).hosted(Settings())
+        if option == "account_host":
+            # in a process of its own, since aiohttp reads SSL_CERT_FILE only once
+            program = (
+                "from dataferry.hosts.fsspec import FsspecHost; from dataferry.config import Settings; import sys; "
+                "FsspecHost(sys.argv[1]).publisher(Settings(), {}).check_rights()"
+            )
+            subprocess.run([sys.executable, "-c", program, spec], check=True, capture_output=True)
+            assert [request for request in server.requests if "SECRET" in str(request)], "an author may name it"
+
+
+@pytest.mark.parametrize(
+    ("spec", "option"),
+    [
+        ("gs://bucket/?endpoint_url=https://evil.example", "endpoint_url"),
+        ("hf://datasets/o/r/?endpoint=https://evil.example", "endpoint"),
+        ("sftp://good.example/d/?host=evil.example", "host"),
+        ("fsspec:s3://bucket/d/?anon=false&endpoint_url=https://evil.example", "endpoint_url"),
+        ("abfs://maps/v1/?account_name=team&anon=true", ""),
+        ("sftp://good.example/d/?port=2222", ""),
+        ("fsspec:dropbox://folder/?depth=3", ""),
+    ],
+)
+def test_options_that_lead_elsewhere(spec: str, option: str) -> None:
+    host = FsspecHost(spec)
+    assert leading_elsewhere(host.protocol, host.options) == option
+
+
+class TestPublishBySftp(PublishContract):
+    """An author with an SSH key, users who read the same folder by HTTP."""
+
+    secret = ""
+
+    @pytest.fixture(autouse=True)
+    def server(self, sshd: Any, nginx: Callable[..., Any]) -> None:
+        self.sshd, self.nginx = sshd, nginx
+
+    @contextmanager
+    def publishing(self, folder: Path) -> Iterator[str]:
+        self.folder = folder
+        self.sshd.trust(Path(os.environ["HOME"]))
+        folder.chmod(0o755)
+        yield f"{self.sshd.declared(folder / 'v1')}?public={self.nginx(folder).url}v1/"
+
+    def writes(self) -> int:
+        return sum(1 + path.stat().st_mtime_ns for path in self.folder.rglob("*"))
+
+
+class TestPublishToAzure(PublishContract):
+    """An author with a connection string, users who read a public container by HTTP."""
+
+    secret = AZURITE_KEY
+
+    @pytest.fixture(autouse=True)
+    def server(self, azurite: Any, request: pytest.FixtureRequest) -> None:
+        self.azurite, self.container = azurite, f"p{abs(hash(request.node.name)):x}"
+
+    @contextmanager
+    def publishing(self, folder: Path) -> Iterator[str]:
+        self.azurite.container(self.container)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("AZURE_STORAGE_CONNECTION_STRING", self.azurite.connection)
+            public = f"{self.azurite.url}{self.container}/v1/"
+            yield f"abfs://{self.container}/v1/?account_name=devstoreaccount1&public={public}"
+
+    def writes(self) -> int:
+        from azure.storage.blob import ContainerClient
+
+        with ContainerClient.from_connection_string(self.azurite.connection, self.container) as client:
+            return sum(1 + int(blob.last_modified.timestamp()) for blob in client.list_blobs())
+
+    def test_a_wrong_key_is_refused_with_the_first_file(self, author: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Fsspec has no question that would show it before."""
+        wrong = self.azurite.connection.replace(AZURITE_KEY, "d3Jvbmc=")
+        monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", wrong)
+        with pytest.raises(DataferryError) as caught:
+            author.publish({"plain.fits": b"data" * 100, "other.fits": b"more" * 100})
+        assert all(isinstance(error, AccessDenied) for error in caught.value.exceptions)
+        assert self.writes() == 0
+        assert not author.registry.exists()
+
+
+def test_a_cut_upload_by_sftp_goes_on_where_it_was(sshd: Any, home: Path, tmp_path: Path) -> None:
+    from dataferry.publish import publish
+
+    sshd.trust(home)
+    data = os.urandom(5_000_000)
+    (tmp_path / "dust.fits").write_bytes(data)
+    www = tmp_path / "www"
+    www.mkdir()
+    digest = hashlib.sha256(data).hexdigest()
+    (www / f".dataferry-{digest[:16]}-dust.fits").write_bytes(data[:3_000_000])
+    before = os.stat(www / f".dataferry-{digest[:16]}-dust.fits").st_ino
+    publish({"dust.fits": tmp_path / "dust.fits"}, sshd.declared(www), tmp_path / "dataferry.toml", progress=False)
+    assert (www / "dust.fits").read_bytes() == data
+    assert os.stat(www / "dust.fits").st_ino == before, "it began anew"
+    assert [path.name for path in www.iterdir()] == ["dust.fits"]
+
+
+def test_uploads_that_make_the_same_folders(tmp_path: Path) -> None:
+    """An SFTP server says only "Failure" of a folder that another upload has made between look and mkdir."""
+    from dataferry.hosts.fsspec.publisher import _make_folder
+
+    class Racing:
+        def __init__(self) -> None:
+            self.made = 0
+
+        def makedirs(self, path: str, exist_ok: bool) -> None:
+            self.made += 1
+            if self.made < 3:
+                raise OSError("Failure")
+
+        def isdir(self, path: str) -> bool:
+            return False
+
+    racing = Racing()
+    _make_folder(racing, "/data/v1/maps")
+    assert racing.made == 3
+    racing.made = -9
+    with pytest.raises(OSError, match="Failure"):
+        _make_folder(racing, "/data/v1/maps")
+
+
+def test_a_missing_library_comes_before_a_missing_login(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataferry.errors import MissingExtra
+    from dataferry.hosts.fsspec import libraries
+
+    monkeypatch.setattr(libraries, "find_spec", lambda name: None if name == "gcsfs" else object())
+    with pytest.raises(MissingExtra, match=r"this needs gcsfs for gs://.*pip install 'dataferry\[fsspec\]' gcsfs"):
+        make_host("gs://bucket/v1/").publisher(Settings(), {}).check_rights()
