@@ -30,6 +30,7 @@ Every message says what was tried, why it failed, and the command that helps.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from enum import StrEnum
 from functools import partial
 from typing import Any, NamedTuple, Self
 
@@ -49,6 +50,7 @@ __all__ = [
     "Offline",
     "PublishError",
     "PublishErrors",
+    "Reason",
     "RegistryError",
     "SettingsError",
     "TransferError",
@@ -141,6 +143,56 @@ class MissingExtra(DataferryError, ImportError):
         return type(self), (self.extra, self.library, self.package)
 
 
+class Reason(StrEnum):
+    """Why a place did not give a file, as one word for programs; each equals its text, ``Reason.CUT == "cut"``.
+
+    A word that is not listed here becomes `ERROR`.
+    """
+
+    ABSENT = "absent"  #: it is not there
+    ASIDE = "aside"  #: not asked: the host had failed for other files before
+    BEYOND = "beyond"  #: a range behind the end of the file
+    CHANGED = "changed"  #: another version than that of the first bytes
+    CONNECT = "connect"  #: no connection
+    CREDENTIALS = "credentials"  #: the library of a host found no credentials
+    CUT = "cut"  #: the connection ended before the body
+    DEADLINE = "deadline"  #: the time for the whole call is over
+    DENIED = "denied"  #: not allowed
+    DNS = "dns"  #: the host name is not known
+    DOI = "doi"  #: a DOI that names no record
+    EMPTY = "empty"  #: an empty body
+    ENCODING = "encoding"  #: a compressed body that nobody asked for
+    ERROR = "error"  #: anything else
+    EXTRA = "extra"  #: a library that is not installed
+    HTML = "html"  #: a page in place of the file: a login, a consent, an error
+    JSON = "json"  #: an interface that answered something else
+    LFS_POINTER = "lfs-pointer"  #: a git-lfs pointer in place of the file
+    LIST = "list"  #: a host without a list of its files, or with one that cannot be used
+    OFFLINE = "offline"  #: not asked: the network is switched off
+    OPENER = "opener"  #: a host that does not speak HTTP where only HTTP will do
+    PAYER = "payer"  #: a bucket whose reader pays
+    PROTOCOL = "protocol"  #: not an answer of HTTP
+    PROXY = "proxy"  #: the proxy does not let it through
+    RANGE = "range"  #: other bytes than the range that was asked for
+    RATE = "rate"  #: a limit of requests
+    REDIRECT = "redirect"  #: too many redirects, or one that must not be followed
+    SHA256 = "sha256"  #: all bytes came and are not the registered ones
+    SIZE = "size"  #: another size than the registered one
+    STABLE = "stable"  #: a file that changed while it was compared
+    STALL = "stall"  #: too few bytes for the stall limit
+    STATUS = "status"  #: another answer of a server, which the reason names
+    TIMEOUT = "timeout"  #: no connection in time
+    TLS = "tls"  #: a certificate that is not trusted, or a handshake that failed
+    TOKEN = "token"  # noqa: S105  #: a token is missing or not accepted
+    UNCHANGED = "unchanged"  #: still the version that is here
+    UNREACHABLE = "unreachable"  #: no route to the host
+    URL = "url"  #: not a URL that can be asked for
+
+    @classmethod
+    def _missing_(cls, value: object) -> Reason:
+        return cls.ERROR
+
+
 class TransferError(DataferryError, OSError):
     """One source did not give the file.
 
@@ -150,12 +202,8 @@ class TransferError(DataferryError, OSError):
         The source, as it may be shown: without credentials.
     reason : str
         What happened.
-    kind : str
-        A short word for programs: ``"absent"``, ``"denied"``, ``"status"`` for other answers of a server, ``"size"``
-        and ``"sha256"`` for other bytes, ``"html"``, ``"empty"``, ``"lfs-pointer"``, ``"encoding"``, ``"range"``,
-        ``"beyond"`` for a range behind the end, ``"changed"``, ``"connect"``, ``"dns"``, ``"unreachable"``,
-        ``"timeout"``, ``"stall"``, ``"cut"``, ``"protocol"``, ``"tls"``, ``"proxy"``, ``"redirect"``, ``"url"``,
-        ``"error"``...
+    kind : Reason
+        The same as one word for programs.
     retry_after : float, optional
         Seconds that the server asked to wait.
     final : bool
@@ -167,13 +215,13 @@ class TransferError(DataferryError, OSError):
         place: str,
         reason: str,
         *,
-        kind: str = "error",
+        kind: str = Reason.ERROR,
         retry_after: float | None = None,
         final: bool = False,
     ) -> None:
         self.place = place
         self.reason = reason
-        self.kind = kind
+        self.kind = Reason(kind)
         self.retry_after = retry_after
         self.final = final
         super().__init__(f"{place}: {reason}")
@@ -202,7 +250,9 @@ class HostRefused(TransferError):
         self.status = status
         self.said = said
         reason = f"HTTP {status}" + (f": {said}" if said else "")
-        super().__init__(place, reason, kind="status", retry_after=retry_after, final=status < 500 and status != 429)
+        super().__init__(
+            place, reason, kind=Reason.STATUS, retry_after=retry_after, final=status < 500 and status != 429
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.place, self.status, self.said, self.retry_after)
@@ -217,20 +267,18 @@ class Failure(NamedTuple):
         The place, as it may be shown.
     reason : str
         What happened, for people.
-    kind : str
-        A short word for programs: those of `TransferError`, ``"offline"`` for a host that was not asked because the
-        network is off, ``"aside"`` for one that had failed for other files before, ``"deadline"``; ``"error"`` for
-        anything else.
+    kind : Reason
+        The same as one word for programs.
     """
 
     place: str
     reason: str
-    kind: str = "error"
+    kind: str = Reason.ERROR
 
     @property
     def other_bytes(self) -> bool:
         """Whether something was there that is not the registered file."""
-        return self.kind in ("size", "sha256")
+        return self.kind in (Reason.SIZE, Reason.SHA256)
 
 
 class FileUnavailable(DataferryError, OSError):
