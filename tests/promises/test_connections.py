@@ -1,0 +1,41 @@
+"""How many connections a host gets, and which of several hosts brings the bytes."""
+
+from __future__ import annotations
+
+from dataferry_test_servers.downloads import DATA, MB, NAME, Make, config, get, one_connection, package_at, sent
+from dataferry_test_servers.gate import SharedLink
+
+from dataferry.testing import RangeServer
+
+
+def most_at_once(server: RangeServer) -> int:
+    return len({request.connection for request in server.requests})
+
+
+def test_many_connections_where_each_is_throttled(make_package: Make) -> None:
+    with RangeServer({NAME: DATA}, rate=MB // 2) as server:
+        assert get(package_at(make_package, server)) == DATA
+        assert 12 <= most_at_once(server) <= 16
+
+
+def test_few_connections_where_one_is_at_the_limit(make_package: Make) -> None:
+    data = DATA * 3
+    with RangeServer({NAME: data}) as server:
+        server.fault("*", SharedLink(20 * MB))
+        assert get(package_at(make_package, server, data=data)) == data
+        assert most_at_once(server) <= 10
+
+
+def test_the_number_of_connections_can_be_set(make_package: Make) -> None:
+    config('[hosts."127.0.0.1"]\nconnections = 3\n')
+    with RangeServer({NAME: DATA}, rate=2 * MB) as server:
+        assert get(package_at(make_package, server)) == DATA
+        assert server.connections <= 3
+
+
+def test_a_slow_mirror_loses_the_rest_to_a_faster_one(make_package: Make) -> None:
+    one_connection()
+    with RangeServer({NAME: DATA}, rate=MB // 2) as slow, RangeServer({NAME: DATA}) as fast:
+        assert get(package_at(make_package, slow, fast)) == DATA
+        assert sent(slow) < len(DATA) / 2 < sent(fast)
+        assert sent(slow, fast) < 1.2 * len(DATA)

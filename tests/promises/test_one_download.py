@@ -1,0 +1,89 @@
+"""Many processes, threads or ranks that want one file make one download."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from dataferry_test_servers.downloads import (
+    DATA,
+    MB,
+    NAME,
+    Make,
+    environment,
+    get,
+    one_connection,
+    package_at,
+    sent,
+    start,
+    until,
+)
+from dataferry_test_servers.gate import Gate
+
+from dataferry.testing import RangeServer
+
+CROWD = """
+import os, sys
+from dataferry import PackageData
+import astropy.utils.data
+children = []
+for _ in range(64):
+    child = os.fork()
+    if not child:
+        try:
+            path = PackageData(sys.argv[1], show_progress=False).get(sys.argv[2])
+            os._exit(0 if os.path.getsize(path) == int(sys.argv[3]) else 3)
+        finally:
+            os._exit(4)
+    children.append(child)
+print(sorted({os.waitpid(child, 0)[1] for child in children}))
+"""
+
+
+def test_64_processes_make_one_download(make_package: Make) -> None:
+    one_connection()
+    with RangeServer({NAME: DATA}) as server:
+        gate = Gate(3 * MB)
+        server.fault("*", gate)
+        words = [sys.executable, "-c", CROWD, package_at(make_package, server), NAME, str(len(DATA))]
+        crowd = subprocess.Popen(words, env=environment(), stdout=subprocess.PIPE, text=True)
+        until(lambda: gate.passed >= 2 * MB)
+        gate.open()
+        assert crowd.communicate()[0].strip() == "[0]"
+        assert sent(server) == len(DATA)
+
+
+def test_threads_make_one_download(make_package: Make) -> None:
+    one_connection()
+    with RangeServer({NAME: DATA}) as server:
+        gate = Gate(3 * MB)
+        server.fault("*", gate)
+        package, results = package_at(make_package, server), []
+        threads = [threading.Thread(target=lambda: results.append(get(package))) for _ in range(16)]
+        for thread in threads:
+            thread.start()
+        until(lambda: gate.passed >= 2 * MB)
+        gate.open()
+        for thread in threads:
+            thread.join()
+        assert [data == DATA for data in results] == [True] * 16
+        assert sent(server) == len(DATA)
+
+
+def test_a_killed_downloader_is_followed_by_who_waits(make_package: Make) -> None:
+    with RangeServer({NAME: DATA}) as server:
+        gate = Gate(8 * MB)
+        server.fault("*", gate)
+        package = package_at(make_package, server)
+        victim = start(package)
+        until(lambda: gate.passed >= 7 * MB, victim)
+        heir = start(package)
+        victim.send_signal(signal.SIGKILL)
+        victim.communicate()
+        gate.open()
+        out, err = heir.communicate()
+        assert heir.returncode == 0, err
+        assert Path(out.decode().strip()).read_bytes() == DATA

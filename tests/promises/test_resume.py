@@ -1,0 +1,148 @@
+"""A download that is cut, killed or damaged goes on where it was, and never into a wrong file."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dataferry_test_servers.downloads import DATA, MB, NAME, Make, cache, get, on_disk, package_at, sent, start, until
+from dataferry_test_servers.gate import Gate
+
+from dataferry import PackageData
+from dataferry.errors import FileUnavailable
+from dataferry.testing import Cut, OtherFile, RangeServer, Stall, Status
+
+
+def killed_in_the_middle(package: str, server: RangeServer) -> None:
+    """A download that got some MB, was killed with SIGKILL, and whose process is gone."""
+    gate = Gate(8 * MB)
+    rule = server.fault("*", gate)
+    process = start(package)
+    until(lambda: gate.passed >= 7 * MB and on_disk() >= 3 * MB, process)
+    process.kill()
+    process.communicate()
+    rule.off()
+    gate.open()
+
+
+def test_a_cut_download_goes_on_in_another_process(make_package: Make) -> None:
+    with RangeServer({NAME: DATA}) as server:
+        server.fault("*", Cut(after=6 * MB), first=1)
+        server.fault("*", Status(404), skip=1)
+        package = package_at(make_package, server)
+        with pytest.raises(FileUnavailable, match="kept"):
+            get(package)
+        server.heal()
+        process = start(package)
+        out, err = process.communicate()
+        assert process.returncode == 0, err
+        assert Path(out.decode().strip()).read_bytes() == DATA
+        assert sent(server) < 1.2 * len(DATA)
+
+
+def test_a_killed_download_goes_on(make_package: Make) -> None:
+    with RangeServer({NAME: DATA}) as server:
+        package = package_at(make_package, server)
+        killed_in_the_middle(package, server)
+        server.forget()
+        assert get(package) == DATA
+        assert sent(server) < len(DATA)
+
+
+def test_a_mirror_completes_what_the_first_host_began(make_package: Make) -> None:
+    with RangeServer({NAME: DATA}) as first, RangeServer({NAME: DATA}) as mirror:
+        first.fault("*", Cut(after=6 * MB), first=1)
+        first.fault("*", Status(404), skip=1)
+        assert get(package_at(make_package, first, mirror)) == DATA
+        assert sent(first, mirror) < 1.2 * len(DATA)
+
+
+@pytest.mark.parametrize("sized", [True, False])
+@pytest.mark.parametrize("other", [DATA[::-1], DATA[: 5 * MB]], ids=len)
+def test_what_is_kept_never_makes_a_mixed_file(sized: bool, other: bytes, make_package: Make) -> None:
+    """The host has another file by the time of the second run, whatever it says of ranges."""
+    with RangeServer({NAME: DATA}) as server:
+        package = package_at(make_package, server)
+        registry = Path(PackageData(package).registry.path)
+        if not sized:
+            registry.write_text(
+                "".join(line for line in registry.read_text().splitlines(True) if not line.startswith("size"))
+            )
+        killed_in_the_middle(package, server)
+        port = server.port
+    with RangeServer({NAME: other}, port=port), pytest.raises(FileUnavailable):
+        get(package)
+    with RangeServer({NAME: DATA}, port=port):
+        assert get(package) == DATA
+
+
+def test_kept_bytes_that_are_wrong_are_thrown_away(make_package: Make) -> None:
+    with RangeServer({NAME: DATA}) as wrong, RangeServer({NAME: DATA}) as right:
+        wrong.fault("*", OtherFile(), Cut(after=6 * MB), first=1)
+        wrong.fault("*", Status(404), skip=1)
+        assert get(package_at(make_package, wrong, right)) == DATA
+
+
+def tear(path: Path, how: int) -> None:
+    """What a crash of the machine or a bad disk may leave: too short, without an end, with rubbish at its end."""
+    data = path.read_bytes()
+    if how < 4:
+        path.write_bytes(data[: max(0, len(data) - (0, 1, 3, len(data))[how])])
+    elif how == 4:
+        path.write_bytes(data + data[-20:-3])
+    else:
+        path.write_bytes(data + b"\xff\0 999999999 \n")
+
+
+def test_whatever_is_torn_the_bytes_are_right(make_package: Make, tmp_path: Path) -> None:
+    """Every file that a killed download left is damaged in turn: none makes a wrong file or a traceback."""
+    with RangeServer({NAME: DATA}) as server:
+        package = package_at(make_package, server)
+        before = {path for path in cache().rglob("*") if path.is_file()}
+        killed_in_the_middle(package, server)
+        left = [path for path in cache().rglob("*") if path.is_file() and path not in before]
+        saved = tmp_path / "saved"
+        shutil.copytree(cache(), saved, symlinks=True)
+        assert left
+        for victim in left:
+            for how in range(6):
+                shutil.rmtree(cache())
+                shutil.copytree(saved, cache(), symlinks=True)
+                tear(victim, how)
+                assert get(package) == DATA, (victim.name, how)
+
+
+def test_killed_at_a_write_and_gone_on(make_package: Make, need: Any, tmp_path: Path) -> None:
+    """Killed between any two writes, also between bytes and the line of the journal that says that they are there."""
+    strace = need("strace")
+    calls = "write,pwrite64,writev,pwritev"
+    with RangeServer({NAME: DATA}) as server:
+        package = package_at(make_package, server)
+        trace = tmp_path / "trace"
+        seen = start(package, strace, "-f", "-qq", "-o", str(trace), "-e", f"trace={calls}")
+        assert seen.communicate()[0]
+        writes = len(trace.read_text().splitlines())
+        for turn in range(4):
+            shutil.rmtree(cache())
+            cache().mkdir()
+            position = max(1, writes * (turn + 1) // 5)
+            inject = f"inject={calls}:signal=KILL:when={position}"
+            process = start(package, strace, "-f", "-qq", "-o", os.devnull, "-e", f"trace={calls}", "-e", inject)
+            process.communicate()
+            assert get(package) == DATA, f"killed at write {position} of {writes}"
+
+
+def test_private_bytes_lie_where_the_file_will_lie(make_package: Make, tmp_path: Path) -> None:
+    """On the file system of the cache, not in the machine's folder for temporary files."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    with RangeServer({NAME: DATA}) as server:
+        server.fault("*", Stall(after=8 * MB))
+        process = start(package_at(make_package, server), "/usr/bin/env", f"TMPDIR={elsewhere}")
+        until(lambda: on_disk() > 3 * MB, process)
+        assert list(elsewhere.iterdir()) == []
+        process.kill()
+        process.communicate()
