@@ -4,6 +4,7 @@ import builtins
 import os
 from importlib import metadata
 
+from sphinx.domains.std import StandardDomain
 from sphinx_astropy.conf.v2 import *  # noqa: F403
 from sphinx_astropy.conf.v2 import exclude_patterns, extensions, intersphinx_mapping
 
@@ -20,13 +21,20 @@ exclude_patterns = [*exclude_patterns, "changes/*"]
 suppress_warnings = ["app.add_directive"]
 
 html_title = f"dataferry {version}"
-html_theme_options = {"navigation_with_keys": False, "header_links_before_dropdown": 8}
-# the pages are few and stand in the header
-html_sidebars = {"**": []}
+html_theme_options = {
+    "header_links_before_dropdown": 5,
+    "navbar_align": "left",
+    "navigation_with_keys": False,
+    "show_nav_level": 2,
+    "show_prev_next": True,
+    "show_toc_level": 2,
+}
+html_sidebars = {"index": [], "search": []}
+html_static_path = ["_static"]
+html_css_files = ["dataferry.css"]
 highlight_language = "none"
 # the examples of the command line hold "--"
 smartquotes = False
-html_static_path: list[str] = []
 
 # signatures carry the types; the pages of functions need no list of the members' types again
 autodoc_typehints = "none"
@@ -35,7 +43,7 @@ autoclass_content = "class"
 numpydoc_xref_param_type = False
 numpydoc_show_class_members = False
 
-# The build asks nothing of the network unless it is told to.
+# The build uses no network by default.
 if not os.environ.get("DATAFERRY_INTERSPHINX"):
     intersphinx_mapping = {}
 
@@ -44,6 +52,9 @@ nitpicky = True
 _others = ["astropy", "builtins", "click", "collections", "contextlib", "hashlib", "numpy", "os", "pathlib", "pooch"]
 _others += ["pytest", "ssl", "threading", "typing", "urllib", "urllib3", "logging", "tempfile", "concurrent"]
 nitpick_ignore_regex = [(r"py:.*", rf"({'|'.join([*_others, *dir(builtins)])})(\..*)?")]
+
+# A search for "get" should find pages and functions, and not "-h" of thirty commands.
+StandardDomain.object_types["cmdoption"].attrs["searchprio"] = -1
 
 
 def _short_name(app, env, node, contnode):
