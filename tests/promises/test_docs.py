@@ -26,7 +26,25 @@ from dataferry.cli.app import dataferry as commands
 from dataferry.config.settings import DATA_VARIABLE, OFFLINE_VARIABLE, load_settings
 from dataferry.testing import RangeServer
 
-PAGES = ["README.rst", *(f"docs/{name}.rst" for name in ["user", "authors", "plain", "toml", "hpc", "testing"])]
+PAGES = [
+    "README.rst",
+    *(
+        f"docs/{name}.rst"
+        for name in [
+            "user",
+            "authors",
+            "plain",
+            "toml",
+            "hpc",
+            "testing",
+            "hosts",
+            "publishing",
+            "checking",
+            "ci",
+            "install",
+        ]
+    ),
+]
 URL = "https://portal.example.org/mypkg-data/"
 CONFIG = {"offline", "verify", "site", "folder_timeout", "packages", "sites", "hosts"}
 
