@@ -34,6 +34,7 @@ _TOP = {
     "verify",
     "site",
     "folder_timeout",
+    "fsspec_protocols",
     "folders",
     "order",
     "packages",
@@ -89,6 +90,8 @@ class Settings:
         Further sites, in the form of ``data/sites.toml``.
     hosts : dict of str to dict
         Host name -> ``token``, ``user``, ``password``, ``ca_bundle``, ``client_cert``, ``connections``, ``rate``.
+    fsspec_protocols : list of str
+        Protocols of fsspec that packages may name although they can run code or write files.
     files : list of Path
         The configuration files that were read.
     agent : str
@@ -106,6 +109,7 @@ class Settings:
     packages: dict[str, PackageSettings] = field(default_factory=dict)
     sites: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     hosts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    fsspec_protocols: list[str] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
     agent: str = ""
     anonymous: bool = False
@@ -210,6 +214,7 @@ class _Reader(Values):
         settings.order = self.typed(table, "order", str, settings.order)
         if settings.order not in {"declared", "speed"}:
             raise self.error(f'order is "declared" or "speed", not {settings.order!r}')
+        settings.fsspec_protocols += self.strings(table.get("fsspec_protocols", []), "fsspec_protocols")
         settings.folders[:0] = self.folders(table, "")
         settings.sites |= self.sites(self.typed(table, "sites", dict, {}))
         for host, options in self.hosts(self.typed(table, "hosts", dict, {})).items():
