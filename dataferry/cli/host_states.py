@@ -56,7 +56,7 @@ def by_reason(lacks: Mapping[str, str]) -> dict[str, list[str]]:
 
 def _lacking(scheme: str, module: str) -> str:
     if module.startswith("dataferry.hosts.fsspec"):
-        from ..hosts.fsspec.libraries import lacking as not_there
+        from ..hosts.fsspec import lacking as not_there
 
         library, package = not_there(scheme)
         more = f" {package}" if package else ""

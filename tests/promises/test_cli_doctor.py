@@ -129,10 +129,10 @@ def test_doctor_says_where_tokens_are(command, make_package, home, monkeypatch):
 
 def test_hosts_that_lack_a_library(command, monkeypatch):
     from dataferry.cli import host_states
-    from dataferry.hosts.fsspec import libraries
+    from dataferry.hosts import fsspec
 
     away = {"gcsfs", "paramiko", "boto3"}
-    monkeypatch.setattr(libraries, "find_spec", lambda name: None if name in away else object())
+    monkeypatch.setattr(fsspec, "find_spec", lambda name: None if name in away else object())
     monkeypatch.setattr(host_states, "find_spec", lambda name: None if name in away else object())
     text = command("doctor").stdout
     assert "  lacking   gcs, gs: gcsfs: pip install 'dataferry[fsspec]' gcsfs\n" in text
@@ -147,10 +147,11 @@ def test_hosts_that_lack_a_library(command, monkeypatch):
     assert next(k for k in kinds if "s3" in k["schemes"])["lacking"]["s3"].startswith("boto3")
 
 
-def test_a_missing_library_is_named_with_what_brings_it():
+def test_a_missing_library_is_named_with_what_brings_it(monkeypatch):
     """The extra alone does not bring gcsfs."""
-    from dataferry.hosts.fsspec.libraries import LIBRARY
+    from dataferry.hosts import fsspec
 
-    library, package = LIBRARY["gs"]
+    monkeypatch.setattr(fsspec, "find_spec", lambda name: None if name == "gcsfs" else object())
+    library, package = fsspec.lacking("gs")
     said = str(MissingExtra("fsspec", f"{library} for gs://", package))
     assert said == "this needs gcsfs for gs://, which is not installed: pip install 'dataferry[fsspec]' gcsfs"

@@ -12,8 +12,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
+import fsspec
 import pytest
 from click.testing import Result
+from fsspec.implementations.memory import MemoryFileSystem
 
 from dataferry import PackageData
 from dataferry.config import Settings
@@ -21,7 +23,6 @@ from dataferry.errors import AccessDenied, BadName, DataferryError, FileUnavaila
 from dataferry.hosts import make_host
 from dataferry.hosts.base import Host
 from dataferry.hosts.fsspec import FsspecHost
-from dataferry.hosts.fsspec.beside_login import leading_elsewhere
 from dataferry.testing import HostContract, PublishContract, RangeServer
 
 #: Azurite's own account key, a constant of the program.
@@ -156,8 +157,6 @@ class TestThroughFsspec(HostContract):
 
     @contextmanager
     def serving(self, files: Mapping[str, bytes]) -> Iterator[Host]:
-        import fsspec
-
         memory = fsspec.filesystem("memory")
         for name, data in files.items():
             memory.pipe_file(f"/published/v 1/{name}", data)
@@ -241,15 +240,59 @@ def test_an_option_of_a_package_leads_no_login_elsewhere(
         ("gs://bucket/?endpoint_url=https://evil.example", "endpoint_url"),
         ("hf://datasets/o/r/?endpoint=https://evil.example", "endpoint"),
         ("sftp://good.example/d/?host=evil.example", "host"),
-        ("fsspec:s3://bucket/d/?anon=false&endpoint_url=https://evil.example", "endpoint_url"),
-        ("abfs://maps/v1/?account_name=team&anon=true", ""),
-        ("sftp://good.example/d/?port=2222", ""),
-        ("fsspec:dropbox://folder/?depth=3", ""),
+        ("memory://folder/?depth=3", "depth"),
     ],
 )
 def test_options_that_lead_elsewhere(spec: str, option: str) -> None:
-    host = FsspecHost(spec)
-    assert leading_elsewhere(host.protocol, host.options) == option
+    prefix = "fsspec:" if spec.startswith("memory") else ""
+    with pytest.raises(TransferError, match=f"{option} in its declaration could lead a login to another server"):
+        make_host(prefix + spec).hosted(Settings())
+
+
+class Recorded(MemoryFileSystem):  # type: ignore[misc]
+    """An implementation that is installed, and of which dataferry knows nothing."""
+
+    protocol = "recorded"
+    made: ClassVar[list[Mapping[str, Any]]] = []
+
+    def __init__(self, **options: Any) -> None:
+        self.made.append(options)
+        super().__init__(**options)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "fsspec:recorded://host.example:8786/x/?target_protocol=file",
+        "fsspec:simplecache://x/?target_protocol=recorded&cache_storage={folder}&same_names=true",
+        "fsspec:reference://x/?fo=recorded://x/evil.json&remote_protocol=recorded",
+        "fsspec:memory://x/::recorded://x/",
+        "fsspec:dask://host.example:8786/x/?target_protocol=recorded",
+    ],
+)
+def test_a_package_chooses_no_code(spec: str, tmp_path: Path, make_package: Callable[..., str]) -> None:
+    """Some implementations run what a server sends, or write where their options say: only the user chooses those."""
+    fsspec.register_implementation("recorded", Recorded, clobber=True)
+    Recorded.made.clear()
+    folder = tmp_path / "chosen by the package"
+    folder.mkdir()
+    package = make_package({"dust.fits": DUST}, head=f'mirrors = ["{spec.format(folder=folder)}"]')
+    with pytest.raises(FileUnavailable, match=r'a package may not choose .* fsspec_protocols = \["'):
+        PackageData(package, show_progress=False).get("dust.fits")
+    assert Recorded.made == []
+    assert list(folder.iterdir()) == []
+
+
+def test_the_user_allows_a_protocol(home: Path, make_package: Callable[..., str]) -> None:
+    fsspec.register_implementation("recorded", Recorded, clobber=True)
+    Recorded.made.clear()
+    Recorded().pipe_file("recorded://place/dust.fits", DUST)
+    config = home / ".config" / "dataferry" / "config.toml"
+    config.parent.mkdir(parents=True, exist_ok=True)
+    config.write_text('fsspec_protocols = ["recorded"]\n')
+    package = make_package({"dust.fits": DUST}, head='mirrors = ["fsspec:recorded://place/?depth=3"]')
+    assert Path(PackageData(package, show_progress=False).get("dust.fits")).read_bytes() == DUST
+    assert Recorded.made[-1] == {"depth": 3}
 
 
 class TestPublishBySftp(PublishContract):
@@ -323,34 +366,10 @@ def test_a_cut_upload_by_sftp_goes_on_where_it_was(sshd: Any, home: Path, tmp_pa
     assert [path.name for path in www.iterdir()] == ["dust.fits"]
 
 
-def test_uploads_that_make_the_same_folders(tmp_path: Path) -> None:
-    """An SFTP server says only "Failure" of a folder that another upload has made between look and mkdir."""
-    from dataferry.hosts.fsspec.publisher import _make_folder
-
-    class Racing:
-        def __init__(self) -> None:
-            self.made = 0
-
-        def makedirs(self, path: str, exist_ok: bool) -> None:
-            self.made += 1
-            if self.made < 3:
-                raise OSError("Failure")
-
-        def isdir(self, path: str) -> bool:
-            return False
-
-    racing = Racing()
-    _make_folder(racing, "/data/v1/maps")
-    assert racing.made == 3
-    racing.made = -9
-    with pytest.raises(OSError, match="Failure"):
-        _make_folder(racing, "/data/v1/maps")
-
-
 def test_a_missing_library_comes_before_a_missing_login(monkeypatch: pytest.MonkeyPatch) -> None:
     from dataferry.errors import MissingExtra
-    from dataferry.hosts.fsspec import libraries
+    from dataferry.hosts import fsspec as module
 
-    monkeypatch.setattr(libraries, "find_spec", lambda name: None if name == "gcsfs" else object())
+    monkeypatch.setattr(module, "find_spec", lambda name: None if name == "gcsfs" else object())
     with pytest.raises(MissingExtra, match=r"this needs gcsfs for gs://.*pip install 'dataferry\[fsspec\]' gcsfs"):
         make_host("gs://bucket/v1/").publisher(Settings(), {}).check_rights()

@@ -1,0 +1,566 @@
+"""Anything that fsspec speaks: ``gs://``, ``abfs://``, ``sftp://``, ``hf://``; behind ``fsspec:`` all the rest."""
+
+from __future__ import annotations
+
+import base64
+import inspect
+import io
+import logging
+import os
+import posixpath
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
+from urllib.parse import parse_qsl, quote, urlsplit
+
+from ..config.settings import load_settings
+from ..download.source import Source
+from ..errors import AccessDenied, BadName, Conflict, DataferryError, MissingExtra, PublishError, TransferError
+from ..registry.names import check_url, quoted_name, redact_url
+from .base import Host
+from .publisher import HostedFile, Publisher, Upload
+
+if TYPE_CHECKING:
+    from ..config.settings import Settings
+    from ..registry.registry import Entry
+
+__all__ = ["FsspecHost"]
+
+_ANY = frozenset({"anon", "block_size", "timeout", "version_aware"})
+_SSH = _ANY | {"port", "username", "banner_timeout", "compress"}
+
+
+class _Protocol(NamedTuple):
+    """What is known of a protocol; nothing is imported for that."""
+
+    #: Options of a declaration that cannot lead a login to another server, nor load code.
+    options: frozenset[str] = frozenset()
+    #: The module that speaks it, and the package that has to be named beside the extra ``dataferry[fsspec]``.
+    module: str = "fsspec"
+    package: str = ""
+    #: Whether a file is visible while it grows, and so grows under another name; whether a cut one is continued.
+    grows: bool = False
+    appends: bool = False
+    #: Whether listings tell an md5.
+    md5: bool = False
+    #: Whether ``[hosts]`` of config.toml may hold its login.
+    login: bool = False
+    #: Whether it can be read without a login at all.
+    anonymous: bool = True
+
+
+_AZURE = _Protocol(_ANY | {"account_name", "max_concurrency"}, "adlfs", "adlfs", md5=True)
+_GOOGLE = _Protocol(_ANY | {"project", "requester_pays"}, "gcsfs", "gcsfs", md5=True)
+_SFTP = _Protocol(_SSH, "paramiko", grows=True, appends=True, login=True, anonymous=False)
+_SMB = _SSH - {"banner_timeout", "compress"} | {"encrypt", "share_access"}
+#: What a package may name. Of all others some run code that a server sends (dask), write files where their options
+#: say (simplecache), or pass the URL on (reference): they count only where the user's own configuration names them.
+_PROTOCOLS = {
+    **dict.fromkeys(("abfs", "abfss", "az"), _AZURE),
+    **dict.fromkeys(("gs", "gcs"), _GOOGLE),
+    **dict.fromkeys(("sftp", "ssh"), _SFTP),
+    "ftp": _Protocol(_ANY | {"port", "username", "encoding", "tls"}, grows=True, login=True),
+    "hf": _Protocol(_ANY | {"revision"}, "huggingface_hub", "huggingface_hub"),
+    "memory": _Protocol(),
+    "smb": _Protocol(_SMB, "smbprotocol", "smbprotocol", grows=True, login=True, anonymous=False),
+}
+#: Further ones that are known only as file systems.
+_FILE_SYSTEMS = {
+    **dict.fromkeys(("file", "local"), _Protocol(grows=True, appends=True)),
+    **dict.fromkeys(("webdav", "hdfs", "webhdfs"), _Protocol(grows=True)),
+}
+#: Words in the names of options that hold a secret, which a registry must not.
+_SECRET = ("key", "password", "secret", "token", "connection_string", "sas", "credential")
+_KNOWN_HOSTS = ("~/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts")
+_PRIVATE = ".dataferry-"
+_BLOCK = 4 << 20
+#: Seconds for each step of a login over SSH.
+_TIMEOUT = 15
+
+
+class FsspecHost(Host):
+    """Files below a URL that some implementation of fsspec understands.
+
+    Parameters
+    ----------
+    spec : str
+        ``gs://bucket/path/``, ``abfs://container/path/?account_name=NAME``, ``sftp://host/path/``,
+        ``hf://datasets/owner/repo/``, or any other behind ``fsspec:``. The query holds options for the
+        implementation, and ``public``: a base URL at which the same files are served without a login.
+
+    Raises
+    ------
+    BadName
+        If it is no such URL, or holds a secret.
+    """
+
+    def __init__(self, spec: str) -> None:
+        super().__init__(spec)
+        url = spec.partition(":")[2] if spec.lower().startswith("fsspec:") else spec
+        self.url, _, query = url.partition("?")
+        self.url = self.url.rstrip("/") + "/"
+        parts, redacted = urlsplit(self.url), redact_url(spec)
+        if not parts.scheme or not parts.netloc:
+            raise BadName(f"{redacted!r} is no URL for fsspec: write PROTOCOL://place/folder/")
+        self.protocol = parts.scheme.lower()
+        self.known = _PROTOCOLS.get(self.protocol) or _FILE_SYSTEMS.get(self.protocol) or _Protocol()
+        if parts.password is not None:
+            raise BadName(f"{redacted!r} holds a password; a registry is public: use the protocol's own login")
+        options = dict(parse_qsl(query, keep_blank_values=True))
+        public = options.pop("public", "")
+        for key in options:
+            if any(word in key.lower() for word in _SECRET):
+                raise BadName(f"{redacted!r}: {key} is a secret; a registry is public: use the protocol's own login")
+        self.options: dict[str, Any] = {key: _typed(value) for key, value in options.items()}
+        self.stated = check_url(public, "public") if public else ""
+        self.public = self.stated or _public_base(self.protocol, parts.netloc, parts.path, self.options)
+        self._sessions: dict[str, _Session] = {}
+
+    @property
+    def redacted(self) -> str:
+        """The declaration as it is: one that holds a secret is refused."""
+        return self.spec
+
+    def session(self, purpose: str = "read") -> _Session:
+        """The connection, made at its first use; to ``read``, to read with a ``login``, or to ``publish``."""
+        if purpose not in self._sessions:
+            self._sessions[purpose] = _Session(self, purpose)
+        return self._sessions[purpose]
+
+    def sources(self, name: str, entry: Entry | None) -> Sequence[Source]:
+        """The public URL where there is one, else through fsspec."""
+        if self.public:
+            return [Source(self.public + quoted_name(name), self.redacted)]
+        return [self._through(name, "read")]
+
+    def look_up(self, wanted: Mapping[str, Entry | None], settings: Settings) -> Mapping[str, Sequence[Source]]:
+        """What did not come without a login comes with the user's, if there may be one."""
+        if settings.anonymous or (not self.public and not (self.known.login and self.known.anonymous)):
+            return {}
+        if _surely_no_login(self.protocol) or (not self.public and not self.login(settings)):
+            return {}
+        return {name: [self._through(name, "login")] for name in wanted}
+
+    def _through(self, name: str, purpose: str) -> Source:
+        return Source(self.url + quoted_name(name), self.redacted, opener=_Opener(self, name, purpose))
+
+    def login(self, settings: Settings) -> dict[str, Any]:
+        """User and password of the settings, for a protocol that has no login of its own."""
+        parts, hosts = urlsplit(self.url), settings.hosts
+        mine: Mapping[str, Any] = hosts.get(parts.netloc.rpartition("@")[2]) or hosts.get(parts.hostname or "") or {}
+        login = {"password": mine["password"]} if mine.get("password") else {}
+        if mine.get("user") and parts.username is None:
+            login["username"] = mine["user"]
+        return login
+
+    def hosted(self, settings: Settings) -> Mapping[str, HostedFile]:
+        """All files below the URL; md5 where the store tells it."""
+        try:
+            return self.session("login").listing()
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise TransferError(self.redacted, str(error), kind="list") from error
+
+    def publisher(self, settings: Settings, about: Mapping[str, Any]) -> Publisher:
+        """See `Publisher`."""
+        return FsspecPublisher(self, settings, about)
+
+
+@dataclass(frozen=True, slots=True)
+class _Opener:
+    host: FsspecHost
+    name: str
+    purpose: str
+
+    def __call__(self, start: int) -> BinaryIO:
+        return self.host.session(self.purpose).open(self.name, start)
+
+
+def _typed(value: str) -> Any:
+    if value.lower() in {"true", "false"}:
+        return value.lower() == "true"
+    return int(value) if value.isdigit() else value
+
+
+def _public_base(protocol: str, place: str, path: str, options: Mapping[str, Any]) -> str:
+    """The base URL at which a store serves public files by HTTPS, if its protocol has one."""
+    if protocol in {"gs", "gcs"}:
+        return f"https://storage.googleapis.com/{place}{quote(path)}"
+    if protocol in {"abfs", "abfss", "az"}:
+        container, at, endpoint = place.partition("@")
+        account = endpoint.partition(".")[0] if at else str(options.get("account_name", ""))
+        return f"https://{account}.blob.core.windows.net/{container}{quote(path)}" if account else ""
+    if protocol != "hf":
+        return ""
+    parts = f"{place}{path}".strip("/").split("/")
+    kind = [parts.pop(0)] if parts[0] in {"datasets", "spaces"} else []
+    if len(parts) < 2:
+        return ""
+    owner, repo, *below = parts
+    repo, _, revision = repo.partition("@")
+    folder = "/".join([*kind, owner, repo, "resolve", quote(revision or "main", safe=""), *map(quote, below)])
+    return f"https://huggingface.co/{folder}/"
+
+
+def lacking(protocol: str) -> tuple[str, str]:
+    """What has to be installed for a protocol, as module and package; nothing is imported for that."""
+    known = _PROTOCOLS.get(protocol, _Protocol())
+    for name in dict.fromkeys(("fsspec", known.module)):
+        if find_spec(name) is None:
+            return name, known.package
+    return "", ""
+
+
+def _surely_no_login(protocol: str) -> bool:
+    """Whether no variable or folder of a cloud's tool holds a login.
+
+    Its library would ask the machine's metadata service for one, for minutes where there is none.
+    """
+    known = _PROTOCOLS.get(protocol)
+    if known is _AZURE:
+        variables, folder = "AZURE_", "~/.azure"
+    elif known is _GOOGLE:
+        variables, folder = "GOOGLE_", "~/.config/gcloud"
+    else:
+        return False
+    return not (any(name.startswith(variables) for name in os.environ) or os.path.isdir(os.path.expanduser(folder)))
+
+
+class _Session:
+    """File systems of fsspec and the folder in them, made once and again after they broke. Threads may share it."""
+
+    def __init__(self, host: FsspecHost, purpose: str) -> None:
+        self._host, self._purpose = host, purpose
+        self._lock = threading.Lock()
+        self._idle: list[tuple[Any, str]] = []
+
+    @contextmanager
+    def using(self) -> Iterator[tuple[Any, str]]:
+        """A file system and the folder in it, for this thread alone unless it can be shared.
+
+        What goes wrong inside is an `OSError`, and the connection is not used again.
+        """
+        made = self._take()
+        try:
+            yield made
+        except (FileNotFoundError, FileExistsError, DataferryError):
+            self._give_back(made)
+            raise
+        except Exception as error:
+            raise _as_os_error(error) from error
+        else:
+            self._give_back(made)
+
+    def _take(self) -> tuple[Any, str]:
+        with self._lock:
+            made = self._idle.pop() if self._idle else None
+            if made is not None and made[0].async_impl:
+                self._idle.append(made)  # it is made for many at once
+        if made is None:
+            made = self._connect()
+            if made[0].async_impl:
+                self._give_back(made)
+        made[0].invalidate_cache()  # listings that fsspec keeps go stale
+        return made
+
+    def _give_back(self, made: tuple[Any, str]) -> None:
+        with self._lock:
+            if made not in self._idle:
+                self._idle.append(made)
+
+    def _connect(self) -> tuple[Any, str]:
+        try:
+            from fsspec.core import url_to_fs
+        except ImportError:
+            raise MissingExtra("fsspec", "fsspec") from None
+        host = self._host
+        settings = load_settings()
+        if self._purpose != "publish" and (reason := _not_for_a_package(host, settings)):
+            raise PermissionError(reason)
+        login: dict[str, Any] = {}
+        if _surely_no_login(host.protocol):
+            login = {"anon": True} if host.known is _AZURE else {"token": "anon"}
+        elif host.known.login and (self._purpose != "read" or not host.known.anonymous):
+            login = host.login(settings)
+        connect = _sftp_to_known_hosts if host.known is _SFTP else url_to_fs
+        try:
+            # fsspec would keep an instance for every thread, and a broken one for ever
+            system, folder = connect(host.url, skip_instance_cache=True, **host.options, **login)
+        except ImportError as error:
+            module = host.known.module if host.known.module != "fsspec" else error.name or host.protocol
+            package = host.known.package if host.protocol in _PROTOCOLS else error.name or ""
+            raise MissingExtra("fsspec", f"{module} for {host.protocol}://", package) from None
+        except ValueError as error:
+            raise OSError(f"fsspec does not take {host.redacted}: {error}") from error
+        except Exception as error:
+            raise _as_os_error(error) from error
+        return system, str(folder).rstrip("/")
+
+    def open(self, name: str, start: int) -> BinaryIO:
+        """Open a file for reading from an offset; its connection is its own until it is closed."""
+        ends = ExitStack()
+        try:
+            system, folder = ends.enter_context(self.using())
+            if self._host.known is _SFTP:
+                file: Any = ends.enter_context(system.open(f"{folder}/{name}", "rb"))
+                file = io.BufferedReader(_Pipelined(file, start), _BLOCK)
+            else:
+                file = ends.enter_context(system.open(f"{folder}/{name}", "rb", block_size=_BLOCK))
+                if start:
+                    file.seek(start)
+        except BaseException as error:
+            if not ends.__exit__(type(error), error, error.__traceback__):
+                raise
+        return cast("BinaryIO", _Stream(file, ends))
+
+    def listing(self) -> dict[str, HostedFile]:
+        """All files below the folder."""
+        with self.using() as (system, folder):
+            found = system.find(folder, detail=True)
+        return {
+            path[len(folder) + 1 :]: HostedFile(info.get("size"), None, _md5(info))
+            for path, info in found.items()
+            if path.startswith(folder + "/") and not os.path.basename(path).startswith(_PRIVATE)
+        }
+
+
+class _Stream:
+    """An open file and what ends with it."""
+
+    def __init__(self, file: Any, ends: ExitStack) -> None:
+        self.read = file.read
+        self.close = ends.close
+
+
+class _Pipelined(io.RawIOBase):
+    """A file over SFTP of which many blocks are asked for at once: one by one each costs a round trip."""
+
+    def __init__(self, file: Any, start: int) -> None:
+        self._file, self._at = file, start
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        (data,) = self._file.readv([(self._at, len(buffer))])
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+
+def _not_for_a_package(host: FsspecHost, settings: Settings) -> str:
+    """Why a package may not name this store; empty where it may.
+
+    A registry never decides which code runs, nor to whom the user's login goes.
+    """
+    allowed = host.protocol in settings.fsspec_protocols
+    if not allowed and (host.protocol not in _PROTOCOLS or "::" in host.url):
+        return (
+            f"a package may not choose fsspec's {host.protocol}:// (it may run code, write files or lead elsewhere); "
+            f'who trusts this package writes fsspec_protocols = ["{host.protocol}"] into config.toml'
+        )
+    for option, value in host.options.items():
+        # the name of an account becomes the begin of its server's name
+        if allowed or (option in host.known.options and (option != "account_name" or _is_word(value))):
+            continue
+        return (
+            f"{option} in its declaration could lead a login to another server, so nobody is asked; who knows the "
+            f'server writes it into ~/.config/fsspec/conf.json, {{"{host.protocol}": {{"{option}": "..."}}}}, and the '
+            "author leaves it out, or gives a public= URL"
+        )
+    return ""
+
+
+def _is_word(value: object) -> bool:
+    return re.fullmatch(r"[A-Za-z0-9-]+", str(value)) is not None
+
+
+def _sftp_to_known_hosts(url: str, **given: Any) -> tuple[Any, str]:
+    """Connect by SFTP, as ``fsspec.core.url_to_fs`` does, but to no host whose key the user does not know."""
+    import paramiko
+    from fsspec.implementations.sftp import SFTPFileSystem
+
+    # without a handler its threads print tracebacks of connections that end
+    logging.getLogger("paramiko").addHandler(logging.NullHandler())
+
+    class KnownHosts(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]  # it carries no types
+        """Looks a key up before anything secret is said to the host."""
+
+        def missing_host_key(self, client: Any, hostname: str, key: Any) -> None:
+            for written in _KNOWN_HOSTS:
+                path = os.path.expanduser(written)
+                if os.path.isfile(path) and paramiko.HostKeys(path).check(hostname, key):
+                    return
+            known = hostname.strip("[]").replace("]:", " -p ")
+            raise PermissionError(
+                f"the host key of {hostname} is in no known_hosts: log in once with ssh {known}, and look at its key"
+            )
+
+    class KnownSFTP(SFTPFileSystem):  # type: ignore[misc]
+        """Up to 2026.7 fsspec trusts every host; and it waits for ever."""
+
+        def _connect(self) -> None:
+            self.client = paramiko.SSHClient()
+            self.client.set_missing_host_key_policy(KnownHosts())
+            waits = {"timeout": _TIMEOUT, "banner_timeout": _TIMEOUT, "auth_timeout": _TIMEOUT}
+            self.client.connect(self.host, **(waits | self.ssh_kwargs))
+            self.ftp = self.client.open_sftp()
+            self.ftp.get_channel().settimeout(4 * _TIMEOUT)
+
+    parts = urlsplit(url)
+    login = {"port": parts.port, "username": parts.username}
+    login = {word: value for word, value in login.items() if value}
+    return KnownSFTP(host=parts.hostname, **{**login, **given}), parts.path
+
+
+def _md5(info: Mapping[str, Any]) -> str | None:
+    found = info.get("md5Hash") or (info.get("content_settings") or {}).get("content_md5")
+    if isinstance(found, str):
+        found = base64.b64decode(found)
+    return bytes(found).hex() if found else None
+
+
+def _as_os_error(error: BaseException) -> OSError:
+    if isinstance(error, OSError):
+        return error
+    denied = getattr(error, "status_code", None) in {401, 403} or any(
+        word in type(error).__name__ for word in ("Auth", "Permission", "Credential", "Forbidden")
+    )
+    text = str(error).strip().partition("\n")[0]
+    reason = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return PermissionError(reason) if denied else OSError(reason)
+
+
+class FsspecPublisher(Publisher):
+    """Takes files to a store: under a temporary name where a file is visible while it grows, never onto other bytes."""
+
+    host: FsspecHost
+
+    def __init__(self, host: FsspecHost, settings: Settings, about: Mapping[str, Any]) -> None:
+        super().__init__(host, settings, about)
+        self._session = host.session("publish")
+        self.parallel = 4 if host.known.grows else 16
+        self.tells_digests = host.known.md5
+
+    @property
+    def declared(self) -> str:
+        """The ``public`` URL where one is given: readers need neither fsspec nor a login then."""
+        return self.host.stated or self.host.spec
+
+    def remarks(self, uploads: Sequence[Upload]) -> Sequence[str]:
+        """Where nobody can read without a login, nor can the proof."""
+        if self.host.public or self.host.known.anonymous:
+            return ()
+        reason = (
+            f"{self.host.protocol} has no anonymous access: the files are read back with your login, and every user"
+        )
+        return [f"{reason} needs one; ?public=https://... names a web server that serves the same folder"]
+
+    def check_rights(self) -> str:
+        """Connect and look at the folder; whether it may be written shows only when it is."""
+        module, package = lacking(self.host.protocol)
+        if module:
+            raise MissingExtra("fsspec", f"{module} for {self.host.protocol}://", package)
+        if _surely_no_login(self.host.protocol):
+            raise self._denied(PermissionError("no login was found for this store"))
+        with self._naming_errors(self.host.redacted), self._session.using() as (system, folder):
+            with suppress(FileNotFoundError):
+                system.ls(folder)
+            return f"through {type(system).__name__} with its own login"
+
+    def _denied(self, error: OSError) -> AccessDenied:
+        where = urlsplit(self.host.url).netloc.rpartition("@")[2]
+        login = f'user and password in [hosts."{where}"] of config.toml' if self.host.known.login else ""
+        if self.host.known is _SFTP:
+            login = f"the keys in ~/.ssh, the agent, or {login}"
+        login = login or (
+            f"that of fsspec's {self.host.protocol}:// (its environment variables or ~/.config/fsspec/*.json)"
+        )
+        return AccessDenied(self.host.redacted, str(error), f"the login is {login}; it must be able to write there")
+
+    @contextmanager
+    def _naming_errors(self, place: str, remedy: str = "") -> Iterator[None]:
+        try:
+            yield
+        except DataferryError:
+            raise
+        except FileExistsError as error:
+            raise Conflict(place, "somebody has put a file there meanwhile; run this again to compare it") from error
+        except PermissionError as error:
+            raise self._denied(error) from error
+        except OSError as error:
+            raise PublishError(place, str(error), remedy) from error
+
+    def hosted(self, uploads: Sequence[Upload]) -> Mapping[str, HostedFile]:
+        """What lies there under the names."""
+        names = {upload.name for upload in uploads}
+        with self._naming_errors(self.host.redacted):
+            try:
+                return {name: file for name, file in self._session.listing().items() if name in names}
+            except FileNotFoundError:
+                return {}
+
+    def upload(
+        self, upload: Upload, notes: MutableMapping[str, Any], moved: Callable[[int], None]
+    ) -> Mapping[str, str | int]:
+        """Copy it there."""
+        place = f"{self.host.redacted.partition('?')[0].rstrip('/')}/{upload.name}"
+        with (
+            self._naming_errors(place, "run this again: it goes on from there"),
+            self._session.using() as (system, folder),
+        ):
+            path = f"{folder}/{upload.name}"
+            if system.exists(path):
+                raise FileExistsError(path)
+            _make_folder(system, posixpath.dirname(path))
+            if self.host.known.grows:
+                self._grow(system, path, upload, moved)
+            else:
+                # one object by one request or one commit: it is not there before it is whole
+                create = {"mode": "create"} if "mode" in inspect.signature(system.put_file).parameters else {}
+                system.put_file(str(upload.path), path, **create)
+                moved(upload.size)
+            size = system.info(path).get("size")
+        if size not in {None, upload.size}:
+            raise PublishError(place, f"{size} bytes are there instead of {upload.size}")
+        return {}
+
+    def _grow(self, system: Any, path: str, upload: Upload, moved: Callable[[int], None]) -> None:
+        # the private name holds the hash, so that what is there of it belongs to these bytes
+        folder, base = posixpath.split(path)
+        private = f"{folder}/{_PRIVATE}{upload.sha256[:16]}-{base}"[: 250 + len(folder)]
+        there = 0
+        if self.host.known.appends:
+            with suppress(FileNotFoundError):
+                there = int(system.info(private)["size"])
+        if there > upload.size:
+            there = 0
+        moved(there)
+        with open(upload.path, "rb") as source, system.open(private, "ab" if there else "wb") as target:
+            if hasattr(target, "set_pipelined"):
+                target.set_pipelined(True)  # paramiko would wait for the answer to each 32 KiB
+            source.seek(there)
+            while block := source.read(1 << 20):
+                target.write(block)
+                moved(len(block))
+        if system.exists(path):
+            raise FileExistsError(path)
+        system.mv(private, path)
+
+
+def _make_folder(system: Any, path: str) -> None:
+    """Make a folder and those above it, also while other uploads make the same."""
+    for left in reversed(range(path.count("/") + 1)):
+        try:
+            system.makedirs(path, exist_ok=True)
+            return
+        except PermissionError:
+            raise
+        except OSError:  # SFTP has no word for a folder that somebody else has made just now
+            if not left and not system.isdir(path):
+                raise
