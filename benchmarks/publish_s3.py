@@ -39,7 +39,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from dataferry.files import hash_files
 from dataferry.hosts import make_host
-from dataferry.hosts.publisher import Upload
+from dataferry.hosts.base import Upload
 from dataferry.config import load_settings
 folder = Path(sys.argv[1])
 paths = {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*.fits"))}

@@ -66,14 +66,17 @@ def _show(found: dict[str, Any]) -> None:
 
 
 def _show_hosts(found: dict[str, Any]) -> None:
-    from .host_states import PROVIDERS, by_reason
+    from ..config.settings import Settings
+    from .host_states import by_reason, providers
+
+    variables = {status.provider: status.variable for status in providers(Settings(anonymous=True))}
 
     _title("Hosts")
     _line("usable", ", ".join(scheme for scheme in found["hosts"] if scheme not in found["lacking"]))
     for reason, schemes in by_reason(found["lacking"]).items():
         _line("lacking", f"{', '.join(schemes)}: {click.style(reason, fg='yellow')}")
     for provider, origin in found["tokens"].items():
-        _line("token", f"{provider}: {origin or f'none found (the variable {PROVIDERS[provider][1]} for one)'}")
+        _line("token", f"{provider}: {origin or f'none found (the variable {variables[provider]} for one)'}")
 
 
 def _show_package(package: dict[str, Any]) -> None:

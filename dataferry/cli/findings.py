@@ -52,7 +52,7 @@ def find_all(package: str | None, registry: str | None) -> dict[str, Any]:
     from ..config.sites import current_sites
     from ..hosts import host_names
     from ..lookup import remote
-    from .host_states import lacking, logins
+    from .host_states import lacking, providers
 
     problems: list[dict[str, str]] = []
     try:
@@ -75,7 +75,7 @@ def find_all(package: str | None, registry: str | None) -> dict[str, Any]:
         "proxies": {name: _shown(os.environ[name]) for name in _both_cases(_PROXIES) if os.environ.get(name)},
         "hosts": host_names(),
         "lacking": lacking(),
-        "tokens": logins(settings),
+        "tokens": {status.provider: status.origin or "" for status in providers(settings)},
         "config_files": [{"path": str(path), "read": path in settings.files} for path in config_files()],
         "environment": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
         "sites": sorted(current_sites(settings.sites, settings.site)),

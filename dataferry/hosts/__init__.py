@@ -1,19 +1,16 @@
 """Hosts: the places that serve files over the network.
 
-One class a file, found by the entry-point group ``dataferry.hosts``; those that come with dataferry register there as
-anybody's do.
+One module a host, found by the entry-point group ``dataferry.hosts``. Those of dataferry register there as well.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import TYPE_CHECKING
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Protocol
 
 from ..errors import BadName
 
 if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
-
     from .base import Host
 
 __all__ = ["host_kind", "host_names", "make_host"]
@@ -21,11 +18,42 @@ __all__ = ["host_kind", "host_names", "make_host"]
 _GROUP = "dataferry.hosts"
 
 
+class _Point(Protocol):
+    def load(self) -> type[Host]: ...
+
+
+class _BuiltIn:
+    """Stands for an entry point of dataferry itself where its metadata are not installed."""
+
+    def __init__(self, kind: type[Host]) -> None:
+        self.load = partial(_same, kind)
+
+
+def _same(kind: type[Host]) -> type[Host]:
+    return kind
+
+
 @lru_cache(maxsize=1)
-def _points() -> dict[str, EntryPoint]:
+def _points() -> dict[str, _Point]:
     from importlib.metadata import entry_points
 
-    return {point.name: point for point in entry_points(group=_GROUP)}
+    points: dict[str, _Point] = {point.name: point for point in entry_points(group=_GROUP)}
+    # a frozen program, or a package that was copied without its .dist-info, has no entry points of dataferry
+    return points if "https" in points else {**_built_in(), **points}
+
+
+def _built_in() -> dict[str, _Point]:
+    from importlib import import_module
+    from pkgutil import iter_modules
+
+    from .base import Host
+
+    found: dict[str, _Point] = {}
+    for module in iter_modules(__path__):
+        for kind in vars(import_module(f"{__name__}.{module.name}")).values():
+            if isinstance(kind, type) and issubclass(kind, Host):
+                found |= {scheme: _BuiltIn(kind) for scheme in vars(kind).get("schemes", ())}
+    return found
 
 
 def host_names() -> list[str]:
@@ -59,8 +87,7 @@ def host_kind(scheme: str) -> type[Host]:
     """
     if scheme not in _points():
         raise _unknown(f"{scheme}:")
-    kind: type[Host] = _points()[scheme].load()
-    return kind
+    return _points()[scheme].load()
 
 
 def _unknown(spec: str) -> BadName:
@@ -75,9 +102,10 @@ def _unknown(spec: str) -> BadName:
             f"{spec!r} is no host; a folder that a web server publishes reads folder:/path?url=https://host/path/"
         )
     close = close_names(scheme.lower(), known)
-    meant = f"; did you mean {' or '.join(f'{name}:' for name in close)}?" if close else ""
-    redacted = f"{scheme}:..." if colon else repr(spec)
-    return BadName(f"no host is installed for {redacted}{meant} (there are: {', '.join(known)})")
+    did_you_mean = f"; did you mean {' or '.join(f'{name}:' for name in close)}?"
+    hint = did_you_mean if close else f" (there are: {', '.join(known)})"
+    asked = f"{scheme}:..." if colon else repr(spec)
+    return BadName(f"no host is installed for {asked}{hint}")
 
 
 @lru_cache(maxsize=256)
@@ -103,5 +131,4 @@ def make_host(spec: str) -> Host:
     point = _points().get(scheme.lower()) if colon else None
     if point is None:
         raise _unknown(spec)
-    host: Host = point.load()(spec)
-    return host
+    return point.load()(spec)

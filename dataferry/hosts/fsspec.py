@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import importlib.util
 import inspect
 import io
 import logging
@@ -13,7 +14,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -21,8 +21,7 @@ from ..config.settings import load_settings
 from ..download.source import Source
 from ..errors import AccessDenied, BadName, Conflict, DataferryError, MissingExtra, PublishError, TransferError
 from ..registry.names import check_url, quoted_name, redact_url
-from .base import Host
-from .publisher import HostedFile, Publisher, Upload
+from .base import Host, HostedFile, Publisher, Upload
 
 if TYPE_CHECKING:
     from ..config.settings import Settings
@@ -98,6 +97,8 @@ class FsspecHost(Host):
         If it is no such URL, or holds a secret.
     """
 
+    schemes = ("abfs", "abfss", "az", "fsspec", "ftp", "gcs", "gs", "hf", "sftp", "smb")
+
     def __init__(self, spec: str) -> None:
         super().__init__(spec)
         url = spec.partition(":")[2] if spec.lower().startswith("fsspec:") else spec
@@ -124,6 +125,13 @@ class FsspecHost(Host):
     def redacted(self) -> str:
         """The declaration as it is: one that holds a secret is refused."""
         return self.spec
+
+    @classmethod
+    def missing(cls, scheme: str) -> str:
+        """The library of the protocol."""
+        library, package = lacking(scheme)
+        more = f" {package}" if package else ""
+        return f"{library}: pip install 'dataferry[fsspec]'{more}" if library else ""
 
     def session(self, purpose: str = "read") -> _Session:
         """The connection, made at its first use; to ``read``, to read with a ``login``, or to ``publish``."""
@@ -211,7 +219,7 @@ def lacking(protocol: str) -> tuple[str, str]:
     """What has to be installed for a protocol, as module and package; nothing is imported for that."""
     known = _PROTOCOLS.get(protocol, _Protocol())
     for name in dict.fromkeys(("fsspec", known.module)):
-        if find_spec(name) is None:
+        if importlib.util.find_spec(name) is None:
             return name, known.package
     return "", ""
 

@@ -39,6 +39,8 @@ class GitLFSHost(Host):
         If it is no such URL.
     """
 
+    schemes = ("git-lfs",)
+
     def __init__(self, spec: str) -> None:
         super().__init__(spec)
         url = spec.partition(":")[2].rstrip("/")

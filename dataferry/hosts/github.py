@@ -7,11 +7,13 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from .base import Credential
+
 if TYPE_CHECKING:
     from ..config.credentials import Token
     from ..config.settings import Settings
 
-__all__ = ["api_url", "github_token", "is_ref", "is_repository"]
+__all__ = ["api_url", "github_credentials", "github_token", "is_ref", "is_repository"]
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?/(?!\.\.?\Z)[A-Za-z0-9._-]+(?<!\.git)").fullmatch
 _NO_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|\A[/.-]|[/.]\Z|/\.|\.lock(?:/|\Z)").search
@@ -44,8 +46,8 @@ def api_url(server: str) -> str:
     return f"{scheme}://api.{host}/" if _of_github(host) else f"{server}/api/v3/"
 
 
-def github_token(server: str, settings: Settings, *, publishing: bool = False) -> Token | None:
-    """Find the user's token for a server.
+def github_credentials(server: str) -> tuple[Credential, ...]:
+    """The tokens for a server, as ``gh`` looks for them.
 
     A line in somebody's package may name any server: to read from it, no token goes there that the user did not give
     for this very server.
@@ -54,30 +56,29 @@ def github_token(server: str, settings: Settings, *, publishing: bool = False) -
     ----------
     server : str
         The server, as for `api_url`.
-    settings : Settings
-        The user's settings.
-    publishing : bool
-        Whether the user named the server.
 
     Returns
     -------
-    Token or None
-        None for a stranger.
+    tuple of Credential
+        Of the server itself, then of the host of its interface.
     """
-    from ..config.credentials import find_token
-
     name = urlsplit(server).netloc
-    variables: list[str] = []
+    page = f"{server}/settings/personal-access-tokens/new"
     named = name in {os.environ.get("GH_HOST"), urlsplit(os.environ.get("GITHUB_SERVER_URL", "")).netloc}
-    if _of_github(name) or named:
-        variables += ["GH_TOKEN", "GITHUB_TOKEN"]
-    if name != "github.com" and (named or publishing):
-        variables = ["GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN", *variables]
-    tool = ("gh", "auth", "token", "--hostname", name) if variables else ()
+    variables: tuple[str, ...] = ("GH_TOKEN", "GITHUB_TOKEN") if named or _of_github(name) else ()
+    if not _of_github(name):
+        variables = ("GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN", *variables)
+    tool = ("gh", "auth", "token", "--hostname", name)
+    own = named or _of_github(name)
+    first = Credential("GitHub", name, variables, tool, page, "the permission Contents: read and write", own)
     api = urlsplit(api_url(server)).netloc
-    return find_token(name, settings, variables=variables, tool=tool) or (
-        find_token(api, settings) if api != name else None
-    )
+    return (first, Credential("GitHub", api)) if api != name else (first,)
+
+
+def github_token(server: str, settings: Settings, *, publishing: bool = False) -> Token | None:
+    """The user's token for a server; `publishing`: the user named it, and not only a package."""
+    found = (credential.find(settings, publishing=publishing) for credential in github_credentials(server))
+    return next((token for token in found if token is not None), None)
 
 
 def _of_github(name: str) -> bool:

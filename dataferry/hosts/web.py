@@ -13,7 +13,7 @@ from .base import Host
 if TYPE_CHECKING:
     from ..config.settings import Settings
     from ..registry.registry import Entry
-    from .publisher import HostedFile
+    from .base import HostedFile
 
 __all__ = ["WebHost"]
 
@@ -32,6 +32,8 @@ class WebHost(Host):
         If it is no such URL.
     """
 
+    schemes = ("http", "https")
+
     def __init__(self, spec: str) -> None:
         super().__init__(check_url(spec, "the host's URL"))
 
@@ -45,7 +47,7 @@ class WebHost(Host):
         from ..errors import HostRefused, RegistryError, TransferError
         from ..registry.registry_text import read_list
         from .api_client import ApiClient
-        from .publisher import HostedFile
+        from .base import HostedFile
 
         url = self.spec + "SHA256SUMS"
         login = authorization(urlsplit(url), settings)

@@ -54,7 +54,7 @@ def declared_hosts(places: Places, name: str, entry: Entry | None) -> Iterator[t
         The line that declares the host, and its sources or the reason why it has none.
     """
     from ..hosts import make_host
-    from ..hosts.guarded import guarded
+    from ..hosts.base import guarded
 
     for spec in host_specs(places):
         told: Sequence[Source] | str
@@ -90,7 +90,7 @@ def look_up(
         For each file the hosts that could not say, and why.
     """
     from ..hosts import make_host
-    from ..hosts.guarded import guarded
+    from ..hosts.base import guarded
 
     found: dict[str, list[Source]] = {}
     reasons: dict[str, list[Failure]] = {}

@@ -14,7 +14,7 @@ from .notes import rates
 from .plan import NEW_VERSION, UPLOAD, HostPlan, Step
 
 if TYPE_CHECKING:
-    from ..hosts.publisher import Publisher, Upload
+    from ..hosts.base import Publisher, Upload
     from .known import Known
 
 __all__ = ["as_error", "ask"]

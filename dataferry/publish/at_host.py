@@ -22,7 +22,7 @@ from .uploads import Uploads
 
 if TYPE_CHECKING:
     from ..config.settings import Settings
-    from ..hosts.publisher import Publisher
+    from ..hosts.base import Publisher
 
 __all__ = ["HostRun"]
 

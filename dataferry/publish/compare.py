@@ -16,7 +16,7 @@ from .stranger import Stranger
 
 if TYPE_CHECKING:
     from ..config.settings import Settings
-    from ..hosts.publisher import HostedFile, Publisher, Upload
+    from ..hosts.base import HostedFile, Publisher, Upload
 
 __all__ = ["Ground", "same_bytes", "steps_at"]
 

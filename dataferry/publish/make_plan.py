@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..errors import BadName, CacheError, Conflict, DataferryError, NeedsNetwork
 from ..files import hash_files
 from ..hosts import make_host
-from ..hosts.publisher import Upload
+from ..hosts.base import Upload
 from ..lookup.remote import engine_settings, offline_reason
 from ..registry.names import check_name, redact_url
 from .ask import ask

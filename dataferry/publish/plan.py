@@ -11,8 +11,7 @@ from ..errors import DataferryError, PublishErrors
 
 if TYPE_CHECKING:
     from ..files import Digests
-    from ..hosts.base import Host
-    from ..hosts.publisher import HostedFile, Publisher, Upload
+    from ..hosts.base import Host, HostedFile, Publisher, Upload
 
 __all__ = ["HELD", "NEW_VERSION", "PUBLISHED", "UPLOAD", "HostPlan", "Plan", "Step", "raise_all"]
 

@@ -17,8 +17,7 @@ from ..registry.registry import Entry
 if TYPE_CHECKING:
     from ..download.fetch import Wanted
     from ..download.source import Source
-    from ..hosts.base import Host
-    from ..hosts.publisher import HostedFile
+    from ..hosts.base import Host, HostedFile
 
 __all__ = ["entries_at"]
 
@@ -56,7 +55,7 @@ def entries_at(spec: str, patterns: Sequence[str] = (), *, show_progress: bool =
         If files could not be fetched, or are not what the host says of them.
     """
     from ..hosts import make_host
-    from ..hosts.guarded import guarded
+    from ..hosts.base import guarded
     from ..registry.names import redact_url
 
     if reason := offline_reason():
@@ -129,7 +128,7 @@ def _hashed(host: Host, unknown: Mapping[str, HostedFile], show_progress: bool) 
 
 
 def _sources(host: Host, unknown: Mapping[str, HostedFile]) -> dict[str, Sequence[Source]]:
-    from ..hosts.guarded import guarded
+    from ..hosts.base import guarded
 
     # the digest is what is asked for, so a made-up one stands in entries that only carry locators
     entries = {

@@ -13,7 +13,7 @@ from ..download.fetch import Progress, Wanted, fetch
 from ..errors import CacheError, DataferryError, FileUnavailable, Offline, PublishError
 from ..files import sha256_file
 from ..hosts import make_host
-from ..hosts.guarded import guarded
+from ..hosts.base import guarded
 from ..registry.names import redact_url
 from .notes import BACK
 

@@ -14,7 +14,7 @@ from .tally import Lane, Stopped
 
 if TYPE_CHECKING:
     from ..files import Digests
-    from ..hosts.publisher import Publisher, Upload
+    from ..hosts.base import Publisher, Upload
     from .notes import Notebook
 
 __all__ = ["Uploads"]

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from dataferry.errors import AccessDenied, Conflict, HostRefused
-from dataferry.hosts.base import Host, Source
-from dataferry.hosts.publisher import HostedFile, Publisher, Upload
+from dataferry.hosts.base import Host, HostedFile, Publisher, Source, Upload
 from dataferry.registry.names import check_url
 
 if TYPE_CHECKING:

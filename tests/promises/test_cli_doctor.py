@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 
@@ -128,12 +129,9 @@ def test_doctor_says_where_tokens_are(command, make_package, home, monkeypatch):
 
 
 def test_hosts_that_lack_a_library(command, monkeypatch):
-    from dataferry.cli import host_states
-    from dataferry.hosts import fsspec
-
+    real = importlib.util.find_spec
     away = {"gcsfs", "paramiko", "boto3"}
-    monkeypatch.setattr(fsspec, "find_spec", lambda name: None if name in away else object())
-    monkeypatch.setattr(host_states, "find_spec", lambda name: None if name in away else object())
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name in away else real(name, *more))
     text = command("doctor").stdout
     assert "  lacking   gcs, gs: gcsfs: pip install 'dataferry[fsspec]' gcsfs\n" in text
     assert "  lacking   sftp: paramiko: pip install 'dataferry[fsspec]'\n" in text

@@ -18,10 +18,10 @@ from dataferry.errors import (
     TransferError,
 )
 from dataferry.hosts import make_host
+from dataferry.hosts.base import HostedFile
 from dataferry.hosts.figshare import FigshareHost
 from dataferry.hosts.figshare.flat import flat_name, full_name
 from dataferry.hosts.figshare.interface import token_for
-from dataferry.hosts.publisher import HostedFile
 from dataferry.registry import Entry
 from dataferry.testing import HostContract, RangeServer
 

@@ -24,8 +24,8 @@ from dataferry import PackageData
 from dataferry.config import Settings
 from dataferry.errors import BadName, Conflict, DataferryError, PublishError, TransferError
 from dataferry.hosts import make_host
+from dataferry.hosts.base import Upload
 from dataferry.hosts.folder import FolderHost
-from dataferry.hosts.publisher import Upload
 from dataferry.publish import publish
 from dataferry.testing import HostContract, PublishContract, RangeServer
 

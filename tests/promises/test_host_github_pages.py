@@ -22,9 +22,9 @@ from dataferry import PackageData
 from dataferry.config import Settings
 from dataferry.errors import AccessDenied, BadName, Conflict, DataferryError, PublishError
 from dataferry.hosts import make_host
+from dataferry.hosts.base import Limits, Upload
 from dataferry.hosts.git import run as git_run
 from dataferry.hosts.github_pages import GitHubPagesHost, publisher, serving
-from dataferry.hosts.publisher import Limits, Upload
 from dataferry.publish import publish
 from dataferry.testing import HostContract, PublishContract
 

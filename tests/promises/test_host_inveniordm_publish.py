@@ -30,8 +30,8 @@ from dataferry_test_servers.inveniordm.people import (
 from dataferry.config import Settings, load_settings
 from dataferry.errors import AccessDenied, Conflict, DataferryError, PublishError, TransferError
 from dataferry.hosts import make_host
+from dataferry.hosts.base import Upload
 from dataferry.hosts.inveniordm.metadata import draft_body
-from dataferry.hosts.publisher import Upload
 from dataferry.testing import PublishContract
 from dataferry.testing.author import Author
 

@@ -20,7 +20,7 @@ from click.testing import Result
 from dataferry.config import load_settings
 from dataferry.errors import AccessDenied, Conflict, DataferryError, PublishError
 from dataferry.hosts import make_host
-from dataferry.hosts.publisher import Upload
+from dataferry.hosts.base import Upload
 from dataferry.hosts.s3.bucket import upload_policy
 from dataferry.hosts.s3.parts import LARGEST_PART, MOST_PARTS, part_size
 from dataferry.hosts.s3.place import parse_place

@@ -23,7 +23,7 @@ from dataferry.errors import (
     PublishErrors,
     WrongBytes,
 )
-from dataferry.hosts.publisher import HostedFile, Limits
+from dataferry.hosts.base import HostedFile, Limits
 from dataferry.publish import plan, publish
 from dataferry.registry import Registry
 from dataferry.testing import FlippedByte, PublishContract

@@ -18,8 +18,7 @@ from dataferry import PackageData, hosts
 from dataferry.errors import (
     Conflict,
 )
-from dataferry.hosts.base import Host, Source
-from dataferry.hosts.publisher import HostedFile, Limits, Publisher
+from dataferry.hosts.base import Host, HostedFile, Limits, Publisher, Source
 from dataferry.publish import publish
 from dataferry.testing import RangeServer
 

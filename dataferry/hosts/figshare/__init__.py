@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from ...download.source import Source
-from ..base import Host
+from ..base import Credential, Host
 from .declared import read_declaration
 
 if TYPE_CHECKING:
     from ...config.settings import Settings
     from ...registry.registry import Entry
-    from ..publisher import HostedFile, Publisher
+    from ..base import HostedFile, Publisher
 
 __all__ = ["FigshareHost"]
 
@@ -36,10 +37,20 @@ class FigshareHost(Host):
     """
 
     locator = "figshare"
+    schemes = ("figshare",)
+    example = "figshare:1"
 
     def __init__(self, spec: str) -> None:
         super().__init__(spec)
         self.declared = read_declaration(spec)
+
+    @property
+    def credentials(self) -> tuple[Credential, ...]:
+        """A personal token."""
+        server = urlsplit(self.declared.api)
+        own = server.scheme == "https" and (server.hostname or "").endswith((".figshare.com", ".figsh.com"))
+        page = "https://figshare.com/account/applications"
+        return (Credential("Figshare", server.netloc, ("FIGSHARE_TOKEN",), page=page, own=own),)
 
     def sources(self, name: str, entry: Entry | None) -> Sequence[Source]:
         """The file's number as a download; none where the registry holds no number, see `look_up`."""

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from ...download.source import Source
 from ...errors import TransferError
-from ..publisher import HostedFile
+from ..base import HostedFile
 from .flat import full_name
 from .interface import VARIABLE, Interface, token_for
 

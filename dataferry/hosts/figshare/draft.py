@@ -12,7 +12,7 @@ from .asking import asked
 from .flat import flat_name
 
 if TYPE_CHECKING:
-    from ..publisher import Upload
+    from ..base import Upload
     from .interface import Interface
 
 __all__ = ["Draft", "is_complete"]

@@ -9,7 +9,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from ...errors import AccessDenied, BadName, Conflict, PublishError
-from ..publisher import HostedFile, Limits, Publisher, Upload
+from ..base import HostedFile, Limits, Publisher, Upload
 from .article import article_of_doi, as_held
 from .asking import RIGHTS, asked
 from .declared import read_declaration

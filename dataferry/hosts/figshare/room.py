@@ -9,7 +9,7 @@ from ...errors import PublishError
 from .flat import flat_name
 
 if TYPE_CHECKING:
-    from ..publisher import Upload
+    from ..base import Upload
     from .draft import Draft
 
 __all__ = ["MOST_BYTES", "check_room"]

@@ -13,7 +13,7 @@ from ...errors import HostRefused, PublishError, TransferError
 from ..api_client import ApiClient, FileBody
 
 if TYPE_CHECKING:
-    from ..publisher import Upload
+    from ..base import Upload
     from .interface import Interface
 
 __all__ = ["Gone", "send"]

@@ -14,7 +14,7 @@ from ..base import Host
 if TYPE_CHECKING:
     from ...config.settings import Settings
     from ...registry.registry import Entry
-    from ..publisher import HostedFile, Publisher
+    from ..base import HostedFile, Publisher
 
 __all__ = ["FolderHost"]
 
@@ -36,6 +36,8 @@ class FolderHost(Host):
     BadName
         If it is not of this form.
     """
+
+    schemes = ("folder",)
 
     def __init__(self, spec: str) -> None:
         super().__init__(spec)
@@ -101,7 +103,7 @@ class FolderHost(Host):
     def _listed(self, settings: Settings, why: str) -> Mapping[str, HostedFile]:
         from ...registry.catalog_file import CATALOG, read_catalog
         from ..api_client import ApiClient
-        from ..publisher import HostedFile
+        from ..base import HostedFile
 
         with ApiClient(settings, self.url) as service:
             try:

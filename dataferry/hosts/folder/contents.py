@@ -10,7 +10,7 @@ from ...errors import BadName
 from ...files import Stamps, stamp_of
 from ...registry.catalog_file import CATALOG, SUMS
 from ...registry.names import check_name
-from ..publisher import HostedFile
+from ..base import HostedFile
 from .private import PRIVATE
 
 __all__ = ["file_in", "files_in", "is_ours", "remember"]

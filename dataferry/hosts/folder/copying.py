@@ -17,7 +17,7 @@ from ...files import rename_if_free, sync_folder
 from .private import PRIVATE, private_path
 
 if TYPE_CHECKING:
-    from ..publisher import Upload
+    from ..base import Upload
 
 __all__ = ["Changed", "copy_in", "reserve"]
 

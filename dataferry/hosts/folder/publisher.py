@@ -12,7 +12,7 @@ from ...config.folders import expand_folder, folder_problem
 from ...errors import Conflict, PublishError
 from ...files import make_folders
 from ...registry.catalog_file import Listed
-from ..publisher import HostedFile, Limits, Publisher, Upload
+from ..base import HostedFile, Limits, Publisher, Upload
 from .contents import file_in, files_in, is_ours, remember
 from .copying import Changed, copy_in
 from .lists import list_files

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
@@ -9,13 +10,13 @@ from urllib.parse import quote, unquote, urlsplit
 from ...download.source import Source
 from ...errors import BadName
 from ...registry.names import check_name, check_url, quoted_name
-from ..base import Host
-from ..github import is_ref, is_repository
+from ..base import Credential, Host
+from ..github import github_credentials, is_ref, is_repository
 
 if TYPE_CHECKING:
     from ...config.settings import Settings
     from ...registry.registry import Entry
-    from ..publisher import HostedFile, Publisher
+    from ..base import HostedFile, Publisher
 
 __all__ = ["GitHubPagesHost"]
 
@@ -39,6 +40,8 @@ class GitHubPagesHost(Host):
     BadName
         If it is no such line.
     """
+
+    schemes = ("github-pages",)
 
     def __init__(self, spec: str) -> None:
         super().__init__(spec)
@@ -84,6 +87,18 @@ class GitHubPagesHost(Host):
     def redacted(self) -> str:
         """The host as it may be printed."""
         return self.spec.partition("?")[0]
+
+    @classmethod
+    def missing(cls, scheme: str) -> str:
+        """The program that publishes."""
+        return "" if shutil.which("git") else "git, to publish: apt install git, or conda install git"
+
+    @property
+    def credentials(self) -> tuple[Credential, ...]:
+        """The user's token for the server of the repository; without one git's own credential helpers decide."""
+        parts = urlsplit(self.git)
+        web = parts.scheme in {"http", "https"}
+        return github_credentials(f"{parts.scheme}://{parts.netloc}") if web else ()
 
     @property
     def prefix(self) -> str:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from ...errors import Conflict, PublishError
 from ...files import sha256_file
 from ...registry.catalog_file import CATALOG, Listed, catalog_bytes, read_catalog
+from ..base import HostedFile, Limits, Publisher, Upload
 from ..git import Branch
-from ..publisher import HostedFile, Limits, Publisher, Upload
 from .access import WorkFolder, open_branch, token_of
 from .reading import is_ours, jekyll_drops, made_by_jekyll
 from .serving import wait_until_served

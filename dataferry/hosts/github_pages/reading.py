@@ -9,7 +9,7 @@ from ...errors import HostRefused, PublishError, TransferError
 from ...registry.catalog_file import CATALOG, SUMS, read_catalog
 from ...registry.names import is_name
 from ..api_client import ApiClient
-from ..publisher import HostedFile
+from ..base import HostedFile
 from .access import WorkFolder, open_branch, token_of
 
 if TYPE_CHECKING:

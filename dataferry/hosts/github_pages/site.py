@@ -16,7 +16,7 @@ from ..github import api_url
 if TYPE_CHECKING:
     from ...config.credentials import Token
     from ...config.settings import Settings
-    from ..publisher import Upload
+    from ..base import Upload
     from . import GitHubPagesHost
 
 __all__ = ["MARK", "blob_of", "front_matter", "index_page", "sizes_in_tree"]

@@ -9,14 +9,14 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 from ...download.source import Part, Source
 from ...errors import BadName
-from ..base import Host
-from ..github import is_ref, is_repository
+from ..base import Credential, Host
+from ..github import github_credentials, is_ref, is_repository
 from .asset_names import WHOLE_BYTES, pieces
 
 if TYPE_CHECKING:
     from ...config.settings import Settings
     from ...registry.registry import Entry
-    from ..publisher import HostedFile, Publisher
+    from ..base import HostedFile, Publisher
 
 __all__ = ["GitHubReleaseHost"]
 
@@ -41,6 +41,8 @@ class GitHubReleaseHost(Host):
     """
 
     locator = "github-release"
+    schemes = ("github-release",)
+    example = "github-release:owner/repo@v1"
 
     def __init__(self, spec: str) -> None:
         super().__init__(spec)
@@ -64,6 +66,16 @@ class GitHubReleaseHost(Host):
     def redacted(self) -> str:
         """The host as it may be printed; nothing in it is secret."""
         return self.spec
+
+    @property
+    def credentials(self) -> tuple[Credential, ...]:
+        """A token for the repository."""
+        return github_credentials(self.server)
+
+    @property
+    def series(self) -> str:  # type: ignore[override]
+        """The releases of one repository hold the versions of its data."""
+        return f"github-release:{self.server}/{self.repository.lower()}"
 
     def tag_of(self, entry: Entry | None) -> str:
         """The release that holds a file.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import Conflict
-from ..publisher import HostedFile, Upload
+from ..base import HostedFile, Upload
 from .asset_names import asset_name, base_of, pieces
 from .releases import Release
 

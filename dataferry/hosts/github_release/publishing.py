@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...errors import HostRefused, PublishError
+from ..base import HostedFile, Limits, Publisher, Upload
 from ..github import github_token
-from ..publisher import HostedFile, Limits, Publisher, Upload
 from . import LATEST, GitHubReleaseHost, further_tag
 from .api import Api
 from .asset_names import LONGEST_ASSET, asset_name, pieces

@@ -16,7 +16,7 @@ from .releases import Release, files_of, find_release, published_series
 if TYPE_CHECKING:
     from ...config.settings import Settings
     from ...registry.registry import Entry
-    from ..publisher import HostedFile
+    from ..base import HostedFile
     from . import GitHubReleaseHost
 
 __all__ = ["hosted", "look_up"]

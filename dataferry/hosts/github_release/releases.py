@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ...errors import HostRefused
-from ..publisher import HostedFile
+from ..base import HostedFile
 from . import LATEST, further_tag, is_further
 from .api import Api
 from .asset_names import base_of, file_name, pieces

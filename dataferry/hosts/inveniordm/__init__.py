@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote, urlsplit
 
 from ...download.source import Source
-from ..base import Host
+from ..base import Credential, Host
 from .declared import Declared, read_address, read_zenodo
 
 if TYPE_CHECKING:
     from ...config.settings import Settings
     from ...registry.registry import Entry
-    from ..publisher import HostedFile, Publisher
+    from ..base import HostedFile, Publisher
 
 __all__ = ["InvenioHost", "ZenodoHost", "ZenodoSandboxHost"]
 
@@ -43,6 +43,8 @@ class InvenioHost(Host):
         Environment variables that may hold a token.
     """
 
+    schemes: ClassVar[tuple[str, ...]] = ("inveniordm",)
+    provider: ClassVar[str] = "InvenioRDM"
     variables: ClassVar[tuple[str, ...]] = ("INVENIORDM_TOKEN",)
     #: Whether the variables hold a token for this server and no other, so that a package cannot ask for it.
     own_token: ClassVar[bool] = False
@@ -67,6 +69,15 @@ class InvenioHost(Host):
     def publishing_name(self) -> str:
         """Who publishes, where the author names nobody else."""
         return urlsplit(self.declared.server).hostname or ""
+
+    @property
+    def credentials(self) -> tuple[Credential, ...]:
+        """A token; none goes over unencrypted HTTP, but for loopback."""
+        server = urlsplit(self.declared.server)
+        if server.scheme != "https" and server.hostname not in {"127.0.0.1", "::1", "localhost"}:
+            return ()
+        page = f"{self.declared.server}account/settings/applications/"
+        return (Credential(self.provider, server.netloc, self.variables, page=page, own=self.own_token),)
 
     def sources(self, name: str, entry: Entry | None) -> Sequence[Source]:
         """The file in the version that the registry names, else in the declared record; none for a new one."""
@@ -127,6 +138,9 @@ class ZenodoHost(InvenioHost):
         If it is no such line, or a DOI of another kind.
     """
 
+    schemes = ("zenodo",)
+    example = "zenodo:1"
+    provider = "Zenodo"
     variables = ("ZENODO_TOKEN",)
     own_token = True
     #: The scheme, which is the key of the locators as well.
@@ -163,6 +177,9 @@ class ZenodoSandboxHost(ZenodoHost):
         If it is no such line, or a DOI of another kind.
     """
 
+    schemes = ("zenodo-sandbox",)
+    example = "zenodo-sandbox:1"
+    provider = "Zenodo's sandbox"
     variables = ("ZENODO_SANDBOX_TOKEN",)
     scheme = "zenodo-sandbox"
     server = "https://sandbox.zenodo.org/"

@@ -11,7 +11,7 @@ from .metadata import draft_body
 from .records import Records, md5_of, refused
 
 if TYPE_CHECKING:
-    from ..publisher import Upload
+    from ..base import Upload
     from . import InvenioHost
 
 __all__ = ["Draft", "open_draft"]

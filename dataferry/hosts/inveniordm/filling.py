@@ -12,7 +12,7 @@ from .drafts import Draft
 from .records import Records, md5_of
 
 if TYPE_CHECKING:
-    from ..publisher import Upload
+    from ..base import Upload
     from . import InvenioHost
 
 __all__ = ["Filling"]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...errors import AccessDenied, Conflict, HostRefused, PublishError, TransferError
-from ..publisher import HostedFile, Limits, Publisher, Upload
+from ..base import HostedFile, Limits, Publisher, Upload
 from .drafts import Draft, open_draft
 from .filling import Filling
 from .metadata import about_of, lacking

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...errors import HostRefused, TransferError
-from ..publisher import HostedFile
+from ..base import HostedFile
 from .records import Records, md5_of, token_for
 
 if TYPE_CHECKING:

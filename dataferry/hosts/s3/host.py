@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...download.source import Source
-from ..base import Host
+from ..base import Host, HostStatus
 from .place import parse_place
 
 if TYPE_CHECKING:
     from ...config.settings import Settings
     from ...registry.registry import Entry
-    from ..publisher import HostedFile, Publisher
+    from ..base import HostedFile, Publisher
 
 __all__ = ["S3Host"]
 
@@ -34,6 +36,9 @@ class S3Host(Host):
         If it does not describe a bucket, or holds credentials.
     """
 
+    schemes = ("s3",)
+    example = "s3://bucket/"
+
     def __init__(self, spec: str) -> None:
         super().__init__(spec)
         self.place = parse_place(spec)
@@ -43,6 +48,28 @@ class S3Host(Host):
     def redacted(self) -> str:
         """The declaration; there are no secrets in it."""
         return self.spec
+
+    @classmethod
+    def missing(cls, scheme: str) -> str:
+        """The library that publishes."""
+        if importlib.util.find_spec("boto3") is None:
+            return "boto3, to publish and for private buckets: pip install 'dataferry[s3]'"
+        return ""
+
+    def status(self, settings: Settings) -> HostStatus:
+        """What boto3 would find first, without it: loading it is slow, and it may ask the network."""
+        first = "AWS_ACCESS_KEY_ID"
+        for variable in (first, "AWS_PROFILE"):
+            if os.environ.get(variable):
+                return HostStatus("Amazon S3", first, f"the variable {variable}")
+        for variable, path in (
+            ("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"),
+            ("AWS_CONFIG_FILE", "~/.aws/config"),
+        ):
+            place = os.path.expanduser(os.environ.get(variable) or path)
+            if os.path.isfile(place):
+                return HostStatus("Amazon S3", first, place)
+        return HostStatus("Amazon S3", first, "")
 
     def version(self, entry: Entry | None) -> str:
         """The version of a file that the registry names; empty for the newest.

@@ -10,7 +10,7 @@ from typing import Any
 
 from ...errors import BadName
 from ...registry.names import check_name
-from ..publisher import HostedFile
+from ..base import HostedFile
 from .refusals import ClientError, error_of
 from .store import Store
 

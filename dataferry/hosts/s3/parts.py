@@ -18,7 +18,7 @@ from .store import Store
 from .stream import Stream
 
 if TYPE_CHECKING:
-    from ..publisher import Upload
+    from ..base import Upload
 
 __all__ = ["LARGEST_PART", "MOST_PARTS", "ONE_REQUEST", "Parts", "part_size"]
 

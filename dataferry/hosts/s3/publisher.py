@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from ...errors import Conflict, DataferryError, PublishError
-from ..publisher import HostedFile, Limits, Publisher, Upload
+from ..base import HostedFile, Limits, Publisher, Upload
 from .objects import common_start, held_of, held_of_many
 from .parts import LARGEST_PART, MOST_PARTS, ONE_REQUEST, Parts
 from .refusals import BotoCoreError, ClientError, code_of, error_of

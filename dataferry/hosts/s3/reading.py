@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ...errors import AccessDenied, MissingExtra, PublishError, TransferError
-from ..publisher import HostedFile
+from ..base import HostedFile
 
 if TYPE_CHECKING:
     from ...config.settings import Settings

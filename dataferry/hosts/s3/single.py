@@ -22,7 +22,7 @@ from .stream import Stream
 
 if TYPE_CHECKING:
     from ...config.settings import Settings
-    from ..publisher import Upload
+    from ..base import Upload
 
 __all__ = ["Single", "about"]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ...cache import store as keeping
 from ...errors import DataferryError, FileUnavailable, NeedsNetwork, TransferError, UnknownFile
-from ...hosts.guarded import guarded
+from ...hosts.base import guarded
 from ...lookup.candidates import Places
 from ...lookup.declared import host_specs
 from ...lookup.remote import engine_settings, offline_reason, stall_timeout
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from ...config.settings import Settings
     from ...download.client import Client
     from ...download.source import Source
-    from ...hosts.base import Host
-    from ...hosts.publisher import HostedFile
+    from ...hosts.base import Host, HostedFile
     from ...package_data import PackageData
     from ...registry.registry import Entry
     from .silence import Silence

@@ -12,8 +12,8 @@ from dataferry.config import load_settings
 from dataferry.errors import (
     Conflict,
 )
+from dataferry.hosts.base import Upload
 from dataferry.hosts.figshare import FigshareHost
-from dataferry.hosts.publisher import Upload
 
 ABOUT = {
     "title": "Maps of the dust",
