@@ -1,8 +1,8 @@
 """Take an author's files to hosts, prove that users get them, and write the registry.
 
-`plan` only reads: it hashes the files, looks what the registry and the hosts have and says what would happen. `publish`
-uploads, fetches every file back as a stranger would, and registers what came back. It may be killed anywhere: the next
-run goes on, and nothing is uploaded twice.
+`plan` only reads: it hashes the files, looks what the registry and the hosts have, and says what would happen.
+`publish` uploads, fetches every file back anonymously, and registers what came back. It may be killed anywhere: the
+next run goes on, and nothing is uploaded twice. `check` asks later whether users still get every file.
 """
 
 from __future__ import annotations
@@ -10,12 +10,24 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 
-from .make_plan import plan
-from .outcome import FileOutcome, Outcome
-from .plan import HostPlan, Plan, Step
+from .check import Finding, State, check
+from .plan import plan
 from .run import run
+from .steps import FileOutcome, HostPlan, Outcome, Plan, Step
 
-__all__ = ["FileOutcome", "HostPlan", "Outcome", "Plan", "Step", "plan", "publish", "run"]
+__all__ = [
+    "FileOutcome",
+    "Finding",
+    "HostPlan",
+    "Outcome",
+    "Plan",
+    "State",
+    "Step",
+    "check",
+    "plan",
+    "publish",
+    "run",
+]
 
 
 def publish(
@@ -26,6 +38,7 @@ def publish(
     dry_run: bool = False,
     jobs: int | None = None,
     new_version: bool = False,
+    repair: bool = False,
     wait: float | None = None,
     progress: bool = True,
 ) -> Outcome:
@@ -45,10 +58,12 @@ def publish(
         How many uploads at the same time at each host; by default what is polite there.
     new_version : bool
         Whether a registered name may get other bytes, at hosts whose locators keep finding the old ones.
+    repair : bool
+        Whether a host's copy of a registered file is replaced if it has other bytes than the registry says.
     wait : float, optional
-        Seconds to wait until strangers get the files; by default what the host is known to need.
+        Seconds to wait until users get the files; by default what the host is known to need.
     progress : bool
-        Whether to show it.
+        Whether to show progress, and what is waited for.
 
     Returns
     -------
@@ -60,7 +75,7 @@ def publish(
     BadName
         If a name or a host is not legal.
     WrongBytes
-        If a file cannot be read or changes while it is read.
+        If a file cannot be read, is not a regular file, or changes while it is read.
     Conflict
         If the registry or a host has other bytes under a name.
     NeedsNetwork
@@ -68,13 +83,13 @@ def publish(
     AccessDenied
         If there is no token for a host, or it has too few rights.
     PublishError
-        If a file did not arrive, or a stranger does not get it. What arrived and is proven is registered.
+        If a file did not arrive, or users do not get it. What arrived and is proven is registered.
     RegistryError, CacheError
         If the registry cannot be used or written.
     PublishErrors
         If there are several of these.
     """
-    planned = plan(files, to, registry, new_version=new_version, progress=progress)
+    planned = plan(files, to, registry, new_version=new_version, repair=repair, progress=progress)
     planned.check(every_host=dry_run)
     if dry_run:
         return Outcome(planned)

@@ -1,157 +1,212 @@
-"""Compare files with what a host has."""
+"""Compare the files with what one host has and takes. Only reads, also at the host."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import Conflict, DataferryError
+from ..errors import AccessDenied, Conflict, DataferryError, PublishError
 from ..registry.registry import Entry
-from .known import Known
-from .notes import LOOK, Notebook
-from .plan import HELD, NEW_VERSION, PUBLISHED, UPLOAD, HostPlan, Step
-from .stranger import Stranger
+from .proof import Proof
+from .state import COMPARE, Checkpoint
+from .steps import HOSTED, NEW_VERSION, PUBLISHED, REPAIR, UPLOAD, HostPlan, Step
 
 if TYPE_CHECKING:
     from ..config.settings import Settings
     from ..hosts.base import HostedFile, Publisher, Upload
+    from .state import KnownRegistry
 
-__all__ = ["Ground", "same_bytes", "steps_at"]
+__all__ = ["Request", "as_error", "ask_host", "steps_at"]
+
+_log = logging.getLogger("dataferry")
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
-    """What a plan stands on.
-
-    Parameters
-    ----------
-    registry : Path
-        Where the registry is to be.
-    known : Known or None
-        What it holds, if it is there.
-    settings : Settings
-        The user's settings.
-    new_version : bool
-        Whether names may get other bytes where the host keeps versions.
-    show : bool
-        Whether to show how far a comparison is.
-    """
+class Request:
+    """What the author asks for, and what the registry has already."""
 
     registry: Path
-    known: Known | None
+    known: KnownRegistry | None
     settings: Settings
     new_version: bool
-    show: bool
+    repair: bool
+    progress: bool
 
 
-def steps_at(plan: HostPlan, uploads: Sequence[Upload], ground: Ground) -> dict[str, Step | DataferryError]:
-    """What has to be done with each file at a host, as it is now.
+def as_error(error: Exception, place: str) -> DataferryError:
+    """An error of dataferry's own, also for what a host of a third party raises by mistake."""
+    if isinstance(error, DataferryError):
+        return error
+    _log.debug("%s", place, exc_info=error)
+    wrapped = PublishError(place, f"{type(error).__name__}: {error}")
+    wrapped.__cause__ = error
+    return wrapped
 
-    Parameters
-    ----------
-    plan : HostPlan
-        The host, of which the rights have been checked.
-    uploads : sequence of Upload
-        The files.
-    ground : Ground
-        What the plan stands on.
 
-    Returns
-    -------
-    dict of str to (Step or DataferryError)
-        Name -> what has to be done, or what is wrong.
+def ask_host(plan: HostPlan, uploads: Mapping[str, Upload], request: Request) -> list[DataferryError]:
+    """Ask a host for its rights, files and limits; the plan gets the steps, the caller the problems."""
+    publisher = plan.publisher
+    if publisher is None:
+        return []
+    place = plan.host.redacted
+    problems = _beyond_limits(place, publisher, uploads.values())
+    problems += _no_room_for_locators(plan, uploads, request.known)
+    steps: dict[str, Step | DataferryError] = {}
+    try:
+        plan.who = publisher.check_rights()
+        _log.debug("%s: %s", place, plan.who)
+        steps = steps_at(plan, list(uploads.values()), request)
+        plan.steps |= {name: step for name, step in steps.items() if isinstance(step, Step)}
+        if todo := [step.upload for step in plan.to_send]:
+            plan.remarks = tuple(publisher.remarks(todo))
+            limited = publisher.limits.total_bytes is not None or publisher.limits.files is not None
+            problems += _beyond_totals(place, publisher, uploads.values(), publisher.occupied() if limited else {})
+    except (AccessDenied, Conflict) as error:
+        plan.failure = error
+        return [*problems, *_beyond_totals(place, publisher, uploads.values(), {}), error]
+    except Exception as error:  # noqa: BLE001 - one host's failure does not stop the others
+        plan.failure = as_error(error, place)
+        return [*problems, *_beyond_totals(place, publisher, uploads.values(), {})]
+    return [*problems, *(step for step in steps.values() if not isinstance(step, Step))]
 
-    Raises
-    ------
-    DataferryError
-        If the host could not be asked.
-    """
+
+def steps_at(plan: HostPlan, uploads: Sequence[Upload], request: Request) -> dict[str, Step | DataferryError]:
+    """Name -> what has to be done with each file at a host as it is now, or what is wrong."""
     publisher = plan.publisher
     if publisher is None:
         return {}
     hosted = publisher.hosted(uploads)
     plan.declared = publisher.declared
-    there = [upload for upload in uploads if upload.name in hosted]
-    # another machine, or another host, may have registered a file of which this host tells nothing but the size
-    proven = Notebook(ground.registry, plan.spec).proven
+    # another machine, or another host, may have registered a file of which this host gives nothing but the size
+    proven = {} if request.repair else Checkpoint(request.registry, plan.spec).proven
     published = {
         upload.name
-        for upload in there
-        if _is_published(publisher, upload, hosted[upload.name], ground.known)
-        and (same_bytes(upload, hosted[upload.name]) or proven.get(upload.name) == upload.sha256)
+        for upload in uploads
+        if upload.name in hosted
+        and _is_published(publisher, upload, hosted[upload.name], request.known)
+        and (hosted[upload.name].matches(upload) or proven.get(upload.name) == upload.sha256)
     }
-    compared = _compared(plan, [u for u in there if u.name not in published], hosted, ground)
-    found: dict[str, Step | DataferryError] = {}
+    unclear = [u for u in uploads if u.name in hosted and u.name not in published]
+    fetched = _fetch_unclear(plan, [u for u in unclear if hosted[u.name].matches(u) is None], hosted, request)
+    steps: dict[str, Step | DataferryError] = {}
     for upload in uploads:
         name = upload.name
         if name not in hosted:
-            found[name] = Step(upload, UPLOAD)
-            continue
-        answer = compared.get(name)
-        if isinstance(answer, DataferryError):
-            found[name] = _cannot_compare(plan, upload, answer)
+            steps[name] = Step(upload, UPLOAD)
         elif name in published:
-            found[name] = Step(upload, PUBLISHED, hosted[name])
-        elif answer == upload.sha256 if answer else same_bytes(upload, hosted[name]):
-            found[name] = Step(upload, HELD, hosted[name], proven=answer is not None)
-        elif ground.new_version and publisher.versioned:
-            found[name] = Step(upload, NEW_VERSION, hosted[name])
+            steps[name] = Step(upload, PUBLISHED, hosted[name])
         else:
-            found[name] = _conflict(plan, upload, hosted[name])
-    return found
+            steps[name] = _step(plan, upload, hosted[name], fetched.get(name), request)
+        step = steps[name]
+        _log.debug("%s: %s: %s", plan.host.redacted, name, step.action if isinstance(step, Step) else step)
+    return steps
 
 
-def _compared(
-    plan: HostPlan, uploads: Sequence[Upload], hosted: Mapping[str, HostedFile], ground: Ground
+def _step(
+    plan: HostPlan, upload: Upload, hosted: HostedFile, fetched: str | DataferryError | None, request: Request
+) -> Step | DataferryError:
+    """What has to be done with a file where the host has something under its name."""
+    place, publisher = f"{plan.host.redacted}: {upload.name}", plan.publisher
+    versioned = publisher is not None and publisher.versioned
+    entry = request.known.find(upload.name) if request.known else None
+    damaged = entry is not None and entry.sha256 == upload.sha256 and plan.declared in _hosts(request.known)
+    if isinstance(fetched, DataferryError):
+        return Conflict(place, f"the host has a file under this name, and it cannot be compared: {fetched}")
+    if fetched == upload.sha256 if fetched else hosted.matches(upload):
+        return Step(upload, HOSTED, hosted, proven=fetched is not None)
+    if damaged and request.repair and getattr(publisher, "repairs", False):
+        return Step(upload, REPAIR, hosted)
+    if request.new_version and versioned:
+        return Step(upload, NEW_VERSION, hosted)
+    other = f"{hosted.size} bytes" if hosted.size not in {None, upload.size} else "with another digest"
+    if damaged:
+        remedy = "The registry has your file, so the host's copy is damaged or was changed"
+        can = getattr(publisher, "repairs", False)
+        remedy += ": --repair replaces it" if can else ", and this kind of host cannot replace it"
+    else:
+        remedy = "A published name keeps its bytes: give the new ones another name"
+        remedy += ", or publish a new version of the data with --new-version" if versioned else ""
+    return Conflict(place, f"the host has another file under this name ({other})", remedy)
+
+
+def _fetch_unclear(
+    plan: HostPlan, uploads: Sequence[Upload], hosted: Mapping[str, HostedFile], request: Request
 ) -> dict[str, str | DataferryError]:
-    """The sha256 of what a host has, fetched where the host tells no digest."""
-    unclear = [upload for upload in uploads if same_bytes(upload, hosted[upload.name]) is None]
-    if not unclear:
+    """The sha256 of what a host has, fetched where the host gives no digest."""
+    if not uploads:
         return {}
-    entries = [Entry(u.name, u.sha256, u.size, hosted[u.name].locators) for u in unclear]
-    book = Notebook(ground.registry, plan.spec)
+    entries = [Entry(u.name, u.sha256, u.size, hosted[u.name].locators) for u in uploads]
+    checkpoint = Checkpoint(request.registry, plan.spec)
     try:
-        stranger = Stranger(plan.declared, ground.settings, book.work_folders(u.path for u in unclear), LOOK)
-        return stranger.get(entries, ground.show, compare=True)
+        workdirs = checkpoint.workdirs(u.path for u in uploads)
+        return Proof(plan.declared, request.settings, workdirs, COMPARE).fetch(entries, request.progress, compare=True)
     finally:
-        book.close()
+        checkpoint.remove_if_empty()
 
 
-def same_bytes(upload: Upload, hosted: HostedFile) -> bool | None:
-    """Whether a host has exactly these bytes; None where what it tells does not say."""
-    if hosted.size is not None and hosted.size != upload.size:
-        return False
-    if hosted.sha256:
-        return hosted.sha256.lower() == upload.sha256
-    if hosted.md5:
-        return hosted.md5.lower() == upload.md5
-    return None
+def _hosts(known: KnownRegistry | None) -> tuple[str, ...]:
+    return (known.dataurl, *known.mirrors) if known is not None else ()
 
 
-def _is_published(publisher: Publisher, upload: Upload, hosted: HostedFile, known: Known | None) -> bool:
-    """Whether the registry has just this file at just this host, as far as the host tells."""
+def _is_published(publisher: Publisher, upload: Upload, hosted: HostedFile, known: KnownRegistry | None) -> bool:
+    """Whether the registry has just this file at just this host, as far as the host says."""
     entry = known.find(upload.name) if known is not None else None
-    if known is None or entry is None or (entry.sha256, entry.size) != (upload.sha256, upload.size):
+    if entry is None or (entry.sha256, entry.size) != (upload.sha256, upload.size):
         return False
-    if publisher.declared not in {known.dataurl, *known.mirrors} or same_bytes(upload, hosted) is False:
+    if publisher.declared not in _hosts(known) or hosted.matches(upload) is False:
         return False
     return hosted.size is not None and all(entry.locators.get(key) == value for key, value in hosted.locators.items())
 
 
-def _conflict(plan: HostPlan, upload: Upload, hosted: HostedFile) -> Conflict:
-    said = f"{hosted.size} bytes" if hosted.size not in {None, upload.size} else "with another digest"
-    remedy = "A published name keeps its bytes: give the new ones another name"
-    if plan.publisher is not None and plan.publisher.versioned:
-        remedy += ", or publish a new version of the data with --new-version"
-    return Conflict(
-        f"{plan.host.redacted}: {upload.name}", f"the host has another file under this name ({said})", remedy
-    )
+def _beyond_limits(place: str, publisher: Publisher, uploads: Iterable[Upload]) -> list[DataferryError]:
+    limits = publisher.limits
+    problems: list[DataferryError] = []
+    for upload in uploads:
+        reason = publisher.problem(upload)
+        if limits.file_bytes is not None and upload.size > limits.file_bytes:
+            reason = f"it has {upload.size} bytes, and the host takes {limits.file_bytes} in one file at the most"
+        elif not upload.size and not limits.empty:
+            reason = "it is empty, and the host takes no empty files"
+        if reason:
+            problems.append(PublishError(f"{place}: {upload.name}", reason))
+    return problems
 
 
-def _cannot_compare(plan: HostPlan, upload: Upload, error: DataferryError) -> DataferryError:
-    return Conflict(
-        f"{plan.host.redacted}: {upload.name}",
-        f"the host has a file under this name, and it cannot be compared: {error}",
-    )
+def _beyond_totals(
+    place: str, publisher: Publisher, uploads: Iterable[Upload], occupied: Mapping[str, int]
+) -> list[DataferryError]:
+    """Whether the host takes all files together, beside what it has."""
+    limits, sizes = publisher.limits, {upload.name: upload.size for upload in uploads}
+    every = {**occupied, **sizes}
+    others = occupied.keys() - sizes.keys()
+    more = f", with the {len(others)} that are there" if others else ""
+    problems: list[DataferryError] = []
+    total = sum(every.values())
+    if limits.total_bytes is not None and total > limits.total_bytes:
+        reason = f"the files have {total} bytes{more}, and {limits.total_bytes} are the most it takes"
+        problems.append(PublishError(place, reason, "Publish fewer of them there, and the others to a second host"))
+    if limits.files is not None and len(every) > limits.files:
+        reason = f"these are {len(every)} files{more}, and it takes {limits.files} at the most"
+        problems.append(PublishError(place, reason, "Pack small files together, or publish some to a second host"))
+    return problems
+
+
+def _no_room_for_locators(
+    plan: HostPlan, uploads: Mapping[str, Upload], known: KnownRegistry | None
+) -> list[DataferryError]:
+    """A text registry has no locators, so names have to be enough for this host."""
+    if known is None or known.list_path is None or not plan.host.locator:
+        return []
+    listed = [name for name in uploads if not known.keeps_locators(name)]
+    if all(plan.host.sources(name, Entry(name, uploads[name].sha256, uploads[name].size)) for name in listed):
+        return []
+    return [
+        PublishError(
+            plan.host.redacted,
+            f"it needs an id for each file ({plan.host.locator}), and the text registry {known.list_path} holds none",
+            f"Take the key `registry` out of {known.path} and publish again: the entries go to its [files] then",
+        )
+    ]

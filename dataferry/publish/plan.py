@@ -1,178 +1,222 @@
-"""What a run would do: a table of files and hosts."""
+"""Make a plan: what `publish` would do. Only reads, here and at the hosts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import os
+import stat
+import threading
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ..errors import DataferryError, PublishErrors
+from ..errors import BadName, CacheError, Conflict, DataferryError, NeedsNetwork, PublishError, WrongBytes
+from ..files import hash_files
+from ..hosts import make_host
+from ..hosts.base import Upload
+from ..lookup.remote import engine_settings, offline_reason
+from ..registry.names import check_name, redact_url
+from .compare import Request, ask_host
+from .state import KnownRegistry, rates, read_known
+from .steps import HostPlan, Plan
 
-if TYPE_CHECKING:
-    from ..files import Digests
-    from ..hosts.base import Host, HostedFile, Publisher, Upload
-
-__all__ = ["HELD", "NEW_VERSION", "PUBLISHED", "UPLOAD", "HostPlan", "Plan", "Step", "raise_all"]
-
-#: It has to go there.
-UPLOAD = "upload"
-#: It has to go there; the host keeps the old bytes under the old locator.
-NEW_VERSION = "new version"
-#: The host has these bytes; they are fetched back and registered.
-HELD = "held"
-#: The host has these bytes and the registry knows.
-PUBLISHED = "published"
+__all__ = ["check_public", "plan"]
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What happens with one file at one host.
-
-    Parameters
-    ----------
-    upload : Upload
-        The file.
-    action : str
-        ``"upload"``, ``"new version"``, ``"held"`` (it is there, and will be proven and registered) or
-        ``"published"`` (there is nothing to do).
-    held : HostedFile or None
-        What the host has under the name.
-    proven : bool
-        Whether these bytes were fetched from the host, as by a stranger, to compare them.
-    """
-
-    upload: Upload
-    action: str
-    hosted: HostedFile | None = None
-    proven: bool = False
-
-
-@dataclass
-class HostPlan:
-    """What happens at one host.
+def plan(
+    files: Mapping[str, str | os.PathLike[str]],
+    to: str | Sequence[str],
+    registry: str | os.PathLike[str],
+    *,
+    new_version: bool = False,
+    repair: bool = False,
+    progress: bool = True,
+) -> Plan:
+    """Say what `publish` would do. Nothing is changed anywhere.
 
     Parameters
     ----------
-    spec : str
-        The host as it was given.
-    host : Host
-        The host.
-    publisher : Publisher or None
-        What takes files there; None if there is none.
-    who : str
-        Who publishes, as the host says.
-    steps : dict of str to Step
-        Name -> what happens with the file.
-    failure : DataferryError or None
-        Why the host cannot be asked now. The other hosts are not concerned.
-    declared : str
-        The line that the registry would hold for it.
-    rates : (float or None, float or None)
-        Bytes a second that an earlier run measured: up to the host, and back.
-    remarks : sequence of str
-        What else the author has to know before anything is sent: parts, releases, what cannot be taken back.
-    """
-
-    spec: str
-    host: Host
-    publisher: Publisher | None = None
-    who: str = ""
-    steps: dict[str, Step] = field(default_factory=dict)
-    failure: DataferryError | None = None
-    declared: str = ""
-    rates: tuple[float | None, float | None] = (None, None)
-    remarks: Sequence[str] = ()
-
-    def doing(self, *actions: str) -> list[Step]:
-        """The steps with one of some actions."""
-        return [step for step in self.steps.values() if step.action in actions]
-
-    @property
-    def bytes_to_go(self) -> int:
-        """The bytes that have to be uploaded."""
-        return sum(step.upload.size for step in self.doing(UPLOAD, NEW_VERSION))
-
-    @property
-    def seconds(self) -> float | None:
-        """How long it may take to upload and to fetch back; None where nobody knows."""
-        up, back = self.rates
-        if not up or not back:
-            return None
-        return self.bytes_to_go / up + sum(s.upload.size for s in self.doing(UPLOAD, NEW_VERSION, HELD)) / back
-
-
-@dataclass
-class Plan:
-    """What a run would do.
-
-    Parameters
-    ----------
-    registry : Path
-        The ``dataferry.toml``.
-    uploads : dict of str to Upload
-        The files, by name.
-    digests : dict of str to Digests
-        What each file was when it was read.
-    hosts : list of HostPlan
-        The hosts, in the order in which they were given.
-    problems : list of DataferryError
-        What keeps the run from beginning.
+    files : mapping of str to path-like
+        Name -> file.
+    to : str or sequence of str
+        Hosts.
+    registry : path-like
+        The ``dataferry.toml``, which need not be there.
     new_version : bool
-        Whether names may get other bytes.
-    remarks : sequence of str
-        What else the author has to know before anything is sent, beside what single hosts remark.
-    """
+        Whether a registered name may get other bytes.
+    repair : bool
+        Whether damaged copies of registered files are replaced, at hosts that can.
+    progress : bool
+        Whether to show how far the hashing is.
 
-    registry: Path
-    uploads: Mapping[str, Upload]
-    digests: Mapping[str, Digests]
-    hosts: list[HostPlan]
-    problems: list[DataferryError]
-    new_version: bool = False
-    remarks: Sequence[str] = ()
-
-    def check(self, *, every_host: bool = False) -> None:
-        """Raise what keeps the run from beginning.
-
-        Parameters
-        ----------
-        every_host : bool
-            Also raise that one host of several cannot be asked, for which the run would not wait but end with an error.
-
-        Raises
-        ------
-        DataferryError
-            The one problem, or a `PublishErrors` of all.
-        """
-        errors = list(self.problems)
-        failures = [host.failure for host in self.hosts if host.failure]
-        if every_host or (not errors and len(failures) == len(self.hosts)):
-            errors += [error for error in failures if error not in errors]
-        raise_all(errors, f"nothing was published: {len(errors)} problems")
-
-    def __iter__(self) -> Iterator[tuple[HostPlan, Step]]:
-        for host in self.hosts:
-            for step in host.steps.values():
-                yield host, step
-
-
-def raise_all(errors: Sequence[DataferryError], message: str) -> None:
-    """Raise the one error, or all of them together.
-
-    Parameters
-    ----------
-    errors : sequence of DataferryError
-        None, one or several.
-    message : str
-        What they have in common.
+    Returns
+    -------
+    Plan
+        What would be done, and every problem of every file; `dataferry.publish.Plan.check` raises them.
 
     Raises
     ------
-    DataferryError
-        If there is one; a `PublishErrors` if there are several.
+    BadName
+        If no file or no host is given.
+    RegistryError, SettingsError
+        If the registry or the configuration cannot be read.
     """
-    if len(errors) == 1:
-        raise errors[0]
-    if errors:
-        raise PublishErrors(message, errors)
+    path = Path(registry)
+    specs = [to] if isinstance(to, str) else list(dict.fromkeys(to))
+    if not files or not specs:
+        raise BadName("there is nothing to publish" if not files else "no host is given to publish to")
+    request = Request(path, read_known(path), engine_settings(), new_version, repair, progress)
+    known = request.known
+    legal, problems = _legal_files(files)
+    digests, failed = hash_files(legal, md5=True, show=progress)
+    problems += failed.values()
+    problems += name_clashes(legal, known.names() if known else [])
+    problems += _not_writable(path)
+    uploads = {name: Upload(name, legal[name], d.size, d.sha256, d.md5) for name, d in digests.items()}
+    hosts = []
+    for spec in specs:
+        try:
+            hosts.append(_host_plan(spec, request))
+        except DataferryError as error:
+            problems.append(error)
+    changed = _other_bytes(uploads, hosts, request)
+    problems += changed.values()
+    rest = {name: upload for name, upload in uploads.items() if name not in changed}
+    if reason := offline_reason():
+        problems.append(NeedsNetwork("publishing", [(redact_url(spec), f"not asked: {reason}") for spec in specs]))
+    elif rest:
+        problems += _ask_hosts(hosts, rest, request)
+        # whether a host keeps versions may show only when it was asked
+        problems += _other_bytes(rest, hosts, request).values()
+    remarks = _hosts_left_behind(uploads, hosts, request)
+    return Plan(path, uploads, digests, hosts, problems, new_version, repair, remarks)
+
+
+def _legal_files(files: Mapping[str, str | os.PathLike[str]]) -> tuple[dict[str, Path], list[DataferryError]]:
+    legal: dict[str, Path] = {}
+    problems: list[DataferryError] = []
+    for name, file in files.items():
+        path = Path(file)
+        try:
+            check_name(name)
+            if path.exists() and not stat.S_ISREG(path.stat().st_mode):  # opening a FIFO would wait for ever
+                raise WrongBytes(f"{path}: not a regular file")
+            legal[name] = path
+        except (BadName, WrongBytes) as error:
+            problems.append(error)
+    return legal, problems
+
+
+def name_clashes(names: Iterable[str], registered: Iterable[str]) -> list[DataferryError]:
+    """Names that would be one file on disks that ignore case, or a file and a folder at once."""
+    wanted = list(names)
+    every = list(dict.fromkeys([*wanted, *registered]))
+    if not wanted:
+        return []
+    folded: dict[str, list[str]] = {}
+    for name in every:
+        folded.setdefault(unicodedata.normalize("NFC", name.casefold()), []).append(name)
+    folders = {name[:at] for name in every for at, c in enumerate(name) if c == "/"}
+    new = set(wanted)
+    problems: list[DataferryError] = [
+        BadName(f"{' and '.join(map(repr, same))} are one file on disks that ignore case: rename one of them")
+        for same in folded.values()
+        if len(same) > 1 and new & set(same)
+    ]
+    for name in every:
+        if name in folders and (name in new or any(other.startswith(f"{name}/") for other in wanted)):
+            below = next(other for other in every if other.startswith(f"{name}/"))
+            problems.append(BadName(f"{name!r} is a file and the folder of {below!r}: rename one of them"))
+    return problems
+
+
+def _host_plan(spec: str, request: Request) -> HostPlan:
+    host, known = make_host(spec), request.known
+    publisher = host.publisher(request.settings, known.about if known else {})
+    publisher.registered = tuple(filter(None, (known.dataurl, *known.mirrors))) if known else ()
+    check_public(publisher.declared)  # the dry run says it as well, before anything is uploaded
+    return HostPlan(spec, host, publisher)
+
+
+def _ask_hosts(hosts: Sequence[HostPlan], uploads: Mapping[str, Upload], request: Request) -> list[DataferryError]:
+    """Ask all hosts at the same time, in threads for which Ctrl-C does not wait."""
+    measured = rates()
+    problems: dict[int, list[DataferryError] | BaseException] = {}
+
+    def ask(index: int) -> None:
+        try:
+            problems[index] = ask_host(hosts[index], uploads, request)
+        except BaseException as error:  # noqa: BLE001 - raised again below
+            problems[index] = error
+
+    threads = []
+    for index, host in enumerate(hosts):
+        host.rates = (measured.get(f"up {host.host.redacted}"), measured.get(f"back {host.host.redacted}"))
+        threads.append(threading.Thread(target=ask, args=(index,), name="dataferry-plan", daemon=True))
+        threads[-1].start()
+    for thread in threads:
+        while thread.is_alive():
+            thread.join(0.1)
+    found: list[DataferryError] = []
+    for index in range(len(hosts)):
+        answer = problems[index]
+        if isinstance(answer, BaseException):
+            raise answer
+        found += answer
+    return found
+
+
+def _not_writable(path: Path) -> list[DataferryError]:
+    place = Path(os.path.realpath(path))
+    folder = next((f for f in place.parents if f.exists()), place.parent)
+    if os.access(folder, os.W_OK | os.X_OK):
+        return []
+    return [CacheError(f"{path} cannot be written: no right to write in {folder}")]
+
+
+def _other_bytes(
+    uploads: Mapping[str, Upload], hosts: Sequence[HostPlan], request: Request
+) -> dict[str, DataferryError]:
+    """Names that the registry has with other bytes, as far as they may not get new ones."""
+    problems: dict[str, DataferryError] = {}
+    fixed = [plan.host.redacted for plan in hosts if plan.publisher is None or not plan.publisher.versioned]
+    for name, upload in uploads.items():
+        entry = request.known.find(name) if request.known else None
+        if entry is None or entry.sha256 == upload.sha256:
+            continue
+        if not request.new_version:
+            remedy = "A published name keeps its bytes: give the new ones another name"
+            if not fixed:
+                remedy += ", or publish a new version of the data with --new-version"
+        elif fixed:
+            remedy = f"{' and '.join(fixed)} keeps one version of a file only: give the new bytes another name"
+        else:
+            continue
+        there, now = f"{entry.sha256[:12]}...", f"{upload.sha256[:12]}..."
+        reason = f"{name!r} is registered with other bytes (sha256 {there} there, {now} now)"
+        problems[name] = Conflict(str(request.registry), reason, remedy)
+    return problems
+
+
+def _hosts_left_behind(uploads: Mapping[str, Upload], hosts: Sequence[HostPlan], request: Request) -> list[str]:
+    """The hosts of the registry that keep the old bytes of names which get new ones."""
+    known: KnownRegistry | None = request.known
+    if known is None:
+        return []
+    entries = {name: known.find(name) for name in uploads}
+    changed = [name for name, entry in entries.items() if entry is not None and entry.sha256 != uploads[name].sha256]
+    served = {line for host in hosts for line in (host.spec, host.declared)}
+    others = [redact_url(line) for line in (known.dataurl, *known.mirrors) if line and line not in served]
+    if not changed or not others:
+        return []
+    what = changed[0] if len(changed) == 1 else f"{len(changed)} files"
+    refused = "keep the old bytes, which users of the new registry are refused there; new names would go everywhere"
+    return [f"{what}: {', '.join(others)} {refused}"]
+
+
+def check_public(spec: str) -> str:
+    """Return a line for the registry if it holds no secret; `PublishError` otherwise."""
+    import re
+
+    if re.search(r"//[^/?#]*@", spec):
+        raise PublishError(redact_url(spec), "its declaration holds a user or a password, which every user would get")
+    return spec

@@ -16,7 +16,7 @@ from click.testing import Result
 
 from dataferry import PackageData
 from dataferry.errors import Offline, UnknownFile
-from dataferry.publish.check import State, check
+from dataferry.publish import State, check
 from dataferry.testing import (
     Empty,
     Fault,

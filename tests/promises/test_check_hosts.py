@@ -17,7 +17,7 @@ from click.testing import Result
 from dataferry import PackageData, hosts
 from dataferry.hosts.base import Host, Source
 from dataferry.publish import publish
-from dataferry.publish.check import Finding, State, check
+from dataferry.publish import Finding, State, check
 from dataferry.registry import Registry
 from dataferry.testing import RangeServer, Status
 

@@ -206,11 +206,11 @@ def test_small_files_of_a_killed_run_go(command, home):
 def test_what_killed_runs_left_goes_unless_it_is_in_use(command, home):
     import fcntl
 
-    from dataferry.publish.notes import Notebook
+    from dataferry.publish.state import Checkpoint
 
-    book, busy = (Notebook(home / "mypkg/data/dataferry.toml", f"figshare:{n}") for n in (1, 2))
+    book, busy = (Checkpoint(home / "mypkg/data/dataferry.toml", f"figshare:{n}") for n in (1, 2))
     root = book.home.parent
-    assert busy.take()
+    assert busy.acquire()
     folders = [root / "git/0123456789abcdef-0.git", root / "git/0123456789abcdef-1.git", root / "incoming/check-x1y2"]
     folders += [root / "publish" / note.folder.name for note in (book, busy)]
     for folder in folders:
@@ -231,7 +231,7 @@ def test_what_killed_runs_left_goes_unless_it_is_in_use(command, home):
         assert "3.0 kB  left by runs that were stopped (3)" in command("cache", "size").stdout
         assert json.loads(command("cache", "size", "--json").stdout)["left_over"] == {"folders": 3, "bytes": 3000}
         assert "removed 0 files and 3 left by stopped runs, 3.0 kB freed" in command("cache", "prune", "-y").stdout
-    busy.give_back()
+    busy.release()
     assert [folder.exists() for folder in folders] == [False, True, False, False, True]
     assert not Path(f"{folders[0]}.lock").exists()
     assert (root / "publish/rates.json").exists()

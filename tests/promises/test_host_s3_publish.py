@@ -432,7 +432,7 @@ class TestRefused:
         assert list(shop.objects()) == ["v1/old.dat"]
 
     def test_a_private_bucket_that_is_empty(self, shop: Shop) -> None:
-        assert "a stranger does not get it" in str(self.refused(shop.author(public=False)))
+        assert "users do not get it" in str(self.refused(shop.author(public=False)))
 
     def test_a_full_quota(self, shop: Shop) -> None:
         author = shop.author(shop.radosgw.full_bucket(shop.ann, RIGHTS, MIB))

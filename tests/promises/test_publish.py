@@ -110,7 +110,7 @@ def test_what_another_host_registered_is_no_proof(case, quay):
     here.tells = ()
     case.publish({"d.fits": b"d"}, ["quay:a", "quay:b"])
     here.server.fault("c.fits", FlippedByte())
-    with pytest.raises(PublishError, match="quay:a: c.fits: it arrived, but a stranger does not get it"):
+    with pytest.raises(PublishError, match="quay:a: c.fits: it arrived, but users do not get it"):
         case.publish({"c.fits": C}, ["quay:a", "quay:b"])
     with pytest.raises(PublishError, match=r"quay:a: c\.fits"):
         case.publish({"c.fits": C, "d.fits": b"d"}, "quay:a")

@@ -49,7 +49,7 @@ def test_the_network_goes_before_the_files_are_fetched_back(case, quay):
     here.going_wrong["finish"] = lambda name: here.server.__exit__(None, None, None)
     with pytest.raises(PublishErrors) as caught:
         case.publish()
-    assert "a stranger does not get it" in str(caught.value)
+    assert "users do not get it" in str(caught.value)
     assert not case.registry.exists()
     assert here.done["stored"] == 3
 
@@ -129,7 +129,7 @@ def test_a_file_that_changes_after_it_was_hashed(case, quay):
 def test_other_bytes_at_the_host_are_never_registered(case, quay):
     here = quay()
     here.going_wrong["finish"] = lambda name: (here.public / "c.fits").write_bytes(C[:-1] + b"x")
-    with pytest.raises(PublishError, match=r"c\.fits.*a stranger does not get it"):
+    with pytest.raises(PublishError, match=r"c\.fits.*users do not get it"):
         case.publish()
     assert "c.fits" not in Registry(case.registry).names()
 
@@ -142,7 +142,7 @@ def test_the_author_is_a_stranger_when_files_are_fetched_back(case, quay, home):
     (home / ".config" / "dataferry" / "config.toml").write_text(f'[hosts."{host}"]\ntoken = "tok-secret"\n')
     with pytest.raises(PublishErrors) as caught:
         case.publish()
-    assert "a stranger does not get it" in str(caught.value)
+    assert "users do not get it" in str(caught.value)
     assert "401" in str(caught.value)
     assert not case.registry.exists()
     assert here.server.requests and {request.status for request in here.server.requests} == {401}
@@ -168,7 +168,7 @@ def test_waiting_has_an_end(case, quay):
     here.seconds = 1000.0
     here.going_wrong["finish"] = lambda name: (here.public / "c.fits").unlink()
     began = time.monotonic()
-    with pytest.raises(PublishError, match="a stranger does not get it"):
+    with pytest.raises(PublishError, match="users do not get it"):
         case.publish(wait=0.6)
     assert time.monotonic() - began < 60
     assert sorted(Registry(case.registry).names()) == ["maps/a.fits", "maps/b.fits"]

@@ -93,7 +93,7 @@ def _store(place: Place, redacted: str, settings: Settings, *, stranger: bool = 
 
         return Store(place, redacted, settings, connections=_AT_ONCE, stranger=stranger, reading=True)
     except MissingExtra as error:
-        reason = f"a stranger does not get it, and to sign a request {error}"
+        reason = f"users do not get it, and to sign a request {error}"
         raise TransferError(redacted, reason, kind="extra", final=True) from error
     except PublishError as error:
         raise TransferError(redacted, error.reason, kind="credentials", final=True) from error

@@ -1,4 +1,4 @@
-"""What a run notes for the next one: small JSON files in dataferry's folder of the cache, written at every change."""
+"""The checkpoint of an upload: small JSON files in dataferry's folder of the cache, written at every change."""
 
 from __future__ import annotations
 
@@ -14,29 +14,21 @@ from collections.abc import Iterable, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
-from ..cache import layout as cache_home
+from ..cache import layout
 from ..download.lease import Lease
+from ..registry.registry import Registry
 
-__all__ = ["BACK", "LOOK", "Notebook", "Notes", "rates"]
+__all__ = ["COMPARE", "PROOF", "Checkpoint", "KnownRegistry", "Notes", "rates", "read_known"]
 
-#: How the folders begin into which a run fetches files back.
-BACK = "back-"
-#: Those into which a plan fetches what it has to compare.
-LOOK = "look-"
-#: The only key in the notes of what is proven.
-_FILES = "files"
-#: Seconds after which such a folder is nobody's.
-_OVER = 86400.0
+#: How the folders begin into which a run fetches files back, and a plan those that it has to compare.
+PROOF, COMPARE = "back-", "look-"
+_FILES = "files"  # the only key of proven.json
+#: Seconds after which a folder of a plan is nobody's: a plan holds no lock.
+_ABANDONED = 86400.0
 
 
 class Notes(MutableMapping[str, Any]):
-    """A mapping that is kept in a file.
-
-    Parameters
-    ----------
-    path : Path
-        The file; one that is not there, or cannot be read, is an empty mapping.
-    """
+    """A mapping that is kept in a file; one that is missing or cannot be read is empty."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -79,22 +71,14 @@ class Notes(MutableMapping[str, Any]):
                     private.unlink()
 
 
-class Notebook:
-    """The notes of one registry for one host, and the right to publish there from here.
-
-    Parameters
-    ----------
-    registry : Path
-        The ``dataferry.toml``.
-    spec : str
-        The host as it was given.
-    """
+class Checkpoint:
+    """What one registry has uploaded to one host, and the lock of the run that publishes there."""
 
     def __init__(self, registry: Path, spec: str) -> None:
         key = f"{os.path.realpath(registry)}\0{spec}"
         self.home = _home()
         self.folder = self.home / hashlib.sha256(key.encode()).hexdigest()[:16]
-        self._lease = Lease(self.home, self.folder.name)
+        self._lock = Lease(self.home, self.folder.name)
         self.host = Notes(self.folder / "host.json")
         self._proven = self.folder / "proven.json"
 
@@ -105,22 +89,22 @@ class Notebook:
     def _path(self, name: str, sha256: str) -> Path:
         return self.folder / f"{hashlib.sha256(f'{name}/{sha256}'.encode()).hexdigest()[:32]}.json"
 
-    def forget(self, name: str, sha256: str) -> None:
+    def forget_file(self, name: str, sha256: str) -> None:
         """Drop the notes of one file, which is proven."""
         with contextlib.suppress(OSError):
             self._path(name, sha256).unlink()
 
     def forget_host(self) -> None:
-        """Drop the notes of the host, where all is proven."""
+        """Drop the notes of the host, where everything is proven."""
         with contextlib.suppress(OSError):
             (self.folder / "host.json").unlink()
-        self.close()
+        self.remove_if_empty()
 
     @property
     def proven(self) -> dict[str, str]:
-        """Name -> sha256 of what was fetched back from a host that tells no digests; it need not be fetched again."""
-        told = Notes(self._proven).get(_FILES)
-        return told if isinstance(told, dict) else {}
+        """Name -> sha256 of files fetched back from a host that gives no digests; they need not be fetched again."""
+        files = Notes(self._proven).get(_FILES)
+        return files if isinstance(files, dict) else {}
 
     @proven.setter
     def proven(self, files: dict[str, str]) -> None:
@@ -130,40 +114,64 @@ class Notebook:
             with contextlib.suppress(OSError):
                 self._proven.unlink()
 
-    def close(self) -> None:
-        """Leave nothing where nothing is noted."""
+    def remove_if_empty(self) -> None:
+        """Leave no folder where nothing is noted."""
         with contextlib.suppress(OSError):
             self.folder.rmdir()
 
-    def take(self, *, force: bool = False) -> bool:
-        """Try to become the one run that publishes there; True as well where nobody can know."""
+    def acquire(self, *, force: bool = False) -> bool:
+        """Try to become the only run that publishes there; True as well where locks do not work."""
         with contextlib.suppress(OSError):
             self.home.mkdir(parents=True, exist_ok=True)
-        if not self._lease.take(force=force):
+        if not self._lock.take(force=force):
             return False
         self.host = Notes(self.folder / "host.json")  # the run before may have written it
-        for left in self.folder.glob(f"{BACK}*"):
+        for left in self.folder.glob(f"{PROOF}*"):
             shutil.rmtree(left, ignore_errors=True)  # of a run that was killed
-        for left in self.folder.glob(f"{LOOK}*"):
-            with contextlib.suppress(OSError):  # a plan holds no lease, so only time tells that it is over
-                if time.time() - left.stat().st_mtime > _OVER:
+        for left in self.folder.glob(f"{COMPARE}*"):
+            with contextlib.suppress(OSError):
+                if time.time() - left.stat().st_mtime > _ABANDONED:
                     shutil.rmtree(left, ignore_errors=True)
         return True
 
-    def work_folders(self, paths: Iterable[Path]) -> list[Path]:
+    def release(self) -> None:
+        """Let other runs publish there."""
+        self._lock.give_back()
+
+    def workdirs(self, paths: Iterable[Path]) -> list[Path]:
         """Where files may lie for a moment: in the cache, else beside the author's files."""
         return [self.folder, *dict.fromkeys(path.absolute().parent for path in paths)]
 
-    def give_back(self) -> None:
-        """Let other runs have it."""
-        self._lease.give_back()
-
 
 def _home() -> Path:
-    home = cache_home.writable_home()
+    home = layout.writable_home()
     return Path(home or os.path.join(tempfile.gettempdir(), f"dataferry-{os.getuid()}"), "publish")
 
 
 def rates() -> Notes:
-    """How fast earlier uploads were: host as declared -> bytes a second."""
+    """How fast earlier transfers were: direction and host -> bytes a second."""
     return Notes(_home() / "rates.json")
+
+
+class KnownRegistry(Registry):
+    """The registry before and while files are published; its text file need not be there yet."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._declared_list = super().list_path
+        if self._declared_list is not None and not os.path.lexists(self._declared_list):
+            self._list = None
+
+    @property
+    def list_path(self) -> Path | None:
+        """The text file with the entries, where ``registry`` names one."""
+        return self._declared_list
+
+    def keeps_locators(self, name: str) -> bool:
+        """Whether the entry of a file can have the ids that single hosts need."""
+        return self._declared_list is None or self.in_table(name)
+
+
+def read_known(path: Path) -> KnownRegistry | None:
+    """The registry as it is now; None if there is none."""
+    return KnownRegistry(path) if os.path.lexists(path) else None

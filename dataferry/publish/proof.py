@@ -1,8 +1,7 @@
-"""Get files from a host as somebody who has nothing but the registry: the proof that they are published."""
+"""The proof that files are published: fetch them back anonymously, with nothing but what the registry says."""
 
 from __future__ import annotations
 
-import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -14,105 +13,55 @@ from ..errors import CacheError, DataferryError, FileUnavailable, Offline, Publi
 from ..files import sha256_file
 from ..hosts import make_host
 from ..hosts.base import guarded
-from ..registry.names import redact_url
-from .notes import BACK
+from .state import PROOF
 
 if TYPE_CHECKING:
     from ..config.settings import Settings
     from ..download.source import Source
     from ..registry.registry import Entry
 
-__all__ = ["Stranger", "check_declared", "not_served"]
+__all__ = ["Proof", "not_proven"]
 
 #: Larger files come one by one, so that no more than one of them needs room.
 _LARGE = 1 << 28
 
 
-def check_declared(spec: str) -> str:
-    """Return the line for the registry if it gives no secret away. Raises `PublishError`."""
-    if re.search(r"//[^/?#]*@", spec):
-        raise PublishError(redact_url(spec), "its declaration holds a user or a password, which every user would get")
-    return spec
-
-
-def not_served(place: str, result: object, complete: bool) -> PublishError:
-    """Say why a file that arrived is not registered.
-
-    Parameters
-    ----------
-    place : str
-        The file at its host.
-    result : object
-        What `Stranger.get` says of it.
-    complete : bool
-        Whether all files of the run arrived there.
-
-    Returns
-    -------
-    PublishError
-        The error.
-    """
+def not_proven(place: str, result: object, complete: bool) -> PublishError:
+    """Why a file that arrived is not registered: what `Proof.fetch` says, and whether all files of the run arrived."""
     if isinstance(result, CacheError):
         return PublishError(place, f"it arrived, and could not be proven: {result}")
     if not complete:
         return PublishError(
             place, "it arrived and is not public before all files have; the same command goes on from here"
         )
-    said, when = str(result), "everybody may read it"
+    reason, when = str(result), "everybody may read it"
     if isinstance(result, FileUnavailable):
-        said = "; ".join(dict.fromkeys(f"{where}: {reason}" for where, reason in result.tried)) or said
+        reason = "; ".join(dict.fromkeys(f"{where}: {why}" for where, why in result.tried)) or reason
         when = "the network is there" if isinstance(result, Offline) else when
     return PublishError(
         place,
-        f"it arrived, but a stranger does not get it: {said}",
+        f"it arrived, but users do not get it: {reason}",
         f"It is not registered. Once {when}, the same command proves and registers it",
     )
 
 
-class Stranger:
-    """Somebody with the registry, no cache, no token and no login.
+class Proof:
+    """Downloads from one host without a cache, a token or a login; the files are dropped once they are hashed."""
 
-    Parameters
-    ----------
-    declared : str
-        The host as the registry declares it.
-    settings : Settings
-        The author's settings; what says who the author is, is dropped.
-    folders : sequence of Path
-        Where the files may lie for a moment, best first; the first with room is taken.
-    prefix : str
-        How the names of folders begin that are made there.
-    """
-
-    def __init__(self, declared: str, settings: Settings, folders: Sequence[Path], prefix: str = BACK) -> None:
-        self.host = type(make_host(check_declared(declared)))(declared)  # one that has looked up nothing yet
+    def __init__(self, declared: str, settings: Settings, workdirs: Sequence[Path], prefix: str = PROOF) -> None:
+        self.host = type(make_host(declared))(declared)  # one that has looked up nothing yet
         self._settings = settings.as_stranger()
-        self._folders = folders
+        self._workdirs = workdirs
         self._prefix = prefix
 
-    def get(
+    def fetch(
         self,
         entries: Sequence[Entry],
-        tell: Callable[[Progress], None] | bool = False,
+        progress: Callable[[Progress], None] | bool = False,
         *,
         compare: bool = False,
     ) -> dict[str, str | DataferryError]:
-        """Get files, look at them and drop them.
-
-        Parameters
-        ----------
-        entries : sequence of Entry
-            The files as the registry would have them.
-        tell : callable or bool
-            Is told how far it is.
-        compare : bool
-            Whether other bytes are an answer too, and no error.
-
-        Returns
-        -------
-        dict of str to (str or DataferryError)
-            Name -> the sha256 of what came, or why nothing came.
-        """
+        """Name -> the sha256 of what came (with `compare` also of other bytes), or why nothing came."""
         results: dict[str, str | DataferryError] = {}
         sources: dict[str, Sequence[Source]] = {}
         for entry in entries:
@@ -121,25 +70,23 @@ class Stranger:
                     sources[entry.name] = list(self.host.sources(entry.name, entry))
             except DataferryError as error:
                 results[entry.name] = error
-        first = [entry for entry in entries if sources.get(entry.name)]
-        results |= self._bring(first, sources, tell, compare)
-        left = {e.name: e for e in entries if not isinstance(results.get(e.name), str)}
+        results |= self._download([e for e in entries if sources.get(e.name)], sources, progress, compare)
+        left = {entry.name: entry for entry in entries if not isinstance(results.get(entry.name), str)}
         if left:
             try:
                 with guarded(self.host.redacted):
                     found = dict(self.host.look_up(left, self._settings))
             except DataferryError as error:
                 return dict.fromkeys(left, error) | results
-            late = [entry for entry in left.values() if found.get(entry.name)]
-            results |= self._bring(late, found, tell, compare)
-        nowhere = PublishError(self.host.redacted, "it does not say where a stranger would get the file")
+            results |= self._download([e for e in left.values() if found.get(e.name)], found, progress, compare)
+        nowhere = PublishError(self.host.redacted, "it does not say where users would get the file")
         return {entry.name: results.get(entry.name, nowhere) for entry in entries}
 
-    def _bring(
+    def _download(
         self,
         entries: Sequence[Entry],
         sources: Mapping[str, Sequence[Source]],
-        tell: Callable[[Progress], None] | bool,
+        progress: Callable[[Progress], None] | bool,
         compare: bool,
     ) -> dict[str, str | DataferryError]:
         results: dict[str, str | DataferryError] = {}
@@ -149,31 +96,31 @@ class Stranger:
             if not batch:
                 continue
             try:
-                folder = self._folder(max(entry.size or 0 for entry in batch))
+                workdir = self._workdir(max(entry.size or 0 for entry in batch))
             except CacheError as error:
                 results |= {entry.name: error for entry in batch}
                 continue
             try:
-                results |= self._fetch(batch, sources, folder, jobs, tell, compare)
+                results |= self._fetch(batch, sources, workdir, jobs, progress, compare)
             except CacheError as error:
                 results |= {entry.name: results.get(entry.name, error) for entry in batch}
             finally:
-                shutil.rmtree(folder, ignore_errors=True)
+                shutil.rmtree(workdir, ignore_errors=True)
         return results
 
     def _fetch(
         self,
         entries: Sequence[Entry],
         sources: Mapping[str, Sequence[Source]],
-        folder: Path,
+        workdir: Path,
         jobs: int | None,
-        tell: Callable[[Progress], None] | bool,
+        progress: Callable[[Progress], None] | bool,
         compare: bool,
     ) -> dict[str, str | DataferryError]:
-        came: dict[str, str] = {}
+        arrived: dict[str, str] = {}
 
         def store(wanted: Wanted, file: Path) -> Path:
-            came[wanted.name] = wanted.sha256 or sha256_file(file)  # where it is known, the engine has compared it
+            arrived[wanted.name] = wanted.sha256 or sha256_file(file)  # where it is known, the engine has compared it
             file.unlink()
             return file
 
@@ -187,24 +134,24 @@ class Stranger:
             )
             for entry in entries
         ]
-        arrived = fetch(
+        results = fetch(
             wanted,
             find=lambda _: None,
             store=store,
-            workdir=folder,
+            workdir=workdir,
             settings=self._settings,
             jobs=jobs,
-            progress=tell,
+            progress=progress,
         )
         return {
-            item.name: result if isinstance(result, FileUnavailable) else came[item.name]
-            for item, result in zip(wanted, arrived, strict=True)
+            item.name: result if isinstance(result, FileUnavailable) else arrived[item.name]
+            for item, result in zip(wanted, results, strict=True)
         }
 
-    def _folder(self, size: int) -> Path:
+    def _workdir(self, size: int) -> Path:
         """A fresh private folder with room for a file."""
         tried = []
-        for place in self._folders:
+        for place in self._workdirs:
             try:
                 place.mkdir(parents=True, exist_ok=True)
                 free = shutil.disk_usage(place).free

@@ -1,0 +1,290 @@
+"""What a run would do, and what it did: values without behaviour of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import DataferryError, PublishErrors
+
+if TYPE_CHECKING:
+    from ..files import Digests
+    from ..hosts.base import Host, HostedFile, Publisher, Upload
+
+__all__ = [
+    "HOSTED",
+    "NEW_VERSION",
+    "PUBLISHED",
+    "REPAIR",
+    "UPLOAD",
+    "FileOutcome",
+    "HostPlan",
+    "Outcome",
+    "Plan",
+    "Step",
+    "raise_all",
+]
+
+#: It is uploaded.
+UPLOAD = "upload"
+#: It is uploaded; the host keeps the old bytes under the old locator.
+NEW_VERSION = "new version"
+#: It is uploaded in place of a damaged copy: the registry has its sha256, the host has other bytes.
+REPAIR = "repair"
+#: The host has these bytes; they are fetched back and registered.
+HOSTED = "held"
+#: The host has these bytes and the registry knows.
+PUBLISHED = "published"
+_SENT = (UPLOAD, NEW_VERSION, REPAIR)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What happens with one file at one host.
+
+    Parameters
+    ----------
+    upload : Upload
+        The file.
+    action : str
+        ``"upload"``, ``"new version"``, ``"repair"`` (the host's copy is damaged), ``"held"`` (it is there, and will
+        be proven and registered) or ``"published"`` (there is nothing to do).
+    hosted : HostedFile or None
+        What the host has under the name.
+    proven : bool
+        Whether these bytes were fetched from the host anonymously, to compare them.
+    """
+
+    upload: Upload
+    action: str
+    hosted: HostedFile | None = None
+    proven: bool = False
+
+
+@dataclass
+class HostPlan:
+    """What happens at one host.
+
+    Parameters
+    ----------
+    spec : str
+        The host as it was given.
+    host : Host
+        The host.
+    publisher : Publisher or None
+        What takes files there; None if there is none.
+    who : str
+        Who publishes, as the host says.
+    steps : dict of str to Step
+        Name -> what happens with the file.
+    failure : DataferryError or None
+        Why the host cannot be asked now. The other hosts go on without it.
+    declared : str
+        The line that the registry would have for it.
+    rates : (float or None, float or None)
+        Bytes a second that an earlier run measured: up to the host, and back.
+    remarks : sequence of str
+        What else the author has to know before anything is sent: parts, releases, what cannot be undone.
+    """
+
+    spec: str
+    host: Host
+    publisher: Publisher | None = None
+    who: str = ""
+    steps: dict[str, Step] = field(default_factory=dict)
+    failure: DataferryError | None = None
+    declared: str = ""
+    rates: tuple[float | None, float | None] = (None, None)
+    remarks: Sequence[str] = ()
+
+    def doing(self, *actions: str) -> list[Step]:
+        """The steps with one of some actions."""
+        return [step for step in self.steps.values() if step.action in actions]
+
+    @property
+    def to_send(self) -> list[Step]:
+        """The steps that upload a file."""
+        return self.doing(*_SENT)
+
+    @property
+    def bytes_to_go(self) -> int:
+        """The bytes that are uploaded."""
+        return sum(step.upload.size for step in self.to_send)
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it may take to upload and to fetch back; None where nobody knows."""
+        up, back = self.rates
+        if not up or not back:
+            return None
+        return self.bytes_to_go / up + sum(step.upload.size for step in self.doing(*_SENT, HOSTED)) / back
+
+
+@dataclass
+class Plan:
+    """What a run would do.
+
+    Parameters
+    ----------
+    registry : Path
+        The ``dataferry.toml``.
+    uploads : dict of str to Upload
+        The files, by name.
+    digests : dict of str to Digests
+        What each file was when it was read.
+    hosts : list of HostPlan
+        The hosts, in the order in which they were given.
+    problems : list of DataferryError
+        What keeps the run from beginning.
+    new_version : bool
+        Whether names may get other bytes.
+    repair : bool
+        Whether damaged copies of registered files are replaced.
+    remarks : sequence of str
+        What else the author has to know before anything is sent, beside the remarks of single hosts.
+    """
+
+    registry: Path
+    uploads: Mapping[str, Upload]
+    digests: Mapping[str, Digests]
+    hosts: list[HostPlan]
+    problems: list[DataferryError]
+    new_version: bool = False
+    repair: bool = False
+    remarks: Sequence[str] = ()
+
+    def check(self, *, every_host: bool = False) -> None:
+        """Raise what keeps the run from beginning.
+
+        Parameters
+        ----------
+        every_host : bool
+            Also raise that one host of several cannot be asked, for which the run would not wait but end with an error.
+
+        Raises
+        ------
+        DataferryError
+            The one problem, or a `PublishErrors` of all.
+        """
+        errors = list(self.problems)
+        failures = [host.failure for host in self.hosts if host.failure]
+        if every_host or (not errors and len(failures) == len(self.hosts)):
+            errors += [error for error in failures if error not in errors]
+        raise_all(errors, f"nothing was published: {len(errors)} problems")
+
+    def __iter__(self) -> Iterator[tuple[HostPlan, Step]]:
+        for host in self.hosts:
+            for step in host.steps.values():
+                yield host, step
+
+
+@dataclass
+class FileOutcome:
+    """What was done with one file at one host.
+
+    Parameters
+    ----------
+    name : str
+        The file.
+    host : str
+        The host, without credentials.
+    size : int
+        Its bytes.
+    action : str
+        What was planned, see `Step`.
+    sent : bool
+        Whether this run uploaded it.
+    proven : bool
+        Whether it was fetched back anonymously, in this run or before.
+    error : DataferryError or None
+        Why not.
+    """
+
+    name: str
+    host: str
+    size: int
+    action: str
+    sent: bool = False
+    proven: bool = False
+    error: DataferryError | None = None
+
+
+@dataclass
+class Outcome:
+    """What a run did.
+
+    Parameters
+    ----------
+    plan : Plan
+        What it was to do.
+    files : list of FileOutcome
+        What was done with each file at each host; empty after a dry run.
+    written : list of Path
+        The files of the registry that changed.
+    errors : list of DataferryError
+        What failed.
+    """
+
+    plan: Plan
+    files: list[FileOutcome] = field(default_factory=list)
+    written: list[Path] = field(default_factory=list)
+    errors: list[DataferryError] = field(default_factory=list)
+
+    def check(self) -> None:
+        """Raise what failed.
+
+        Raises
+        ------
+        DataferryError
+            The one error, or a `PublishErrors` of all.
+        """
+        proven = sum(1 for file in self.files if file.proven)
+        raise_all(self.errors, f"{proven} of {len(self.files)} files are published; the same command goes on from here")
+
+    def as_json(self) -> dict[str, Any]:
+        """What was done or would be, as values that fit JSON."""
+        done = {(file.host, file.name): file for file in self.files}
+        files = []
+        for host, step in self.plan:
+            result = done.get((host.host.redacted, step.upload.name))
+            row: dict[str, Any] = {
+                "name": step.upload.name,
+                "host": host.host.redacted,
+                "size": step.upload.size,
+                "sha256": step.upload.sha256,
+                "action": step.action,
+            }
+            if result is not None:
+                row |= {"uploaded": result.sent, "published": result.proven}
+                row["error"] = str(result.error) if result.error else None
+            files.append(row)
+        return {
+            "registry": str(self.plan.registry),
+            "written": [str(path) for path in self.written],
+            "hosts": [
+                {
+                    "host": host.host.redacted,
+                    "declared": (host.publisher.declared if host.publisher and self.files else host.declared) or None,
+                    "who": host.who,
+                    "upload_bytes": host.bytes_to_go,
+                    "upload_files": len(host.to_send),
+                    "seconds": host.seconds,
+                    "remarks": list(host.remarks),
+                    "error": str(host.failure) if host.failure else None,
+                }
+                for host in self.plan.hosts
+            ],
+            "files": files,
+            "remarks": list(self.plan.remarks),
+            "problems": [str(error) for error in self.plan.problems],
+        }
+
+
+def raise_all(errors: Sequence[DataferryError], message: str) -> None:
+    """Raise the one error, or a `PublishErrors` of several."""
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise PublishErrors(message, errors)
