@@ -117,14 +117,14 @@ def _step(
         return Conflict(place, f"the host has a file under this name, and it cannot be compared: {fetched}")
     if fetched == upload.sha256 if fetched else hosted.matches(upload):
         return Step(upload, HOSTED, hosted, proven=fetched is not None)
-    if damaged and request.repair and getattr(publisher, "repairs", False):
+    if damaged and request.repair and publisher is not None and publisher.repairs:
         return Step(upload, REPAIR, hosted)
     if request.new_version and versioned:
         return Step(upload, NEW_VERSION, hosted)
     other = f"{hosted.size} bytes" if hosted.size not in {None, upload.size} else "with another digest"
     if damaged:
         remedy = "The registry has your file, so the host's copy is damaged or was changed"
-        can = getattr(publisher, "repairs", False)
+        can = publisher is not None and publisher.repairs
         remedy += ": --repair replaces it" if can else ", and this kind of host cannot replace it"
     else:
         remedy = "A published name keeps its bytes: give the new ones another name"

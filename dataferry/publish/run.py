@@ -248,7 +248,7 @@ class _HostRun(threading.Thread):
         sent: list[str] = []
         if todo:
             if damaged := [step.upload.name for step in self.plan.doing(REPAIR)]:
-                getattr(publisher, "discard")(damaged)  # noqa: B009
+                publisher.discard(damaged)
             publisher.begin(todo, checkpoint.host)
             began = time.monotonic()
             results = self._upload(checkpoint, publisher, todo)
