@@ -16,8 +16,7 @@ from click.testing import Result
 
 from dataferry import PackageData, hosts
 from dataferry.hosts.base import Host, Source
-from dataferry.publish import publish
-from dataferry.publish import Finding, State, check
+from dataferry.publish import Finding, State, check, publish
 from dataferry.registry import Registry
 from dataferry.testing import RangeServer, Status
 
