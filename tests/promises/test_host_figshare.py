@@ -19,9 +19,7 @@ from dataferry.errors import (
 )
 from dataferry.hosts import make_host
 from dataferry.hosts.base import HostedFile
-from dataferry.hosts.figshare import FigshareHost
-from dataferry.hosts.figshare.flat import flat_name, full_name
-from dataferry.hosts.figshare.interface import token_for
+from dataferry.hosts.figshare import FigshareHost, article_name, file_name
 from dataferry.registry import Entry
 from dataferry.testing import HostContract, RangeServer
 
@@ -94,17 +92,17 @@ def test_sources_of_figshare_and_of_its_sandbox() -> None:
     "name", [*HostContract.names, "a=b.fits", "a=2Fb.fits", "a/b", "a=2fb", "=C3.fits", "a__b.fits"]
 )
 def test_names_there_and_back(name: str) -> None:
-    flat = flat_name(name)
+    flat = article_name(name)
     assert flat.isascii()
     assert "/" not in flat
     assert not flat.startswith(".")
-    assert full_name(flat) == name
+    assert file_name(flat) == name
 
 
 def test_names_that_others_gave_stay() -> None:
     for name in ("Grüße.csv", "x=1.csv", "y=2F z=FF.csv", "100%.csv"):
-        assert full_name(name) == name
-    assert full_name("a.fits", "/maps/deep") == "maps/deep/a.fits"
+        assert file_name(name) == name
+    assert file_name("a.fits", "/maps/deep") == "maps/deep/a.fits"
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------
@@ -123,7 +121,7 @@ class TestFigshareHost(HostContract):
     def serving(self, files: Mapping[str, bytes]) -> Any:
         @contextmanager
         def serve() -> Iterator[FigshareHost]:
-            article = self.site.put({flat_name(name): data for name, data in files.items()})
+            article = self.site.put({article_name(name): data for name, data in files.items()})
             self.numbers = dict(zip(files, article.files, strict=True))
             yield FigshareHost(self.site.spec(article.number))
 
@@ -242,5 +240,5 @@ def test_who_sees_the_login_of_a_private_article(query: str, told: list[bool]) -
 
 @pytest.mark.parametrize("server", ["http://api.figshare.com/v2", "https://api.figshare.com.evil.example/v2"])
 def test_the_variable_is_for_figshare_alone_and_encrypted(server: str) -> None:
-    assert token_for(FigshareHost("figshare:1").declared, Settings(), publishing=False) is not None
-    assert token_for(FigshareHost(f"figshare:1?server={server}").declared, Settings(), publishing=False) is None
+    assert FigshareHost("figshare:1").token(Settings()) is not None
+    assert FigshareHost(f"figshare:1?server={server}").token(Settings()) is None

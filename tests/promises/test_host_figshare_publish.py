@@ -21,7 +21,7 @@ from dataferry.errors import (
     Conflict,
     PublishError,
 )
-from dataferry.hosts.figshare.flat import flat_name
+from dataferry.hosts.figshare import article_name
 from dataferry.testing import HostContract, PublishContract
 
 
@@ -95,7 +95,7 @@ def test_a_cut_in_the_middle(figshare: Any, author: Author, cut: int) -> None:
     figshare.locks_for = 0.3
     figshare.fault("PUT", r"/upload/.*/3$", cut=cut)
     author.publish(FILES)
-    assert figshare.received[flat_name("maps/dust 064.fits")] == 300_000
+    assert figshare.received[article_name("maps/dust 064.fits")] == 300_000
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_every_step_may_fail_once(figshare: Any, author: Author, method: str, pa
     assert article.versions[0][0]["title"] == ABOUT["title"]
     assert sorted(article.versions[0][1]) == sorted(numbers.values())
     for name, data in FILES.items():
-        assert figshare.received[flat_name(name)] == len(data)
+        assert figshare.received[article_name(name)] == len(data)
 
 
 def test_the_service_gives_an_upload_up(figshare: Any, author: Author) -> None:
@@ -151,7 +151,7 @@ def test_half_an_upload_is_continued_by_another_process_without_notes(figshare: 
     fault.left = 0
     other = Author(figshare, author.folder, figshare.spec(article.number))
     other.publish(FILES)
-    assert figshare.received[flat_name("maps/dust 064.fits")] == 300_000
+    assert figshare.received[article_name("maps/dust 064.fits")] == 300_000
     assert len(article.files) == 3
 
 
@@ -474,7 +474,7 @@ def test_killed(package: Package, method: str, path: str, which: int) -> None:
     assert len(article.versions) == 1
     state, numbers = article.versions[0]
     assert state["title"] == ABOUT["title"]
-    assert sorted(site.files[n].name for n in numbers) == sorted(map(flat_name, package.files))
+    assert sorted(site.files[n].name for n in numbers) == sorted(map(article_name, package.files))
     for name, data in package.files.items():
-        assert site.received[flat_name(name)] == len(data)
+        assert site.received[article_name(name)] == len(data)
     assert package.users_get() == package.files

@@ -102,18 +102,16 @@ def test_each_server_has_a_key_of_its_own() -> None:
 
 
 def test_tokens_go_to_their_own_server_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataferry.hosts.inveniordm.records import token_for
-
     monkeypatch.setenv("ZENODO_TOKEN", "zenodo-token")
     monkeypatch.setenv("INVENIORDM_TOKEN", "rdm-token")
     zenodo, other = make_host("zenodo:1"), make_host("inveniordm:https://evil.example/1")
     plain = make_host("inveniordm:http://rdm.example.org/1")
     assert isinstance(zenodo, InvenioHost) and isinstance(other, InvenioHost) and isinstance(plain, InvenioHost)
-    assert token_for(zenodo, Settings(), publishing=False)
-    assert token_for(zenodo, Settings().as_stranger(), publishing=False) is None
-    assert token_for(other, Settings(), publishing=False) is None  # a package named it, and not the user
-    assert token_for(other, Settings(), publishing=True)
-    assert token_for(plain, Settings(), publishing=True) is None
+    assert zenodo.token(Settings(), publishing=False)
+    assert zenodo.token(Settings().as_stranger(), publishing=False) is None
+    assert other.token(Settings(), publishing=False) is None  # a package named it, and not the user
+    assert other.token(Settings(), publishing=True)
+    assert plain.token(Settings(), publishing=True) is None
     with pytest.raises(AccessDenied, match="unencrypted"):
         plain.publisher(Settings(), {}).check_rights()
 
@@ -145,10 +143,10 @@ class TestZenodoHost(TestInvenioHost):
     def serving(self, files: Mapping[str, bytes]) -> Iterator[InvenioHost]:
         self.record, _ = By(self.rdm).record(files)
         near = type("Near", (self.kind,), {"server": self.rdm.url})
-        yield near(f"{self.kind.scheme}:1")
+        yield near(f"{self.kind.schemes[0]}:1")
 
     def entry(self, name: str, data: bytes) -> Entry:
-        return Entry(name, hashlib.sha256(data).hexdigest(), len(data), {self.kind.scheme: self.record})
+        return Entry(name, hashlib.sha256(data).hexdigest(), len(data), {self.kind.schemes[0]: self.record})
 
 
 class TestZenodoSandboxHost(TestZenodoHost):

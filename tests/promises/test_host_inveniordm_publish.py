@@ -31,7 +31,7 @@ from dataferry.config import Settings, load_settings
 from dataferry.errors import AccessDenied, Conflict, DataferryError, PublishError, TransferError
 from dataferry.hosts import make_host
 from dataferry.hosts.base import Upload
-from dataferry.hosts.inveniordm.metadata import draft_body
+from dataferry.hosts.inveniordm import InvenioPublisher, draft_body
 from dataferry.testing import PublishContract
 from dataferry.testing.author import Author
 
@@ -288,9 +288,7 @@ class Process:
             (folder / name).write_bytes(data)
         context = multiprocessing.get_context("forkserver")
         # what each would load: a process then starts at once
-        context.set_forkserver_preload(
-            ["dataferry.publish", "dataferry.hosts.inveniordm.publisher", "astropy.utils.data"]
-        )
+        context.set_forkserver_preload(["dataferry.publish", "dataferry.hosts.inveniordm", "astropy.utils.data"])
         paths = {name: str(folder / name) for name in files}
         given = {"files": paths, "spec": author.spec, "registry": str(author.registry), "environ": dict(os.environ)}
         self.process = context.Process(target=exec, args=(RUN, given))
@@ -403,7 +401,7 @@ def test_a_connection_that_breaks(
     rdm: Any, author: Author, monkeypatch: pytest.MonkeyPatch, pattern: str, how: str
 ) -> None:
     """Once at each kind of request: either this run or the next one goes through, and nothing is there twice."""
-    monkeypatch.setattr("dataferry.hosts.inveniordm.publisher.InvenioPublisher.patience", 0.2)
+    monkeypatch.setattr(InvenioPublisher, "patience", (0.0, 0.2))
     rdm.fault(pattern, **({"lost": True} if how == "lost" else {"cut": 100}))
     try:
         author.publish(FILES)
@@ -416,7 +414,7 @@ def test_a_connection_that_breaks(
 @only_stand_in
 def test_a_publish_that_a_proxy_gave_up_on(rdm: Any, author: Author, monkeypatch: pytest.MonkeyPatch) -> None:
     rdm.fault(r"POST \S+/actions/publish", status=504)
-    monkeypatch.setattr("dataferry.hosts.inveniordm.publisher.InvenioPublisher.patience", 0.2)
+    monkeypatch.setattr(InvenioPublisher, "patience", (0.0, 0.2))
     with pytest.raises((PublishError, TransferError), match="504"):
         author.publish(FILES)
     author.publish(FILES)

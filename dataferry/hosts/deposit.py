@@ -1,0 +1,409 @@
+"""The deposit protocol of archives: find or make a draft, add files, verify their digests, publish; each step once.
+
+An archive says how it lists, takes, removes and publishes files (the methods that raise `NotImplementedError`). What is
+the same everywhere is here: a draft of a killed run is found again, no file is sent twice, nobody's file is replaced
+that was not meant to be, nothing becomes public before the archive has the right digest of every file, and an answer
+that was lost is no failure.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from ..config.credentials import Token
+from ..download.backoff import tries
+from ..errors import AccessDenied, BadName, Conflict, HostRefused, PublishError, TransferError
+from .base import Host, HostedFile, Publisher, Upload
+
+if TYPE_CHECKING:
+    from ..config.settings import Settings
+
+__all__ = ["DOI", "DepositPublisher", "DraftFile", "UploadGone", "foreign_doi", "is_status", "without_resolver"]
+
+#: Bytes a second at which an archive computes digests at the least.
+_DIGESTS_PER_SECOND = 30e6
+_TIMES_AN_UPLOAD_BEGINS = 3
+_AGAIN = "run the same command again"
+
+DOI = re.compile(r"10\.[0-9]{4,9}(?:\.[0-9]+)*/[^\s?#]+")
+_RESOLVER = re.compile(r"^(?:https?://(?:dx\.)?doi\.org/|doi:)", re.IGNORECASE)
+_WEB = "if it has plain addresses of files, give their folder, https://.../"
+#: DOI prefixes: the archive, and what to write for it.
+_PREFIXES = {
+    "10.5281": ("Zenodo", "write zenodo:{doi}"),
+    "10.6084": ("Figshare", "write figshare:{doi}"),
+    "10.5061": ("Dryad", _WEB),
+    "10.7910": ("Harvard Dataverse", "write dataverse:doi:{doi}"),
+    "10.17605": ("OSF", _WEB),
+    "10.17632": ("Mendeley Data", _WEB),
+    "10.17616": ("re3data", "it lists repositories and holds no files"),
+    "10.1594": ("PANGAEA", _WEB),
+    "10.26093": ("CDS", _WEB),
+    "10.48550": ("arXiv", "it holds papers and no data files"),
+}
+
+
+def without_resolver(doi: str) -> str:
+    """A DOI without ``https://doi.org/`` or ``doi:`` before it."""
+    return _RESOLVER.sub("", doi)
+
+
+def foreign_doi(doi: str, archive: str) -> BadName | None:
+    """The error for a DOI that another archive gave; None where its prefix says nothing."""
+    other, remedy = _PREFIXES.get(doi.partition("/")[0], (archive, ""))
+    if other == archive:
+        return None
+    return BadName(f"{doi} is a DOI of {other} and not of {archive}: {remedy.format(doi=doi)}")
+
+
+def is_status(error: BaseException, *statuses: int) -> bool:
+    """Whether a host answered with one of these statuses."""
+    return isinstance(error, HostRefused) and error.status in statuses
+
+
+class UploadGone(Exception):
+    """The archive has dropped an unfinished upload: it has to begin again."""
+
+
+@dataclass(frozen=True, slots=True)
+class DraftFile(HostedFile):
+    """A file of a draft: its name and key there, whether its bytes are complete, and the md5 that was announced."""
+
+    name: str = ""
+    key: str = ""
+    complete: bool = True
+    announced: str | None = None
+    data: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    @property
+    def bytes_of(self) -> tuple[str, int | None, str | None, str | None]:
+        """What two versions have in common if they have the same file."""
+        return self.name, self.size, self.md5, self.sha256
+
+
+class DepositPublisher(Publisher):
+    """Publishes through a draft; see the module, and `Publisher` for the order of calls."""
+
+    parallel = 2
+    versioned = True
+    #: Whether a draft keeps one file of a name, so that the old one has to go before the new one comes.
+    one_of_a_name = False
+    #: Seconds in which the archive computes the digest of an empty file, and shows what was published.
+    patience = 600.0, 60.0
+
+    def __init__(self, host: Host, settings: Settings, about: Mapping[str, Any]) -> None:
+        super().__init__(host, settings, about)
+        self.files: list[DraftFile] = []
+        self.notes: MutableMapping[str, Any] = {}
+        self.lock = Lock()
+
+    # -- what an archive has to say -----------------------------------------------------------------------------------
+
+    @abstractmethod
+    def open(self, uploads: Sequence[Upload]) -> None:
+        """Find or make the draft, describe it, and see whether it has room."""
+
+    @abstractmethod
+    def reopen(self) -> bool:
+        """Find the draft of an earlier run, where this one has nothing to send."""
+
+    @abstractmethod
+    def list_files(self) -> list[DraftFile]:
+        """All files of the draft."""
+
+    @abstractmethod
+    def public_files(self) -> list[DraftFile]:
+        """All files of the newest public version."""
+
+    @abstractmethod
+    def send(
+        self, upload: Upload, begun: DraftFile | None, notes: MutableMapping[str, Any], moved: Callable[[int], None]
+    ) -> DraftFile:
+        """Send a file, or the rest of one that was begun. Raises `UploadGone`."""
+
+    @abstractmethod
+    def delete(self, file: DraftFile) -> None:
+        """Take a file out of the draft; versions that are public keep theirs."""
+
+    @abstractmethod
+    def publish(self) -> None:
+        """Make the draft public."""
+
+    def make(self, title: str) -> str:
+        """Make a draft with a title, and return its id."""
+        raise NotImplementedError
+
+    def sees(self, draft: str) -> bool:
+        """Whether the author may change a draft or record."""
+        raise NotImplementedError
+
+    def own_titles(self) -> Iterable[tuple[str, str]]:
+        """Ids and titles of the author's newest drafts."""
+        raise NotImplementedError
+
+    def drop(self, files: Mapping[str, DraftFile]) -> Mapping[str, DraftFile]:
+        """The draft has nothing new: drop it, and return the files where they are public."""
+        return files
+
+    @property
+    def draft_page(self) -> str:
+        """Where the author sees the draft."""
+        return "its page"
+
+    def stored_name(self, name: str) -> str:
+        """What the archive calls a file."""
+        return name
+
+    # -- errors -------------------------------------------------------------------------------------------------------
+
+    def require_token(self) -> Token:
+        """The author's token. Raises `AccessDenied`."""
+        if token := self.host.token(self.settings, publishing=True):
+            return token
+        raise AccessDenied(self.host.redacted, f"no token for {self.provider} was found", self.remedy)
+
+    @property
+    def provider(self) -> str:
+        """The archive, for people."""
+        return self.host.credentials[0].provider
+
+    @property
+    def remedy(self) -> str:
+        """Which rights a token needs, and where it belongs."""
+        return self.host.credentials[0].remedy
+
+    def at(self, name: str = "") -> str:
+        """A file at the archive, or the archive, for errors."""
+        return f"{self.declared}: {name}" if name else self.declared
+
+    @contextmanager
+    def asking(self, name: str = "") -> Iterator[None]:
+        """Ask the archive; what it refuses is an error of publishing that says what helps."""
+        try:
+            yield
+        except HostRefused as error:
+            if is_status(error, 401, 403):
+                raise AccessDenied(
+                    self.at(name), f"the token has not the right to do this: {error}", self.remedy
+                ) from error
+            if error.final:
+                raise PublishError(self.at(name), str(error), f"{_AGAIN} once that is corrected") from error
+            raise
+
+    # -- the draft ----------------------------------------------------------------------------------------------------
+
+    def once(self, title: str) -> str:
+        """The draft that an earlier run made, or a new one. A mark in its title finds one that could not be noted."""
+        if (noted := self.notes.get("draft")) and self.sees(str(noted)):
+            return str(noted)
+        if mark := self.notes.get("mark"):
+            for draft, name in self.own_titles():
+                if name.endswith(mark):
+                    self.notes["draft"] = draft
+                    return draft
+        mark = self.notes["mark"] = mark or f"[dataferry {uuid.uuid4().hex[:12]}]"
+        draft = self.make(f"{title[:200]} {mark}")
+        self.notes["draft"] = draft
+        return draft
+
+    def refresh(self) -> None:
+        """List the files of the draft again."""
+        with self.asking():
+            files = self.list_files()
+        with self.lock:
+            self.files = files
+
+    def named(self, upload: Upload) -> list[DraftFile]:
+        """The files under the name of one of ours, in the order of the archive; some archives keep several."""
+        name = self.stored_name(upload.name)
+        with self.lock:
+            return [file for file in self.files if file.name == name]
+
+    def complete(self, upload: Upload) -> DraftFile | None:
+        """The file that has arrived with these bytes; the first one, so that two runs mean the same."""
+        return next((file for file in self.named(upload) if file.complete and file.matches(upload)), None)
+
+    def conflicting(self, upload: Upload) -> DraftFile | None:
+        """The newest file that has arrived under this name with other bytes."""
+        return next(
+            (file for file in self.named(upload)[::-1] if file.complete and file.matches(upload) is False), None
+        )
+
+    def begun(self, upload: Upload) -> DraftFile | None:
+        """The file that was announced with this name and these bytes, and of which something is missing."""
+        announced = {None, upload.md5}
+        return next((file for file in self.named(upload) if not file.complete and file.announced in announced), None)
+
+    def add(self, file: DraftFile) -> DraftFile:
+        """Note that a file of the draft is this command's, and what is known of it now."""
+        with self.lock:
+            self.files = [*(other for other in self.files if other.key != file.key), file]
+        self.claim([file.key])
+        return file
+
+    def claim(self, keys: Iterable[str]) -> None:
+        """Note that files of the draft are this command's."""
+        with self.lock:
+            if new := set(keys).difference(known := self.notes.get("begun", ())):
+                self.notes["begun"] = sorted({*known, *new})
+
+    def remove(self, file: DraftFile) -> None:
+        """Take a file out of the draft."""
+        with self.asking(file.name):
+            self.delete(file)
+        with self.lock:
+            self.files = [other for other in self.files if other.key != file.key]
+
+    def may_replace(self, upload: Upload, file: DraftFile) -> bool:
+        """Whether a file may leave the draft for another one: this command brought it, or it is the version before."""
+        before = self.superseded.get(upload.name)
+        same = before is not None and (before.size, before.md5, before.sha256) == (file.size, file.md5, file.sha256)
+        return same or file.key in self.notes.get("begun", ())
+
+    # -- the run ------------------------------------------------------------------------------------------------------
+
+    def hosted(self, uploads: Sequence[Upload]) -> Mapping[str, HostedFile]:
+        """The complete files of the draft, or of the newest version."""
+        self.refresh()
+        found = {upload.name: self.complete(upload) or self.conflicting(upload) for upload in uploads}
+        return {name: file for name, file in found.items() if file is not None}
+
+    def begin(self, uploads: Sequence[Upload], notes: MutableMapping[str, Any]) -> None:
+        """Find or make the draft."""
+        self.notes = notes
+        with self.asking():
+            self.open(uploads)
+
+    def upload(
+        self, upload: Upload, notes: MutableMapping[str, Any], moved: Callable[[int], None]
+    ) -> Mapping[str, str | int]:
+        """Send one file, or the rest of it."""
+        if (there := self.complete(upload)) is not None:
+            return there.locators
+        other = self.conflicting(upload)
+        if other is not None and not self.may_replace(upload, other):
+            raise self.conflict(upload)
+        if other is not None and self.one_of_a_name:
+            self.remove(other)
+        for _ in range(_TIMES_AN_UPLOAD_BEGINS):
+            begun = self.begun(upload)
+            try:
+                with self.asking(upload.name):
+                    return self.send(upload, begun, notes, moved).locators
+            except UploadGone:
+                if (begun := self.begun(upload)) is not None:
+                    self.remove(begun)
+        reason = f"{self.provider} dropped the upload {_TIMES_AN_UPLOAD_BEGINS} times"
+        raise PublishError(self.at(upload.name), reason, f"{_AGAIN} later")
+
+    def conflict(self, upload: Upload) -> Conflict:
+        """The error where the draft has a file that nobody asked to replace."""
+        return Conflict(
+            self.at(upload.name),
+            "the draft has another file under this name, which this command did not bring",
+            "A published name keeps its bytes: give the new ones another name, or publish with --new-version; "
+            f"what somebody else put into the draft can be deleted on {self.draft_page}",
+        )
+
+    def finish(
+        self, uploads: Sequence[Upload], notes: MutableMapping[str, Any]
+    ) -> Mapping[str, Mapping[str, str | int]]:
+        """Verify the digests, take out what the new files replace, and publish if anything is not public yet."""
+        self.notes = notes
+        with self.asking():
+            if not self.reopen():
+                return {}
+        files = self.verify(uploads)
+        with self.asking():
+            public = {file.bytes_of for file in self.public_files()}
+            if all(file.bytes_of in public for file in files.values()):
+                return _locators(self.drop(files))
+        self._tidy(uploads, files, public)
+        self._publish(files)
+        return _locators(files)
+
+    def verify(self, uploads: Sequence[Upload]) -> dict[str, DraftFile]:
+        """Wait for the archive's digests. Raises `PublishError` where it has other bytes, or none."""
+        seconds = self.patience[0] + sum(upload.size for upload in uploads) / _DIGESTS_PER_SECOND
+        for _ in tries(seconds):
+            self.refresh()
+            found = {upload.name: self.complete(upload) for upload in uploads}
+            waiting = [upload for upload in uploads if found[upload.name] is None]
+            if not waiting:
+                return {name: file for name, file in found.items() if file is not None}
+            for upload in waiting:
+                self._check(upload)
+        reason = f"{self.provider} has not computed its digest after {seconds:.0f} s"
+        raise PublishError(self.at(waiting[0].name), reason, f"it is there: {_AGAIN} later to publish it")
+
+    def _check(self, upload: Upload) -> None:
+        """Refuse what no waiting will make right."""
+        if self.begun(upload) is not None:
+            return
+        if spoiled := [file for file in self.named(upload) if file.complete and file.announced == upload.md5]:
+            raise self.other_bytes(upload, spoiled[0])
+        reason = f"the draft does not have these bytes under {upload.name!r}"
+        raise Conflict(
+            self.at(upload.name), f"{reason}; perhaps somebody else publishes to it at the same time", _AGAIN
+        )
+
+    def other_bytes(self, upload: Upload, file: DraftFile) -> PublishError:
+        """Take out a file that did not arrive as it was sent, and return the error."""
+        self.remove(file)
+        return PublishError(
+            self.at(upload.name),
+            f"other bytes arrived (md5 {file.md5} there, {upload.md5} here); they are deleted there, and nothing was "
+            "published",
+            f"{_AGAIN}; a file that changes while it is sent has to be finished first",
+        )
+
+    def _tidy(self, uploads: Sequence[Upload], ours: Mapping[str, DraftFile], public: set[Any]) -> None:
+        """A version has one file of a name, and none that only an earlier run wanted."""
+        keys = {file.key for file in ours.values()}
+        for upload in uploads:
+            for file in self.named(upload):
+                if file.key in keys:
+                    continue
+                if file.complete and not (file.matches(upload) or self.may_replace(upload, file)):
+                    raise self.conflict(upload)
+                self.remove(file)
+        begun = self.notes.get("begun", ())
+        for file in [file for file in self.files if file.key in begun]:
+            if file.key not in keys and file.bytes_of not in public:
+                self.remove(file)
+
+    def _publish(self, files: Mapping[str, DraftFile]) -> None:
+        """Publish, and wait until it shows; an answer may be all that was lost."""
+        failed: TransferError | None = None
+        try:
+            with self.asking():
+                self.publish()
+        except TransferError as error:
+            failed = error
+        for _ in tries(self.patience[1]):
+            with self.asking():
+                public = {file.bytes_of for file in self.public_files()}
+            if all(file.bytes_of in public for file in files.values()):
+                return
+        if failed is not None:
+            raise failed
+        raise PublishError(
+            self.at(),
+            "it was sent to be published and is not public yet: a curator may have to approve it first",
+            f"{_AGAIN} once it is public; nothing will be uploaded twice",
+        )
+
+    def seconds_until_served(self) -> float:
+        """Storage and caches need a moment."""
+        return 60.0
+
+
+def _locators(files: Mapping[str, DraftFile]) -> dict[str, Mapping[str, str | int]]:
+    return {name: file.locators for name, file in files.items()}

@@ -1,0 +1,834 @@
+"""Figshare: articles, their versions, and files that have a number each."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import parse_qsl, urlsplit
+
+from ..download.backoff import tries
+from ..errors import AccessDenied, BadName, PublishError, TransferError
+from ..registry.names import close_names, redact_url
+from .about import about_for, as_list, authors, full_name, require
+from .api_client import ApiClient, FileBody, Response
+from .base import Credential, Host, HostedFile, Limits, Publisher, Source, Upload
+from .deposit import DOI, DepositPublisher, DraftFile, UploadGone, foreign_doi, is_status, without_resolver
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..config.credentials import Token
+    from ..config.settings import Settings
+    from ..registry.registry import Entry
+
+__all__ = ["FigshareHost", "article_name", "file_name"]
+
+# -- what a line means ------------------------------------------------------------------------------------------------
+
+_API = "https://api.figshare.com/v2/"
+_OWN_SERVERS = (".figshare.com", ".figsh.com")
+_ID = re.compile(r"([1-9][0-9]{0,17})(?:\.v([1-9][0-9]{0,5}))?")
+_OWN_DOI = re.compile(r"10\.6084/m9\.figshare\.([1-9][0-9]*)(?:\.v([1-9][0-9]*))?")
+_PAGE = re.compile(r"/articles/(?:[^/]+/){0,2}([1-9][0-9]*)(?:/([1-9][0-9]*))?/?")
+_FORMS = "figshare:14763051, figshare:14763051.v2, figshare:10.6084/m9.figshare.14763051, or figshare:new to publish"
+
+
+@dataclass(frozen=True, slots=True)
+class _Declared:
+    """An article (its id, or a DOI that has to be looked up, or a new one) and its server."""
+
+    article: int | None
+    version: int | None
+    doi: str
+    new: bool
+    api: str
+    downloads: str
+    query: str
+
+    def spec(self, article: int | str) -> str:
+        """The line for readers of an article at this server."""
+        return f"figshare:{article}" + (f"?{self.query}" if self.query else "")
+
+    def may_see_token(self, url: str) -> bool:
+        """Whether a URL is at the server itself or at its download host."""
+        target, api = urlsplit(url), urlsplit(self.api)
+        return target.scheme == api.scheme and target.netloc in {
+            api.netloc,
+            f"ndownloader.{api.netloc.removeprefix('api.')}",
+        }
+
+
+def _read_spec(spec: str) -> _Declared:
+    scheme, _, rest = spec.partition(":")
+    if scheme.lower() != "figshare" or any(c.isspace() or not c.isprintable() for c in rest):
+        raise BadName(f"{redact_url(spec)!r} is not of the form {_FORMS}")
+    rest, _, query = rest.partition("?")
+    given = dict(parse_qsl(query, keep_blank_values=True))
+    if unknown := given.keys() - {"server", "downloads"}:
+        raise BadName(f"{redact_url(spec)!r}: {min(unknown)!r} is not known; there are server= and downloads=")
+    api = _base_url(given.get("server", _API), spec)
+    server = urlsplit(api)
+    # each of Figshare's own installations, as its sandbox figsh.com, has both names
+    apart = f"{server.scheme}://ndownloader.{server.netloc[4:]}/" if server.netloc.startswith("api.") else ""
+    downloads = _base_url(given["downloads"], spec) if "downloads" in given else apart
+    article, version, doi = _read_article(rest, spec)
+    return _Declared(article, version, doi, rest == "new", api, downloads, query)
+
+
+def _read_article(rest: str, spec: str) -> tuple[int | None, int | None, str]:
+    if rest == "new":
+        return None, None, ""
+    path = urlsplit(rest).path if rest.startswith(("http://", "https://")) and "doi.org" not in rest else ""
+    doi = without_resolver(rest).lower()
+    if path.startswith("/s/"):
+        raise BadName(
+            "this is a private link: who has it can see the files, nobody else, and only until it ends. "
+            f"Publish the article and write {_FORMS}"
+        )
+    if path.startswith(("/collections/", "/projects/")):
+        raise BadName(f"{redact_url(spec)!r} is no article, and only articles have files")
+    if found := _PAGE.search(path) if path else _ID.fullmatch(rest) or _OWN_DOI.fullmatch(doi):
+        return int(found[1]), int(found[2]) if found[2] else None, ""
+    if path or not DOI.fullmatch(doi):
+        raise BadName(f"{redact_url(spec)!r} names no article; write {_FORMS}")
+    if error := foreign_doi(without_resolver(rest), "Figshare"):
+        raise error
+    if re.search(r"[/.]c\.[0-9]+(?:\.v[0-9]+)?$", doi):
+        raise BadName(f"{doi} is a collection, which has no files itself: name one of its articles")
+    plain, _, version = doi.rpartition(".v")
+    pinned = plain and version.isascii() and version.isdigit()
+    return (None, int(version), plain) if pinned else (None, None, doi)
+
+
+def _base_url(url: str, spec: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.username is not None:
+        raise BadName(f"{redact_url(spec)!r}: a server is an http or https URL without user, password and query")
+    return url if url.endswith("/") else url + "/"
+
+
+# -- names: an article holds one flat list of plain file names --------------------------------------------------------
+
+#: Characters of a file name; file systems of those who download by hand take no more either.
+_LONGEST_NAME = 255
+_ODD = re.compile(r"[^A-Za-z0-9._+@,() -]")
+_ESCAPED = re.compile(r"((?:=[0-9A-F]{2})+)")
+
+
+def article_name(name: str) -> str:
+    """The file name in an article, ``maps=2Fdust 064.fits``: odd characters as their bytes, as in quoted-printable."""
+    flat = _ODD.sub(lambda found: "".join(f"={byte:02X}" for byte in found[0].encode()), name)
+    return f"=2E{flat[1:]}" if flat.startswith(".") else flat
+
+
+def file_name(stored: str, folder: str = "") -> str:
+    """What `article_name` was made from; a name that it did not make stays, below the folder that the article has."""
+    try:
+        parts = _ESCAPED.split(stored)
+        name = "".join(bytes.fromhex(p.replace("=", "")).decode() if p.startswith("=") else p for p in parts)
+    except ValueError:
+        name = stored
+    name = name if article_name(name) == stored else stored
+    inner = folder.strip("/")
+    return f"{inner}/{name}" if inner else name
+
+
+# -- the interface, version 2 -----------------------------------------------------------------------------------------
+
+#: Figshare asks for at most one request a second, and does not count anybody's first ones.
+_BURST, _PER_SECOND = 60.0, 1.0
+_PAGE_SIZE = 1000
+#: Seconds that an article may be locked after it was published.
+_LOCKED = 60.0
+
+
+class _Api:
+    """Asks one server, as somebody or anonymously; threads may share it."""
+
+    def __init__(self, settings: Settings, base: str, token: Token | None = None) -> None:
+        self.settings, self.base, self.token = settings, base, token
+        self._bearer = False
+        self._client = ApiClient(settings, base)
+        self._lock = threading.Lock()
+        self._left, self._asked = _BURST, time.monotonic()
+
+    @property
+    def login(self) -> dict[str, str]:
+        """The header that says who asks."""
+        if self.token is None:
+            return {}
+        word, _, rest = self.token.secret.partition(" ")
+        form = word.lower() if rest and word.lower() in {"token", "bearer"} else ""
+        bearer = (form == "bearer") != self._bearer
+        return {"Authorization": f"{'Bearer' if bearer else 'token'} {rest.strip() if form else self.token.secret}"}
+
+    def other_form(self) -> None:
+        """Send ``Bearer`` in place of ``token``, or the reverse: installations know one or the other."""
+        self._bearer = not self._bearer
+
+    def call(self, method: str, path: str, **how: Any) -> Response:
+        """Ask; see `ApiClient.call`."""
+        for _ in tries(_LOCKED, 0.3):
+            self._wait()
+            try:
+                return self._client.call(method, path, headers=self.login, **how)
+            except TransferError as error:
+                # an article is locked for a while after it was published, and nothing was done
+                if not is_status(error, 409, 423):
+                    raise
+                locked = error
+        raise locked
+
+    def get(self, path: str, **query: str | int) -> Any:
+        """The JSON at a path."""
+        return self.call("GET", path, query=query).json()
+
+    def find(self, path: str) -> dict[str, Any] | None:
+        """The object at a path; None if there is none, or not for whoever asks."""
+        try:
+            return dict(self.get(path))
+        except TransferError as error:
+            if is_status(error, 401, 403, 404):
+                return None
+            raise
+
+    def pages(self, path: str) -> list[dict[str, Any]]:
+        """A whole list, however many pages it has."""
+        items: list[dict[str, Any]] = []
+        while True:
+            page = self.get(path, page=len(items) // _PAGE_SIZE + 1, page_size=_PAGE_SIZE)
+            if not isinstance(page, list):
+                raise TransferError(self.base + path, "no list came", kind="json", final=True)
+            items += page
+            if len(page) < _PAGE_SIZE:
+                return items
+
+    def article_of_doi(self, declared: _Declared, place: str) -> int:
+        """The id of the article with a DOI."""
+        for doi in dict.fromkeys([f"{declared.doi}.v{declared.version or ''}", declared.doi]):
+            for item in self.get("articles", doi=doi, page_size=10) if not doi.endswith(".v") else ():
+                known = str(item.get("doi", "")).lower()
+                if known == doi or known.rpartition(".v")[0] == doi:
+                    return int(item["id"])
+        reason = (
+            f"no public article of Figshare has the DOI {declared.doi}: it is another archive's, a draft's, or mistyped"
+        )
+        raise TransferError(place, reason, kind="status", final=True)
+
+    def _wait(self) -> None:
+        with self._lock:
+            now = time.monotonic()
+            self._left = min(_BURST, self._left + (now - self._asked) * _PER_SECOND) - 1.0
+            self._asked = now
+            wait = -self._left / _PER_SECOND
+        if wait > 0:
+            time.sleep(wait)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._client.close()
+
+
+# -- reading ----------------------------------------------------------------------------------------------------------
+
+
+class FigshareHost(Host):
+    """An article at Figshare.
+
+    Every file has a number of its own, which the registry keeps as its locator and which finds the same bytes for
+    ever, whatever later versions of the article hold.
+
+    Parameters
+    ----------
+    spec : str
+        ``figshare:14763051``, ``figshare:14763051.v2``, ``figshare:<DOI>``; ``figshare:new`` to publish a new one. An
+        installation other than figshare.com is given as ``?server=https://api.../v2&downloads=https://.../``.
+
+    Raises
+    ------
+    BadName
+        If it is no such line.
+    """
+
+    locator = "figshare"
+    schemes = ("figshare",)
+    example = "figshare:1"
+
+    def __init__(self, spec: str) -> None:
+        super().__init__(spec)
+        self.declared = _read_spec(spec)
+
+    @property
+    def credentials(self) -> tuple[Credential, ...]:
+        """A personal token."""
+        server = urlsplit(self.declared.api)
+        own = server.scheme == "https" and (server.hostname or "").endswith(_OWN_SERVERS)
+        page = "https://figshare.com/account/applications (it may do what you may)"
+        return (Credential("Figshare", server.netloc, ("FIGSHARE_TOKEN",), page=page, own=own),)
+
+    def sources(self, name: str, entry: Entry | None) -> Sequence[Source]:
+        """The file's number as a download; none where the registry holds no number, see `look_up`."""
+        number = str(entry.locators.get(self.locator, "")) if entry is not None else ""
+        return self.downloads(number) if number.isascii() and number.isdigit() else []
+
+    def downloads(self, number: int | str, login: Mapping[str, str] | None = None) -> list[Source]:
+        """The download host, then the interface, which also answers where a firewall keeps programs from the former."""
+        bases = [self.declared.downloads + "files/"] if self.declared.downloads else []
+        bases.append(self.declared.api + "file/download/")
+        # a package may name any download host
+        seen = {base: dict(login or {}) if self.declared.may_see_token(base) else {} for base in bases}
+        return [Source(f"{base}{number}", self.redacted, headers) for base, headers in seen.items()]
+
+    def look_up(self, wanted: Mapping[str, Entry | None], settings: Settings) -> Mapping[str, Sequence[Source]]:
+        """Find the files in the article's list; private ones with the user's token."""
+        files, login = self._files(settings)
+        found: dict[str, Sequence[Source]] = {}
+        for name, item in _by_name(files, wanted).items():
+            if name in wanted:
+                linked = item.get("is_link_only") and item.get("download_url")
+                # a file that only is linked lies elsewhere, and the token is nobody else's business
+                found[name] = [Source(linked, self.redacted)] if linked else self.downloads(item["id"], login)
+        return found
+
+    def hosted(self, settings: Settings) -> Mapping[str, HostedFile]:
+        """All files of the article, or of the version that is pinned."""
+        return {name: _hosted_file(item) for name, item in _by_name(self._files(settings)[0], {}).items()}
+
+    def publisher(self, settings: Settings, about: Mapping[str, Any]) -> Publisher:
+        """What uploads files to the article and publishes it."""
+        return FigsharePublisher(self, settings, about)
+
+    def _files(self, settings: Settings) -> tuple[list[dict[str, Any]], dict[str, str]]:
+        """The files, each with its ``folder``, and the login where they are private."""
+        declared = self.declared
+        if declared.new:
+            raise TransferError(
+                self.redacted, "this article is yet to be made: publish to it first", kind="list", final=True
+            )
+        with _Api(settings, declared.api) as api:
+            article = declared.article or api.article_of_doi(declared, self.redacted)
+            path = f"articles/{article}/versions/{declared.version}" if declared.version else f"articles/{article}"
+            details = api.find(path)
+            if details is not None and details.get("files"):
+                return _in_folders(api.pages(f"{path}/files"), details), {}
+            if details is not None:
+                reason = _why_no_files(details)
+            elif declared.version and api.find(f"articles/{article}") is not None:
+                reason = f"there is no version {declared.version}"
+            else:
+                reason = f"there is no public article {article}"
+        token = self.token(settings)
+        if token is None:
+            reason += (
+                "; who may see a private one needs a token in FIGSHARE_TOKEN, or as token under "
+                f'[hosts."{urlsplit(declared.api).netloc}"] of config.toml'
+            )
+            raise TransferError(self.redacted, reason, kind="list", final=True)
+        with _Api(settings, declared.api, token) as owner:
+            for _ in range(2):
+                if (own := owner.find(f"account/articles/{article}")) is not None:
+                    return _in_folders(owner.pages(f"account/articles/{article}/files"), own), owner.login
+                owner.other_form()
+        reason += f", and the token in {token.origin} opens no private one"
+        raise TransferError(self.redacted, reason, kind="list", final=True)
+
+
+def _why_no_files(details: Mapping[str, Any]) -> str:
+    if details.get("is_embargoed"):
+        until = str(details.get("embargo_date") or "")[:10]
+        return "its files are under embargo" + (f" until {until}" if until else "")
+    if details.get("download_disabled"):
+        return "its authors have disabled the download of its files"
+    return "it is a record without files" if details.get("is_metadata_record") else "it has no files"
+
+
+def _in_folders(files: list[dict[str, Any]], details: Mapping[str, Any]) -> list[dict[str, Any]]:
+    folders = details.get("folder_structure") or {}
+    return [{**item, "folder": str(folders.get(str(item["id"])) or "")} for item in files]
+
+
+def _by_name(files: list[dict[str, Any]], wanted: Mapping[str, Entry | None]) -> dict[str, dict[str, Any]]:
+    """The newest file of each name; of two with the same name the one that has the registered size."""
+    named: dict[str, dict[str, Any]] = {}
+    for item in sorted(files, key=lambda item: int(item["id"])):
+        name = file_name(str(item["name"]), item["folder"])
+        before, entry = named.get(name), wanted.get(name)
+        if not (entry is not None and before is not None and before.get("size") == entry.size != item.get("size")):
+            named[name] = item
+    return named
+
+
+def _hosted_file(item: Mapping[str, Any]) -> HostedFile:
+    md5 = str(item.get("computed_md5") or item.get("supplied_md5") or "").lower()
+    size = None if item.get("is_link_only") else item.get("size")
+    return HostedFile(size, md5=md5 or None, locators={"figshare": int(item["id"])})
+
+
+# -- publishing -------------------------------------------------------------------------------------------------------
+
+_GB = 10**9
+#: What Figshare takes in one file at all, and of an account that pays nothing; how many files of an article.
+_MOST_BYTES, _FREE_BYTES, _MOST_FILES = 5_000 * _GB, 20 * _GB, 500
+_NEEDED = ("title", "description", "keywords", "categories", "license")
+#: Parts of one file on their way at the same time; seconds that one may stay locked after a cut; how often it may fail.
+_PARTS_AT_ONCE, _PART_LOCKED, _PART_FAILURES = 3, 120.0, 5
+
+
+class FigsharePublisher(DepositPublisher):
+    """Takes files to an article; see `DepositPublisher`."""
+
+    # what any account has; _check_quota() knows what this one has
+    limits = Limits(file_bytes=_MOST_BYTES, empty=False)
+    host: FigshareHost
+
+    def __init__(self, host: FigshareHost, settings: Settings, about: Mapping[str, Any]) -> None:
+        super().__init__(host, settings, about_for(about, "figshare"))
+        self.article = ""
+        self._known_api: _Api | None = None
+        self._account: dict[str, Any] = {}
+
+    @property
+    def declared(self) -> str:
+        """The line with the article's id, once there is one."""
+        line = self.host.declared
+        return line.spec(self.article) if line.new and self.article else self.host.spec
+
+    @property
+    def _api(self) -> _Api:
+        if self._known_api is None:
+            self._known_api = _Api(self.settings, self.host.declared.api, self.require_token())
+        return self._known_api
+
+    @property
+    def _path(self) -> str:
+        return f"account/articles/{self.article}"
+
+    @contextmanager
+    def asking(self, name: str = "") -> Iterator[None]:
+        """As `DepositPublisher.asking`; a network that fails is an error of publishing as well."""
+        try:
+            with super().asking(name):
+                yield
+        except TransferError as error:
+            raise PublishError(self.at(name), str(error), "run the same command again to go on") from error
+
+    # -- only reading
+
+    def check_rights(self) -> str:
+        """Whose token it is, and whether the article is theirs."""
+        line = self.host.declared
+        if line.version is not None:
+            remedy = "name the article without a version: what is published becomes its next one"
+            raise PublishError(self.host.redacted, "a published version never changes", remedy)
+        self._account = self._own_account()
+        if line.new:
+            self.article = self._made_before()
+            if not self.article:
+                require(self.about, _NEEDED, self.provider, self.host.redacted)
+        else:
+            with self.asking():
+                self.article = str(line.article or self._api.article_of_doi(line, self.host.redacted))
+            self._check_article()
+        name = " ".join(filter(None, (self._account.get("first_name"), self._account.get("last_name"))))
+        into = f", into {self.declared}, which was made before" if line.new and self.article else ""
+        origin = self._api.token.origin if self._api.token else ""
+        return f"{name or 'account'} ({self._account.get('id')}), by the token in {origin}{into}"
+
+    def _own_account(self) -> dict[str, Any]:
+        for form in range(2):
+            try:
+                with self.asking():
+                    return dict(self._api.get("account"))
+            except AccessDenied:
+                if form:
+                    raise
+                self._api.other_form()
+        raise AssertionError  # the loop returns or raises
+
+    def _made_before(self) -> str:
+        """The article of this account that the registry declares: the same command means the same article."""
+        for spec in self.registered:
+            with suppress(BadName):
+                other = _read_spec(spec)
+                same = other.api == self.host.declared.api and other.version is None
+                if same and other.article is not None and self.sees(str(other.article)):
+                    return str(other.article)
+        return ""
+
+    def sees(self, draft: str) -> bool:
+        """Whether the account may change an article."""
+        with self.asking():
+            return self._api.find(f"account/articles/{draft}") is not None
+
+    def _check_article(self) -> dict[str, Any]:
+        with self.asking():
+            details = self._api.find(self._path)
+            public = self._api.find(f"articles/{self.article}") if details is None else None
+        if details is None:
+            reason = "it is somebody else's article" if public else "this account sees none of that number"
+            remedy = "have yourself added as a collaborator of its project, or publish to figshare:new"
+            raise AccessDenied(self.declared, reason, remedy)
+        if details.get("is_embargoed"):
+            raise PublishError(self.declared, "the article is under embargo, so nobody could fetch its files")
+        if details.get("is_metadata_record") or details.get("has_linked_file"):
+            raise PublishError(self.declared, "the article only describes or links data, so it takes no files")
+        return details
+
+    def hosted(self, uploads: Sequence[Upload]) -> Mapping[str, HostedFile]:
+        """The complete files of the article, of its draft too."""
+        if not self.article:
+            return {}
+        found = super().hosted(uploads)
+        self._check_quota(uploads)
+        return found
+
+    def problem(self, upload: Upload) -> str:
+        """A name that is too long."""
+        flat = article_name(upload.name)
+        if len(flat) <= _LONGEST_NAME:
+            return ""
+        return (
+            f"Figshare has flat names of at most {_LONGEST_NAME} characters, and this one becomes {len(flat)} there: "
+            "give it a shorter name, or one with fewer characters beyond ASCII"
+        )
+
+    def remarks(self, uploads: Sequence[Upload]) -> Sequence[str]:
+        """What cannot be undone."""
+        return ["what is published gets a DOI and stays: a version cannot be taken back"]
+
+    def _check_quota(self, uploads: Sequence[Upload]) -> None:
+        """Refuse what Figshare would refuse later."""
+        going = [upload for upload in uploads if self.complete(upload) is None]
+        most = self._account.get("maximum_file_size") or _FREE_BYTES
+        for upload in going:
+            if upload.size > most:
+                raise PublishError(
+                    self.at(upload.name),
+                    f"it has {upload.size} bytes, and the account takes {most} in one file",
+                    "Figshare lifts that on request for institutions, and sells Figshare+ for large data",
+                )
+        needed = sum(upload.size for upload in going if self.begun(upload) is None)
+        quota, used = self._account.get("quota"), self._account.get("used_quota_private") or 0
+        if quota and needed > quota - used:
+            raise PublishError(
+                self.declared,
+                f"the files need {needed} bytes, and {max(0, quota - used)} are free of the {quota} that the account "
+                "has for what is not published",
+                "publish or delete other drafts, publish fewer files at a time, or ask Figshare for more",
+            )
+        kept = {file.name for file in self.files} | {article_name(upload.name) for upload in going}
+        # an institution, or Figshare+, has a number of its own and reports it only when it is reached
+        if len(kept) > _MOST_FILES and not self._account.get("institution_id"):
+            raise PublishError(
+                self.declared,
+                f"the article would have {len(kept)} files, and Figshare takes {_MOST_FILES}",
+                "spread them over several articles, or pack them",
+            )
+
+    # -- the draft
+
+    def open(self, uploads: Sequence[Upload]) -> None:
+        """Make or find the article, describe it, and see whether it has room."""
+        fields = self._fields()
+        if not self.article:
+            self._new = fields
+            self.article = self.once(str(fields["title"]))
+        details = self._check_article()
+        self.refresh()
+        self._check_quota(uploads)
+        if new := _changes(fields, details):
+            self._api.call("PATCH", self._path, json=new, again=True)
+        if self.about.get("reserve_doi") and not details.get("doi"):
+            reply = self._api.call("POST", f"{self._path}/reserve_doi", again=True)
+            self.notes["doi"] = str(reply.json().get("doi"))
+
+    def reopen(self) -> bool:
+        """Find the article that an earlier run made."""
+        noted = str(self.notes.get("draft") or "")
+        if not self.article and noted and self.sees(noted):
+            self.article = noted
+        return bool(self.article)
+
+    def make(self, title: str) -> str:
+        """Make an article; its mark goes with the first change of the title."""
+        new = {**self._new, "title": title, "defined_type": self.about.get("type", "dataset")}
+        made = self._api.call("POST", "account/articles", json=new).json()
+        return str(made.get("entity_id") or str(made["location"]).rstrip("/").rpartition("/")[2])
+
+    def own_titles(self) -> Iterable[tuple[str, str]]:
+        """All articles of the account."""
+        return [(str(item["id"]), str(item.get("title", ""))) for item in self._api.pages("account/articles")]
+
+    def stored_name(self, name: str) -> str:
+        """The flat name."""
+        return article_name(name)
+
+    def list_files(self) -> list[DraftFile]:
+        """The files of the draft."""
+        return _draft_files(self._api.pages(f"{self._path}/files"))
+
+    def public_files(self) -> list[DraftFile]:
+        """The files that everybody sees."""
+        try:
+            return _draft_files(self._api.pages(f"articles/{self.article}/files"))
+        except TransferError as error:
+            if is_status(error, 403, 404):
+                return []
+            raise
+
+    def delete(self, file: DraftFile) -> None:
+        """Take a file out of the draft."""
+        self._api.call("DELETE", f"{self._path}/files/{file.key}", accept=(404,))
+
+    def publish(self) -> None:
+        """Make the draft the next version."""
+        self._api.call("POST", f"{self._path}/publish")
+
+    # -- one file: in the parts that the upload service wants, from where an earlier run stopped
+
+    def send(
+        self, upload: Upload, begun: DraftFile | None, notes: MutableMapping[str, Any], moved: Callable[[int], None]
+    ) -> DraftFile:
+        """Send the parts that the upload service has not yet got, and say that all are there."""
+        file = self.add(begun or self._announce(upload))
+        url = _upload_url(file.data)
+        service = _UploadService(self._api, url, upload, f"{upload.name} at {urlsplit(url).netloc}", moved)
+        service.send()
+        path = f"{self._path}/files/{file.key}"
+        try:
+            self._api.call("POST", path, again=True)
+        except TransferError as error:
+            now = self._api.find(path) or {}
+            created = now.get("status") in {None, "", "created"} and not now.get("computed_md5")
+            if created or not is_status(error, 400, 404, 409, 422):
+                raise
+        return file
+
+    def _announce(self, upload: Upload) -> DraftFile:
+        path, name = f"{self._path}/files", article_name(upload.name)
+        known = {file.key for file in self.named(upload)}
+        try:
+            made = self._api.call("POST", path, json={"name": name, "size": upload.size, "md5": upload.md5}).json()
+            number = int(str(made["location"]).rstrip("/").rpartition("/")[2])
+            [file] = _draft_files([self._api.get(f"{path}/{number}")])
+        except TransferError:
+            # the answer may have been lost and not the request
+            self.refresh()
+            late = self.begun(upload)
+            if late is None or late.key in known:
+                raise
+            return late
+        if file.name != name:
+            self.remove(file)
+            reason = f"Figshare made {file.name!r} of the file name {name!r}"
+            raise PublishError(self.at(upload.name), reason, "give it another name")
+        return file
+
+    # -- [about]
+
+    def _fields(self) -> dict[str, Any]:
+        """The ``[about]`` table as Figshare takes it; what it does not hold is left out."""
+        about, fields = self.about, dict[str, Any]()
+        for key in ("title", "description"):
+            if about.get(key):
+                fields[key] = str(about[key]).strip()
+        if not 3 <= len(fields.get("title", "...")) <= 1000:
+            raise PublishError(self.at(), "the title in [about] has less than 3 or more than 1000 characters")
+        if about.get("keywords"):
+            fields["tags"] = [str(word) for word in as_list(about["keywords"])]
+        if about.get("authors"):
+            fields["authors"] = [_figshare_author(author) for author in authors(about, self.at(), ids=True)]
+        if about.get("categories"):
+            fields["categories"] = self._categories(as_list(about["categories"]))
+        if about.get("license"):
+            fields["license"] = self._license(as_list(about["license"])[0])
+        return fields
+
+    def _categories(self, given: list[Any]) -> list[int]:
+        if all(isinstance(item, int) for item in given):
+            return [int(item) for item in given]
+        known = self._offered("categories")
+        titles = {str(item["title"]).lower(): int(item["id"]) for item in known}
+        codes = {str(item.get("source_id") or ""): int(item["id"]) for item in known}
+        found: list[int] = []
+        for item in given:
+            number = item if isinstance(item, int) else codes.get(str(item)) or titles.get(str(item).lower())
+            if number is None:
+                every = [str(one["title"]) for one in known]
+                close = [title for title in every if str(item).lower() in title.lower()][:3]
+                close = close or close_names(str(item), every)
+                hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+                remedy = f"all of them, with their ids, are at {self._api.base}categories"
+                raise PublishError(self.at(), f"Figshare has no category {item!r}{hint}", remedy)
+            found.append(number)
+        return found
+
+    def _license(self, given: object) -> int:
+        if isinstance(given, int):
+            return given
+        known = self._offered("licenses")
+        wanted = _plain(str(given))
+        names = {_plain(str(item["name"])): int(item["value"]) for item in known}
+        names |= {_plain(re.sub(r"^https?://(?:www\.)?", "", str(item["url"]))): int(item["value"]) for item in known}
+        for words in (wanted, re.sub(r"\d+$", "", wanted)):
+            if (number := names.get(words)) is not None:
+                return number
+        offered = ", ".join(str(item["name"]) for item in known)
+        raise PublishError(self.at(), f"Figshare does not offer the license {given!r} to you", f"there are: {offered}")
+
+    def _offered(self, what: str) -> list[dict[str, Any]]:
+        """What this account may use; what anybody may, where the account has no list of its own."""
+        with suppress(TransferError):
+            if found := self._api.get(f"account/{what}"):
+                return [dict(item) for item in found]
+        return [dict(item) for item in self._api.get(what)]
+
+
+class _UploadService:
+    """One unfinished upload at the upload service, whose URL opens it for whoever has it: it is in no message."""
+
+    def __init__(self, api: _Api, url: str, upload: Upload, place: str, moved: Callable[[int], None]) -> None:
+        self._client = ApiClient(api.settings, url, headers=api.login if _same_site(url, api.base) else {})
+        self._url, self._upload, self._place, self._moved = url, upload, place, moved
+        self._lock = threading.Lock()
+
+    def send(self) -> None:
+        """Send the parts that are missing. Raises `UploadGone` or `PublishError`."""
+        try:
+            for _ in range(4):
+                if not (waiting := self._missing()):
+                    return
+                with ThreadPoolExecutor(_PARTS_AT_ONCE) as pool:
+                    list(pool.map(self._put, waiting))
+        finally:
+            self._client.close()
+        raise PublishError(
+            self._place, "the upload service took all parts and reports that some are missing", "run it again"
+        )
+
+    def _missing(self) -> list[dict[str, Any]]:
+        try:
+            status = self._client.call("GET", self._url).json()
+        except TransferError as error:
+            raise self._error(error, self._place) from None
+        if status.get("status") == "ABORTED":
+            raise UploadGone
+        if status.get("status") == "COMPLETED":
+            return []
+        parts: list[dict[str, Any]] = status.get("parts") or []
+        end = max((int(part["endOffset"]) + 1 for part in parts), default=0)
+        if end != self._upload.size:
+            reason = f"the upload service expects {end} bytes, and the file has {self._upload.size}"
+            raise PublishError(self._place, reason)
+        return [part for part in parts if part.get("status") != "COMPLETE"]
+
+    def _put(self, part: Mapping[str, Any]) -> None:
+        number, start, end = int(part["partNo"]), int(part["startOffset"]), int(part["endOffset"]) + 1
+        place, failures, sent = f"part {number} of {self._place}", 0, [0]
+
+        def moved(count: int) -> None:
+            sent[0] += count
+            self._tell(count)
+
+        for _ in tries(_PART_LOCKED, 0.2, 5.0):
+            sent[0] = 0
+            if self._upload.path.stat().st_size != self._upload.size:
+                reason = "the file has another size than a moment ago"
+                raise PublishError(self._place, reason, "run it again once it is finished")
+            try:
+                with FileBody(self._upload.path, start, end - start, moved) as body:
+                    headers = {"Content-Type": "application/octet-stream"}
+                    url = f"{self._url}/{number}"
+                    self._client.call("PUT", url, body=body, headers=headers, again=False, timeout=120)
+                return
+            except TransferError as failed:
+                locked = is_status(failed, 409)
+                failures += not locked
+                error = self._error(failed, place)
+                # the answer may be all that was lost; and an upload that was cut keeps its part locked for a while
+                if number not in {int(other["partNo"]) for other in self._missing()}:
+                    self._tell(end - start - sent[0])
+                    return
+                self._tell(-sent[0])
+                if (failed.final and not locked) or failures > _PART_FAILURES:
+                    raise error from None
+        raise error
+
+    def _tell(self, count: int) -> None:
+        with self._lock:
+            self._moved(count)
+
+    def _error(self, error: TransferError, place: str) -> PublishError:
+        if is_status(error, 404):
+            raise UploadGone from None
+        return PublishError(place, error.reason, "what arrived is kept there: run it again to go on")
+
+
+def _upload_url(item: Mapping[str, Any]) -> str:
+    url, token = str(item.get("upload_url") or "").rstrip("/"), str(item.get("upload_token") or "")
+    if token and token not in url:
+        url += f"/{token}" if urlsplit(url).path else f"/upload/{token}"
+    return url
+
+
+def _same_site(url: str, base: str) -> bool:
+    """Whether two hosts are the same, or beside each other: the upload service of api.figshare.com."""
+    one, other = (urlsplit(each).hostname or "" for each in (url, base))
+    return one == other or (one.partition(".")[2] == other.partition(".")[2] and other.count(".") == 2)
+
+
+def _draft_files(items: Iterable[Mapping[str, Any]]) -> list[DraftFile]:
+    return [
+        DraftFile(
+            item.get("size"),
+            md5=str(item.get("computed_md5") or "").lower() or None,
+            locators={"figshare": int(item["id"])},
+            name=str(item["name"]),
+            key=str(item["id"]),
+            complete=bool(item.get("computed_md5")),
+            announced=str(item.get("supplied_md5") or "").lower(),
+            data=item,
+        )
+        for item in sorted(items, key=lambda item: int(item["id"]))
+    ]
+
+
+def _figshare_author(author: Mapping[str, Any]) -> dict[str, Any]:
+    renamed = {"orcid": "orcid_id", "given": "first_name", "family": "last_name"}
+    known = {"id", "name", "given", "family", "email", "orcid"}
+    return {renamed.get(key, key): value for key, value in author.items() if key in known}
+
+
+def _changes(fields: Mapping[str, Any], article: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields in which an article differs."""
+    license_ = article.get("license") or {}
+    now = {
+        "title": article.get("title"),
+        "description": article.get("description"),
+        "tags": sorted(article.get("tags") or []),
+        "categories": sorted(item["id"] for item in article.get("categories") or []),
+        "license": license_.get("value") if isinstance(license_, Mapping) else license_,
+        "authors": [str(item.get("full_name", "")) for item in article.get("authors") or []],
+    }
+    named = ({**a, "given": a.get("first_name"), "family": a.get("last_name")} for a in fields.get("authors", []))
+    wanted = {
+        **fields,
+        "tags": sorted(fields.get("tags", [])),
+        "categories": sorted(fields.get("categories", [])),
+        "authors": [full_name(author) for author in named],
+    }
+    return {key: value for key, value in fields.items() if wanted[key] != now[key]}
+
+
+def _plain(text: str) -> str:
+    # "CC-BY-4.0" of SPDX and "CC BY 4.0" of Figshare; "CC0-1.0" and "CC0"; "GPL-3.0-or-later" and "GPL 3.0+"
+    text = text.lower().replace("-or-later", "+").replace("-only", "")
+    return re.sub(r"[^a-z0-9+]", "", text).replace("cc010", "cc0")
