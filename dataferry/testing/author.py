@@ -10,12 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import MissingExtra
-
-try:
-    import pytest
-except ImportError:
-    raise MissingExtra("test", "pytest") from None
+import pytest
 
 if TYPE_CHECKING:
     from ..publish import Outcome
@@ -33,13 +28,13 @@ class Author:
         The host to publish to.
     folder : Path
         A folder of the test's own.
-    stranger : dict of str to str
+    anonymous : dict of str to str
         The environment without the author's credentials.
     """
 
     spec: str
     folder: Path
-    stranger: dict[str, str]
+    anonymous: dict[str, str]
     homes: int = 0
 
     @property
@@ -79,9 +74,9 @@ class Author:
         """An empty home; without `variables` that of a user, who has none of the author's credentials."""
         self.homes += 1
         with pytest.MonkeyPatch.context() as patch:
-            for variable in set(os.environ) - set(self.stranger) if variables is None else ():
+            for variable in set(os.environ) - set(self.anonymous) if variables is None else ():
                 patch.delenv(variable)
-            for variable, value in (self.stranger if variables is None else variables).items():
+            for variable, value in (self.anonymous if variables is None else variables).items():
                 patch.setenv(variable, value)
             empty_home(self.folder / f"home{self.homes}", patch)
             yield

@@ -1,26 +1,38 @@
-"""What the URLs of a `RangeServer` stand for: bytes with a size, an ETag and a date."""
+"""The bytes behind a URL of a `RangeServer`, a request for them, and the right response to it (RFC 9110)."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from email.utils import formatdate, parsedate_to_datetime
+from http import HTTPStatus
 from pathlib import Path
+from typing import Literal
 
-__all__ = ["Content", "Files", "Piece", "Slice", "in_memory", "of_bytes", "of_file"]
+__all__ = ["Content", "Files", "Request", "Response", "Slice", "in_memory", "of_bytes", "page", "respond"]
 
-TYPES = {".html": "text/html", ".txt": "text/plain", ".toml": "text/plain", ".json": "application/json"}
+_TYPES = {".html": "text/html", ".txt": "text/plain", ".toml": "text/plain", ".json": "application/json"}
+_ANY_TYPE = "application/octet-stream"
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """A part of a file on disk, sent without passing through Python."""
+    """A part of a file on disk, which the system sends without passing it through Python."""
 
     path: Path
     start: int
     stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def __getitem__(self, part: slice) -> Slice:
+        start, stop, _ = part.indices(len(self))
+        return Slice(self.path, self.start + start, self.start + max(start, stop))
 
 
 Piece = bytes | Slice
@@ -50,143 +62,250 @@ class Content:
     pieces: Callable[[int, int], Iterable[Piece]]
     etag: str | None
     modified: float
-    media_type: str = "application/octet-stream"
+    media_type: str = _ANY_TYPE
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def read(self) -> bytes:
-        """All the bytes, in memory.
-
-        Returns
-        -------
-        bytes
-            The whole content.
-        """
+        """All the bytes, in memory."""
         return b"".join(in_memory(self.pieces(0, self.size)))
 
 
-def in_memory(pieces: Iterable[Piece], block: int = 1 << 20) -> Iterator[bytes]:
-    """Pieces as bytes, read from disk block by block where that is where they are.
+@dataclass(slots=True)
+class Request:
+    """One request, as it came in; in the log of a server also what came of it.
 
     Parameters
     ----------
-    pieces : iterable of bytes or Slice
-        What a `Content` gives.
-    block : int
-        The longest read from disk.
-
-    Yields
-    ------
-    bytes
-        The bytes in order; fewer than a slice names if its file has shrunk.
+    method, path : str
+        As sent, the path still quoted and with its query.
+    name : str
+        The path unquoted, without the first slash and the query.
+    headers : mapping of str to str
+        The request's headers by lower-case name.
+    connection : int
+        Number of the connection; the same for requests that share one.
+    times : int
+        How often this name was asked for before.
+    at : float
+        Seconds of `time.monotonic` when it came.
+    status : int or None
+        The status that was sent; None if none was.
+    sent : int
+        Bytes of the body that went out.
+    faults : tuple of str
+        Class names of the faults that spoilt the response.
+    done : bool
+        True once the response is over.
     """
+
+    method: str
+    path: str
+    name: str
+    headers: Mapping[str, str]
+    connection: int = 0
+    times: int = 0
+    at: float = field(default_factory=time.monotonic)
+    status: int | None = None
+    sent: int = 0
+    faults: tuple[str, ...] = ()
+    done: bool = False
+
+    @property
+    def range(self) -> str | None:
+        """The ``Range`` header, None without one."""
+        return self.headers.get("range")
+
+    def without(self, *names: str) -> Request:
+        """The request as a server sees it that ignores some headers."""
+        return replace(self, headers={name: value for name, value in self.headers.items() if name not in names})
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What goes back on the wire.
+
+    Parameters
+    ----------
+    status : int
+        The status code.
+    headers : mapping of str to str
+        All but ``Date``, ``Server`` and ``Connection``.
+    pieces : iterable of bytes or Slice
+        The body.
+    chunked : bool
+        Send the body in chunks, without a length.
+    head : bytes, optional
+        What to send instead of the status line and the headers.
+    cut : int, optional
+        How many bytes of the body are sent before `ending`; None for all.
+    ending : {"keep", "close", "reset", "stall"}
+        What happens to the connection then.
+    silent : bool
+        Send nothing at all before `ending`.
+    rate : float, optional
+        Bytes a second.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    pieces: Iterable[Piece] = ()
+    chunked: bool = False
+    head: bytes | None = None
+    cut: int | None = None
+    ending: Literal["keep", "close", "reset", "stall"] = "keep"
+    silent: bool = False
+    rate: float | None = None
+
+    def without(self, *names: str) -> Response:
+        """The response without some headers."""
+        return replace(self, headers={name: value for name, value in self.headers.items() if name not in names})
+
+
+def in_memory(pieces: Iterable[Piece], block: int = 1 << 20) -> Iterator[bytes]:
+    """Pieces as bytes, read block by block where they are on disk."""
     for piece in pieces:
         if isinstance(piece, bytes):
             yield piece
             continue
         with open(piece.path, "rb") as file:
             file.seek(piece.start)
-            left = piece.stop - piece.start
+            left = len(piece)
             while left and (data := file.read(min(block, left))):
                 left -= len(data)
                 yield data
 
 
-def of_bytes(data: bytes, modified: float, media_type: str = "application/octet-stream") -> Content:
-    """Content from memory; the ETag follows the bytes.
-
-    Parameters
-    ----------
-    data : bytes
-        The bytes.
-    modified : float
-        Seconds since the epoch.
-    media_type : str
-        The ``Content-Type``.
-
-    Returns
-    -------
-    Content
-        These bytes.
-    """
+def of_bytes(data: bytes, modified: float, media_type: str = _ANY_TYPE) -> Content:
+    """Content from memory; the ETag follows the bytes."""
     etag = f'"{zlib.crc32(data):08x}-{len(data):x}"'
     return Content(len(data), lambda start, stop: [data[start:stop]], etag, modified, media_type)
 
 
-def of_file(path: Path, name: str = "") -> Content:
-    """Content of a file on disk, with the ETag that nginx would give it.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    name : str
-        The name whose suffix gives the type; by default the path's own.
-
-    Returns
-    -------
-    Content
-        The file as it is now.
-
-    Raises
-    ------
-    OSError
-        If the file is not there.
-    """
-    stat = os.stat(path)
-    etag = f'"{int(stat.st_mtime):x}-{stat.st_size:x}"'
-    media_type = TYPES.get(os.path.splitext(name or path.name)[1], "application/octet-stream")
-    return Content(stat.st_size, lambda start, stop: [Slice(path, start, stop)], etag, stat.st_mtime, media_type)
-
-
 class Files:
-    """The files that a server has: a folder, or a mapping from names to bytes or paths.
-
-    Both are read anew for each request, so a test may change them while the server runs.
-
-    Parameters
-    ----------
-    source : path or mapping of str to bytes or path
-        The folder or the files.
-    """
+    """The files of a server: a folder, or names with bytes or paths; read anew for each request."""
 
     def __init__(self, source: str | os.PathLike[str] | Mapping[str, bytes | os.PathLike[str]]) -> None:
-        self.source = source if isinstance(source, Mapping) else Path(source)
+        self._source = source if isinstance(source, Mapping) else Path(source)
         self._seen: dict[str, tuple[bytes, Content]] = {}
         self._began = int(time.time())
 
     def find(self, name: str) -> Content | None:
-        """What a name stands for at this moment.
-
-        Parameters
-        ----------
-        name : str
-            The URL's path without the first slash, unquoted.
-
-        Returns
-        -------
-        Content or None
-            None if there is no such file.
-        """
-        if isinstance(self.source, Mapping):
-            value = self.source.get(name)
-            if value is None:
-                return None
+        """The content of a name at this moment; None if there is no such file."""
+        media_type = _TYPES.get(os.path.splitext(name)[1], _ANY_TYPE)
+        if isinstance(self._source, Mapping):
+            value = self._source.get(name)
             if isinstance(value, bytes):
-                return self._from_memory(name, value)
-            path = Path(value)
+                seen = self._seen.get(name)
+                if seen is None or seen[0] is not value:
+                    modified = self._began if seen is None else int(time.time())
+                    seen = self._seen[name] = (value, of_bytes(value, modified, media_type))
+                return seen[1]
+            path = None if value is None else Path(value)
         else:
-            if "\0" in name or "\\" in name or any(part in ("", ".", "..") for part in name.split("/")):
-                return None
-            path = self.source / name
+            legal = not set("\0\\") & set(name) and not {"", ".", ".."} & set(name.split("/"))
+            path = self._source / name if legal else None
         try:
-            return of_file(path, name) if path.is_file() else None
+            if path is None or not path.is_file():
+                return None
+            stat = path.stat()
         except OSError:
             return None
+        etag = f'"{int(stat.st_mtime):x}-{stat.st_size:x}"'  # as nginx makes it
+        return Content(stat.st_size, lambda start, stop: [Slice(path, start, stop)], etag, stat.st_mtime, media_type)
 
-    def _from_memory(self, name: str, data: bytes) -> Content:
-        seen = self._seen.get(name)
-        if seen is None or seen[0] is not data:
-            modified = self._began if seen is None else int(time.time())
-            media_type = TYPES.get(os.path.splitext(name)[1], "application/octet-stream")
-            seen = self._seen[name] = (data, of_bytes(data, modified, media_type))
-        return seen[1]
+
+def http_date(seconds: float) -> str:
+    """A time as HTTP writes it: ``Sun, 06 Nov 1994 08:49:37 GMT``."""
+    return formatdate(seconds, usegmt=True)
+
+
+def phrase(status: int) -> str:
+    """The words beside a status code, empty if it has none."""
+    with contextlib.suppress(ValueError):
+        return HTTPStatus(status).phrase
+    return ""
+
+
+def page(status: int, headers: Mapping[str, str] = {}, body: bytes | None = None) -> Response:
+    """A short HTML page about a status, as web servers send it, or another body."""
+    if body is None:
+        title = f"{status} {phrase(status)}"
+        body = f"<html>\r\n<head><title>{title}</title></head>\r\n<body><h1>{title}</h1></body>\r\n</html>\r\n".encode()
+    return Response(status, {"Content-Type": "text/html", "Content-Length": str(len(body)), **headers}, [body])
+
+
+def respond(content: Content | None, request: Request) -> Response:
+    """The right response: 200, 206, 304, 404, 405, 412 or 416."""
+    if request.method not in ("GET", "HEAD"):
+        return page(405, {"Allow": "GET, HEAD"})
+    if content is None:
+        return page(404)
+    validators = {"Last-Modified": http_date(content.modified)}
+    if content.etag is not None:
+        validators["ETag"] = content.etag
+    if _precondition_fails(content, request.headers):
+        return page(412)
+    if _not_modified(content, request.headers):
+        return Response(304, validators)
+    span = _range(request.headers.get("range", ""), content.size) if _if_range(content, request.headers) else None
+    if span == "bad":
+        return page(416, {"Content-Range": f"bytes */{content.size}"})
+    headers = {"Content-Type": content.media_type, **validators, **content.headers}
+    if span is None:
+        headers |= {"Accept-Ranges": "bytes", "Content-Length": str(content.size)}
+        return Response(200, headers, content.pieces(0, content.size))
+    start, stop = span
+    headers["Content-Length"] = str(stop - start)
+    headers["Content-Range"] = f"bytes {start}-{stop - 1}/{content.size}"
+    return Response(206, headers, content.pieces(start, stop))
+
+
+def _range(text: str, size: int) -> tuple[int, int] | Literal["bad"] | None:
+    """Start and stop; "bad" for 416; None where nginx ignores the header: another unit, several ranges, no bytes."""
+    unit, _, spec = text.partition("=")
+    if unit.strip().lower() != "bytes" or not spec or "," in spec or not size:
+        return None
+    first, dash, last = (part.strip() for part in spec.partition("-"))
+    if not dash or not (first or last) or not all(part.isdecimal() or not part for part in (first, last)):
+        return "bad"
+    if not first:
+        start, stop = max(0, size - int(last)), size
+    else:
+        start, stop = int(first), min(int(last) + 1, size) if last else size
+    return (start, stop) if start < stop else "bad"
+
+
+def _has_tag(tags: str, etag: str | None, *, weak: bool) -> bool:
+    if tags.strip() == "*":
+        return True
+    if etag is None or (not weak and etag.startswith("W/")):
+        return False
+    listed = [tag.strip() for tag in tags.split(",")]
+    return etag.removeprefix("W/") in [tag.removeprefix("W/") for tag in listed] if weak else etag in listed
+
+
+def _changed_since(content: Content, date: str) -> bool | None:
+    try:
+        return int(content.modified) > parsedate_to_datetime(date).timestamp()
+    except (TypeError, ValueError):
+        return None
+
+
+def _precondition_fails(content: Content, headers: Mapping[str, str]) -> bool:
+    if "if-match" in headers:
+        return not _has_tag(headers["if-match"], content.etag, weak=False)
+    return _changed_since(content, headers.get("if-unmodified-since", "")) is True
+
+
+def _not_modified(content: Content, headers: Mapping[str, str]) -> bool:
+    if "if-none-match" in headers:
+        return _has_tag(headers["if-none-match"], content.etag, weak=True)
+    return _changed_since(content, headers.get("if-modified-since", "")) is False
+
+
+def _if_range(content: Content, headers: Mapping[str, str]) -> bool:
+    """A weak ETag or an inexact date never holds."""
+    guard = headers.get("if-range", "").strip()
+    if not guard or guard.startswith(('"', "W/")):
+        return not guard or _has_tag(guard, content.etag, weak=False)
+    return http_date(content.modified) == guard

@@ -6,13 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
-from ..errors import MissingExtra
-from .server import RangeServer
+import pytest
 
-try:
-    import pytest
-except ImportError:
-    raise MissingExtra("test", "pytest") from None
+from .range_server import RangeServer
 
 __all__ = ["range_server"]
 

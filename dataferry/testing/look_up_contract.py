@@ -1,4 +1,4 @@
-"""The contract of hosts that have to be asked where their files are, as a class of tests."""
+"""The contract of hosts whose interface is needed to find files, as a class of tests."""
 
 # ruff: noqa: S101 - these are tests
 
@@ -10,13 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from ..errors import FileUnavailable, MissingExtra, TransferError
-from .host_contract import HostContract, content
+import pytest
 
-try:
-    import pytest
-except ImportError:
-    raise MissingExtra("test", "pytest") from None
+from ..errors import FileUnavailable, TransferError
+from .host_contract import HostContract, content
 
 if TYPE_CHECKING:
     from ..config.settings import Settings
@@ -45,17 +42,17 @@ class LookUpContract(HostContract):
     """
 
     def settings(self) -> Settings:
-        """Return what the host is asked with: by default the settings of a stranger."""
+        """The settings for the host's requests: by default without any credentials."""
         from ..config.settings import Settings
 
         return Settings().as_stranger()
 
     def sources(self, host: Host, name: str, data: bytes) -> Sequence[Source]:
-        """What the host answers for one file; see `HostContract.sources`."""
+        """The sources of one file; see `HostContract.sources`."""
         return self.found(host, {name: data}).get(name, ())
 
     def found(self, host: Host, files: Mapping[str, bytes]) -> Mapping[str, Sequence[Source]]:
-        """What the host answers, for several files at once.
+        """The sources of several files at once.
 
         Parameters
         ----------
@@ -67,7 +64,7 @@ class LookUpContract(HostContract):
         Returns
         -------
         mapping of str to sequence of Source
-            What it says.
+            By name.
         """
         return host.look_up({name: self.entry(name, data) for name, data in files.items()}, self.settings())
 
@@ -88,7 +85,7 @@ class LookUpContract(HostContract):
             found = self.found(host, {**files, "not/there.fits": content("not/there.fits")})
         assert {name for name, sources in found.items() if sources} == set(files)
 
-    def test_nothing_is_asked_for_what_is_not_registered(self) -> None:
+    def test_an_unregistered_file_has_no_source(self) -> None:
         """A file of which nothing is known is no error."""
         with self.serving({"plain.fits": content("plain.fits")}) as host:
             found = host.look_up({"unknown.fits": None}, self.settings())
@@ -102,21 +99,21 @@ class LookUpContract(HostContract):
             self.found(host, {"plain.fits": content("plain.fits")})
         assert caught.value.place
 
-    def test_credentials_are_never_shown(self) -> None:
+    def test_credentials_stay_secret(self) -> None:
         """A user's password, token or signature is in no text that is printed."""
         for declared, secret in self.secrets:
             assert secret not in self.host_at(declared).redacted
         name = "plain.fits"
         with self.serving({name: content(name)}) as host:
             sources = self.sources(host, name, content(name))
-        mine = [value for said in self.settings().hosts.values() for key, value in said.items() if key == "token"]
+        mine = [options["token"] for options in self.settings().hosts.values() if "token" in options]
         for source in sources:
             redacted = [source.redacted, source.host, host.redacted]
             assert not [text for text in redacted for secret in mine if str(secret) in text]
             assert "Signature" not in source.redacted
 
     def test_missing_file_is_an_error_that_names_the_place(self, tmp_path: Path) -> None:
-        """A file that the host does not have is not among its answers, and does not keep another from coming."""
+        """A file that the host does not have has no source, and does not keep another from coming."""
         there, gone = "plain.fits", "not/there.fits"
         with self.serving({there: content(there)}) as host:
             found = self.found(host, {gone: content(gone), there: content(there)})

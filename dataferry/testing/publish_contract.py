@@ -12,14 +12,11 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import ClassVar
 
-from ..errors import AccessDenied, Conflict, DataferryError, MissingExtra
+import pytest
+
+from ..errors import AccessDenied, Conflict, DataferryError
 from .author import Author, empty_home
 from .host_contract import HostContract, content
-
-try:
-    import pytest
-except ImportError:
-    raise MissingExtra("test", "pytest") from None
 
 __all__ = ["PublishContract"]
 
@@ -36,7 +33,7 @@ class PublishContract:
     refused_names : sequence of str
         Names of these that the host cannot have, so the plan must refuse them.
     secret : str
-        A part of the author's credentials, which must never be shown. Empty for a host without any.
+        A part of the author's credentials, which must stay secret. Empty for a host without any.
 
     Examples
     --------
@@ -99,10 +96,10 @@ class PublishContract:
     def author(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Author]:
         """See `Author`."""
         empty_home(tmp_path / "author", monkeypatch)
-        stranger = dict(os.environ)
+        anonymous = dict(os.environ)
         (tmp_path / "host").mkdir()
         with self.publishing(tmp_path / "host") as spec:
-            yield Author(spec, tmp_path, stranger)
+            yield Author(spec, tmp_path, anonymous)
 
     def test_users_get_what_an_author_publishes(self, author: Author) -> None:
         """From an empty home to another empty home, all bytes right, and the registry is written."""
@@ -150,7 +147,7 @@ class PublishContract:
         assert self.writes() == before, "the host was changed"
         assert not author.registry.exists()
 
-    def test_credentials_are_never_shown(
+    def test_credentials_stay_secret(
         self, author: Author, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
     ) -> None:
         """Not in what is printed, logged, raised, registered or noted."""
@@ -158,13 +155,13 @@ class PublishContract:
             pytest.skip("this host has no credentials")
         caplog.set_level(logging.DEBUG)
         outcome = author.publish(_FILES)
-        told = [str(outcome), repr(outcome.as_json()), author.registry.read_text()]
+        texts = [str(outcome), repr(outcome.as_json()), author.registry.read_text()]
         with pytest.raises(DataferryError) as caught:
             author.publish({name: data + b"more" for name, data in _FILES.items()})
-        told += [str(caught.value), repr(caught.value), *map(str, getattr(caught.value, "exceptions", ()))]
-        told += [*capfd.readouterr(), *(record.getMessage() for record in caplog.records)]
-        told += [p.read_text() for p in author.folder.glob("author/.cache/**/publish/**/*") if p.is_file()]
-        assert not [text for text in told if self.secret in text]
+        texts += [str(caught.value), repr(caught.value), *map(str, getattr(caught.value, "exceptions", ()))]
+        texts += [*capfd.readouterr(), *(record.getMessage() for record in caplog.records)]
+        texts += [p.read_text() for p in author.folder.glob("author/.cache/**/publish/**/*") if p.is_file()]
+        assert not [text for text in texts if self.secret in text]
 
     def test_without_rights_nothing_is_sent(self, author: Author) -> None:
         """Without a token, or with a wrong one, the plan says so before the first byte goes."""
@@ -173,7 +170,7 @@ class PublishContract:
         before = self.writes()
         with author.elsewhere(), pytest.raises(AccessDenied) as caught:
             author.publish(_FILES)
-        assert caught.value.remedy, "the error says neither which rights are needed nor where to get them"
+        assert caught.value.remedy, "the error names neither the rights that are needed nor where to get them"
         weak = self.without_rights()
         if weak is not None:
             with weak, pytest.raises(AccessDenied) as caught:
@@ -183,7 +180,7 @@ class PublishContract:
         assert not author.registry.exists()
 
     def test_odd_names_are_refused_or_come_back(self, author: Author) -> None:
-        """What the host cannot hold is said before anything is sent, with the reason; all else users get."""
+        """What the host cannot store is refused before anything is sent, with the reason; users get all else."""
         files = {name: content(name) for name in self.names}
         refused = self._refused(author, files)
         assert set(self.refused_names) <= set(refused)

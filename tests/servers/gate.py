@@ -13,8 +13,8 @@ from dataferry.testing import Fault
 _STEP = 50_000
 
 
-def _start(asked: Any) -> int:
-    return int(asked.headers.get("range", "bytes=0-").removeprefix("bytes=").partition("-")[0])
+def _start(request: Any) -> int:
+    return int(request.headers.get("range", "bytes=0-").removeprefix("bytes=").partition("-")[0])
 
 
 class Gate(Fault):
@@ -30,8 +30,8 @@ class Gate(Fault):
             self.limit = limit
             self._moved.notify_all()
 
-    def reply(self, reply: Any, asked: Any) -> Any:
-        return dataclasses.replace(reply, pieces=self._passing(reply.pieces, _start(asked)))
+    def response(self, response: Any, request: Any) -> Any:
+        return dataclasses.replace(response, pieces=self._passing(response.pieces, _start(request)))
 
     def _passing(self, pieces: Iterable[Any], end: int) -> Iterator[bytes]:
         for piece in pieces:
@@ -51,8 +51,8 @@ class SharedLink(Fault):
     def __init__(self, rate: float) -> None:
         self.rate, self._due, self._lock = rate, 0.0, threading.Lock()
 
-    def reply(self, reply: Any, asked: Any) -> Any:
-        return dataclasses.replace(reply, pieces=self._paced(reply.pieces))
+    def response(self, response: Any, request: Any) -> Any:
+        return dataclasses.replace(response, pieces=self._paced(response.pieces))
 
     def _paced(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
         for piece in pieces:

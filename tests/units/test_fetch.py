@@ -27,10 +27,8 @@ from dataferry.download.partial import Partial, identity_of
 from dataferry.errors import CacheError, FileUnavailable, Offline
 from dataferry.hosts.base import Source
 from dataferry.testing import Cut, Fault, IgnoresRange, OtherFile, RangeServer, Reset, Stall, Status
-from dataferry.testing.connection import steps
-from dataferry.testing.content import of_bytes
+from dataferry.testing.content import Request, Response, of_bytes
 from dataferry.testing.fixtures import range_server  # noqa: F401
-from dataferry.testing.reply import Asked, Reply
 
 MB = 1_000_000
 DATA = random.Random(1).randbytes(20 * MB)
@@ -51,12 +49,12 @@ class Gate(Fault):
             self.limit = limit
             self._moved.notify_all()
 
-    def reply(self, reply: Reply, asked: Asked) -> Reply:
-        start = int(asked.headers.get("range", "bytes=0-")[6:].partition("-")[0])
-        return dataclasses.replace(reply, pieces=self._passing(reply.pieces, start))
+    def response(self, response: Response, request: Request) -> Response:
+        start = int(request.headers.get("range", "bytes=0-")[6:].partition("-")[0])
+        return dataclasses.replace(response, pieces=self._passing(response.pieces, start))
 
     def _passing(self, pieces: Iterable[Any], end: int) -> Iterator[Any]:
-        for piece in steps(pieces, MB // 10):
+        for piece in (whole[i : i + MB // 10] for whole in pieces for i in range(0, len(whole), MB // 10)):
             end += len(piece)
             with self._moved:
                 if not self._moved.wait_for(lambda end=end: end <= self.limit, 300):

@@ -19,8 +19,8 @@ from dataferry.download.fetch import Arrived, Wanted, fetch
 from dataferry.errors import FileUnavailable
 from dataferry.hosts.base import Source
 from dataferry.testing import Fault, RangeServer
+from dataferry.testing.content import Request, Response
 from dataferry.testing.fixtures import range_server  # noqa: F401
-from dataferry.testing.reply import Asked, Reply
 
 SMALL, LARGE = 300_000, 3_000_000
 DATA = {size: random.Random(size).randbytes(size) for size in (SMALL, LARGE)}
@@ -176,10 +176,9 @@ class WithoutEnd(Fault):
     def __init__(self, chunked: bool) -> None:
         self.chunked = chunked
 
-    def reply(self, reply: Reply, asked: Asked) -> Reply:
-        headers = {key: value for key, value in reply.headers.items() if key != "Content-Length"}
-        size = int(reply.headers["Content-Length"])
-        return replace(reply, headers=headers, chunked=self.chunked, cut=size, ending="stall")
+    def response(self, response: Response, request: Request) -> Response:
+        size = int(response.headers["Content-Length"])
+        return replace(response.without("Content-Length"), chunked=self.chunked, cut=size, ending="stall")
 
 
 ENDS = {
