@@ -1,6 +1,6 @@
 """The errors of dataferry.
 
-All of them are a `DataferryError`, and each also is the builtin that fits, so that code which knows nothing of
+All of them are a `DataferryError`, and each is also the builtin that fits, so that code which knows nothing of
 dataferry still catches the right thing::
 
     DataferryError
@@ -13,7 +13,7 @@ dataferry still catches the right thing::
     │   └── Offline                    the network was needed and is switched off or away
     │       └── NeedsNetwork           a task that is nothing without it: to publish, to check
     ├── TransferError    OSError       one source did not give the file
-    │   └── HostRefused                the interface of a provider answered with an error
+    │   └── HostRefused                the API of a host answered with an error
     ├── PublishError     OSError       a host did not take a file
     │   ├── AccessDenied               no token, or one with too few rights
     │   └── Conflict                   the host has other bytes under that name
@@ -21,10 +21,11 @@ dataferry still catches the right thing::
     ├── MapError         ValueError    a FITS map that cannot be read; file, HDU and column
     │   └── UnknownField IndexError    the map has no such field
     ├── MissingExtra     ImportError   a library of an extra is not installed
-    ├── FetchErrors      ExceptionGroup  several files could not be had
+    ├── FetchErrors      ExceptionGroup  several files could not be fetched
     └── PublishErrors    ExceptionGroup  several things keep files from being published
 
-Every message says what was tried, why it failed, and the command that helps.
+Every message says what was tried, why it failed, and the command that helps. `Reason` lists the words that programs
+compare.
 """
 
 from __future__ import annotations
@@ -58,6 +59,58 @@ __all__ = [
     "UnknownFile",
     "WrongBytes",
 ]
+
+
+class Reason(StrEnum):
+    """Why a place did not give a file, as one word for programs; each equals its text, ``Reason.CUT == "cut"``.
+
+    A word that is not listed here becomes `ERROR`.
+    """
+
+    ABSENT = "absent"  #: it is not there
+    ASIDE = "aside"  #: not asked: the host had failed for other files before
+    BEYOND = "beyond"  #: a range behind the end of the file
+    CHANGED = "changed"  #: another version than that of the first bytes
+    CONNECT = "connect"  #: no connection
+    CREDENTIALS = "credentials"  #: the library of a host found no credentials
+    CUT = "cut"  #: the connection ended before the body
+    DEADLINE = "deadline"  #: the time for the whole call is over
+    DENIED = "denied"  #: not allowed
+    DNS = "dns"  #: the host name is not known
+    DOI = "doi"  #: a DOI that names no record
+    EMPTY = "empty"  #: an empty body
+    ENCODING = "encoding"  #: a compressed body that nobody asked for
+    ERROR = "error"  #: anything else
+    EXTRA = "extra"  #: a library that is not installed
+    HTML = "html"  #: a page in place of the file: a login, a consent, an error
+    JSON = "json"  #: an interface that answered something else
+    LFS_POINTER = "lfs-pointer"  #: a git-lfs pointer in place of the file
+    LIST = "list"  #: a host without a list of its files, or with one that cannot be used
+    OFFLINE = "offline"  #: not asked: the network is switched off
+    OPENER = "opener"  #: a host that does not speak HTTP where only HTTP will do
+    PAYER = "payer"  #: a bucket whose reader pays
+    PROTOCOL = "protocol"  #: not an answer of HTTP
+    PROXY = "proxy"  #: the proxy does not let it through
+    RANGE = "range"  #: other bytes than the range that was asked for
+    RATE = "rate"  #: a limit of requests
+    REDIRECT = "redirect"  #: too many redirects, or one that must not be followed
+    SHA256 = "sha256"  #: all bytes came and are not the registered ones
+    SIZE = "size"  #: another size than the registered one
+    STABLE = "stable"  #: a file that changed while it was compared
+    STALL = "stall"  #: too few bytes for the stall limit
+    STATUS = "status"  #: another answer of a server, which the reason names
+    TIMEOUT = "timeout"  #: no connection in time
+    TLS = "tls"  #: a certificate that is not trusted, or a handshake that failed
+    TOKEN = "token"  # noqa: S105  #: a token is missing or not accepted
+    UNCHANGED = "unchanged"  #: still the version that is here
+    FETCH = "fetch"  #: the whole file could not be fetched
+    UNKNOWN = "unknown"  #: the host does not know where the file is
+    UNREACHABLE = "unreachable"  #: no route to the host
+    URL = "url"  #: not a URL that can be asked for
+
+    @classmethod
+    def _missing_(cls, value: object) -> Reason:
+        return cls.ERROR
 
 
 class DataferryError(Exception):
@@ -143,67 +196,17 @@ class MissingExtra(DataferryError, ImportError):
         return type(self), (self.extra, self.library, self.package)
 
 
-class Reason(StrEnum):
-    """Why a place did not give a file, as one word for programs; each equals its text, ``Reason.CUT == "cut"``.
-
-    A word that is not listed here becomes `ERROR`.
-    """
-
-    ABSENT = "absent"  #: it is not there
-    ASIDE = "aside"  #: not asked: the host had failed for other files before
-    BEYOND = "beyond"  #: a range behind the end of the file
-    CHANGED = "changed"  #: another version than that of the first bytes
-    CONNECT = "connect"  #: no connection
-    CREDENTIALS = "credentials"  #: the library of a host found no credentials
-    CUT = "cut"  #: the connection ended before the body
-    DEADLINE = "deadline"  #: the time for the whole call is over
-    DENIED = "denied"  #: not allowed
-    DNS = "dns"  #: the host name is not known
-    DOI = "doi"  #: a DOI that names no record
-    EMPTY = "empty"  #: an empty body
-    ENCODING = "encoding"  #: a compressed body that nobody asked for
-    ERROR = "error"  #: anything else
-    EXTRA = "extra"  #: a library that is not installed
-    HTML = "html"  #: a page in place of the file: a login, a consent, an error
-    JSON = "json"  #: an interface that answered something else
-    LFS_POINTER = "lfs-pointer"  #: a git-lfs pointer in place of the file
-    LIST = "list"  #: a host without a list of its files, or with one that cannot be used
-    OFFLINE = "offline"  #: not asked: the network is switched off
-    OPENER = "opener"  #: a host that does not speak HTTP where only HTTP will do
-    PAYER = "payer"  #: a bucket whose reader pays
-    PROTOCOL = "protocol"  #: not an answer of HTTP
-    PROXY = "proxy"  #: the proxy does not let it through
-    RANGE = "range"  #: other bytes than the range that was asked for
-    RATE = "rate"  #: a limit of requests
-    REDIRECT = "redirect"  #: too many redirects, or one that must not be followed
-    SHA256 = "sha256"  #: all bytes came and are not the registered ones
-    SIZE = "size"  #: another size than the registered one
-    STABLE = "stable"  #: a file that changed while it was compared
-    STALL = "stall"  #: too few bytes for the stall limit
-    STATUS = "status"  #: another answer of a server, which the reason names
-    TIMEOUT = "timeout"  #: no connection in time
-    TLS = "tls"  #: a certificate that is not trusted, or a handshake that failed
-    TOKEN = "token"  # noqa: S105  #: a token is missing or not accepted
-    UNCHANGED = "unchanged"  #: still the version that is here
-    UNREACHABLE = "unreachable"  #: no route to the host
-    URL = "url"  #: not a URL that can be asked for
-
-    @classmethod
-    def _missing_(cls, value: object) -> Reason:
-        return cls.ERROR
-
-
 class TransferError(DataferryError, OSError):
     """One source did not give the file.
 
     Parameters
     ----------
     place : str
-        The source, as it may be shown: without credentials.
+        The source, without credentials.
     reason : str
         What happened.
-    kind : Reason
-        The same as one word for programs.
+    kind : Reason or str
+        The same in one word for programs.
     retry_after : float, optional
         Seconds that the server asked to wait.
     final : bool
@@ -215,7 +218,7 @@ class TransferError(DataferryError, OSError):
         place: str,
         reason: str,
         *,
-        kind: str = Reason.ERROR,
+        kind: Reason | str = Reason.ERROR,
         retry_after: float | None = None,
         final: bool = False,
     ) -> None:
@@ -232,27 +235,26 @@ class TransferError(DataferryError, OSError):
 
 
 class HostRefused(TransferError):
-    """The interface of a provider answered with an error.
+    """The API of a host answered with an error.
 
     Parameters
     ----------
     place : str
-        Method and URL, as they may be shown.
+        Method and URL, without credentials.
     status : int
         The HTTP status.
-    said : str
-        What the provider gives as its reason.
+    message : str
+        What the host gives as its reason.
     retry_after : float, optional
         Seconds that it asked to wait.
     """
 
-    def __init__(self, place: str, status: int, said: str = "", retry_after: float | None = None) -> None:
+    def __init__(self, place: str, status: int, message: str = "", retry_after: float | None = None) -> None:
         self.status = status
-        self.said = said
-        reason = f"HTTP {status}" + (f": {said}" if said else "")
-        super().__init__(
-            place, reason, kind=Reason.STATUS, retry_after=retry_after, final=status < 500 and status != 429
-        )
+        self.said = message
+        reason = f"HTTP {status}" + (f": {message}" if message else "")
+        final = status < 500 and status != 429
+        super().__init__(place, reason, kind=Reason.STATUS, retry_after=retry_after, final=final)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.place, self.status, self.said, self.retry_after)
@@ -264,11 +266,11 @@ class Failure(NamedTuple):
     Parameters
     ----------
     place : str
-        The place, as it may be shown.
+        The place, without credentials.
     reason : str
         What happened, for people.
     kind : Reason
-        The same as one word for programs.
+        The same in one word for programs.
     """
 
     place: str
@@ -299,7 +301,7 @@ class FileUnavailable(DataferryError, OSError):
         Every place in the order it was tried, with the reason for people and a short word for programs.
     """
 
-    headline = "could not be had from any place"
+    headline = "is not available from any place"
     quoted = True
 
     def __init__(self, name: str, tried: Iterable[Failure | tuple[str, str]], remedy: str = "") -> None:
@@ -340,7 +342,7 @@ class PublishError(DataferryError, OSError):
     Parameters
     ----------
     place : str
-        The host, or the file at the host, as it may be shown.
+        The host, or the file at the host, without credentials.
     reason : str
         What happened.
     remedy : str
@@ -365,8 +367,18 @@ class Conflict(PublishError):
     """The host has other bytes under that name; a published name keeps its bytes."""
 
 
-class FetchErrors(DataferryError, ExceptionGroup[DataferryError]):
-    """Several files could not be had; ``exceptions`` holds one error a file, ``paths`` what did arrive.
+class _Group(DataferryError, ExceptionGroup[DataferryError]):
+    def __new__(cls, message: str, errors: Sequence[DataferryError]) -> Self:
+        """Make the group; an exception group takes its arguments here."""
+        return super().__new__(cls, message, errors)
+
+    def derive(self, excs: Sequence[DataferryError]) -> Self:  # type: ignore[override]
+        """Make the group of a part of the errors, for ``except*``."""
+        return type(self)(self.message, excs)
+
+
+class FetchErrors(_Group):
+    """Several files could not be fetched; ``exceptions`` has one error a file, ``paths`` what did arrive.
 
     Parameters
     ----------
@@ -378,24 +390,16 @@ class FetchErrors(DataferryError, ExceptionGroup[DataferryError]):
 
     paths: dict[str, str]
 
-    def __new__(cls, message: str, errors: Sequence[DataferryError]) -> Self:
-        """Make the group; an exception group takes its arguments here."""
-        return super().__new__(cls, message, errors)
-
     def __init__(self, message: str, errors: Sequence[DataferryError]) -> None:
         super().__init__(message, errors)
         self.paths = {}
 
-    def derive(self, excs: Sequence[DataferryError]) -> FetchErrors:  # type: ignore[override]
-        """Make the group of a part of the errors, for ``except*``."""
-        return FetchErrors(self.message, excs)
-
     def __str__(self) -> str:
-        return "\n".join([str(self.message), *(str(e) for e in self.exceptions)])
+        return "\n".join([str(self.message), *_grouped(self.exceptions)])
 
 
-class PublishErrors(DataferryError, ExceptionGroup[DataferryError]):
-    """Several things keep files from being published; ``exceptions`` holds one error for each.
+class PublishErrors(_Group):
+    """Several things keep files from being published; ``exceptions`` has one error for each.
 
     Parameters
     ----------
@@ -405,30 +409,39 @@ class PublishErrors(DataferryError, ExceptionGroup[DataferryError]):
         Each thing that is wrong.
     """
 
-    def __new__(cls, message: str, errors: Sequence[DataferryError]) -> Self:
-        """Make the group; an exception group takes its arguments here."""
-        return super().__new__(cls, message, errors)
-
-    def derive(self, excs: Sequence[DataferryError]) -> PublishErrors:  # type: ignore[override]
-        """Make the group of a part of the errors, for ``except*``."""
-        return PublishErrors(self.message, excs)
-
     def __str__(self) -> str:
-        from itertools import groupby
-
-        lines = [str(self.message)]
-        for remedy, group in groupby(self.exceptions, _remedy):
-            alike = [str(error).removesuffix(f"\n{remedy}") for error in group]
-            lines += alike[:_MOST_ALIKE] if remedy else alike
-            if remedy:  # what helps with all of them is said once
-                lines += [f"... and {len(alike) - _MOST_ALIKE} more"] if len(alike) > _MOST_ALIKE else []
-                lines.append(remedy)
-        return "\n".join(lines)
+        return "\n".join([str(self.message), *_grouped(self.exceptions)])
 
 
-#: So many errors of one kind are told one by one.
+#: So many errors of one kind are printed one by one, and so many names in one line.
 _MOST_ALIKE = 20
+_MOST_NAMES = 8
 
 
-def _remedy(error: object) -> str:
-    return error.remedy if isinstance(error, PublishError) else ""
+def _grouped(errors: Sequence[BaseException]) -> list[str]:
+    """What the errors say, with what is the same for many of them only once."""
+    groups: dict[object, list[BaseException]] = {}
+    for error in errors:
+        groups.setdefault(_kind_of(error), []).append(error)
+    lines = []
+    for alike in groups.values():
+        first = alike[0]
+        if isinstance(first, PublishError) and first.remedy:
+            lines += [str(error).removesuffix(f"\n{first.remedy}") for error in alike[:_MOST_ALIKE]]
+            lines += [f"... and {len(alike) - _MOST_ALIKE} more"] if len(alike) > _MOST_ALIKE else []
+            lines.append(first.remedy)
+        elif isinstance(first, FileUnavailable) and len(alike) > 1:
+            names = [repr(error.name) for error in alike[1:] if isinstance(error, FileUnavailable)]
+            more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+            lines += [str(first), f"For the same reasons: {', '.join(names[:_MOST_NAMES])}{more}"]
+        else:
+            lines += map(str, alike)
+    return lines
+
+
+def _kind_of(error: BaseException) -> object:
+    if isinstance(error, FileUnavailable):
+        return type(error), tuple((failure.kind, failure.reason) for failure in error.failures)
+    if isinstance(error, PublishError) and error.remedy:
+        return error.remedy
+    return id(error)

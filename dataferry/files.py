@@ -1,292 +1,104 @@
-"""Files on disk: their hashes and stamps, and how a private file gets its public name in one step."""
+"""Files on disk: their hash and stamp, and how one gets its name in a single step.
+
+What is renamed is what was hashed, and a stamp is kept only for bytes that are on the disk.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
-import fcntl
 import hashlib
 import os
+import re
 import stat
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from .errors import WrongBytes
 
+if TYPE_CHECKING:
+    import ctypes
+
 __all__ = [
-    "Digests",
     "Stamp",
-    "Stamps",
     "hash_file",
     "hash_files",
     "is_alive",
+    "is_private",
+    "lock_file",
     "make_folders",
-    "rename_if_free",
-    "sha256_file",
-    "stamp_of",
+    "put_atomically",
+    "remove_private",
+    "rename_noreplace",
+    "sync_files",
     "sync_folder",
 ]
 
 _BLOCK = 1 << 20
-#: A file changed less than this before it was hashed may change again without its times showing it.
-_SETTLED_NS = 2_000_000_000
-
-
-def sha256_file(path: str | os.PathLike[str], seen: Callable[[int], object] | None = None) -> str:
-    """The sha256 of a file.
-
-    Parameters
-    ----------
-    path : path-like
-        The file.
-    seen : callable, optional
-        Is told the bytes of each block; what it raises ends the hashing.
-
-    Returns
-    -------
-    str
-        64 hexadecimal digits.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be read.
-    """
-    digest = hashlib.sha256()
-    buffer = bytearray(_BLOCK)
-    view = memoryview(buffer)
-    with open(path, "rb", buffering=0) as file:
-        while count := file.readinto(buffer):
-            digest.update(view[:count])
-            if seen is not None:
-                seen(count)
-    return digest.hexdigest()
-
-
-class Stamp(NamedTuple):
-    """What proves that a file is still the one that was hashed.
-
-    Parameters
-    ----------
-    size : int
-        Bytes.
-    mtime_ns : int
-        Time of the last change in nanoseconds.
-    inode : int
-        The file's inode.
-    sha256 : str
-        What the hash was.
-    """
-
-    size: int
-    mtime_ns: int
-    inode: int
-    sha256: str
-
-    def holds(self, stat: os.stat_result) -> bool:
-        """Whether a file with this `os.stat` result is the one that was hashed."""
-        return self.size == stat.st_size and self.mtime_ns == stat.st_mtime_ns and self.inode == stat.st_ino
-
-
-def stamp_of(path: str | os.PathLike[str], sha256: str | None = None) -> Stamp:
-    """Hash a file and make its stamp.
-
-    Parameters
-    ----------
-    path : path-like
-        The file.
-    sha256 : str, optional
-        The hash, where the caller has just computed it from the bytes that it wrote.
-
-    Returns
-    -------
-    Stamp
-        The file's stamp.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be read, or changed while it was read.
-    """
-    before = os.stat(path)
-    found = sha256 or sha256_file(path)
-    after = os.stat(path)
-    stamp = Stamp(after.st_size, after.st_mtime_ns, after.st_ino, found)
-    if not stamp.holds(before):
-        raise OSError(f"{os.fspath(path)} changed while it was read")
-    return stamp
-
-
-class Stamps:
-    """Stamps kept on disk, one small file each, named after the path that they vouch for.
-
-    Parameters
-    ----------
-    root : path-like
-        The folder that holds them. It is made when the first stamp is kept.
-    """
-
-    def __init__(self, root: str | os.PathLike[str]) -> None:
-        self.root = os.fspath(root)
-
-    def _file(self, path: str) -> str:
-        key = hashlib.md5(os.fsencode(path), usedforsecurity=False).hexdigest()
-        return f"{self.root}/{key[:2]}/{key[2:]}"
-
-    def read(self, path: str) -> Stamp | None:
-        """The stamp of a path, or None where there is none or it cannot be read."""
-        try:
-            with open(self._file(path), encoding="utf-8") as file:
-                size, mtime_ns, inode, sha256, of = file.read().rstrip("\n").split(" ", 4)
-            return Stamp(int(size), int(mtime_ns), int(inode), sha256) if of == path else None
-        except (OSError, ValueError):
-            return None
-
-    def keep(self, path: str, stamp: Stamp, *, settled: bool = False) -> bool:
-        """Keep a stamp.
-
-        Parameters
-        ----------
-        path : str
-            The path that it vouches for: absolute, or relative to the folder of a cache.
-        stamp : Stamp
-            Its stamp.
-        settled : bool
-            True where nobody but dataferry writes this file. Elsewhere a file that changed within the last two seconds
-            is not stamped: it could change again within the resolution of its times.
-
-        Returns
-        -------
-        bool
-            Whether it was kept; False as well where the folder cannot be written.
-        """
-        if not settled and time.time_ns() - stamp.mtime_ns < _SETTLED_NS:
-            return False
-        target = Path(self._file(path))
-        private = target.with_name(f"{target.name}.{os.getpid()}.{time.monotonic_ns()}")
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            private.write_text(
-                f"{stamp.size} {stamp.mtime_ns} {stamp.inode} {stamp.sha256} {path}\n",
-                encoding="utf-8",
-            )
-            os.replace(private, target)
-        except (OSError, UnicodeEncodeError):
-            with contextlib.suppress(OSError):
-                private.unlink()
-            return False
-        return True
-
-    def forget(self, path: str) -> None:
-        """Drop the stamp of a path, if there is one."""
-        try:
-            os.unlink(self._file(path))
-        except OSError:
-            return
-
-
 _POINTER = b"version https://git-lfs.github.com/spec/"
 
 
-class Digests(NamedTuple):
-    """What a file was when it was read.
-
-    Parameters
-    ----------
-    size : int
-        Bytes.
-    sha256, md5 : str
-        Hexadecimal digits in lower case; `md5` is empty where nobody asked for it.
-    mtime_ns, inode : int
-        Time of its last change in nanoseconds, and its inode.
-    """
+class Stamp(NamedTuple):
+    """What proves that a file is still the one that was hashed."""
 
     size: int
-    sha256: str
-    md5: str
     mtime_ns: int
+    ctime_ns: int
     inode: int
+    sha256: str
+    #: Empty where nobody asked for it.
+    md5: str = ""
 
-    def holds(self, stat: os.stat_result) -> bool:
-        """Whether a file with this `os.stat` result is still the one that was read."""
-        return (self.size, self.mtime_ns, self.inode) == (stat.st_size, stat.st_mtime_ns, stat.st_ino)
+    def holds(self, now: os.stat_result) -> bool:
+        """Whether a file with this `os.stat` result is the one that was hashed."""
+        return (
+            self.size == now.st_size
+            and self.mtime_ns == now.st_mtime_ns
+            and self.ctime_ns == now.st_ctime_ns  # `cp -p` and `tar --mtime` put the mtime back
+            and self.inode == now.st_ino
+        )
+
+    @classmethod
+    def of(cls, now: os.stat_result, sha256: str, md5: str = "") -> Stamp:
+        """The stamp of a file with this `os.stat` result."""
+        return cls(now.st_size, now.st_mtime_ns, now.st_ctime_ns, now.st_ino, sha256, md5)
 
 
-def hash_file(path: Path, *, md5: bool = False, seen: Callable[[int], object] | None = None) -> Digests:
-    """Read a file once and take its digests.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    md5 : bool
-        Whether some host wants its md5 as well.
-    seen : callable, optional
-        Is told the bytes of each block; what it raises ends the reading.
-
-    Returns
-    -------
-    Digests
-        What the file is.
-
-    Raises
-    ------
-    WrongBytes
-        If it cannot be read, changes while it is read, or is a git-lfs pointer.
-    """
+def hash_file(
+    path: str | os.PathLike[str], *, md5: bool = False, on_bytes: Callable[[int], object] | None = None
+) -> Stamp:
+    """Read a file once; raises `WrongBytes`, an `OSError`, if it cannot be read or changes while it is read."""
     strong, quick = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
     buffer = bytearray(_BLOCK)
     view = memoryview(buffer)
-    first = True
     try:
         with open(path, "rb", buffering=0) as file:
             before = os.fstat(file.fileno())
             while count := file.readinto(buffer):
-                if first and buffer.startswith(_POINTER):
-                    raise WrongBytes(f"{path} is a git-lfs pointer, not the file itself: run git lfs pull first")
-                first = False
                 strong.update(view[:count])
                 if md5:
                     quick.update(view[:count])
-                if seen is not None:
-                    seen(count)
+                if on_bytes is not None:
+                    on_bytes(count)
         after = os.stat(path)
-    except WrongBytes:
+    except InterruptedError:
         raise
     except OSError as error:
-        raise WrongBytes(f"{path}: {error.strerror or error}") from error
-    found = Digests(
-        after.st_size, strong.hexdigest(), quick.hexdigest() if md5 else "", after.st_mtime_ns, after.st_ino
-    )
-    if not found.holds(before):
-        raise WrongBytes(f"{path} changed while it was read")
-    return found
+        raise WrongBytes(f"{os.fspath(path)}: {error.strerror or error}") from error
+    stamp = Stamp.of(after, strong.hexdigest(), quick.hexdigest() if md5 else "")
+    if not stamp.holds(before):
+        raise WrongBytes(f"{os.fspath(path)} changed while it was read")
+    return stamp
 
 
 def hash_files(
     files: Mapping[str, Path], *, md5: bool = False, show: bool = True
-) -> tuple[dict[str, Digests], dict[str, WrongBytes]]:
-    """Read files in threads, with a bar where a terminal watches and it takes a while.
-
-    Parameters
-    ----------
-    files : mapping of str to Path
-        Name -> file.
-    md5 : bool
-        Whether some host wants their md5 as well.
-    show : bool
-        Whether there may be a bar.
-
-    Returns
-    -------
-    (dict of str to Digests, dict of str to WrongBytes)
-        What was read, and what could not be; both in the order of `files`.
-    """
+) -> tuple[dict[str, Stamp], dict[str, WrongBytes]]:
+    """Read an author's files in threads, with a bar on a terminal: what was read, and what cannot be published."""
     from concurrent.futures import ThreadPoolExecutor
     from threading import Event, Lock
 
@@ -297,15 +109,18 @@ def hash_files(
     total = sum(map(_size, files.values()))
     with tqdm(total=total, unit="B", unit_scale=True, desc="hashing", leave=False, delay=0.5, disable=hidden) as bar:
 
-        def seen(count: int) -> None:
+        def on_bytes(count: int) -> None:
             if stopped.is_set():
                 raise InterruptedError("stopped")
             with lock:
                 bar.update(count)
 
-        def one(path: Path) -> Digests | WrongBytes:
+        def one(path: Path) -> Stamp | WrongBytes:
             try:
-                return hash_file(path, md5=md5, seen=seen)
+                with contextlib.suppress(OSError), open(path, "rb") as file:
+                    if file.read(len(_POINTER)) == _POINTER:
+                        return WrongBytes(f"{path} is a git-lfs pointer, not the file itself: run git lfs pull first")
+                return hash_file(path, md5=md5, on_bytes=on_bytes)
             except WrongBytes as error:
                 return error
 
@@ -317,7 +132,7 @@ def hash_files(
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
     return (
-        {name: result for name, result in found.items() if isinstance(result, Digests)},
+        {name: result for name, result in found.items() if isinstance(result, Stamp)},
         {name: result for name, result in found.items() if isinstance(result, WrongBytes)},
     )
 
@@ -329,34 +144,58 @@ def _size(path: Path) -> int:
         return 0
 
 
-#: Where neither hard links nor an exclusive rename are to be had.
+# -- names ------------------------------------------------------------------------------------------
+
+#: Where neither hard links nor an exclusive rename are available.
 _UNABLE = frozenset(
     {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EMLINK, errno.ENOTTY, errno.EXDEV}
 )
 _AT_FDCWD = -100
 _NOREPLACE = 1
+#: What every private name begins with that `put_atomically` makes.
+PRIVATE = ".dataferry-"
+is_private = re.compile(re.escape(PRIVATE) + "[0-9a-f]{12}").fullmatch
 
 
-def rename_if_free(private: str, public: str) -> None:
-    """Give a private file or folder its name.
+def put_atomically(
+    path: str | os.PathLike[str], data: bytes, *, sync: bool = False, like: os.stat_result | None = None
+) -> None:
+    """Write a whole file and give it its name, in place of what has that name now; with group and mode of another."""
+    path = os.fspath(path)
+    private = os.path.join(os.path.dirname(path), f"{PRIVATE}{os.urandom(6).hex()}")
+    try:
+        with open(os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
+            file.write(data)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+        if like is not None:
+            with contextlib.suppress(OSError):  # who is not in the group cannot give away
+                os.chown(private, -1, like.st_gid)
+            os.chmod(private, stat.S_IMODE(like.st_mode))
+        os.replace(private, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(private)
+        raise
+    if sync:
+        sync_folder(os.path.dirname(path))
 
-    Parameters
-    ----------
-    private : str
-        What has the name now, in the same folder.
-    public : str
-        The name.
 
-    Raises
-    ------
-    FileExistsError
-        If something has that name.
-    OSError
-        If it cannot be done.
-    """
-    for way in (_exclusive_rename, _link):
+def remove_private(folder: str, older_than: float = 3600.0) -> None:
+    """Remove what `put_atomically` left in a folder where it was killed."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if is_private(entry.name) and time.time() - entry.stat(follow_symlinks=False).st_mtime > older_than:
+                with contextlib.suppress(OSError):
+                    os.unlink(entry.path)
+
+
+def rename_noreplace(private: str, public: str) -> None:
+    """Give a private file or folder its name; raises `FileExistsError` if something has that name."""
+    for rename in (_exclusive_rename, _link):
         try:
-            way(private, public)
+            rename(private, public)
         except FileExistsError:
             raise
         except OSError as error:
@@ -369,17 +208,21 @@ def rename_if_free(private: str, public: str) -> None:
 
 @lru_cache(maxsize=1)
 def _libc() -> ctypes.CDLL:
+    import ctypes
+
     return ctypes.CDLL(None, use_errno=True)
 
 
 def _exclusive_rename(private: str, public: str) -> None:
+    import ctypes
+
     names = os.fsencode(private), os.fsencode(public)
     try:
         if sys.platform == "darwin":
             status = _libc().renamex_np(*names, 4)
         else:
             status = _libc().renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _NOREPLACE)
-    except AttributeError:  # another libc
+    except AttributeError:  # a libc without it
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS)) from None
     if status:
         number = ctypes.get_errno()
@@ -395,6 +238,8 @@ def _link(private: str, public: str) -> None:
 
 def _rename_while_locked(private: str, public: str) -> None:
     # the last resort: it excludes those who do the same, as far as the file system's locks do
+    import fcntl
+
     folder = os.open(os.path.dirname(public), os.O_RDONLY)
     try:
         with contextlib.suppress(OSError):
@@ -406,32 +251,10 @@ def _rename_while_locked(private: str, public: str) -> None:
         os.close(folder)
 
 
-def sync_folder(path: str) -> None:
-    """Have a folder's new names on disk; what cannot be synced is left."""
-    with contextlib.suppress(OSError):
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
 def make_folders(root: str, path: str, private: str) -> None:
-    """Make the folders between a root and a path, each with group and rights of the one above from its first moment.
+    """Make the folders from a root to a path, each with group and rights of the one above from its first moment.
 
-    Parameters
-    ----------
-    root : str
-        A folder that is there.
-    path : str
-        The root, or a folder below it.
-    private : str
-        A name for a folder that is not visible yet; nobody else uses it.
-
-    Raises
-    ------
-    OSError
-        If one cannot be made.
+    ``private`` is a name that nobody else uses, for a folder that is not visible yet.
     """
     if path == root or os.path.isdir(path):
         return
@@ -445,7 +268,7 @@ def make_folders(root: str, path: str, private: str) -> None:
         os.chown(mine, -1, like.st_gid)
     os.chmod(mine, stat.S_IMODE(like.st_mode) | stat.S_IRWXU)
     try:
-        rename_if_free(mine, path)
+        rename_noreplace(mine, path)
         sync_folder(above)
     except FileExistsError:
         with contextlib.suppress(OSError):
@@ -454,19 +277,80 @@ def make_folders(root: str, path: str, private: str) -> None:
             raise
 
 
+# -- the disk, and other processes ------------------------------------------------------------------
+
+#: More files than this share one flush of their file system.
+_FLUSHED_ONE_BY_ONE = 16
+
+
+def sync_folder(path: str) -> None:
+    """Have a folder's new names on disk; what cannot be synced is left."""
+    with contextlib.suppress(OSError):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def sync_files(paths: Iterable[str]) -> set[str]:
+    """Have the bytes of files on disk; those of which that is certain."""
+    paths = list(paths)
+    if len(paths) > _FLUSHED_ONE_BY_ONE and (done := _sync_file_systems(paths)):
+        return done
+    done = set()
+    for path in paths:
+        with contextlib.suppress(OSError):
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+            done.add(path)
+    return done
+
+
+def _sync_file_systems(paths: list[str]) -> set[str]:
+    """Flush each file system once: 2,000 files of 20 KB take 0.04 s, and 0.4 s one by one."""
+    try:
+        flush = _libc().syncfs
+    except AttributeError:  # macOS
+        return set()
+    devices: dict[int, list[str]] = {}
+    for path in paths:
+        with contextlib.suppress(OSError):
+            devices.setdefault(os.stat(path).st_dev, []).append(path)
+    done: set[str] = set()
+    for several in devices.values():
+        with contextlib.suppress(OSError):
+            handle = os.open(several[0], os.O_RDONLY)
+            try:
+                if flush(handle) == 0:
+                    done.update(several)
+            finally:
+                os.close(handle)
+    return done
+
+
+@contextlib.contextmanager
+def lock_file(path: str | os.PathLike[str]) -> Iterator[bool]:
+    """Whether nobody else has this lock; it is ours meanwhile, and nobody waits."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except (Timeout, OSError, NotImplementedError):
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
 def is_alive(pid: int) -> bool:
-    """Whether a process of this machine runs, whosever it is.
-
-    Parameters
-    ----------
-    pid : int
-        Its number.
-
-    Returns
-    -------
-    bool
-        False only if it has ended for sure.
-    """
+    """Whether a process of this machine runs, whosever it is: False only if it has ended for sure."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..files import Stamps
+from .stamps import Stamps
 
 __all__ = [
     "cache_folders",

@@ -8,12 +8,13 @@ import warnings
 from functools import lru_cache
 
 from ..errors import CacheError
-from ..files import stamp_of
+from ..files import Stamp
 from ..lookup.candidates import Candidate, Places, Verdict
 from ..registry.names import redact_url
 from ..registry.registry import Entry
 from . import astropy_cache
 from . import layout as cache_home
+from .stamps import stamp_files
 
 __all__ = ["cached", "incoming", "keep", "readable"]
 
@@ -106,7 +107,7 @@ def _stamp(home: str, path: str, sha256: str) -> None:
         return  # no link could be made, and astropy's own path has no stamp
     with contextlib.suppress(OSError):  # without a stamp the next process hashes it once more
         key = cache_home.stamp_key(home, path)
-        cache_home.stamps_of(home).keep(key, stamp_of(path, sha256), settled=True)
+        stamp_files(cache_home.stamps_of(home), {key: (path, Stamp.of(os.stat(path), sha256))}, settled=True)
 
 
 def keep(places: Places, entry: Entry, url: str, file: str) -> str:

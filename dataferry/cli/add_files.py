@@ -13,8 +13,8 @@ from . import command as shared
 from .complete import complete_package
 
 if TYPE_CHECKING:
+    from ..registry.editor import Change
     from ..registry.registry import Entry
-    from ..registry.registry_edit import Change
 
 __all__ = ["command"]
 
@@ -66,7 +66,7 @@ def command(
     --from HOST registers the files that a host has and declares it as a mirror. What the host tells no sha256 of is
     fetched once, to be hashed.
     """
-    from ..registry.registry_edit import RegistryEditor
+    from ..registry.editor import RegistryEditor
     from .target import find_target, named_files, say_how_to_ship
 
     if not (files or lists or dataurl):
@@ -113,7 +113,7 @@ def _held(host: str, only: tuple[str, ...]) -> list[Entry]:
 
 def _read_list(origin: str) -> list[Entry]:
     from ..errors import RegistryError
-    from ..registry.registry_text import read_list
+    from ..registry.checksum_lists import read_list
 
     if origin == "-":
         return read_list(sys.stdin.read(), "stdin")

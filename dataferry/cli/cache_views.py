@@ -153,7 +153,7 @@ def remove(views: Iterable[View], others: Iterable[View]) -> int:
             os.unlink(view.path)
         except OSError as error:
             raise CacheError(f"{view.path} cannot be removed: {error.strerror or error}") from error
-        cache_home.stamps_of(view.home).forget(cache_home.stamp_key(view.home, view.path))
+        cache_home.stamps_of(view.home).forget([cache_home.stamp_key(view.home, view.path)])
         with contextlib.suppress(OSError):  # until one is not empty
             for folder in Path(view.path).parents:
                 if folder == Path(view.home):

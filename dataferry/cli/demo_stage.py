@@ -158,9 +158,9 @@ def _make_map(path: Path) -> None:
 
 def _make_package(site: Path, served: Path, folder: Path, primary: RangeServer, mirror: RangeServer) -> Path:
     """What an author does: one file into the package, one into the project folder, all into the registry."""
-    from ..files import stamp_of
+    from ..files import hash_file
+    from ..registry.editor import RegistryEditor
     from ..registry.registry import Entry
-    from ..registry.registry_edit import RegistryEditor
 
     registry = site / PACKAGE / "data" / "dataferry.toml"
     for name, place in ((BUNDLED, registry.parent), (IN_FOLDER, folder)):
@@ -172,7 +172,7 @@ def _make_package(site: Path, served: Path, folder: Path, primary: RangeServer, 
     )
     editor = RegistryEditor(registry)
     names = [path.relative_to(served).as_posix() for path in served.rglob("*.fits")]
-    stamps = {name: stamp_of(served / name) for name in names}
+    stamps = {name: hash_file(served / name) for name in names}
     editor.put(Entry(name, stamp.sha256, stamp.size) for name, stamp in stamps.items())
     editor.save()
     return registry

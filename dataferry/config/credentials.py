@@ -1,37 +1,46 @@
-"""Where an author's token is: environment, settings, keyring, the provider's own tool, ``.netrc``."""
+"""Where a secret is: environment, settings, keyring, the provider's own tool, ``.netrc``."""
 
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import os
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    import netrc
+
     from .settings import Settings
 
-__all__ = ["Token", "find_token"]
+__all__ = ["Token", "find_token", "netrc_login"]
 
 #: Under this name `keyring set dataferry HOST` keeps a token.
 KEYRING_SERVICE = "dataferry"
+_PORTS = {"http": 80, "https": 443}
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
-    """A secret, and where it was found.
+class Token(NamedTuple):
+    """A secret, and where it was found; no text of this object holds the secret.
 
     Parameters
     ----------
     secret : str
-        The token; it is in no text of this object.
+        The token.
     origin : str
         Where it was found, as it may be printed.
     """
 
-    secret: str = field(repr=False)
+    secret: str
     origin: str
+
+    def __repr__(self) -> str:
+        return f"Token(origin={self.origin!r})"
+
+    def __str__(self) -> str:
+        return repr(self)
 
 
 def find_token(
@@ -53,7 +62,7 @@ def find_token(
     Returns
     -------
     Token or None
-        None if there is none anywhere, and for a stranger.
+        None if there is none anywhere, and for anonymous settings.
     """
     if settings.anonymous:
         return None
@@ -88,14 +97,69 @@ def _from_tool(tool: Sequence[str]) -> Token | None:
 
 
 def _from_netrc(name: str) -> Token | None:
-    import netrc
+    path, hosts = _netrc()
+    login = hosts.hosts.get(name) if hosts is not None else None
+    return Token(str(login[2]), path) if login is not None and login[2] else None
 
-    for place in (os.environ.get("NETRC"), "~/.netrc"):
+
+def netrc_login(scheme: str, host: str, port: int | None = None) -> tuple[str, str] | None:
+    """User and password of ``.netrc`` for a server; None over plain HTTP to anything but this machine.
+
+    Parameters
+    ----------
+    scheme : str
+        ``"https"``, or ``"http"``.
+    host : str
+        The host's name.
+    port : int, optional
+        Its port; where it is not the usual one, only an entry ``machine host:port`` counts.
+
+    Returns
+    -------
+    (str, str) or None
+        None as well where no entry names the host: ``default`` is for nobody in particular.
+    """
+    if scheme != "https" and not _is_loopback(host):
+        return None
+    _, found = _netrc()
+    if found is None:
+        return None
+    keys = [f"{host}:{port}"] if port not in {None, _PORTS.get(scheme)} else [host]
+    # a server on this machine is asked on any port, as by curl: nobody listens in between
+    keys += [host] if _is_loopback(host) else []
+    login = next((found.hosts[key] for key in keys if key in found.hosts), None)
+    return (login[0], login[2] or "") if login is not None else None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _netrc() -> tuple[str, netrc.netrc | None]:
+    """The user's ``.netrc``, parsed again only after it changed."""
+    for place in (os.environ.get("NETRC"), "~/.netrc", "~/_netrc"):
         path = os.path.expanduser(place) if place else ""
         if path and os.path.isfile(path):
-            with contextlib.suppress(netrc.NetrcParseError, OSError, UnicodeError):
-                hosts = netrc.netrc(path).hosts
-                if name in hosts and hosts[name][2]:
-                    return Token(str(hosts[name][2]), path)
-            return None
+            stat = os.stat(path)
+            return path, _parsed(path, stat.st_mtime_ns, stat.st_size)
+    return "", None
+
+
+@lru_cache(maxsize=2)
+def _parsed(path: str, mtime_ns: int, size: int) -> netrc.netrc | None:
+    import netrc
+
+    try:
+        return netrc.netrc(path)
+    except netrc.NetrcParseError as error:
+        why = f"line {error.lineno}: {error.msg}"
+    except (OSError, UnicodeError) as error:
+        why = str(error)
+    import logging
+
+    # it must not stop a download that may not need it
+    logging.getLogger("dataferry").warning("%s: %s; no login in this file is used", path, why)
     return None

@@ -6,6 +6,7 @@ import os
 import re
 import stat
 import threading
+import time
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -15,39 +16,20 @@ _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 
 
 class Folder(NamedTuple):
-    """A local directory that may hold the files already.
+    """A local directory that may have the files already."""
 
-    Parameters
-    ----------
-    path : str
-        Its absolute path; as written where it could not be made absolute.
-    origin : str
-        Who says so: a variable, a file, an argument.
-    problem : str
-        Why it cannot be used; empty where it can.
-    shared : bool
-        True for a folder of many packages: the file lies at ``<package>/<name>`` in it.
-    """
-
+    #: Its absolute path; as written where it could not be made absolute.
     path: str
+    #: What names it: a variable, a file, an argument.
     origin: str
+    #: Why it cannot be used; empty where it can.
     problem: str = ""
+    #: True for a folder of many packages: the file lies at ``<package>/<name>`` in it.
     shared: bool = False
 
 
 def expand_folder(written: str) -> tuple[str, str]:
-    """Expand ``~``, ``$VAR`` and ``${VAR}``.
-
-    Parameters
-    ----------
-    written : str
-        The folder as written.
-
-    Returns
-    -------
-    (str, str)
-        The absolute path and an empty string, or the text as written and the reason why it names no folder.
-    """
+    """Expand ``~``, ``$VAR`` and ``${VAR}``: the absolute path, or the text as written and why it names no folder."""
     missing = [a or b for a, b in _VARIABLE.findall(written) if not os.environ.get(a or b)]
     if missing:
         return written, f"${missing[0]} is not set"
@@ -68,80 +50,99 @@ def make_folder(written: str, origin: str, shared: bool = False) -> Folder:
 
 
 def order_by_site(labelled: Iterable[tuple[str, Folder]], sites: Iterable[str]) -> list[Folder]:
-    """Put the folders of this machine room first, those for any second, those of other rooms last.
-
-    Parameters
-    ----------
-    labelled : iterable of (str, Folder)
-        Site label, or ``"any"``, and folder.
-    sites : iterable of str
-        The labels of this machine.
-
-    Returns
-    -------
-    list of Folder
-        All of them: whether a folder is there decides, not its label.
-    """
+    """Put the folders of this site first, those for any second, those of other sites last: a label excludes none."""
     here = set(sites)
     rank = {True: 0, False: 2}
-    return [
-        f
-        for _, f in sorted(
-            labelled,
-            key=lambda item: 1 if item[0] == "any" else rank[item[0].lower() in here],
-        )
-    ]
+    return [f for _, f in sorted(labelled, key=lambda item: 1 if item[0] == "any" else rank[item[0].lower() in here])]
 
 
-_answered: set[str] = set()
-_hanging: set[str] = set()
+# -- does it answer? --------------------------------------------------------------------------------
+
+#: A question that got no answer is asked again after so many seconds, by another thread: the mount may be a new one.
+_ASK_AGAIN = 60.0
+
+
+class _Question:
+    """One look at a folder, in a thread of its own: a dead mount blocks whoever looks."""
+
+    def __init__(self, path: str) -> None:
+        self.path, self.asked = path, time.monotonic()
+        self.answer: str | None = None
+        self.thread = threading.Thread(target=self._look, name="dataferry-folder", daemon=True)
+
+    def _look(self) -> None:
+        try:
+            mode = os.stat(self.path).st_mode
+            if not stat.S_ISDIR(mode):
+                self.answer = "it is not a folder"
+            elif not os.access(self.path, os.X_OK):
+                self.answer = "it may not be entered: permission denied"
+            else:
+                self.answer = ""
+        except OSError as error:
+            dangling = isinstance(error, FileNotFoundError) and os.path.islink(self.path)
+            self.answer = (
+                "it is a link to a folder that is not there" if dangling else (error.strerror or str(error)).lower()
+            )
+        finally:
+            self.answer = self.answer if self.answer is not None else "it cannot be read"
+
+
+_usable: set[str] = set()
+_unanswered: dict[str, _Question] = {}
+# a forked child has none of its parent's threads
+os.register_at_fork(after_in_child=_unanswered.clear)
 
 
 def folder_problem(path: str, timeout: float) -> str:
     """Why a folder cannot be used; empty where it can.
 
-    The folder is asked in a thread, since a dead mount blocks whoever asks. One that answered is trusted for the rest
-    of the process, and so is one that did not.
-
-    Parameters
-    ----------
-    path : str
-        The absolute path.
-    timeout : float
-        Seconds in which it must answer.
-
-    Returns
-    -------
-    str
-        The reason, or an empty string.
+    A folder that answered is trusted for the rest of the process. One that did not is passed over at once by later
+    calls, until it answers after all: an automount may need longer the first time.
     """
-    if path in _answered:
+    if path in _usable:
         return ""
-    if path in _hanging:
-        return f"it does not answer within {timeout:g} s"
-    answer: list[str] = []
-
-    def ask() -> None:
+    question = _unanswered.get(path)
+    if question is None and _on_dead_mount(path):
+        return "its file system does not answer"
+    if question is None or (question.answer is None and time.monotonic() - question.asked > _ASK_AGAIN):
+        question = _Question(path)
         try:
-            mode = os.stat(path).st_mode
-            if not stat.S_ISDIR(mode):
-                answer.append("it is not a folder")
-            elif not os.access(path, os.X_OK):
-                answer.append("it may not be entered: permission denied")
-            else:
-                answer.append("")
-        except OSError as error:
-            dangling = isinstance(error, FileNotFoundError) and os.path.islink(path)
-            answer.append(
-                "it is a link to a folder that is not there" if dangling else (error.strerror or str(error)).lower()
-            )
-
-    thread = threading.Thread(target=ask, name="dataferry-folder", daemon=True)
-    thread.start()
-    thread.join(timeout)
-    if not answer:
-        _hanging.add(path)
+            question.thread.start()
+        except RuntimeError:  # no more threads for this user: asked without one
+            question._look()
+        else:
+            question.thread.join(timeout)
+    if question.answer is None:
+        _unanswered[path] = question
         return f"it does not answer within {timeout:g} s"
-    if not answer[0]:
-        _answered.add(path)
-    return answer[0]
+    _unanswered.pop(path, None)
+    if not question.answer:
+        _usable.add(path)
+    return question.answer
+
+
+def _on_dead_mount(path: str) -> bool:
+    """Whether the folder is on a file system that has just not answered: one costs one timeout, however often named."""
+    waiting = [question for question in list(_unanswered.values()) if question.answer is None]
+    if not waiting:
+        return False
+    mounts = _mounts()
+    here = _mount_of(path, mounts)
+    return here is not None and any(_mount_of(question.path, mounts) == here for question in waiting)
+
+
+def _mounts() -> list[str]:
+    """Where file systems are mounted, but for those that mount others on demand. This asks none of them."""
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+            lines = [line.split(" ") for line in file]
+    except OSError:  # macOS
+        return []
+    return [
+        re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), f[4]) for f in lines if f[f.index("-") + 1] != "autofs"
+    ]
+
+
+def _mount_of(path: str, mounts: list[str]) -> str | None:
+    return max((m for m in mounts if m != "/" and (path == m or path.startswith(m + "/"))), key=len, default=None)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from ..errors import SettingsError
+from ..registry.names import close_names
 from .validation import Values
 
 __all__ = [
@@ -24,49 +25,34 @@ __all__ = [
     "load_settings",
 ]
 
-#: Folders for the data of any package, each holding ``<package>/<name>``.
+#: Folders for the data of any package, each with ``<package>/<name>``.
 DATA_VARIABLE = "DATAFERRY_DATA"
 OFFLINE_VARIABLE = "DATAFERRY_OFFLINE"
 
 _YES, _NO = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
-_TOP = {
-    "offline",
-    "verify",
-    "site",
-    "folder_timeout",
-    "fsspec_protocols",
-    "folders",
-    "order",
-    "packages",
-    "sites",
-    "hosts",
-}
+_TOP = {"offline", "verify", "site", "folder_timeout", "fsspec_protocols", "folders", "packages", "sites", "hosts"}
 _PACKAGE = {"folders", "mirrors", "strict", "files"}
+#: What tells a server who the user is.
+_SECRET = {"token", "user", "password", "client_cert"}
 
 
-@dataclass
+# classes without dataclasses: these would cost every `import dataferry` the import of `inspect`
+
+
 class PackageSettings:
-    """What the configuration says of one package.
+    """What the configuration says of one package."""
 
-    Parameters
-    ----------
-    folders : list of (str, str, str)
-        Site label, folder as written, file that says it.
-    mirrors : list of str
-        Hosts to ask before the author's own, because they are nearer.
-    strict : bool or None
-        Whether an unregistered name is an error; None leaves it to the author.
-    overrides : dict of str to (str, str)
-        Name -> local path to use instead, and the file that says it.
-    """
-
-    folders: list[tuple[str, str, str]] = field(default_factory=list)
-    mirrors: list[str] = field(default_factory=list)
-    strict: bool | None = None
-    overrides: dict[str, tuple[str, str]] = field(default_factory=dict)
+    def __init__(self) -> None:
+        #: Site label, folder as written, file that says it.
+        self.folders: list[tuple[str, str, str]] = []
+        #: Hosts to ask before the author's own, because they are nearer.
+        self.mirrors: list[str] = []
+        #: Whether an unregistered name is an error; None leaves it to the author.
+        self.strict: bool | None = None
+        #: Name -> local path to use instead, and the file that says it.
+        self.overrides: dict[str, tuple[str, str]] = {}
 
 
-@dataclass
 class Settings:
     """All settings of this process.
 
@@ -80,8 +66,6 @@ class Settings:
         The site that the configuration says this is; empty to recognise it.
     folder_timeout : float
         Seconds in which a folder must answer.
-    order : str
-        ``"declared"``, or ``"speed"`` to ask the hosts first that were the fastest lately.
     folders : list of (str, str, str)
         Folders for any package: site label, folder as written, file that says it.
     packages : dict of str to PackageSettings
@@ -95,94 +79,102 @@ class Settings:
     files : list of Path
         The configuration files that were read.
     agent : str
-        What else is said to hosts behind dataferry's own name: astropy's user agent.
+        What else dataferry calls itself towards hosts behind its own name: astropy's user agent.
     anonymous : bool
-        Whether hosts are asked as by a stranger: without any token, login or ``.netrc``.
+        Whether hosts are asked without any token, login or ``.netrc``.
     """
 
-    offline: str = ""
-    verify: str = "once"
-    site: str = ""
-    folder_timeout: float = 3.0
-    order: str = "declared"
-    folders: list[tuple[str, str, str]] = field(default_factory=list)
-    packages: dict[str, PackageSettings] = field(default_factory=dict)
-    sites: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    hosts: dict[str, dict[str, Any]] = field(default_factory=dict)
-    fsspec_protocols: list[str] = field(default_factory=list)
-    files: list[Path] = field(default_factory=list)
-    agent: str = ""
-    anonymous: bool = False
+    def __init__(
+        self,
+        *,
+        offline: str = "",
+        verify: str = "once",
+        site: str = "",
+        folder_timeout: float = 3.0,
+        folders: list[tuple[str, str, str]] | None = None,
+        packages: dict[str, PackageSettings] | None = None,
+        sites: dict[str, Mapping[str, Any]] | None = None,
+        hosts: dict[str, dict[str, Any]] | None = None,
+        fsspec_protocols: list[str] | None = None,
+        files: list[Path] | None = None,
+        agent: str = "",
+        anonymous: bool = False,
+    ) -> None:
+        self.offline, self.verify, self.site, self.folder_timeout = offline, verify, site, folder_timeout
+        self.folders, self.packages, self.sites = folders or [], packages or {}, sites or {}
+        self.hosts, self.fsspec_protocols = hosts or {}, fsspec_protocols or []
+        self.files, self.agent, self.anonymous = files or [], agent, anonymous
 
     def package(self, name: str) -> PackageSettings:
         """What is said of one package; empty settings where nothing is."""
-        return self.packages.get(name) or PackageSettings()
+        found = self.packages.get(name)
+        if found is None and self.packages:
+            self._refuse_misspelt(name)
+        return found or PackageSettings()
 
-    def as_stranger(self) -> Settings:
+    def _refuse_misspelt(self, name: str) -> None:
+        from importlib.util import find_spec
+
+        for other in close_names(name, self.packages):
+            top = other.partition(".")[0]
+            # "pysm" beside "pysm3" is a package of another environment, and no mistake
+            alike = not (name.startswith(other) or other.startswith(name)) and len(name) > 3
+            if alike and find_spec(top) is None:
+                files = " and ".join(map(str, self.files))
+                raise SettingsError(f"{files}: there is no package {other!r} for [packages.{other}]; is it {name!r}?")
+
+    def as_anonymous(self) -> Settings:
         """The same settings without anything that says who the user is; proxies and trusted roots stay."""
-        secret = {"token", "user", "password", "client_cert"}
-        hosts = {host: {k: v for k, v in options.items() if k not in secret} for host, options in self.hosts.items()}
-        return replace(self, hosts=hosts, anonymous=True)
+        hosts = {host: {k: v for k, v in options.items() if k not in _SECRET} for host, options in self.hosts.items()}
+        return Settings(**{**vars(self), "hosts": hosts, "anonymous": True})
 
     @property
     def user_agent(self) -> str:
         """What dataferry calls itself towards hosts."""
-        from importlib.metadata import PackageNotFoundError, version
+        return f"dataferry/{_version()} {self.agent}".rstrip()
 
-        try:
-            number = version("dataferry")
-        except PackageNotFoundError:
-            number = "0"
-        return f"dataferry/{number} {self.agent}".rstrip()
+
+@lru_cache(maxsize=1)
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("dataferry")
+    except PackageNotFoundError:  # a copied or a frozen package
+        return "0"
 
 
 def config_files() -> list[Path]:
-    """Where configuration files may lie, the user's first.
-
-    Returns
-    -------
-    list of Path
-        Absolute paths, whether or not there is a file.
-    """
+    """Where configuration files may lie, the user's first: absolute paths, whether or not there is a file."""
     homes = [os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")]
     homes += (os.environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(os.pathsep)
     return [Path(home) / "dataferry" / "config.toml" for home in homes if os.path.isabs(home)]
 
 
-_read: dict[Path, tuple[tuple[int, int], dict[str, Any]]] = {}
+_read: dict[str, tuple[tuple[int, int], dict[str, Any]]] = {}
 
 
 def _table(path: Path) -> dict[str, Any] | None:
     """One configuration file, parsed again only after it changed."""
-    import tomllib
-
+    key = str(path)
     try:
-        stat = path.stat()
+        stat = os.stat(key)
         mark = (stat.st_mtime_ns, stat.st_size)
-        if path not in _read or _read[path][0] != mark:
-            _read[path] = mark, tomllib.loads(path.read_bytes().decode())
-        return _read[path][1]
+        if key not in _read or _read[key][0] != mark:
+            import tomllib
+
+            _read[key] = mark, tomllib.loads(path.read_bytes().removeprefix(b"\xef\xbb\xbf").decode())
+        return _read[key][1]
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror or error}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SettingsError(f"{path}: not valid TOML: {error}") from None
 
 
 def load_settings() -> Settings:
-    """Read the environment and the configuration files.
-
-    Returns
-    -------
-    Settings
-        All settings of this process, as they are now.
-
-    Raises
-    ------
-    SettingsError
-        If a variable or a file holds something that cannot be used; the message names it.
-    """
+    """Read the environment and the configuration files; raises `SettingsError`, which names the variable or file."""
     settings = Settings()
     for path in reversed(config_files()):  # the user's last, so that it wins
         table = _table(path)
@@ -211,22 +203,15 @@ class _Reader(Values):
             raise self.error(f'verify is "once" or "always", not {settings.verify!r}')
         settings.site = self.typed(table, "site", str, settings.site)
         settings.folder_timeout = self.typed(table, "folder_timeout", (int, float), settings.folder_timeout)
-        settings.order = self.typed(table, "order", str, settings.order)
-        if settings.order not in {"declared", "speed"}:
-            raise self.error(f'order is "declared" or "speed", not {settings.order!r}')
         settings.fsspec_protocols += self.strings(table.get("fsspec_protocols", []), "fsspec_protocols")
         settings.folders[:0] = self.folders(table, "")
         settings.sites |= self.sites(self.typed(table, "sites", dict, {}))
         for host, options in self.hosts(self.typed(table, "hosts", dict, {})).items():
             settings.hosts[host] = settings.hosts.get(host, {}) | options
-        for package, said in self.typed(table, "packages", dict, {}).items():
-            if not isinstance(said, dict):
+        for package, values in self.typed(table, "packages", dict, {}).items():
+            if not isinstance(values, dict):
                 raise self.error(f"packages.{package} is a table")
-            self.package(
-                settings.packages.setdefault(package, PackageSettings()),
-                said,
-                f"packages.{package}.",
-            )
+            self.package(settings.packages.setdefault(package, PackageSettings()), values, f"packages.{package}.")
 
     def package(self, into: PackageSettings, table: dict[str, Any], where: str) -> None:
         self.keys(table, _PACKAGE, where)
@@ -239,8 +224,8 @@ class _Reader(Values):
             into.overrides[name] = entry["path"], str(self.path)
 
     def folders(self, table: dict[str, Any], where: str) -> list[tuple[str, str, str]]:
-        said = table.get("folders", {})
-        said = said if isinstance(said, dict) else {"any": said}
+        found = table.get("folders", {})
+        found = found if isinstance(found, dict) else {"any": found}
         return [
-            (site, folder, str(self.path)) for site in said for folder in self.strings(said[site], f"{where}folders")
+            (site, folder, str(self.path)) for site in found for folder in self.strings(found[site], f"{where}folders")
         ]

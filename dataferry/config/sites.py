@@ -1,4 +1,4 @@
-"""Which machine room is this? The answer labels and orders folders; it never decides whether one is used."""
+"""Which site is this? The answer labels and orders folders; it never decides whether one is used."""
 
 from __future__ import annotations
 
@@ -16,13 +16,7 @@ _NAMING = ("NERSC_HOST", "LMOD_SITE_NAME", "LMOD_SYSTEM_NAME", "SLURM_CLUSTER_NA
 
 @lru_cache(maxsize=1)
 def known_sites() -> Mapping[str, Mapping[str, Any]]:
-    """The table of sites that comes with dataferry, ``data/sites.toml``.
-
-    Returns
-    -------
-    mapping
-        Site -> how it is recognised: ``env`` and ``hostname``.
-    """
+    """The sites that dataferry knows, from ``data/sites.toml``."""
     import tomllib
 
     return tomllib.loads((Path(__file__).parents[1] / "data" / "sites.toml").read_text(encoding="utf-8"))
@@ -34,24 +28,7 @@ def current_sites(
     environ: Mapping[str, str] | None = None,
     hostname: str | None = None,
 ) -> frozenset[str]:
-    """The labels that fit this machine.
-
-    Parameters
-    ----------
-    more : mapping, optional
-        Sites of the user's or the administrator's ``config.toml``, in the form of `known_sites`.
-    forced : str
-        The site that ``config.toml`` says this is; nothing is recognised then.
-    environ : mapping of str to str, optional
-        The environment, `os.environ` by default.
-    hostname : str, optional
-        The host's name, this one's by default.
-
-    Returns
-    -------
-    frozenset of str
-        Site and machine labels in lower case, such as ``{"nersc", "perlmutter"}``; empty on a machine nobody knows.
-    """
+    """The labels that fit this machine, such as ``{"nersc", "perlmutter"}``; those of config.toml count as well."""
     if forced:
         return frozenset({forced.lower()})
     env = os.environ if environ is None else environ

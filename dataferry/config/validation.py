@@ -1,4 +1,4 @@
-"""What the values in a ``config.toml`` must be, so that a mistake is told where it stands and not where it hurts."""
+"""What the values in a ``config.toml`` must be."""
 
 from __future__ import annotations
 
@@ -18,18 +18,12 @@ _NUMBERS: dict[str, tuple[Any, str]] = {
     "connections": (int, "a whole number of 1 or more"),
     "rate": ((int, float), "a number of bytes a second above 0"),
 }
-#: Their values are never shown.
+#: Their values are never printed.
 _SECRET = {"token", "user", "password"}
 
 
 class Values:
-    """Checks the values of one file.
-
-    Parameters
-    ----------
-    path : Path
-        The file, named in each error.
-    """
+    """Checks the values of one file, which each error names."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -61,7 +55,7 @@ class Values:
         return value
 
     def hosts(self, tables: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-        """What is said of single hosts."""
+        """The options of single hosts."""
         for host, options in tables.items():
             where = f"hosts.{host}"
             if not isinstance(options, dict):
@@ -69,8 +63,8 @@ class Values:
             self.keys(options, _HOST, f"{where}.")
             for key, value in options.items():
                 if wanted := _lacking(key, value):
-                    shown = f"of type {type(value).__name__}" if key in _SECRET else repr(value)
-                    raise self.error(f"{where}.{key} is {wanted}, not {shown}")
+                    printed = f"of type {type(value).__name__}" if key in _SECRET else repr(value)
+                    raise self.error(f"{where}.{key} is {wanted}, not {printed}")
         return dict(tables)
 
     def sites(self, tables: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

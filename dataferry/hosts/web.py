@@ -45,7 +45,7 @@ class WebHost(Host):
         """The files that ``SHA256SUMS`` at the base URL lists, if there is one."""
         from ..download.access import authorization
         from ..errors import HostRefused, RegistryError, TransferError
-        from ..registry.registry_text import read_list
+        from ..registry.checksum_lists import read_list
         from .api_client import ApiClient
         from .base import HostedFile
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,13 +15,12 @@ from .candidates import Places
 from .declared import declared_hosts, look_up
 from .remote import engine_settings, look_closer, not_registered, offline_reason, prefetch, stall_timeout
 from .report import Arrival
-from .speeds import fastest_first, note_speeds
 from .terms import Terms
 
 if TYPE_CHECKING:
     import logging
 
-    from ..download.fetch import Arrived, Wanted
+    from ..download.fetch import Wanted
     from ..download.source import Source
 
 __all__ = ["bring"]
@@ -46,7 +45,7 @@ def bring(places: Places, missing: Mapping[str, list[Failure]], terms: Terms) ->
     """
     results: dict[str, str | DataferryError] = {}
     wanted: list[Wanted] = []
-    offline, by_speed = offline_reason(), places.settings.order == "speed"
+    offline = offline_reason()
     for name, tried in missing.items():
         entry = places.registry.find(name)
         if not places.registry.base or (entry is None and not places.registry.dataurl):
@@ -66,7 +65,7 @@ def bring(places: Places, missing: Mapping[str, list[Failure]], terms: Terms) ->
                     tried.append(Failure(f"host {redact_url(spec)}", found))
                 else:
                     known += found
-            wanted.append(_as_wanted(places, entry, fastest_first(known) if by_speed else known))
+            wanted.append(_as_wanted(places, entry, known))
     if wanted:
         results |= _transfer(places, [item for item in wanted if item.sources], missing, terms)
         results |= _ask_hosts(places, wanted, results, missing, terms)
@@ -163,7 +162,6 @@ def _transfer(
         stall_timeout=stall_timeout(places),
         progress=terms.told,
     )
-    note_speeds(_speeds(arrived))
     for item, result in zip(wanted, arrived, strict=True):
         if isinstance(result, FileUnavailable):
             remedy = result.remedy or (prefetch if isinstance(result, Offline) else look_closer)(places, item.name)
@@ -178,16 +176,6 @@ def _transfer(
                 message = "%s: %d bytes in %.1f s from %s"
                 _log().info(message, item.name, came.moved_bytes, came.seconds, came.source)
     return results
-
-
-def _speeds(arrived: Sequence[Arrived | FileUnavailable]) -> dict[str, tuple[int, float]]:
-    """Bytes and seconds of each host."""
-    moved: dict[str, tuple[int, float]] = {}
-    for result in arrived:
-        if not isinstance(result, FileUnavailable) and result.source is not None:
-            count, seconds = moved.get(result.source.host, (0, 0.0))
-            moved[result.source.host] = count + result.moved_bytes, seconds + result.seconds
-    return moved
 
 
 def _log() -> logging.Logger:

@@ -10,11 +10,12 @@ from functools import cached_property
 from typing import NamedTuple
 
 from ..cache import layout as cache_home
+from ..cache.stamps import Stamps, stamp_files
 from ..config.folders import Folder, folder_problem, make_folder, order_by_site
 from ..config.settings import DATA_VARIABLE, Settings
 from ..config.sites import current_sites
 from ..errors import RegistryError
-from ..files import Stamps, stamp_of
+from ..files import hash_file
 from ..registry.packages import package_folders
 from ..registry.registry import Entry, Registry
 from .report import Arrival
@@ -248,19 +249,19 @@ class Places:
                 if stamp is not None and stamp.holds(found) and stamp.sha256 == entry.sha256:
                     return Verdict(True, "verified earlier")
         try:
-            stamp = stamp_of(candidate.path)
+            stamp = hash_file(candidate.path)
         except OSError as error:
             return Verdict(False, (error.strerror or str(error)).lower(), True, "error")
         if stamp.sha256 != entry.sha256:
             for store in stores:
-                store.forget(path)
+                store.forget([path])
             return Verdict(
                 False,
                 f"sha256 is {stamp.sha256[:12]}... instead of {entry.sha256[:12]}...",
                 True,
                 "sha256",
             )
-        any(store.keep(path, stamp) for store in stores)
+        any(stamp_files(store, {path: (candidate.path, stamp)}) for store in stores)
         return Verdict(True, "verified now")
 
     def _stamps(self, candidate: Candidate) -> list[Stamps]:

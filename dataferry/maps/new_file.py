@@ -87,10 +87,10 @@ def _name(temporary: str, real: Path, *, overwrite: bool) -> None:
     if overwrite:
         os.replace(temporary, real)
         return
-    from ..files import rename_if_free
+    from ..files import rename_noreplace
 
     # of several who write the same file at once, one has it
-    rename_if_free(temporary, os.fspath(real))
+    rename_noreplace(temporary, os.fspath(real))
 
 
 def _table(stream: Any, header: Header, columns: list[NDArray[Any]]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..download.fetch import Progress, Wanted, fetch
 from ..errors import CacheError, DataferryError, FileUnavailable, Offline, PublishError
-from ..files import sha256_file
+from ..files import hash_file
 from ..hosts import make_host
 from ..hosts.base import guarded
 from .state import PROOF
@@ -50,7 +50,7 @@ class Proof:
 
     def __init__(self, declared: str, settings: Settings, workdirs: Sequence[Path], prefix: str = PROOF) -> None:
         self.host = type(make_host(declared))(declared)  # one that has looked up nothing yet
-        self._settings = settings.as_stranger()
+        self._settings = settings.as_anonymous()
         self._workdirs = workdirs
         self._prefix = prefix
 
@@ -120,7 +120,9 @@ class Proof:
         arrived: dict[str, str] = {}
 
         def store(wanted: Wanted, file: Path) -> Path:
-            arrived[wanted.name] = wanted.sha256 or sha256_file(file)  # where it is known, the engine has compared it
+            arrived[wanted.name] = (
+                wanted.sha256 or hash_file(file).sha256
+            )  # where it is known, the engine has compared it
             file.unlink()
             return file
 

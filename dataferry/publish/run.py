@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from ..errors import AccessDenied, Conflict, DataferryError, PublishError, WrongBytes
 from ..lookup.remote import engine_settings
+from ..registry.editor import RegistryEditor
 from ..registry.registry import Entry
-from ..registry.registry_edit import RegistryEditor
 from .compare import Request, as_error, steps_at
 from .plan import check_public
 from .progress import HostProgress, Stopped, TotalProgress, notify

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import DataferryError, PublishErrors
 
 if TYPE_CHECKING:
-    from ..files import Digests
+    from ..files import Stamp
     from ..hosts.base import Host, HostedFile, Publisher, Upload
 
 __all__ = [
@@ -132,7 +132,7 @@ class Plan:
         The ``dataferry.toml``.
     uploads : dict of str to Upload
         The files, by name.
-    digests : dict of str to Digests
+    digests : dict of str to Stamp
         What each file was when it was read.
     hosts : list of HostPlan
         The hosts, in the order in which they were given.
@@ -148,7 +148,7 @@ class Plan:
 
     registry: Path
     uploads: Mapping[str, Upload]
-    digests: Mapping[str, Digests]
+    digests: Mapping[str, Stamp]
     hosts: list[HostPlan]
     problems: list[DataferryError]
     new_version: bool = False

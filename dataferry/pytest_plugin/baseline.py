@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DataferryError
-from ..files import sha256_file
+from ..files import hash_file
 from ..package_data import PackageData
+from ..registry.editor import RegistryEditor
 from ..registry.names import check_name
 from ..registry.registry import Entry
-from ..registry.registry_edit import RegistryEditor
 
 if TYPE_CHECKING:
     import pytest
@@ -131,7 +131,9 @@ def _difference(data: PackageData, files: dict[str, Path]) -> Iterator[str]:
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(original, copy)
         editor = RegistryEditor(Path(scratch, registry.path.name))
-        editor.put([Entry(name, sha256_file(path), path.stat().st_size) for name, path in files.items()], replace=True)
+        editor.put(
+            [Entry(name, hash_file(path).sha256, path.stat().st_size) for name, path in files.items()], replace=True
+        )
         editor.save()
         for copy, original in copies.items():
             old, new = (p.read_text(encoding="utf-8").splitlines() for p in (original, copy))

@@ -72,7 +72,7 @@ def _adopt(home: str, view: str, target: str) -> None:
         if stamp is not None and stamp.holds(os.stat(path)):
             there = _entry(Path(target).parent, os.path.realpath(path))
             shown = cache_home.link_entry(target, view, there)
-            cache_home.stamps_of(target).keep(cache_home.stamp_key(target, shown), stamp, settled=True)
+            cache_home.stamps_of(target).keep({cache_home.stamp_key(target, shown): stamp})
 
 
 def _entry(place: Path, contents: str) -> str:

@@ -16,6 +16,7 @@ __all__ = [
     "LONGEST_NAME",
     "LONGEST_PART",
     "check_name",
+    "check_public",
     "check_url",
     "close_names",
     "is_name",
@@ -32,7 +33,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_+=@,][A-Za-z0-9_.+=@,-]*(?:/[A-Za-z0-9_+=@,][A-
 #: Where a server is named, also by a host of its own kind: ``webdav:https://host/path/``.
 _SERVER = re.compile(r"((?:[\w+.-]*:)*//)(.*)", re.DOTALL).match
 _HOST = re.compile(r"(?:|localhost|\[[^\]]*\]|[\w-]*\.[\w.-]*)(?::\d*)?").fullmatch
-#: A host with a port that nobody takes for a user and the beginning of a password.
+#: A host with a port that cannot be a user and the beginning of a password.
 _HOST_AND_PORT = re.compile(r"(?:localhost|\[[^\]]*\]|\d+(?:\.\d+){3}):\d*").fullmatch
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 
@@ -82,8 +83,8 @@ def _check_slowly(name: object) -> str:
         raise BadName(f"a name is a string, not {type(name).__name__}: {name!r}")
 
     def bad(why: str) -> BadName:
-        shown = name if len(name) <= 80 else name[:77] + "..."
-        return BadName(f"{shown!r} is not a legal name: {why}")
+        short = name if len(name) <= 80 else name[:77] + "..."
+        return BadName(f"{short!r} is not a legal name: {why}")
 
     if not name:
         raise bad("it is empty")
@@ -149,20 +150,43 @@ def check_url(url: object, what: str = "dataurl") -> str:
         host, _ = parts.hostname, parts.port
     except ValueError:  # its text may hold a password
         raise BadName(f"{what} {redact_url(url)!r} is not a URL: it has no host and port that can be read") from None
-    shown = redact_url(url)
+    redacted = redact_url(url)
     if parts.scheme not in {"http", "https"} or not host:
-        raise BadName(f"{what} {shown!r} is not an http or https URL with a host")
+        raise BadName(f"{what} {redacted!r} is not an http or https URL with a host")
     if parts.query or parts.fragment or url.endswith(("?", "#")):
         raise BadName(
-            f"{what} {shown!r} has a query or a fragment; names are joined to its end, so it must be a plain folder URL"
+            f"{what} {redacted!r} has a query or a fragment; "
+            "names are joined to its end, so it must be a plain folder URL"
         )
     if not url.endswith("/"):
-        raise BadName(f"{what} {shown!r} must end with a slash: names are joined to it as they are")
+        raise BadName(f"{what} {redacted!r} must end with a slash: names are joined to it as they are")
     return url
 
 
+_SECRET_KEYS = re.compile(
+    r"(?i)(?:.*[-_])?(?:token|password|passwd|secret|signature|sig|credential|credentials|api[-_]?key|access[-_]?key)"
+).fullmatch
+
+
+def check_public(spec: str) -> str:
+    """Return a URL or a host's line if everybody may read it; raises `BadName` if it holds a login or a secret."""
+    from urllib.parse import parse_qsl
+
+    server = _SERVER(spec)
+    authority = _authority(server[2]) if server is not None else ""
+    host = authority.rpartition("@")[2].partition(":")[0] or "the.host"
+    belongs = f'a registry is public, and a login belongs to [hosts."{host}"] of config.toml'
+    if "@" in authority:
+        raise BadName(f"{redact_url(spec)} was given with a user or a password: {belongs}")
+    query = spec.partition("#")[0].partition("?")[2]
+    for key, _ in parse_qsl(query, keep_blank_values=True):
+        if _SECRET_KEYS(key):
+            raise BadName(f"{redact_url(spec)} was given with a secret ({key}): {belongs}")
+    return spec
+
+
 def redact_url(url: str) -> str:
-    """The form of a URL that may be printed: no user and password, no values of a query.
+    """A URL as it may be printed: no user and password, no values of a query.
 
     Parameters
     ----------
@@ -172,8 +196,8 @@ def redact_url(url: str) -> str:
     Returns
     -------
     str
-        The same URL with ``user:password@`` dropped and every value in the query replaced by ``...``, as is all that
-        may be a password where it cannot be told, ``http://a.b:12/34@host/``.
+        The same URL without ``user:password@``, with every value in the query replaced by ``...``, and so everything
+        that may be a password where nobody can say, ``http://a.b:12/34@host/``.
     """
     from urllib.parse import parse_qsl
 
@@ -208,20 +232,7 @@ def _authority(place: str) -> str:
 
 
 def close_names(name: str, names: Iterable[str]) -> list[str]:
-    """Names that look like one that was asked for.
-
-    Parameters
-    ----------
-    name : str
-        What was asked for.
-    names : iterable of str
-        What there is.
-
-    Returns
-    -------
-    list of str
-        At most three, the best first; those that share the last part come first.
-    """
+    """Names that look like one that was asked for: at most three; those that share the last part come first."""
     import difflib
 
     known = list(names)

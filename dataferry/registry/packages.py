@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import RegistryError
+
+if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
 
 __all__ = ["REGISTRY_NAME", "find_registry", "package_folders"]
 
@@ -14,34 +18,13 @@ REGISTRY_NAME = "dataferry.toml"
 
 
 def package_folders(package: str) -> list[Path]:
-    """The folders of a package, found without importing it.
-
-    Parameters
-    ----------
-    package : str
-        The package's dotted name.
-
-    Returns
-    -------
-    list of Path
-        One, or several for a namespace package; folders inside a zip archive are left out.
-
-    Raises
-    ------
-    RegistryError
-        If there is no such package.
-    """
+    """The folders of a package, found without importing it: several for a namespace package, none in an archive."""
     import sys
 
     module = sys.modules.get(package)
     spec = getattr(module, "__spec__", None)
     if spec is None:
-        import importlib.util
-
-        try:
-            spec = importlib.util.find_spec(package)
-        except (ImportError, ValueError, AttributeError):
-            spec = None
+        spec = _find_spec(package)
     if spec is None:
         raise RegistryError(f"there is no package {package!r} here: is it installed in this environment?")
     places = spec.submodule_search_locations
@@ -50,24 +33,26 @@ def package_folders(package: str) -> list[Path]:
     return [Path(place) for place in places if os.path.isdir(place)]
 
 
+def _find_spec(package: str) -> ModuleSpec | None:
+    """As `importlib.util.find_spec`, which imports the parents of a package: one that fails would end us as well."""
+    import importlib.util
+    from importlib.machinery import PathFinder
+
+    name, *parts = package.split(".")
+    try:
+        spec = importlib.util.find_spec(name)
+        for part in parts:
+            if spec is None or spec.submodule_search_locations is None:
+                return None
+            name = f"{name}.{part}"
+            spec = PathFinder.find_spec(name, spec.submodule_search_locations)
+    except (ImportError, ValueError, AttributeError):
+        return None
+    return spec
+
+
 def find_registry(package: str) -> Path:
-    """The ``dataferry.toml`` of an installed package.
-
-    Parameters
-    ----------
-    package : str
-        The package's dotted name.
-
-    Returns
-    -------
-    Path
-        The file.
-
-    Raises
-    ------
-    RegistryError
-        If there is no such package, or it has no such file.
-    """
+    """The ``dataferry.toml`` of an installed package; raises `RegistryError` if there is none."""
     folders = package_folders(package)
     for folder in folders:
         path = folder / "data" / REGISTRY_NAME

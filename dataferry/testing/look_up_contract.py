@@ -45,7 +45,7 @@ class LookUpContract(HostContract):
         """The settings for the host's requests: by default without any credentials."""
         from ..config.settings import Settings
 
-        return Settings().as_stranger()
+        return Settings().as_anonymous()
 
     def sources(self, host: Host, name: str, data: bytes) -> Sequence[Source]:
         """The sources of one file; see `HostContract.sources`."""

@@ -46,7 +46,7 @@ def test_public_stores_are_read_by_https_first(spec: str, url: str) -> None:
     (source,) = host.sources("maps/a b.fits", None)
     assert source.url == url
     assert source.opener is None
-    stranger = host.look_up({"maps/a b.fits": None}, Settings().as_stranger())
+    stranger = host.look_up({"maps/a b.fits": None}, Settings().as_anonymous())
     assert stranger == {}
 
 

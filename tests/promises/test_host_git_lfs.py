@@ -234,7 +234,7 @@ def test_read_from_a_server(
             with pytest.raises(FileUnavailable, match="wants a token that may read it"):
                 PackageData(package, show_progress=False).get("maps/a.fits")
             settle(reader)
-            stranger = load_settings().as_stranger()
+            stranger = load_settings().as_anonymous()
             entry = Entry("maps/a.fits", hashlib.sha256(FILES["maps/a.fits"]).hexdigest(), 5000)
             with pytest.raises(TransferError) as caught:
                 make_host(spec).look_up({"maps/a.fits": entry}, stranger)

@@ -108,7 +108,7 @@ def test_tokens_go_to_their_own_server_only(monkeypatch: pytest.MonkeyPatch) -> 
     plain = make_host("inveniordm:http://rdm.example.org/1")
     assert isinstance(zenodo, InvenioHost) and isinstance(other, InvenioHost) and isinstance(plain, InvenioHost)
     assert zenodo.token(Settings(), publishing=False)
-    assert zenodo.token(Settings().as_stranger(), publishing=False) is None
+    assert zenodo.token(Settings().as_anonymous(), publishing=False) is None
     assert other.token(Settings(), publishing=False) is None  # a package named it, and not the user
     assert other.token(Settings(), publishing=True)
     assert plain.token(Settings(), publishing=True) is None

@@ -7,8 +7,8 @@ import hashlib
 import pytest
 
 from dataferry import Registry, RegistryError
+from dataferry.registry.checksum_lists import parse_line
 from dataferry.registry.packages import find_registry
-from dataferry.registry.registry_list import parse_line
 
 SHA = hashlib.sha256(b"x").hexdigest()
 

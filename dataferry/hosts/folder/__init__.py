@@ -101,7 +101,7 @@ class FolderHost(Host):
         return self._listed(settings, f"the folder is not on this machine ({problem or path})")
 
     def _listed(self, settings: Settings, why: str) -> Mapping[str, HostedFile]:
-        from ...registry.catalog_file import CATALOG, read_catalog
+        from ...registry.checksum_lists import CATALOG, read_catalog
         from ..api_client import ApiClient
         from ..base import HostedFile
 

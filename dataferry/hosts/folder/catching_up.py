@@ -8,8 +8,8 @@ import os
 import shutil
 
 from ...errors import PublishError
-from ...files import make_folders, rename_if_free, sha256_file
-from ...registry.catalog_file import CATALOG, SUMS, Listed
+from ...files import hash_file, make_folders, rename_noreplace
+from ...registry.checksum_lists import CATALOG, SUMS, Listed
 from ...registry.names import is_name
 from ..git import Branch
 from .contents import is_ours
@@ -43,7 +43,7 @@ def second_name(path: str, name: str) -> None:
             shutil.copyfile(path, private)
             os.chmod(private, MODE)
         with contextlib.suppress(FileExistsError):
-            rename_if_free(private, name)
+            rename_noreplace(private, name)
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(private)
@@ -104,14 +104,14 @@ def _bring(branch: Branch, root: str, name: str, commit: str) -> Listed:
                 file.write(data)
             else:
                 branch.git.run("lfs", "smudge", told=data, into=file, again=True)
-        found = Listed(os.stat(private).st_size, sha256_file(private))
+        found = Listed(os.stat(private).st_size, hash_file(private).sha256)
         if found != (listed or Listed(len(data), hashlib.sha256(data).hexdigest())):
             raise PublishError(f"{branch.git.place}/{name}", "git-lfs gave other bytes than the repository names")
         with contextlib.suppress(PermissionError):
             os.chown(private, -1, os.stat(folder).st_gid)
         os.chmod(private, MODE)
         with contextlib.suppress(FileExistsError):
-            rename_if_free(private, path)
+            rename_noreplace(private, path)
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(private)

@@ -6,9 +6,10 @@ import os
 import stat
 
 from ...cache.layout import own_home, stamps_of
+from ...cache.stamps import Stamps, stamp_files
 from ...errors import BadName
-from ...files import Stamps, stamp_of
-from ...registry.catalog_file import CATALOG, SUMS
+from ...files import Stamp, hash_file
+from ...registry.checksum_lists import CATALOG, SUMS
 from ...registry.names import check_name
 from ..base import HostedFile
 from .private import PRIVATE
@@ -87,9 +88,9 @@ def file_in(path: str, size: int) -> HostedFile | None:
     stamps = _stamps()
     stamp = stamps.read(path) if stamps else None
     if stamp is None or not stamp.holds(seen):
-        stamp = stamp_of(path)
+        stamp = hash_file(path)
         if stamps:
-            stamps.keep(path, stamp)
+            stamp_files(stamps, {path: (path, stamp)})
     return HostedFile(stamp.size, stamp.sha256)
 
 
@@ -97,7 +98,7 @@ def remember(path: str, sha256: str) -> None:
     """Keep the stamp of a file whose bytes were read back after they were written."""
     stamps = _stamps()
     if stamps:
-        stamps.keep(path, stamp_of(path, sha256), settled=True)
+        stamp_files(stamps, {path: (path, Stamp.of(os.stat(path), sha256))}, settled=True)
 
 
 def _below(folder: str, place: str, file: str) -> str:

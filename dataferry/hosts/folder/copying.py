@@ -13,7 +13,7 @@ import stat
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ...files import rename_if_free, sync_folder
+from ...files import rename_noreplace, sync_folder
 from .private import PRIVATE, private_path
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def copy_in(upload: Upload, target: str, moved: Callable[[int], None]) -> None:
             os.fchown(handle, -1, os.stat(folder).st_gid)
         os.fchmod(handle, MODE)
         os.fsync(handle)
-        rename_if_free(private, target)
+        rename_noreplace(private, target)
         sync_folder(folder)
     except (FileExistsError, Changed):
         os.unlink(private)

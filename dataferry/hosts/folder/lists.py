@@ -11,8 +11,8 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from ...files import is_alive, rename_if_free
-from ...registry.catalog_file import CATALOG, SUMS, Listed, catalog_bytes, read_catalog, read_sums, sums_with
+from ...files import is_alive, rename_noreplace
+from ...registry.checksum_lists import CATALOG, SUMS, Listed, catalog_bytes, read_catalog, read_sums, sums_with
 from .private import LOCK, private_path
 
 __all__ = ["list_files", "locked", "replace"]
@@ -120,7 +120,7 @@ def locked(root: str, wait: float = 120.0) -> Iterator[None]:
     try:
         while True:
             try:
-                rename_if_free(private, path)
+                rename_noreplace(private, path)
                 break
             except FileExistsError:
                 if time.monotonic() > end:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 
-from ...registry.catalog_file import Listed
+from ...registry.checksum_lists import Listed
 
 __all__ = ["TRACK", "by_name", "by_suffix", "pointer", "read_pointer"]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ...config.folders import expand_folder, folder_problem
 from ...errors import Conflict, PublishError
 from ...files import make_folders
-from ...registry.catalog_file import Listed
+from ...registry.checksum_lists import Listed
 from ..base import HostedFile, Limits, Publisher, Upload
 from .contents import file_in, files_in, is_ours, remember
 from .copying import Changed, copy_in

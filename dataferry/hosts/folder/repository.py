@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from ...config.credentials import Token, find_token
 from ...errors import Conflict, PublishError
 from ...files import make_folders
-from ...registry.catalog_file import Listed
+from ...registry.checksum_lists import Listed
 from ..git import Branch, Git
 from .attributes import ATTRIBUTES, track
 from .catching_up import catch_up, second_name

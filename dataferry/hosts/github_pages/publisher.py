@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...errors import Conflict, PublishError
-from ...files import sha256_file
-from ...registry.catalog_file import CATALOG, Listed, catalog_bytes, read_catalog
+from ...files import hash_file
+from ...registry.checksum_lists import CATALOG, Listed, catalog_bytes, read_catalog
 from ..base import HostedFile, Limits, Publisher, Upload
 from ..git import Branch
 from .access import WorkFolder, open_branch, token_of
@@ -158,7 +158,7 @@ class GitHubPagesPublisher(Publisher):
         """Put one file into the work folder's repository; it is pushed with others, at the latest by `finish`."""
         branch = self._branch
         blob = branch.git.run("hash-object", "-w", "--no-filters", "--", os.path.abspath(upload.path)).text
-        if sha256_file(upload.path) != upload.sha256 or blob != blob_of(upload, len(blob)):
+        if hash_file(upload.path).sha256 != upload.sha256 or blob != blob_of(upload, len(blob)):
             raise PublishError(
                 f"{self.host.redacted}/{upload.name}", f"{upload.path} changed while it was published", "run this again"
             )

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from ...errors import HostRefused, PublishError, TransferError
-from ...registry.catalog_file import CATALOG, SUMS, read_catalog
+from ...registry.checksum_lists import CATALOG, SUMS, read_catalog
 from ...registry.names import is_name
 from ..api_client import ApiClient
 from ..base import HostedFile

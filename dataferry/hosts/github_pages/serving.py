@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ...download.backoff import tries
 from ...errors import PublishError, TransferError
-from ...registry.catalog_file import CATALOG, Listed, read_catalog
+from ...registry.checksum_lists import CATALOG, Listed, read_catalog
 from ..api_client import ApiClient
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def wait_until_served(host: GitHubPagesHost, settings: Settings, files: Mapping[
     PublishError
         If it takes longer than a deployment may.
     """
-    with ApiClient(settings.as_stranger(), host.site) as service:
+    with ApiClient(settings.as_anonymous(), host.site) as service:
         for _ in tries(SERVED_WITHIN, 0.2):
             try:
                 # another query each time: caches keep an answer for minutes

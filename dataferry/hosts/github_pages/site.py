@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from ...errors import TransferError
-from ...registry.catalog_file import Listed
+from ...registry.checksum_lists import Listed
 from ..api_client import ApiClient
 from ..github import api_url
 

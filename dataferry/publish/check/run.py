@@ -77,7 +77,7 @@ def check(
         raise NeedsNetwork(
             "the check", [(f"host {redact_url(spec)}", f"not asked: {reason}") for spec in host_specs(places)]
         )
-    settings = engine_settings().as_stranger()
+    settings = engine_settings().as_anonymous()
     from ...download.client import Client
 
     client = Client(settings, 10, stall_timeout(places))

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dataferry.errors import BadName, CacheError, DataferryError, RegistryError, WrongBytes
+from dataferry.errors import BadName, CacheError, DataferryError, RegistryError, UnknownFile, WrongBytes
 from dataferry.registry import Entry, Registry
+from dataferry.registry.checksum_lists import read_list
+from dataferry.registry.editor import RegistryEditor
 from dataferry.registry.names import check_name
-from dataferry.registry.registry_edit import RegistryEditor
-from dataferry.registry.registry_text import read_list
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
 
@@ -107,7 +107,7 @@ def test_other_bytes_have_other_locators(toml):
     [
         ("", f'[files."n.fits"]\nsize = 3\nsha256 = "{B}"\n'),
         ("# only a comment", f'# only a comment\n\n[files."n.fits"]\nsize = 3\nsha256 = "{B}"\n'),
-        ("files = {}\n", f'\n[files."n.fits"]\nsize = 3\nsha256 = "{B}"\n'),
+        ("files = {}\n", f'[files."n.fits"]\nsize = 3\nsha256 = "{B}"\n'),
         (
             f'[files]\nm = {{ size = 1, sha256 = "{A}" }}\n\n[about]\nx = 1\n',
             f'[files]\nm = {{ size = 1, sha256 = "{A}" }}\n"n.fits" = {{size = 3, sha256 = "{B}"}}\n\n[about]\nx = 1\n',
@@ -175,13 +175,11 @@ def test_a_change_by_someone_else_is_not_lost(toml):
     assert folder_of(toml) == ["dataferry.toml"]
 
 
-def test_a_layout_that_would_change_its_meaning_is_refused(tmp_path):
+def test_dotted_keys_mean_the_same_afterwards(tmp_path):
     path = tmp_path / "dataferry.toml"
-    text = f'files."a".size = 1\nfiles."a".sha256 = "{A}"\n'
-    path.write_text(text)
-    with pytest.raises(RegistryError, match="cannot be edited safely"):
-        edit(path, Entry("n.fits", B, 3))
-    assert path.read_text() == text
+    path.write_text(f'files."a".size = 1\nfiles."a".sha256 = "{A}"\n')
+    edit(path, Entry("a", A, 1, {"osf": "x"}), Entry("n.fits", B, 3))
+    assert known(path) == {"a": Entry("a", A, 1, {"osf": "x"}), "n.fits": Entry("n.fits", B, 3)}
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
@@ -300,3 +298,36 @@ def test_a_wrong_line_is_named(line, reason):
 def test_an_empty_list_is_no_list():
     with pytest.raises(RegistryError, match="no entry"):
         read_list("# nothing\n", "LIST")
+
+
+def test_entries_are_removed_with_their_comments(toml):
+    editor = RegistryEditor(toml)
+    editor.put([Entry("a.fits", C, 1)])
+    editor.save()
+    assert [entry.name for entry in editor.remove(["maps/z.fits"])] == ["maps/z.fits"]
+    editor.save()
+    assert list(known(toml)) == ["a.fits"]
+    assert "# who made it" in toml.read_text() and "checked by hand" not in toml.read_text()
+    with pytest.raises(UnknownFile, match="did you mean 'a.fits'"):
+        editor.remove(["b.fits"])
+
+
+def test_a_large_registry_moves_to_the_text_form(toml):
+    entries = [Entry(f"d/{i}.fits", C, i) for i in range(2100)]
+    editor = RegistryEditor(toml)
+    editor.put([*entries, Entry("maps/z.fits", A, 10)])
+    assert sorted(path.name for path in editor.save()) == ["dataferry.toml", "files.txt"]
+    assert len(known(toml)) == 2101 and Registry(toml).list_path is not None
+    assert "# who made it" in toml.read_text() and "[files" not in toml.read_text()
+    edit(toml, Entry("last.fits", B, 3))
+    assert known(toml)["last.fits"].size == 3
+
+
+@pytest.mark.parametrize("url", ["https://me:pw@h.example/x/", "https://me@h.example/x/"])
+def test_a_login_is_not_written_into_a_registry(toml, url):
+    with pytest.raises(BadName, match=r'\[hosts\."h\.example"\] of config\.toml') as caught:
+        RegistryEditor(toml).set_dataurl(url)
+    assert "pw" not in str(caught.value)
+    with pytest.raises(BadName, match="secret"):
+        RegistryEditor(toml).add_mirror("s3://b/x/?X-Amz-Signature=0123")
+    RegistryEditor(toml).add_mirror("s3://b/x/?region=us-west-1")

@@ -1,0 +1,188 @@
+"""Stamps on disk: which files were verified, so that the next process need not hash them again.
+
+A ledger is a text file to which lines are appended: 2,000 stamps are one write, and none is lost to another process.
+A line counts only with its checksum, so one that was cut by a full disk or a power cut is no line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+import time
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+from ..files import Stamp, is_private, put_atomically, sync_files
+
+__all__ = ["Stamps", "stamp_files"]
+
+#: A file changed less than this before it was hashed may change again without its mtime showing it.
+_SETTLED_NS = 2_000_000_000
+#: The times of a file system stand still for so long: what changes a file twice within it cannot be seen.
+_TICK_NS = 20_000_000
+
+
+class _Table(NamedTuple):
+    inode: int
+    size: int
+    lines: dict[bytes, bytes]
+
+
+class Stamps:
+    """The stamps in one folder, in 16 ledgers, so that one file needs only a part of them read."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self._tables: dict[str, _Table] = {}
+
+    def read(self, key: str) -> Stamp | None:
+        """The stamp of a key, or None where there is none or it cannot be read."""
+        ledger, wanted = self._ledger(key), os.fsencode(key)
+        table = self._table(ledger)
+        return None if table is None else _parse(table.lines.get(wanted))
+
+    def holds(self, key: str, now: os.stat_result, sha256: str) -> bool:
+        """Whether a file was verified; what is known of it already is not read again from the disk."""
+        known = self._tables.get(self._ledger(key))
+        stamp = _parse(known.lines.get(os.fsencode(key))) if known is not None else None
+        if stamp is None or not stamp.holds(now):
+            stamp = self.read(key)
+        return stamp is not None and stamp.sha256 == sha256 and stamp.holds(now)
+
+    def keep(self, stamps: Mapping[str, Stamp]) -> bool:
+        """Append stamps of files whose bytes are on the disk; whether that was possible."""
+        return self._append({key: _line(key, stamp) for key, stamp in stamps.items()})
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """Let no stamp of these keys count."""
+        self._append({key: _line(key, None) for key in keys if self.read(key) is not None})
+
+    def compact(self, keep: Callable[[str], bool] = lambda key: True) -> None:
+        """Drop the lines that no longer count, where they are most of a ledger."""
+        for digit in "0123456789abcdef":
+            ledger = os.path.join(self.root, digit)
+            table = self._table(ledger)
+            if table is None:
+                continue
+            lines = [line for key, line in table.lines.items() if _parse(line) and keep(os.fsdecode(key))]
+            if sum(map(len, lines)) + len(lines) < table.size // 2:
+                with contextlib.suppress(OSError):
+                    put_atomically(ledger, b"".join(line + b"\n" for line in lines))
+
+    def strays(self) -> list[str]:
+        """What is in the folder and is no ledger."""
+        with contextlib.suppress(OSError):
+            names = os.listdir(self.root)
+            return [os.path.join(self.root, name) for name in names if ".odd-" in name or is_private(name)]
+        return []
+
+    def _ledger(self, key: str) -> str:
+        digit = key[0] if len(key) == 32 and key[0] in "0123456789abcdef" else _digit(key)
+        return f"{self.root}/{digit}"
+
+    def _table(self, ledger: str) -> _Table | None:
+        """All lines of a ledger, the last one of each key; only what was appended since is read."""
+        known = self._tables.get(ledger)
+        try:
+            # a FIFO in its place would let the reader hang
+            handle = os.open(ledger, os.O_RDONLY | os.O_NONBLOCK)
+        except OSError:
+            return None
+        try:
+            now = os.fstat(handle)
+            if not stat.S_ISREG(now.st_mode):
+                return None
+            if known is not None and known.inode == now.st_ino and known.size <= now.st_size:
+                if known.size == now.st_size:
+                    return known
+                start, lines = known.size, dict(known.lines)
+            else:
+                start, lines = 0, {}
+            data = os.pread(handle, now.st_size - start, start) if now.st_size > start else b""
+        except OSError:
+            return None
+        finally:
+            os.close(handle)
+        end = data.rfind(b"\n") + 1
+        for line in data[:end].split(b"\n"):
+            key = line.split(b" ", 6)[-1]
+            if key:
+                lines[key] = line
+        table = _Table(now.st_ino, start + end, lines)
+        self._tables[ledger] = table
+        return table
+
+    def _append(self, lines: Mapping[str, bytes]) -> bool:
+        batches: dict[str, list[bytes]] = {}
+        for key, line in lines.items():
+            if "\n" not in key:
+                batches.setdefault(self._ledger(key), []).append(line)
+        try:
+            for ledger, batch in batches.items():
+                # a line that was cut before this one has no end
+                self._write(ledger, b"\n" + b"".join(batch))
+        except OSError:
+            return False
+        return True
+
+    def _write(self, ledger: str, data: bytes) -> None:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK
+        try:
+            handle = os.open(ledger, flags, 0o666)
+        except OSError as error:
+            os.makedirs(self.root, exist_ok=True)
+            if os.path.lexists(ledger) and not os.path.isfile(ledger):  # a directory or a FIFO: it is set aside
+                os.rename(ledger, f"{ledger}.odd-{os.urandom(4).hex()}")
+            elif not isinstance(error, FileNotFoundError):
+                raise
+            handle = os.open(ledger, flags, 0o666)
+        try:
+            os.write(handle, data)
+        finally:
+            os.close(handle)
+
+
+def _digit(key: str) -> str:
+    return hashlib.md5(os.fsencode(key), usedforsecurity=False).hexdigest()[0]
+
+
+def _line(key: str, stamp: Stamp | None) -> bytes:
+    values = "0 0 0 0 -" if stamp is None else " ".join(map(str, stamp[:5]))
+    body = values.encode() + b" " + os.fsencode(key)
+    return b"%08x %s\n" % (zlib.crc32(body), body)
+
+
+def _parse(line: bytes | None) -> Stamp | None:
+    if line is None:
+        return None
+    check, _, body = line.partition(b" ")
+    try:
+        if int(check, 16) != zlib.crc32(body):
+            return None
+        size, mtime_ns, ctime_ns, inode, sha256, _ = body.split(b" ", 5)
+        return None if sha256 == b"-" else Stamp(int(size), int(mtime_ns), int(ctime_ns), int(inode), sha256.decode())
+    except ValueError:
+        return None
+
+
+def stamp_files(stamps: Stamps, files: Mapping[str, tuple[str, Stamp]], *, settled: bool = False) -> bool:
+    """Flush files that were just verified and keep their stamps, key -> (path, stamp); whether that was possible.
+
+    ``settled`` is True where nobody but dataferry writes the files. Elsewhere one that changed within the last two
+    seconds gets no stamp: it could change again within the resolution of its times.
+    """
+    now = time.time_ns()
+    if not settled:
+        files = {key: (path, stamp) for key, (path, stamp) in files.items() if now - stamp.mtime_ns >= _SETTLED_NS}
+        if any(0 <= now - stamp.ctime_ns < _TICK_NS for _, stamp in files.values()):
+            time.sleep(_TICK_NS / 1e9)
+    durable = sync_files(path for path, _ in files.values())
+    kept = {}
+    for key, (path, stamp) in files.items():
+        with contextlib.suppress(OSError):
+            if path in durable and stamp.holds(os.stat(path)):
+                kept[key] = stamp
+    return stamps.keep(kept) if kept else False
