@@ -301,7 +301,7 @@ class FileUnavailable(DataferryError, OSError):
         Every place in the order it was tried, with the reason for people and a short word for programs.
     """
 
-    headline = "is not available from any place"
+    headline = "could not be had from any place"
     quoted = True
 
     def __init__(self, name: str, tried: Iterable[Failure | tuple[str, str]], remedy: str = "") -> None:
