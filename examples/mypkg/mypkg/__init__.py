@@ -1,4 +1,4 @@
-"""mypkg: an example of a package whose data comes through dataferry."""
+"""mypkg: an example of a package whose data come through dataferry."""
 
 from .maps import DATA, load_bands, load_map
 

@@ -1,4 +1,4 @@
-"""Load the maps and tables of mypkg, wherever they are."""
+"""Load the maps and tables of mypkg."""
 
 import numpy as np
 
@@ -28,7 +28,7 @@ def load_map(name="maps/dust_016.fits"):
     Raises
     ------
     dataferry.DataferryError
-        If there is no such file, or no place has it.
+        If there is no such file, or it is not available.
     """
     from astropy import units as u
     from astropy.io import fits

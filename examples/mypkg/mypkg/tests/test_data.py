@@ -1,4 +1,4 @@
-"""The data files: what is installed, and where dataferry finds what."""
+"""The data files: which are installed, and where dataferry finds them."""
 
 import shutil
 
@@ -12,7 +12,7 @@ BUNDLED = ["bands.ecsv", "maps/dust_016.fits"]
 
 @pytest.fixture(autouse=True)
 def nothing_but_the_package(monkeypatch, tmp_path):
-    """No network, an empty cache, and no folder of this machine."""
+    """Use no network, an empty cache, and no folder of this machine."""
     for variable in "DATAFERRY_DATA", "MYPKG_DATA", "WORK", "ASTROPY_CACHE_DIR":
         monkeypatch.delenv(variable, raising=False)
     for variable in "XDG_CACHE_HOME", "XDG_CONFIG_HOME":
@@ -43,6 +43,6 @@ def test_a_folder_of_the_user(monkeypatch, tmp_path):
 
 
 def test_without_a_network():
-    """The error names the command to run where there is one."""
+    """The error has the command to run where there is a network."""
     with pytest.raises(Offline, match=r"dataferry get mypkg maps/dust_064\.fits"):
         DATA.get("maps/dust_064.fits")

@@ -9,7 +9,7 @@ from mypkg import load_bands, load_map
 
 
 def test_bundled_map():
-    """The map that comes with the package is there at once."""
+    """The bundled map needs no download."""
     maps, header = load_map()
     assert maps.shape == (3, 12 * header["NSIDE"] ** 2) == (3, 3072)
     assert maps.unit == u.MJy / u.sr
@@ -26,6 +26,6 @@ def test_bands():
 
 
 def test_a_wrong_name():
-    """A typing error is answered with the right name."""
+    """A typing mistake gets an error with the right name."""
     with pytest.raises(DataferryError, match=r"maps/dust_016\.fits"):
         load_map("maps/dust_16.fits")
