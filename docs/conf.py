@@ -50,7 +50,7 @@ if not os.environ.get("DATAFERRY_INTERSPHINX"):
 nitpicky = True
 # without the inventories of others their names cannot be looked up; our own must all resolve
 _others = ["astropy", "builtins", "click", "collections", "contextlib", "hashlib", "numpy", "os", "pathlib", "pooch"]
-_others += ["pytest", "ssl", "threading", "typing", "urllib", "urllib3", "logging", "tempfile", "concurrent"]
+_others += ["pytest", "enum", "ssl", "threading", "typing", "urllib", "urllib3", "logging", "tempfile", "concurrent"]
 nitpick_ignore_regex = [(r"py:.*", rf"({'|'.join([*_others, *dir(builtins)])})(\..*)?")]
 
 # A search for "get" should find pages and functions, and not "-h" of thirty commands.

@@ -160,7 +160,7 @@ class Host(ABC):
         Parameters
         ----------
         scheme : str
-            One of `schemes`.
+            One of ``schemes``.
 
         Returns
         -------
