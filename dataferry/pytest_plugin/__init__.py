@@ -1,7 +1,7 @@
 """The pytest plugin: tests that say which data files they need.
 
-It is loaded in every session of everybody who has dataferry installed, so this room imports nothing but pytest; the
-others are imported once a test is marked ``package_data`` or uses one of the fixtures.
+Every session of everybody who has dataferry installed loads it, so it imports nothing but pytest; the other modules
+are imported once a test is marked ``package_data`` or uses one of the fixtures.
 """
 
 from __future__ import annotations
@@ -32,12 +32,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--dataferry",
         choices=["auto", "offline", "require"],
         default=None,
-        help="auto: fetch what tests need if the network is allowed, skip tests whose files cannot be had; offline: "
-        "fetch nothing; require: as auto, but such a test fails. Default: the ini option dataferry_mode, or auto.",
+        help="auto: fetch what tests need if the network is allowed, skip tests whose files are not available; "
+        "offline: fetch nothing; require: as auto, but such a test fails. Default: the ini option dataferry_mode, or "
+        "auto.",
     )
-    group.addoption(
-        "--dataferry-report", metavar="FILE", default=None, help="write what the summary says as JSON to FILE"
-    )
+    group.addoption("--dataferry-report", metavar="FILE", default=None, help="write the summary as JSON to FILE")
     group.addoption(
         "--dataferry-needs",
         metavar="FILE",
@@ -51,7 +50,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="assert_matches_data writes new files to the folder dataferry_update_dir instead of failing",
     )
     parser.addini("dataferry_mode", "default of --dataferry: auto, offline or require", default="auto")
-    parser.addini("dataferry_package", "the package whose data a test means that names no package", default="")
+    parser.addini("dataferry_package", "the package of tests that name no package", default="")
     parser.addini(
         "dataferry_update_dir",
         "where --dataferry-update writes, below the rootdir (default: dataferry-update)",
@@ -81,7 +80,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Give the environment back."""
+    """Restore the environment."""
     if _FOLDER in config.stash:
         import shutil
 
@@ -91,10 +90,15 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         os.environ.pop(_OFFLINE, None) if before is None else os.environ.update({_OFFLINE: before})
 
 
+def _is_ours(marker: str) -> bool:
+    """Whether a marker is ours, or may be ours with a typing mistake; difflib decides that later."""
+    return marker == "package_data" or ("data" in marker and "pa" in marker)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Gather what the selected tests need, and fetch it once."""
-    marked = [item for item in session.items if item.get_closest_marker("package_data") is not None]
+    marked = [item for item in session.items if any(_is_ours(mark.name) for mark in item.iter_markers())]
     if marked or session.config.option.dataferry_needs:
         run_of(session.config).collected(marked)
 
@@ -110,7 +114,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Tell a worker of pytest-xdist where it leaves its needs."""
+    """Give a worker of pytest-xdist the folder for its needs."""
     if _FOLDER not in node.config.stash:
         import tempfile
 
@@ -128,6 +132,6 @@ def pytest_xdist_node_collection_finished(node: Any) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """Take over what a worker has to report."""
-    told = getattr(node, "workeroutput", {}).get("dataferry")
-    if told:
-        run_of(node.config).tally.merge(told)
+    output = getattr(node, "workeroutput", {}).get("dataferry")
+    if output:
+        run_of(node.config).report.merge(output)

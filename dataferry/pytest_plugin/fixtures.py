@@ -1,4 +1,4 @@
-"""The fixtures, and the way from them to the run."""
+"""The fixtures, and the run that they belong to."""
 
 from __future__ import annotations
 
@@ -30,18 +30,7 @@ RUN = "dataferry-run"
 
 
 def run_of(config: pytest.Config) -> Run:
-    """The state of this run, made when it is first wanted.
-
-    Parameters
-    ----------
-    config : pytest.Config
-        The session's configuration.
-
-    Returns
-    -------
-    Run
-        A registered plugin that takes part in the rest of the session.
-    """
+    """The state of this run: a plugin that is registered at its first use."""
     run: Any = config.pluginmanager.get_plugin(RUN)
     if run is None:
         from .run import Run
@@ -61,7 +50,7 @@ def package_data(request: pytest.FixtureRequest) -> PackageData:
     """The `dataferry.PackageData` of the test's package.
 
     The package is the one of the marker ``package_data``, else that of the ini option ``dataferry_package``, else the
-    nearest one around the test that has a ``data/dataferry.toml``. A file that cannot be had skips the test.
+    nearest one around the test that has a ``data/dataferry.toml``. A file that is not available skips the test.
     """
     return run_of(request.config).data
 
@@ -70,9 +59,10 @@ def package_data(request: pytest.FixtureRequest) -> PackageData:
 def data_path(request: pytest.FixtureRequest) -> Callable[..., Path]:
     """The path of a registered file: ``data_path("maps/dust_064.fits")``, of another package with ``package=``.
 
-    A file that cannot be had skips the test, or fails it under ``--dataferry=require``.
+    A file that is not available skips the test, or fails it under ``--dataferry=require``. A name that is not
+    registered fails it.
     """
-    return run_of(request.config).path
+    return run_of(request.config).registered_path
 
 
 @pytest.fixture
@@ -85,7 +75,7 @@ def isolated_cache(
     dataferry and `astropy.utils.data` use it, in this process and in those that it starts.
     """
     from .isolation import isolate
-    from .needs import find_package
+    from .markers import find_package
 
     return isolate(tmp_path_factory.mktemp("cache"), find_package(request.node), monkeypatch)
 
@@ -96,6 +86,6 @@ def assert_matches_data(request: pytest.FixtureRequest) -> Callable[..., None]:
 
     ``--dataferry-update`` writes what differs into a folder that is ready to be published.
     """
-    from .baseline import Baselines
+    from .comparison import Comparison
 
-    return Baselines(run_of(request.config), request.node).check
+    return Comparison(run_of(request.config), request.node).check

@@ -21,23 +21,7 @@ def _suffix(path: Path) -> str:
 
 
 def load(path: Path) -> Any:
-    """Read an array or a table.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Returns
-    -------
-    numpy.ndarray, Quantity or Table
-        The first HDU with data of a FITS file; a quantity where it has a BUNIT.
-
-    Raises
-    ------
-    BadName
-        If its suffix is none of these formats.
-    """
+    """The first HDU with data, array or table of a file; a quantity where a FITS file has a BUNIT."""
     suffix = _suffix(path)
     if suffix == ".npy":
         import numpy as np
@@ -85,20 +69,7 @@ def _plain(value: Any) -> Any:
 
 
 def save(value: Any, path: Path) -> None:
-    """Write an array or a table.
-
-    Parameters
-    ----------
-    value : array, Quantity, Table or HDU
-        The value.
-    path : Path
-        The file; one that is there is replaced.
-
-    Raises
-    ------
-    BadName
-        If the suffix is no known format, or the format cannot hold the value.
-    """
+    """Write an array, quantity, table or HDU; BadName if the format cannot store it."""
     import numpy as np
     from astropy.table import Table
 
@@ -125,20 +96,7 @@ def save(value: Any, path: Path) -> None:
 
 
 def compare(actual: Any, expected: Any, rtol: float, atol: float) -> None:
-    """Compare two arrays or tables.
-
-    Parameters
-    ----------
-    actual, expected : array, Quantity, Table or HDU
-        The result, and what it must be.
-    rtol, atol : float
-        Tolerances.
-
-    Raises
-    ------
-    AssertionError
-        If they differ.
-    """
+    """Raise AssertionError where two arrays, quantities, tables or HDUs differ."""
     from astropy.table import Table
 
     actual, expected = _plain(actual), _plain(expected)

@@ -17,22 +17,7 @@ __all__ = ["adopt", "isolate"]
 
 
 def isolate(folder: Path, package: str, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Let the caches of this process and of its children be a temporary folder.
-
-    Parameters
-    ----------
-    folder : Path
-        The folder.
-    package : str
-        The package whose files are to be found there; empty for those of all packages.
-    monkeypatch : pytest.MonkeyPatch
-        Takes it back after the test.
-
-    Returns
-    -------
-    Path
-        astropy's cache there.
-    """
+    """Make a folder the cache of this process and its children, with the files of a package, or of all for ""."""
     place = folder / "astropy"
     target = str(place / cache_home.OWN)
     os.makedirs(target)
@@ -46,15 +31,7 @@ def isolate(folder: Path, package: str, monkeypatch: pytest.MonkeyPatch) -> Path
 
 
 def adopt(paths: Iterable[str], homes: list[str]) -> None:
-    """Let files in the cache of another process be found in the cache of this one, where that is another.
-
-    Parameters
-    ----------
-    paths : iterable of str
-        Verified files there.
-    homes : list of str
-        dataferry's folders there.
-    """
+    """Make files in the cache of another process, with these folders, visible in the cache of this one."""
     target = cache_home.writable_home()
     others = [home for home in homes if home not in cache_home.cache_folders()]
     for path in paths if target else ():

@@ -7,17 +7,19 @@ import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ..package_data import PackageData
+from .data_files import HERE, MISSING, DataFiles, Outcome
 from .fixtures import CURRENT, needs_file
-from .needs import Need, Needs, find_package, gather, skipped_anyway
-from .network import closed, lift_remote_data
-from .suite_data import SuiteData
-from .supply import HERE, MISSING, Outcome, Supply
-from .tally import Tally
+from .markers import Need, Needs, find_package, gather, mistake_in, skipped_anyway
+from .report import Report
+
+if TYPE_CHECKING:
+    from ..lookup.lookup import Lookup
+    from ..lookup.terms import Terms
 
 __all__ = ["Run"]
 
@@ -25,74 +27,46 @@ _NEEDS = pytest.StashKey[Needs]()
 
 
 class Run:
-    """A plugin that is registered once a test of the session needs a file.
-
-    Parameters
-    ----------
-    config : pytest.Config
-        The session's configuration.
-    """
+    """A plugin that is registered once a test of the session needs a file."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.mode: str = config.option.dataferry
-        self.tally = Tally(config)
+        self.report = Report(config)
         self._worker: dict[str, Any] | None = getattr(config, "workerinput", None)
         self._answers = "" if self._worker is None else os.path.join(self._worker["dataferry"], "answers.json")
-        show = self._worker is None and sys.stderr.isatty()
-        self.supply = Supply(lambda dataurl: closed(config, dataurl), self._say, show)
+        self.files = DataFiles(config, self._announce, self._worker is None and sys.stderr.isatty())
         self.data: PackageData = SuiteData(self)
 
     def collected(self, items: Iterable[pytest.Item]) -> None:
-        """Gather what the selected tests need; fetch it, or leave that to the controller of pytest-xdist.
-
-        Parameters
-        ----------
-        items : iterable of pytest.Item
-            The selected tests with the marker.
-        """
+        """Gather what the selected tests need; fetch it, or leave that to the controller of pytest-xdist."""
         needed: dict[Need, None] = {}
         for item in items:
             if not skipped_anyway(item):
-                needs = item.stash[_NEEDS] = gather(item, self.supply.packages)
+                needs = item.stash[_NEEDS] = gather(item, self.files.packages)
                 needed.update(dict.fromkeys(needs.files))
         if self.config.option.dataferry_needs:
             files = [{"package": need.package, "name": need.name} for need in needed]
-            Path(self.config.option.dataferry_needs).write_text(
-                json.dumps({"files": files}, indent=2), encoding="utf-8"
-            )
+            path = Path(self.config.option.dataferry_needs)
+            path.write_text(json.dumps({"files": files}, indent=2), encoding="utf-8")
         elif self.config.option.collectonly:
             return
         elif self._worker is None:
-            self.supply.provide(needed)
+            self.files.provide(needed)
         elif os.path.isdir(self._worker["dataferry"]):  # not on another machine
             _write(needs_file(self._worker), list(needed))
 
     def supply_worker(self, workerinput: dict[str, Any]) -> None:
-        """In the controller: bring what a worker needs, and say what came of it.
-
-        Parameters
-        ----------
-        workerinput : dict
-            The worker's input.
-        """
-        with open(needs_file(workerinput), encoding="utf-8") as file:
-            self.supply.provide([Need(*need) for need in json.load(file)])
-        _write(os.path.join(workerinput["dataferry"], "answers.json"), self._answer())
-
-    def _answer(self) -> dict[str, Any]:
+        """In the controller: fetch what a worker needs, and write down what became of it."""
         from ..cache.layout import cache_folders
 
-        return {"homes": cache_folders(), "outcomes": list(self.supply.outcomes.values())}
+        with open(needs_file(workerinput), encoding="utf-8") as file:
+            self.files.provide([Need(*need) for need in json.load(file)])
+        answer = {"homes": cache_folders(), "outcomes": list(self.files.outcomes.values())}
+        _write(os.path.join(workerinput["dataferry"], "answers.json"), answer)
 
     def before(self, item: pytest.Item) -> None:
-        """Skip or fail a test whose files are not here.
-
-        Parameters
-        ----------
-        item : pytest.Item
-            The test that is about to be set up.
-        """
+        """Skip or fail a test that is about to be set up and whose files are not here."""
         needs = item.stash.get(_NEEDS, None)
         if needs is None:
             return
@@ -102,43 +76,32 @@ class Run:
         outcomes = self._outcomes(needs.files)
         bad = [outcome for outcome in outcomes if outcome.state != HERE]
         for outcome in outcomes:
-            self.tally.note(item, outcome)
+            self.report.note(item, outcome)
         if not bad:
-            lift_remote_data(item)
-        elif self.mode == "require" or any(outcome.state != MISSING for outcome in bad):
+            _lift_remote_data(item)
+        elif self._must_fail(bad):
             _fail_instead(item, self._failure(bad))
         else:
-            raise pytest.skip.Exception(_summary(bad), _use_item_location=True)
+            item.add_marker(pytest.mark.skip(reason=_summary(bad)))  # pytest's own hook, which follows, names the test
+
+    def registered_path(self, name: str, package: str | None = None) -> Path:
+        """The path of a registered file; any other name is a mistake of the test."""
+        package = package or self.package_of(self.config.stash.get(CURRENT, None))
+        if problem := mistake_in(name, self.files.data(package)):
+            pytest.fail(problem, pytrace=False)
+        return self.path(name, package)
 
     def path(self, name: str, package: str | None = None) -> Path:
-        """The path of a file for the test that runs now.
-
-        Parameters
-        ----------
-        name : str
-            The file's name.
-        package : str, optional
-            Its package, if it is not that of the test.
-
-        Returns
-        -------
-        Path
-            The verified file.
-        """
-        outcome = self.outcome(name, package)
-        if outcome.state == HERE:
-            return Path(outcome.place)
-        if self.mode != "require" and outcome.state == MISSING:
-            pytest.skip(_summary([outcome]))
-        pytest.fail(self._failure([outcome]), pytrace=False)
-
-    def outcome(self, name: str, package: str | None = None) -> Outcome:
-        """What came of a file that the test that runs now asks for, noted for the summary."""
+        """The path of a verified file for the test that runs now, which else is skipped or fails."""
         item = self.config.stash.get(CURRENT, None)
         outcome = self._outcomes([Need(package or self.package_of(item), name)])[0]
         if item is not None:
-            self.tally.note(item, outcome)
-        return outcome
+            self.report.note(item, outcome)
+        if outcome.state == HERE:
+            return Path(outcome.path)
+        if not self._must_fail([outcome]):
+            pytest.skip(_summary([outcome]))
+        pytest.fail(self._failure([outcome]), pytrace=False)
 
     def package_of(self, item: pytest.Item | None) -> str:
         """The package whose data a test means."""
@@ -153,30 +116,34 @@ class Run:
 
     def _outcomes(self, needs: list[Need]) -> list[Outcome]:
         if self._answers and os.path.exists(self._answers):
-            self._take_answer()
+            self._read_answers()
+        outcomes = self.files.outcomes
         for need in needs:
-            known = self.supply.outcomes.get(need[:2])
-            if known is not None and known.place and not os.path.exists(known.place):  # a test has cleared the cache
-                del self.supply.outcomes[need[:2]]
-        self.supply.provide(needs)
-        return [self.supply.outcomes[need[:2]] for need in needs]
+            known = outcomes.get(need[:2])
+            if known is not None and known.path and not os.path.exists(known.path):  # a test has cleared the cache
+                del outcomes[need[:2]]
+        self.files.provide(needs)
+        return [outcomes[need[:2]] for need in needs]
 
-    def _take_answer(self) -> None:
+    def _read_answers(self) -> None:
         from .isolation import adopt
 
         with open(self._answers, encoding="utf-8") as file:
             answer = json.load(file)
         self._answers = ""
         outcomes = [Outcome(*outcome) for outcome in answer["outcomes"]]
-        self.supply.outcomes.update({(outcome.package, outcome.name): outcome for outcome in outcomes})
+        self.files.outcomes.update({(outcome.package, outcome.name): outcome for outcome in outcomes})
         # a conftest may give each process a cache of its own
-        adopt([outcome.place for outcome in outcomes if outcome.state == HERE], answer["homes"])
+        adopt([outcome.path for outcome in outcomes if outcome.state == HERE], answer["homes"])
+
+    def _must_fail(self, bad: list[Outcome]) -> bool:
+        return self.mode == "require" or any(outcome.state != MISSING for outcome in bad)
 
     def _failure(self, bad: list[Outcome]) -> str:
         mode = " (--dataferry=require)" if all(outcome.state == MISSING for outcome in bad) else ""
-        return f"data files cannot be had{mode}\n" + "\n".join(f"{outcome.reason}\n{outcome.detail}" for outcome in bad)
+        return f"data files are not available{mode}\n" + "\n".join(f"{o.reason}\n{o.detail}" for o in bad)
 
-    def _say(self, line: str) -> None:
+    def _announce(self, line: str) -> None:
         reporter = self.config.pluginmanager.get_plugin("terminalreporter")
         between = CURRENT not in self.config.stash  # what is written while a test runs belongs to that test
         if reporter is not None and between and self._worker is None and self.config.option.verbose >= 0:
@@ -188,20 +155,60 @@ class Run:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
         """Hand what this process knows to the controller, or write the report."""
-        self.tally.add_files(self.supply.outcomes.values())
+        self.report.add_files(self.files.outcomes.values())
         if self._worker is not None:
-            self.config.workeroutput["dataferry"] = self.tally.as_told()  # type: ignore[attr-defined]
+            self.config.workeroutput["dataferry"] = self.report.for_controller()  # type: ignore[attr-defined]
         elif self.config.option.dataferry_report:
-            self.tally.write(Path(self.config.option.dataferry_report))
+            self.report.write(Path(self.config.option.dataferry_report))
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Say which files were used, from where, and what was skipped."""
-        self.tally.print(terminalreporter)
+        self.report.print(terminalreporter)
+
+
+class SuiteData(PackageData):
+    """Data of the package that the running test means; a file that is not available skips the test, or fails it.
+
+    A run asks for each file once and shows its own progress: ``refresh``, ``jobs``, ``deadline`` and ``progress`` have
+    no meaning here.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    @property
+    def package(self) -> str:  # type: ignore[override]
+        """The package of the test that runs now."""
+        return self._run.package_of(self._run.config.stash.get(CURRENT, None))
+
+    @property
+    def _lookup(self) -> Lookup:  # type: ignore[override]
+        return self._run.files.data(self.package)._lookup
+
+    def _get(self, name: str, terms: Terms, *, refresh: bool) -> str:
+        return str(self._run.path(name))
+
+    def _get_many(self, names: str | Iterable[str], terms: Terms) -> list[str]:
+        wanted = self._lookup.expand(names)
+        self._run.files.provide([Need(self.package, name) for name in wanted])
+        return [self.get(name) for name in wanted]
 
 
 def _summary(bad: list[Outcome]) -> str:
     more = f" (and {len(bad) - 1} more files)" if len(bad) > 1 else ""
     return bad[0].reason + more
+
+
+def _lift_remote_data(item: pytest.Item) -> None:
+    """Let a test run that pytest-remotedata would skip although all its files are here."""
+    closest = item.get_closest_marker
+    if item.config.getoption("remote_data", None) in {None, "any"} or closest("remote_data") is None:
+        return
+
+    def without(name: str, default: Any = None) -> Any:
+        return default if name == "remote_data" else closest(name, default)
+
+    item.get_closest_marker = without  # type: ignore[method-assign]
 
 
 def _fail_instead(item: pytest.Item, text: str) -> None:

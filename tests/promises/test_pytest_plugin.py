@@ -85,7 +85,7 @@ def test_a_host_that_is_down_skips(suite):
     suite.server.stop()
     ran = suite.run("-k", "first or second")
     assert ran.counts == {"skipped": 2, "deselected": 2} and ran.code == 0
-    assert "could not be had" in ran.text and suite.server.url in ran.text and COMMAND in ran.text
+    assert "is not available" in ran.text and suite.server.url in ran.text and COMMAND in ran.text
 
 
 def test_require_fails_instead(suite):
@@ -93,7 +93,7 @@ def test_require_fails_instead(suite):
     suite.server.fault("maps/a.dat", Status(404))
     ran = suite.run("--dataferry=require", "-k", "first or second")
     assert ran.counts == {"passed": 1, "failed": 1, "deselected": 2}
-    assert "data files cannot be had (--dataferry=require)" in ran.text
+    assert "data files are not available (--dataferry=require)" in ran.text
     assert "404" in ran.text and COMMAND in ran.text
     offline = suite.run("--dataferry=require", env={"DATAFERRY_OFFLINE": "1"})
     assert offline.counts == {"passed": 1, "failed": 3}

@@ -1,75 +1,56 @@
-"""The files of a run: looked for once, fetched once, and what came of each."""
+"""The data files of a run: looked for once, fetched once, and what became of each."""
 
 from __future__ import annotations
 
 import os
+import shlex
 import warnings
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
+import pytest
+
+from ..config.settings import load_settings
 from ..errors import DataferryError, Failure, FetchErrors, FileUnavailable, RegistryError
 from ..package_data import PackageData
 from ..registry.names import redact_url
-from .needs import Need
+from .markers import Need
 
-__all__ = ["BROKEN", "HERE", "MISSING", "WRONG", "Outcome", "Supply"]
+__all__ = ["BROKEN", "HERE", "MISSING", "WRONG", "DataFiles", "Outcome"]
 
+#: Here; no place has it; a place has other bytes; it is not registered, or this machine cannot store it.
 HERE, MISSING, WRONG, BROKEN = "here", "missing", "wrong", "broken"
+
+#: Hosts that pytest-remotedata allows with ``--remote-data=astropy`` and ``--remote-data=github``.
+_TIERS = {
+    "github": {"www.github.io"},
+    "astropy": {"data.astropy.org", "astropy.stsci.edu", "www.astropy.org", "www.github.io"},
+}
 
 
 class Outcome(NamedTuple):
-    """What came of one file.
-
-    Parameters
-    ----------
-    package, name : str
-        The file.
-    state : str
-        ``"here"``; ``"missing"``: no place has it; ``"wrong"``: a place has other bytes; ``"broken"``: it is not
-        registered, or this machine cannot keep it.
-    origin : str
-        ``"override"``, ``"folder"``, ``"package"``, ``"cache"`` or ``"host"``: where it was found.
-    place : str
-        Its path.
-    size : int
-        Its bytes.
-    moved : int
-        Bytes that came over the network for it in this run.
-    reason : str
-        One line for a skip.
-    detail : str
-        All places with their reasons, for a failure.
-    """
+    """What became of one file: `reason` is one line for a skip, `detail` names all places, for a failure."""
 
     package: str
     name: str
     state: str
-    origin: str = ""
-    place: str = ""
+    origin: str = ""  # "override", "folder", "package", "cache" or "host"
+    path: str = ""
     size: int = 0
-    moved: int = 0
+    moved: int = 0  # bytes that came over the network in this run
     reason: str = ""
     detail: str = ""
 
 
-class Supply:
-    """Looks for files and fetches what is missing, each file once.
+class DataFiles:
+    """Looks for files and fetches what is missing, each file once; `announce` prints a line before a download."""
 
-    Parameters
-    ----------
-    closed : callable
-        Says why the network is not to be used for a package's data; empty where it may be.
-    say : callable
-        Is told in a line what is about to be fetched.
-    show_progress : bool
-        Whether transfers show their progress.
-    """
-
-    def __init__(self, closed: Callable[[str], str], say: Callable[[str], None], show_progress: bool) -> None:
+    def __init__(self, config: pytest.Config, announce: Callable[[str], None], show_progress: bool) -> None:
         self.packages: dict[str, PackageData] = {}
         self.outcomes: dict[tuple[str, str], Outcome] = {}
-        self._closed = closed
-        self._say = say
+        self._config = config
+        self._announce = announce
         self._show_progress = show_progress
 
     def data(self, package: str, registry: str = "") -> PackageData:
@@ -87,59 +68,56 @@ class Supply:
         return data
 
     def provide(self, needs: Iterable[Need]) -> None:
-        """Look for files and fetch those that are not here; `outcomes` holds what came of each.
-
-        Parameters
-        ----------
-        needs : iterable of Need
-            The files.
-        """
+        """Look for files and fetch those that are not here; `outcomes` then has each of them."""
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "default"
-            )  # what astropy says on its import must not end a suite with filterwarnings=error
-            self._provide(needs)
-
-    def _provide(self, needs: Iterable[Need]) -> None:
-        missing: dict[str, list[str]] = {}
-        for package, name, registry in needs:
-            if (package, name) not in self.outcomes:
+            # what astropy warns of on its import must not end a suite with filterwarnings=error
+            warnings.simplefilter("default")
+            missing: dict[str, list[str]] = {}
+            for package, name, registry in needs:
+                if (package, name) in self.outcomes:
+                    continue
                 try:
                     outcome = self._look(self.data(package, registry), name)
                 except DataferryError as error:
-                    outcome = Outcome(package, name, BROKEN, reason=_line(error), detail=str(error))
+                    outcome = Outcome(package, name, BROKEN, reason=_first_line(error), detail=str(error))
                 if outcome is None:
                     missing.setdefault(package, []).append(name)
                 else:
                     self.outcomes[package, name] = outcome
-        for package, names in missing.items():
-            self._bring(self.packages[package], names)
+            for package, names in missing.items():
+                self._fetch(self.packages[package], names)
 
     def _look(self, data: PackageData, name: str) -> Outcome | None:
         where = data.where(name)
         if where.path is not None:
             origin = next((step.kind for step in where.steps if step.found), "cache")
             return Outcome(data.package, name, HERE, origin, where.path, os.path.getsize(where.path))
-        closed = self._closed(data.registry.dataurl)
-        if not closed:
+        offline = self._offline_reason(data.registry.dataurl)
+        if not offline:
             return None
         wrong = [step for step in where.steps if Failure(step.place, step.note, step.problem).other_bytes]
-        reason = f"{name!r} of {data.package} is not on this machine and is not fetched: {closed}"
+        reason = f"{name!r} of {data.package} is not on this machine and is not fetched: {offline}"
         if wrong:
             reason = f"{name!r} of {data.package}: {wrong[0].place}: {wrong[0].note}"
-        return Outcome(
-            data.package,
-            name,
-            WRONG if wrong else MISSING,
-            reason=f"{reason}{_prefetch(data, name)}",
-            detail=str(where),
-        )
+        reason += _prefetch(data, name)
+        return Outcome(data.package, name, WRONG if wrong else MISSING, reason=reason, detail=str(where))
 
-    def _bring(self, data: PackageData, names: list[str]) -> None:
+    def _offline_reason(self, dataurl: str) -> str:
+        """Why the network is not used; empty where it is."""
+        if self._config.option.dataferry == "offline":
+            return "--dataferry=offline"
+        if offline := load_settings().offline:
+            return offline
+        allowed = self._config.getoption("remote_data", None)  # None without pytest-remotedata
+        if allowed in {None, "any"} or urlsplit(dataurl).hostname in _TIERS.get(str(allowed), ()):
+            return ""
+        return f"--remote-data={allowed}"
+
+    def _fetch(self, data: PackageData, names: list[str]) -> None:
         entries = [data.registry.find(name) for name in names]
         size = sum((entry.size or 0) for entry in entries if entry is not None)
-        known = f", {size / 1e6:.1f} MB" if size else ""
-        self._say(f"dataferry: fetching {len(names)} {'file' if len(names) == 1 else 'files'} of {data.package}{known}")
+        count = f"{len(names)} {'file' if len(names) == 1 else 'files'}"
+        self._announce(f"dataferry: fetching {count} of {data.package}{f', {size / 1e6:.1f} MB' if size else ''}")
         errors: dict[str, DataferryError] = {}
         common: DataferryError | None = None
         paths: dict[str, str] = {}
@@ -160,31 +138,28 @@ class Supply:
 
 
 def _fetched(data: PackageData, name: str, path: str) -> Outcome:
-    came, size = data.arrivals.get(name), os.path.getsize(path)
-    if came is not None:
-        return Outcome(data.package, name, HERE, "host", path, size, came.moved_bytes, reason=came.source)
-    known = data.registry.find(name) is not None  # a registered file without an arrival was brought by another process
-    source = redact_url(data.registry.dataurl)
-    return Outcome(
-        data.package, name, HERE, "cache" if known else "host", path, size, 0 if known else size, reason=source
-    )
+    arrival, size = data.arrivals.get(name), os.path.getsize(path)
+    if arrival is not None:
+        return Outcome(data.package, name, HERE, "host", path, size, arrival.moved_bytes, reason=arrival.source)
+    # another process fetched a registered file without an arrival
+    registered = data.registry.find(name) is not None
+    origin, moved = ("cache", 0) if registered else ("host", size)
+    return Outcome(data.package, name, HERE, origin, path, size, moved, reason=redact_url(data.registry.dataurl))
 
 
 def _failed(data: PackageData, name: str, error: DataferryError | None) -> Outcome:
-    reason, state = _line(error), BROKEN
+    reason, state = _first_line(error), BROKEN
     if isinstance(error, FileUnavailable):
         wrong = [failure for failure in error.failures if failure.other_bytes]
         place, why, _ = (wrong or error.failures or [Failure("", "no place is declared")])[-1]
         state = WRONG if wrong else MISSING
-        reason = f"{name!r} of {data.package} could not be had: {place}: {why}{_prefetch(data, name)}"
+        reason = f"{name!r} of {data.package} is not available: {place}: {why}{_prefetch(data, name)}"
     return Outcome(data.package, name, state, reason=reason, detail=str(error))
 
 
-def _line(error: object) -> str:
+def _first_line(error: object) -> str:
     return str(error).partition("\n")[0]
 
 
 def _prefetch(data: PackageData, name: str) -> str:
-    import shlex
-
     return f"; where it can be fetched, run: dataferry get {data.package} {shlex.quote(name)}"

@@ -21,19 +21,11 @@ if TYPE_CHECKING:
 
     from .run import Run
 
-__all__ = ["Baselines", "explain_updates"]
+__all__ = ["Comparison", "explain_updates"]
 
 
-class Baselines:
-    """What the fixture ``assert_matches_data`` returns.
-
-    Parameters
-    ----------
-    run : Run
-        The run.
-    item : pytest.Item
-        The test.
-    """
+class Comparison:
+    """What the fixture ``assert_matches_data`` calls."""
 
     def __init__(self, run: Run, item: pytest.Item) -> None:
         self._run = run
@@ -83,7 +75,7 @@ class Baselines:
 
     def _is_new(self, package: str, name: str) -> bool:
         check_name(name)
-        return self._run.supply.data(package).registry.find(name) is None
+        return self._run.files.data(package).registry.find(name) is None
 
     def _write(self, actual: Any, package: str, name: str) -> None:
         from .formats import save
@@ -92,27 +84,17 @@ class Baselines:
         path = folder / package / name
         path.parent.mkdir(parents=True, exist_ok=True)
         save(actual, path)
-        self._run.tally.updated.append((package, name, str(path)))
+        self._run.report.updated.append((package, name, str(path)))
         self._item.user_properties.append(("dataferry.updated", f"{package}:{name}"))
 
 
 def explain_updates(updated: list[tuple[str, str, str]]) -> Iterator[str]:
-    """What the new files mean for the registry.
-
-    Parameters
-    ----------
-    updated : list of (str, str, str)
-        Package, name and path of each new file.
-
-    Yields
-    ------
-    str
-        Lines for the terminal.
-    """
+    """Lines for the terminal: what the new files, (package, name, path), mean for the registry."""
     for package in dict.fromkeys(item[0] for item in updated):
         files = {name: Path(path) for p, name, path in updated if p == package}
         folder = next(iter(files.values())).parents[next(iter(files)).count("/")]
-        yield f"{len(files)} new file{'s' * (len(files) != 1)} of {package} in {folder}; the registry would change so:"
+        count = f"{len(files)} new file{'s' * (len(files) != 1)}"
+        yield f"{count} of {package} in {folder}; the registry would change like this:"
         try:
             yield from _difference(PackageData(package), files)
         except (DataferryError, OSError) as error:

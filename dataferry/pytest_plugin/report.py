@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from .supply import HERE, MISSING, Outcome
+from .data_files import HERE, MISSING, Outcome
 
-__all__ = ["Tally"]
+__all__ = ["Report"]
 
-_SHOWN = 10
+_LISTED = 10
 _ORIGINS = {
     "override": "given by path",
     "folder": "from folders",
@@ -24,14 +24,8 @@ _ORIGINS = {
 }
 
 
-class Tally:
-    """Counts files and tests; that of a worker is merged into that of the controller.
-
-    Parameters
-    ----------
-    config : pytest.Config
-        The session's configuration.
-    """
+class Report:
+    """Counts files and tests; that of a worker is merged into that of the controller."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
@@ -41,15 +35,7 @@ class Tally:
         self.updated: list[tuple[str, str, str]] = []
 
     def note(self, item: pytest.Item, outcome: Outcome) -> None:
-        """Note that a test uses a file, or wants one that is not here.
-
-        Parameters
-        ----------
-        item : pytest.Item
-            The test; it gets a property for junit.
-        outcome : Outcome
-            What came of the file.
-        """
+        """Note that a test uses a file, or wants one that is not here; the test gets a property for junit."""
         key = outcome.package, outcome.name
         tests = self._tests.setdefault(key, set())
         if item.nodeid in tests:
@@ -68,8 +54,8 @@ class Tally:
             if before is None or before.origin != "host":  # what was fetched is in the cache for others
                 self._files[key] = outcome
 
-    def as_told(self) -> dict[str, Any]:
-        """What a worker tells the controller, in plain types."""
+    def for_controller(self) -> dict[str, Any]:
+        """What a worker hands to the controller, in plain types."""
         return {
             "files": [list(outcome) for outcome in self._files.values()],
             "tests": [[*key, sorted(tests)] for key, tests in self._tests.items()],
@@ -77,20 +63,14 @@ class Tally:
             "updated": [list(item) for item in self.updated],
         }
 
-    def merge(self, told: dict[str, Any]) -> None:
-        """Add what a worker tells.
-
-        Parameters
-        ----------
-        told : dict
-            What its `as_told` returned.
-        """
-        self.add_files(Outcome(*outcome) for outcome in told["files"])
-        for package, name, tests in told["tests"]:
+    def merge(self, output: dict[str, Any]) -> None:
+        """Add what `for_controller` returned in a worker."""
+        self.add_files(Outcome(*outcome) for outcome in output["files"])
+        for package, name, tests in output["tests"]:
             self._tests.setdefault((package, name), set()).update(tests)
-        for test, keys in told["stopped"].items():
+        for test, keys in output["stopped"].items():
             self._stopped[test] = [(package, name) for package, name in keys]
-        self.updated += [(package, name, path) for package, name, path in told["updated"]]
+        self.updated += [(package, name, path) for package, name, path in output["updated"]]
 
     def as_dict(self) -> dict[str, Any]:
         """The report in plain types."""
@@ -105,7 +85,7 @@ class Tally:
                     "name": o.name,
                     "state": o.state,
                     "from": o.origin or None,
-                    "path": o.place or None,
+                    "path": o.path or None,
                     "size": o.size if o.state == HERE else None,
                     "reason": None if o.state == HERE else o.reason,
                     "tests": len(self._tests.get((o.package, o.name), ())),
@@ -126,24 +106,12 @@ class Tally:
         return "skipped" if missing and self._config.option.dataferry != "require" else "failed"
 
     def write(self, path: Path) -> None:
-        """Write the report as JSON.
-
-        Parameters
-        ----------
-        path : Path
-            The file.
-        """
+        """Write the report as JSON."""
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(self.as_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
     def print(self, terminal: Any) -> None:
-        """Print the summary.
-
-        Parameters
-        ----------
-        terminal : TerminalReporter
-            pytest's reporter.
-        """
+        """Print the summary to pytest's TerminalReporter."""
         if (not self._files and not self.updated) or self._config.option.verbose < -1:
             return
         here = [outcome for outcome in self._files.values() if outcome.state == HERE]
@@ -157,25 +125,25 @@ class Tally:
         for line in self._lines():
             terminal.write_line(line)
         if self.updated:
-            from .baseline import explain_updates
+            from .comparison import explain_updates
 
             for line in explain_updates(sorted(set(self.updated))):
                 terminal.write_line(line)
 
     def _lines(self) -> Iterator[str]:
         verbose = self._config.option.verbose > 0
-        left = 0
+        missing = 0
         for outcome in sorted(self._files.values()):
             tests = self._tests.get((outcome.package, outcome.name), set())
             if outcome.state == HERE:
                 if verbose:
-                    yield f"{outcome.package}: {outcome.name} <- {outcome.place} ({_count(len(tests), 'test')})"
+                    yield f"{outcome.package}: {outcome.name} <- {outcome.path} ({_count(len(tests), 'test')})"
             elif tests:
-                left += 1
-                if verbose or left <= _SHOWN:
+                missing += 1
+                if verbose or missing <= _LISTED:
                     yield f"{self._end([outcome[:2]])} {_count(len(tests), 'test')}: {outcome.reason}"
-        if left > _SHOWN and not verbose:
-            yield f"and {left - _SHOWN} more files that could not be had (-v shows them)"
+        if missing > _LISTED and not verbose:
+            yield f"and {missing - _LISTED} more files that are not available (-v lists them)"
 
 
 def _count(number: int, word: str) -> str:
