@@ -186,11 +186,8 @@ class MissingExtra(DataferryError, ImportError):
         self.extra = extra
         self.library = library
         self.package = package
-        more = f" {package}" if package else ""
-        super().__init__(
-            f"this needs {library}, which is not installed: pip install 'dataferry[{extra}]'{more}",
-            name=library,
-        )
+        install = f"'dataferry[{extra}]' {package}" if extra else f"{library}{package}"
+        super().__init__(f"this needs {library}, which is not installed: pip install {install}".rstrip(), name=library)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.extra, self.library, self.package)

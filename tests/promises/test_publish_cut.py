@@ -28,7 +28,7 @@ STEPS = {
 @pytest.mark.parametrize("step", STEPS)
 def test_the_network_goes_at(webdav, mark_link, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     monkeypatch.setenv("WEBDAV_TOKEN", "tok-5up3r53cr3t")
-    monkeypatch.setattr("dataferry.hosts.api_client.session.PAUSE", 0.01)
+    monkeypatch.setattr("dataferry.hosts.api_client.FIRST_PAUSE", 0.01)
     paths = {name: tmp_path / name.replace("/", "-") for name in FILES}
     for name, path in paths.items():
         path.write_bytes(FILES[name])

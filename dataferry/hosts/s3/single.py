@@ -93,7 +93,7 @@ class Single:
 
     @cached_property
     def _direct(self) -> urllib3.HTTPConnectionPool | None:
-        return self._service.connections_to(self._store.place.base)
+        return None
 
     def put(self, upload: Upload, moved: Callable[[int], None], *, create: bool) -> tuple[str, str]:
         """Put a file there.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import threading
@@ -175,12 +176,24 @@ def test_it_goes_through_the_users_proxy(
     assert "via" in provider.asked[0][2]
 
 
-def test_a_proxy_that_speaks_no_http_is_named(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("http_proxy", "socks5h://ada:secret@127.0.0.1:1080")
+def test_a_proxy_of_another_protocol_is_named(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "ftp://ada:secret@127.0.0.1:1080")
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
-    with ApiClient(Settings(), provider.url) as service, pytest.raises(SettingsError, match="^http_proxy .*SOCKS"):
-        service.call("GET", "x")
+    with ApiClient(Settings(), provider.url) as api, pytest.raises(SettingsError, match="^http_proxy .*socks5h"):
+        api.call("GET", "x")
+
+
+def test_an_answer_has_a_longest_length(provider: Provider, service: ApiClient) -> None:
+    bomb = gzip.compress(b"0" * 3_000_000)
+    provider.says("/api/long", (200, {}, b"0" * 200_000))
+    provider.says("/api/bomb", (200, {"Content-Encoding": "gzip"}, bomb))
+    provider.says("/api/gzip", (200, {"Content-Encoding": "gzip"}, gzip.compress(b"{}")))
+    for path in ("long", "bomb"):
+        with pytest.raises(TransferError, match="longer than 100000 bytes"):
+            service.call("GET", path, max_bytes=100_000)
+    assert len(bomb) < 100_000
+    assert service.call("GET", "gzip", max_bytes=100_000).json() == {}
 
 
 def test_own_roots_are_trusted(nginx: Callable[..., Any], tls_ca: Any, tmp_path: Path) -> None:

@@ -1,0 +1,168 @@
+"""Blocking requests for ranges of a file: for maps that are read in part, and for checks of hosts."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
+
+from ..errors import Reason, TransferError
+from .backoff import backoff
+from .response import check_head, describe_body, strong_etag
+from .session import Network, Transfer, borrowed
+from .source import Source
+
+if TYPE_CHECKING:
+    from ..config.settings import Settings
+
+__all__ = ["Client", "Range"]
+
+_LONGEST_WAIT = 30.0
+# A redirect may lead to a signed URL that holds for minutes only: then the source itself is asked again.
+_EXPIRED = frozenset({400, 401, 403, 404, 410})
+
+
+class Range(NamedTuple):
+    """Bytes of a file from a server.
+
+    ``total`` is the size of the whole file where the server says it, ``etag`` a strong ETag or ``""``; ``ranges`` is
+    False where the server ignored the range and sent the file from its first byte. ``url`` may hold a signature.
+    """
+
+    start: int
+    data: bytes
+    total: int | None
+    etag: str
+    ranges: bool
+    headers: Mapping[str, str]
+    url: str
+
+
+class Client:
+    """Requests that block, with logins, proxies, redirects and limits of time as downloads have. Threads may share it.
+
+    Parameters
+    ----------
+    settings : Settings
+        The user's settings.
+    connect_timeout, stall_timeout : float
+        Seconds to wait for a connection, and for the next bytes.
+    """
+
+    def __init__(self, settings: Settings, *, connect_timeout: float = 10, stall_timeout: float = 30) -> None:
+        self._network = Network(settings, connect_timeout, stall_timeout)
+        self._lock = threading.Lock()
+        self.moved = 0
+
+    def read_range(
+        self,
+        source: Source,
+        start: int,
+        stop: int | None,
+        *,
+        size: int | None = None,
+        etag: str = "",
+        name: str = "",
+        tries: int = 4,
+        max_bytes: int = 1 << 28,
+    ) -> Range:
+        """Bytes ``[start, stop)`` of what a source serves; all that follow where `stop` is None.
+
+        Parameters
+        ----------
+        source : Source
+            The source; its parts are not followed.
+        start, stop : int
+            The range.
+        size : int, optional
+            What the size of the whole file must be.
+        etag : str
+            The ETag of bytes that were read before.
+        name : str
+            The name of the file; with it a page or a git-lfs pointer in place of the file is recognised.
+        tries : int
+            How often a failure that may be over soon is tried again, this first time included.
+        max_bytes : int
+            The most bytes that are taken.
+
+        Returns
+        -------
+        Range
+            As many bytes as there are of the range.
+
+        Raises
+        ------
+        TransferError
+            If the server does not give them.
+        """
+        for attempt in range(1, tries + 1):
+            try:
+                return self._once(source, start, stop, size, etag, name, max_bytes)
+            except TransferError as error:
+                wait = backoff(attempt) if error.retry_after is None else error.retry_after
+                if error.final or attempt == tries or wait > _LONGEST_WAIT:
+                    raise
+                time.sleep(wait)
+        raise AssertionError  # the last attempt returns or raises
+
+    def _once(
+        self, source: Source, start: int, stop: int | None, size: int | None, etag: str, name: str, max_bytes: int
+    ) -> Range:
+        network, place = self._network, source.redacted
+        target = network.redirects.get(source.url)
+        transfer = Transfer(target or source.url, place)
+        if target is None or urlsplit(target)[:2] == urlsplit(source.url)[:2]:
+            transfer.private = tuple(source.headers.items())
+        transfer.hops = int(target is not None)  # a login of .netrc is not for where a redirect led to
+        if start or stop is not None:
+            transfer.headers = (("Range", f"bytes={start}-{'' if stop is None else stop - 1}"),)
+        transfer.expected = None if stop is None else stop - start
+        transfer.large = True
+        transfer.most = max_bytes
+        with borrowed() as session:
+            session.start(transfer, network)
+            while transfer not in session.step(0.5):
+                head = transfer.head
+                # Where the whole file comes its beginning is taken; a later range is not waited for.
+                whole = head is not None and head.status == 200 and transfer.expected is not None
+                if whole and (start or sum(map(len, transfer.chunks)) >= (transfer.expected or 0)):
+                    break
+            session.cancel(transfer)
+        data = b"".join(transfer.chunks)
+        with self._lock:
+            self.moved += len(data)
+        head = transfer.head
+        if transfer.error is not None:
+            raise transfer.error
+        if head is None:
+            raise TransferError(place, "the connection was closed without an answer", kind=Reason.CUT)
+        if target is not None and head.status in _EXPIRED:
+            del network.redirects[source.url]
+            return self._once(source, start, stop, size, etag, name, max_bytes)
+        try:
+            total = check_head(head, place, start if head.status == 206 else 0, stop, size)
+        except TransferError as error:
+            strange = describe_body(data[:1024], head.headers, name) if name and error.kind == Reason.SIZE else None
+            if strange is None:
+                raise
+            raise TransferError(place, strange[1], kind=strange[0], final=True) from None
+        if head.status == 200 and start:
+            raise TransferError(place, "the server ignores byte ranges", kind=Reason.RANGE, final=True)
+        if strange := describe_body(b"" if start else data[:1024], head.headers, name or ".html"):
+            raise TransferError(place, strange[1], kind=strange[0], final=True)
+        found = strong_etag(head.headers) or ""
+        if etag and found and found != etag:
+            raise TransferError(place, "the file there was changed meanwhile", kind=Reason.CHANGED, final=True)
+        if transfer.url != source.url:
+            network.redirects[source.url] = transfer.url
+        end = min(stop if stop is not None else 1 << 62, total if total is not None else 1 << 62)
+        data = data[: end - start]
+        if end < 1 << 62 and len(data) != end - start and (stop is None or total is not None):
+            text = f"{len(data)} bytes came, {end - start} were asked for"
+            raise TransferError(place, text, kind=Reason.CUT)
+        return Range(start, data, total, found, head.status == 206, head.headers, transfer.url)
+
+    def close(self) -> None:
+        """Do nothing: idle connections are the process's, and are closed after some seconds."""

@@ -1,0 +1,554 @@
+"""One session of HTTP over libcurl's multi interface: requests that run side by side in the thread that asks for them.
+
+A session belongs to one thread at a time, and to the process that made it. `borrow` and `give_back` keep idle ones for
+some seconds, so that one call after another uses the same connections.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import selectors
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
+
+from ..errors import MissingExtra, Reason, TransferError
+from ..registry.names import redact_url
+from .origin import authorization, check_headers, check_url, host_option, proxy_for, redirect_target, trusted_roots
+from .response import Head, parse_head
+
+try:
+    import pycurl
+except ImportError as _error:
+    # There is no wheel for musl; elsewhere libcurl itself may not load.
+    raise MissingExtra(
+        "", "pycurl", "; where there is no wheel for it, install libcurl and its headers first"
+    ) from _error
+
+if TYPE_CHECKING:
+    from ..config.settings import Settings
+
+__all__ = ["SLOWEST", "Network", "Session", "Transfer", "borrowed"]
+
+SLOWEST = 256.0  # bytes per second below which a connection counts as stalled
+_MOST_REDIRECTS = 10
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_LEAST_CHECK = 0.05  # seconds between two looks at what comes
+_LAST_WORD = 1.0  # seconds to wait for the end of a body of which every byte is there
+_MOST_HEADERS = 400  # lines, interim responses and trailers included
+_ERROR_PAGE = 1 << 16  # bytes that are read of a body that is not the file
+_KEPT_SECONDS = 15.0  # for which an idle session is kept
+_KEPT_SESSIONS = 8
+# libcurl's numbers for what pycurl has no names for
+_SUPPRESS_CONNECT_HEADERS = 265
+_E_WEIRD_ANSWER, _E_HTTP2_STREAM, _E_PROXY, _E_TOO_LARGE = 8, 92, 97, 100
+_BUFFER_LARGE, _BUFFER_SMALL = 1 << 21, 1 << 16
+
+
+class Network:
+    """What requests of one run have in common: the user's settings and the limits of time.
+
+    Parameters
+    ----------
+    settings : Settings
+        User agent, logins, certificates.
+    connect_timeout, stall_timeout : float
+        Seconds to wait for a connection, and for the next bytes.
+    logins : bool
+        Whether the logins of the settings and of ``.netrc`` are sent.
+    """
+
+    def __init__(
+        self, settings: Settings, connect_timeout: float = 10, stall_timeout: float = 30, *, logins: bool = True
+    ) -> None:
+        self.settings = settings
+        self.logins = logins
+        self.connect_timeout = connect_timeout
+        self.stall_timeout = stall_timeout
+        self._agent = settings.user_agent
+        self._origins: dict[tuple[str, bool], Origin] = {}
+        self.redirects: dict[str, str] = {}  # URL -> where it led to, for further ranges of the same file
+
+    def origin(self, url: str, place: str, redirected: bool) -> Origin:
+        """What is sent to the origin of a URL; thousands of URLs have one, which is taken apart once."""
+        key = url[: url.find("/", url.find("//") + 2)], redirected
+        found = self._origins.get(key)
+        if found is None:
+            found = self._origins[key] = Origin(self, url, place, redirected)
+        return found
+
+
+class Origin:
+    """Options of libcurl, and headers, for requests to one scheme, host and port."""
+
+    def __init__(self, network: Network, url: str, place: str, redirected: bool) -> None:
+        settings, parts = network.settings, check_url(url, place)
+        self.base = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        self.login = parts.netloc.rpartition("@")[0]
+        self.proxy = proxy_for(parts)
+        self.secure = parts.scheme == "https"
+        self.http1 = not self.secure  # HTTP/2 only where ALPN offers it
+        headers = [("User-Agent", network._agent), ("Accept", "*/*"), ("Accept-Encoding", "identity")]
+        login = authorization(parts, settings, redirected=redirected) if network.logins or self.login else None
+        if login:
+            headers.append(("Authorization", login))
+        self.headers = check_headers(headers, place)
+        self.options: list[tuple[int, Any]] = [
+            (pycurl.NOSIGNAL, 1),
+            (pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
+            (pycurl.HTTP09_ALLOWED, 0),
+            (pycurl.CONNECTTIMEOUT_MS, max(1, int(network.connect_timeout * 1000))),
+            (pycurl.LOW_SPEED_LIMIT, int(SLOWEST)),
+            (pycurl.LOW_SPEED_TIME, int(network.stall_timeout) + 1),
+            (pycurl.NETRC, pycurl.NETRC_IGNORED),
+            (pycurl.PROXY, self.proxy or ""),  # "" keeps libcurl from asking the environment itself
+            (_SUPPRESS_CONNECT_HEADERS, 1),
+            (pycurl.PATH_AS_IS, 1),
+            (pycurl.PIPEWAIT, 1),
+            (pycurl.TCP_KEEPALIVE, 1),
+        ]
+        bundle, cert = (host_option(settings, parts, name) for name in ("ca_bundle", "client_cert"))
+        if self.secure or (self.proxy or "").startswith("https:"):
+            roots, folder = trusted_roots(bundle)
+            self.options += [(pycurl.CAINFO, roots), (pycurl.PROXY_CAINFO, roots)]
+            if folder:
+                self.options += [(pycurl.CAPATH, folder), (pycurl.PROXY_CAPATH, folder)]
+        if self.secure and cert:
+            paths = [os.path.expanduser(part) for part in ((cert,) if isinstance(cert, str) else cert)]
+            self.options += [(pycurl.SSLCERT, paths[0]), (pycurl.SSLKEY, paths[-1])]
+
+    def address(self, url: str) -> str:
+        """The URL without a login, which goes into a header instead."""
+        return url if not self.login else url.replace(f"//{self.login}@", "//", 1)
+
+
+class Body(Protocol):
+    """What a request sends."""
+
+    def __len__(self) -> int: ...
+    def read(self, count: int) -> bytes: ...
+    def seek(self, offset: int) -> object: ...
+
+
+class Transfer:
+    """One request, and what has come of its response.
+
+    The body gathers in `chunks`, which the owner takes away as it likes; redirects are followed within.
+    """
+
+    method = "GET"
+    body: Body | None = None
+    follow = True  # redirects
+    once = False  # it must not be sent twice
+    large = False
+    private: tuple[tuple[str, str], ...] = ()  # headers for the first origin alone
+    expected: int | None = None  # bytes of the body: where they are there, its end is not waited for
+    most: int | None = None  # bytes of the body that are taken at all
+    rate = 0  # bytes per second
+    error: TransferError | None = None
+    curl: Any = None
+    whole = False  # the body of an error is wanted too
+    hops = 0
+    owner: Any = None
+    # what `Session` knows of its pace: times, bytes, and the window in which too few bytes are a stall
+    connected = last = 0.0
+    seen = 0
+    window: tuple[float, int] | None = None
+    _head: Head | None = None
+
+    def __init__(self, url: str, place: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
+        self.url = url
+        self.place = place
+        self.headers = headers
+        self.lines: list[bytes] = []
+        self.chunks: list[bytes] = []
+
+    @property
+    def head(self) -> Head | None:
+        """The head of the response, once it has come as a whole."""
+        if self._head is None and self.lines and (self.chunks or self.lines[-1] in (b"\r\n", b"\n")):
+            head = parse_head(self.lines)
+            if head.status >= 200:
+                self._head = head
+        return self._head
+
+    def rewind(self, offset: int) -> int:
+        """Send the body again from there, as libcurl asks for where a kept connection turns out to be closed."""
+        if self.body is not None:
+            self.body.seek(offset)
+        return 0  # SEEKFUNC_OK
+
+    def follows(self) -> bool:
+        """Whether the response is a redirect that leads on."""
+        head = self.head
+        return head is not None and self.follow and head.status in _REDIRECTS and "location" in head.headers
+
+
+class Session:
+    """Requests of one thread that run side by side. Take one with `borrowed`."""
+
+    def __init__(self) -> None:
+        self.process = os.getpid()
+        self.idle_since = 0.0
+        self.active: set[Transfer] = set()
+        self._multi = pycurl.CurlMulti()
+        self._handles: list[Any] = []
+        self._selector = selectors.DefaultSelector()
+        self._sockets: set[int] = set()
+        self._due: float | None = None
+        self._check_at = 0.0
+        self._ended: list[Transfer] = []
+        self._network: dict[Transfer, Network] = {}
+        self._ear, self._mouth = os.pipe()
+        os.set_blocking(self._ear, False)
+        os.set_blocking(self._mouth, False)
+        self._selector.register(self._ear, selectors.EVENT_READ)
+        self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
+        self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
+        self._multi.setopt(pycurl.M_MAXCONNECTS, 128)
+
+    # -- what libcurl wants to wait for --------------------------------------------------------------------------------
+
+    def _watch(self, what: int, fd: int, _multi: object, _data: object) -> None:
+        if what == pycurl.POLL_REMOVE:
+            self._sockets.discard(fd)
+            with suppress(KeyError, ValueError, OSError):
+                self._selector.unregister(fd)
+        elif fd in self._sockets:
+            self._selector.modify(fd, what)  # POLL_IN and POLL_OUT have the values of EVENT_READ and EVENT_WRITE
+        else:
+            self._sockets.add(fd)
+            self._selector.register(fd, what)
+
+    def _set_timer(self, milliseconds: int) -> None:
+        self._due = None if milliseconds < 0 else time.monotonic() + milliseconds / 1000
+
+    def wake(self) -> None:
+        """End a wait of `step`; for other threads."""
+        with suppress(OSError):  # it is full, or the session was closed: nobody waits
+            os.write(self._mouth, b"x")
+
+    # -- requests ------------------------------------------------------------------------------------------------------
+
+    def start(self, transfer: Transfer, network: Network) -> None:
+        """Begin a request; it ends in what `step` returns."""
+        try:
+            self._begin(transfer, network)
+        except TransferError as error:
+            transfer.error = error
+            self._ended.append(transfer)
+
+    def _begin(self, transfer: Transfer, network: Network) -> None:
+        origin = network.origin(transfer.url, transfer.place, transfer.hops > 0)
+        curl = transfer.curl = self._handles.pop() if self._handles else pycurl.Curl()
+        plain = not (transfer.headers or transfer.private or transfer.body or transfer.method != "GET")
+        settled = (origin, transfer.large, transfer.rate, transfer.most)
+        if not plain or getattr(curl, "settled", None) != settled:
+            self._configure(curl, origin, transfer)
+            curl.settled = settled if plain else None
+        if not plain:
+            self._dress(curl, origin, transfer)
+        curl.setopt(pycurl.URL, origin.address(transfer.url))
+        curl.setopt(pycurl.WRITEFUNCTION, transfer.chunks.append)
+        curl.setopt(pycurl.HEADERFUNCTION, transfer.lines.append)
+        curl.transfer = transfer
+        self._network[transfer] = network
+        self.active.add(transfer)
+        self._multi.add_handle(curl)
+
+    @staticmethod
+    def _configure(curl: Any, origin: Origin, transfer: Transfer) -> None:
+        curl.reset()
+        for option, value in origin.options:
+            curl.setopt(option, value)
+        # One connection with many streams suits small files; a large one is faster over a connection of its own.
+        http1 = origin.http1 or transfer.large
+        curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1 if http1 else pycurl.CURL_HTTP_VERSION_2TLS)
+        curl.setopt(pycurl.BUFFERSIZE, _BUFFER_LARGE if transfer.large and not transfer.rate else _BUFFER_SMALL)
+        curl.setopt(pycurl.HTTPHEADER, origin.headers)
+        if transfer.rate:
+            curl.setopt(pycurl.MAX_RECV_SPEED_LARGE, transfer.rate)
+        if transfer.most is not None:
+            curl.setopt(pycurl.MAXFILESIZE_LARGE, max(1, transfer.most))
+
+    @staticmethod
+    def _dress(curl: Any, origin: Origin, transfer: Transfer) -> None:
+        own = check_headers((*transfer.private, *transfer.headers), transfer.place)
+        names = {line.partition(":")[0].lower() for line in own}
+        kept = [line for line in origin.headers if line.partition(":")[0].lower() not in names]
+        curl.setopt(pycurl.HTTPHEADER, [*kept, *own, "Expect:"])
+        if transfer.method == "HEAD":
+            curl.setopt(pycurl.NOBODY, 1)
+        elif transfer.method != "GET" or transfer.body is not None:
+            curl.setopt(pycurl.CUSTOMREQUEST, transfer.method)
+        if transfer.once:  # libcurl sends a request again by itself where a kept connection turns out to be closed
+            curl.setopt(pycurl.FRESH_CONNECT, 1)
+        if transfer.body is not None:
+            transfer.body.seek(0)
+            curl.setopt(pycurl.UPLOAD, 1)
+            curl.setopt(pycurl.INFILESIZE_LARGE, len(transfer.body))
+            curl.setopt(pycurl.READFUNCTION, transfer.body.read)
+            curl.setopt(pycurl.SEEKFUNCTION, lambda offset, _: transfer.rewind(offset))
+
+    def cancel(self, transfer: Transfer) -> None:
+        """End a request now; its connection is closed unless the whole response has come."""
+        self._take_out(transfer)
+
+    def _take_out(self, transfer: Transfer) -> None:
+        curl, transfer.curl = transfer.curl, None
+        if curl is None:
+            if transfer in self._ended:
+                self._ended.remove(transfer)
+            return
+        self.active.discard(transfer)
+        self._network.pop(transfer, None)
+        self._multi.remove_handle(curl)
+        curl.transfer = None
+        self._handles.append(curl)
+
+    def step(self, wait: float) -> list[Transfer]:
+        """Let requests go on, for at most so many seconds; those that have ended, with `error` where they failed."""
+        if not self._ended:
+            self._turn(wait)
+        now = time.monotonic()
+        if now >= self._check_at:
+            self._check(now)
+        ended, self._ended = self._ended, []
+        return ended
+
+    def _turn(self, wait: float) -> None:
+        if self._due is not None:
+            wait = min(wait, max(0.0, self._due - time.monotonic()))
+        if self.active:
+            wait = min(wait, max(0.0, self._check_at - time.monotonic()))
+        for key, events in self._selector.select(wait):
+            if key.fd == self._ear:
+                with suppress(BlockingIOError):
+                    os.read(self._ear, 4096)
+            else:
+                self._multi.socket_action(key.fd, events)
+        if self._due is not None and self._due <= time.monotonic():
+            self._due = None
+            self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+        more = True
+        while more:
+            more, good, bad = self._multi.info_read()
+            for curl in good:
+                self._finish(curl.transfer, 0, "")
+            for curl, code, text in bad:
+                self._finish(curl.transfer, code, text)
+
+    def _finish(self, transfer: Transfer, code: int, text: str) -> None:
+        network = self._network[transfer]
+        head = transfer.head
+        if code and (head is None or head.status in (200, 206) or transfer.whole):
+            transfer.error = _error_of(transfer, code, text, network)  # any other status says more than its body's end
+        elif transfer.error is None and transfer.follows():
+            self._take_out(transfer)
+            try:
+                self._redirect(transfer, network)
+            except TransferError as error:
+                transfer.error = error
+                self._ended.append(transfer)
+            return
+        self._take_out(transfer)
+        self._ended.append(transfer)
+
+    def _redirect(self, transfer: Transfer, network: Network) -> None:
+        head = transfer.head or Head(0, "", {})
+        transfer.hops += 1
+        if transfer.hops > _MOST_REDIRECTS:
+            text = f"more than {_MOST_REDIRECTS} redirects"
+            raise TransferError(transfer.place, text, kind=Reason.REDIRECT, final=True)
+        location = head.headers["location"].encode("latin-1")
+        target = redirect_target(transfer.url, location, transfer.place)
+        if urlsplit(target)[:2] != urlsplit(transfer.url)[:2]:
+            transfer.private = ()
+        if head.status == 303 or (head.status in (301, 302) and transfer.method == "POST"):
+            transfer.method, transfer.body = "GET", None
+        transfer.url = target
+        transfer.lines, transfer.chunks = [], []
+        transfer._head, transfer.window, transfer.connected, transfer.seen = None, None, 0.0, 0
+        self._begin(transfer, network)
+
+    # -- limits --------------------------------------------------------------------------------------------------------
+
+    def _check(self, now: float) -> None:
+        """End what stalls, floods or has all its bytes.
+
+        libcurl's own limit of speed counts neither an interim response nor a header or trailer that trickles.
+        """
+        late = max(0.0, now - self._check_at) if self._check_at else 0.0
+        for transfer in list(self.active):
+            network = self._network[transfer]
+            if late > 1:  # a disk that took so long is no stall of the network
+                transfer.last += late
+                transfer.window = transfer.window and (transfer.window[0] + late, transfer.window[1])
+            verdict = self._verdict(transfer, network, now)
+            if verdict is None:
+                continue
+            if isinstance(verdict, TransferError):
+                transfer.error = verdict
+            self._finish(transfer, 0, "")
+        shortest = min((network.stall_timeout for network in self._network.values()), default=1.0)
+        self._check_at = now + max(_LEAST_CHECK, min(0.25, shortest / 8))
+
+    @staticmethod
+    def _verdict(transfer: Transfer, network: Network, now: float) -> TransferError | bool | None:
+        """An error, True for a response of which no more is needed, None to go on."""
+        curl, limit, place = transfer.curl, network.stall_timeout, transfer.place
+        if not transfer.connected:
+            if not transfer.lines and not curl.getinfo(pycurl.PRETRANSFER_TIME):
+                return None  # libcurl limits this phase itself
+            transfer.connected = transfer.last = now
+        body = int(curl.getinfo(pycurl.SIZE_DOWNLOAD_T))
+        moved = body + int(curl.getinfo(pycurl.SIZE_UPLOAD_T))
+        if moved != transfer.seen:
+            transfer.seen, transfer.last = moved, now
+        if len(transfer.lines) > _MOST_HEADERS:
+            return TransferError(place, f"more than {_MOST_HEADERS} headers", kind=Reason.PROTOCOL)
+        head = transfer.head
+        if head is None:
+            text = f"connected, but no answer in {limit:g} s"
+            return TransferError(place, text, kind=Reason.STALL) if now - transfer.last > limit else None
+        if transfer.window is None:
+            transfer.window = (now, body)
+        if transfer.most is not None and body > transfer.most:
+            text = f"the answer is longer than {transfer.most} bytes"
+            return TransferError(place, text, kind=Reason.SIZE, final=True)
+        enough = transfer.expected is not None and body >= transfer.expected
+        if (head.status in (200, 206) and enough) or (head.status not in (200, 206) and not transfer.whole):
+            # The end of a page that nobody reads, or of a body that is there as a whole, is not worth a long wait.
+            return True if (body > _ERROR_PAGE and not enough) or now - transfer.last > min(_LAST_WORD, limit) else None
+        since, before = transfer.window
+        if now - since < limit:
+            return None
+        transfer.window = (now, body)
+        if body - before >= SLOWEST * limit:
+            return None
+        text = f"nothing came for {limit:g} s" if body == before else f"less than {SLOWEST:.0f} bytes/s in {limit:g} s"
+        return TransferError(place, text, kind=Reason.STALL)
+
+    # -- blocking ------------------------------------------------------------------------------------------------------
+
+    def perform(self, transfer: Transfer, network: Network, until: float | None = None) -> None:
+        """Send one request and wait for its response; raises what ended it."""
+        self.start(transfer, network)
+        try:
+            while transfer not in self.step(0.5):
+                if until is not None and time.monotonic() > until:
+                    raise TransferError(transfer.place, "the deadline has passed", kind=Reason.DEADLINE, final=True)
+        finally:
+            self.cancel(transfer)
+        if transfer.error is not None:
+            raise transfer.error
+
+    def close(self) -> None:
+        """Close the connections."""
+        for transfer in list(self.active):
+            self.cancel(transfer)
+        for curl in self._handles:
+            curl.close()
+        self._multi.close()
+        self._selector.close()
+        os.close(self._ear)
+        os.close(self._mouth)
+
+
+def _error_of(transfer: Transfer, code: int, text: str, network: Network) -> TransferError:
+    """What libcurl says went wrong, as one of our errors."""
+    place, curl = transfer.place, transfer.curl
+    proxy = network.origin(transfer.url, place, transfer.hops > 0).proxy
+    via = f" through the proxy {redact_url(proxy)}" if proxy else ""
+    if code == pycurl.E_COULDNT_RESOLVE_HOST:
+        return TransferError(place, f"the host name is not known{via}", kind=Reason.DNS)
+    if code == pycurl.E_PEER_FAILED_VERIFICATION:
+        reason = f"the certificate is not trusted: {text}; is an own CA needed (ca_bundle)?"
+        return TransferError(place, reason, kind=Reason.TLS, final=True)
+    if code in (pycurl.E_SSL_CONNECT_ERROR, pycurl.E_SSL_CERTPROBLEM, pycurl.E_SSL_CACERT_BADFILE, pycurl.E_SSL_CIPHER):
+        return TransferError(
+            place, f"TLS failed{via}: {text}", kind=Reason.TLS, final=code != pycurl.E_SSL_CONNECT_ERROR
+        )
+    if code == pycurl.E_OPERATION_TIMEDOUT:
+        if curl.getinfo(pycurl.PRETRANSFER_TIME):
+            text = f"less than {SLOWEST:.0f} bytes/s in {network.stall_timeout:g} s"
+            return TransferError(place, text, kind=Reason.STALL)
+        return TransferError(place, f"no connection in time{via}", kind=Reason.TIMEOUT)
+    tunnel = int(curl.getinfo(pycurl.HTTP_CONNECTCODE))
+    if proxy and (tunnel >= 300 or code in (pycurl.E_COULDNT_RESOLVE_PROXY, _E_PROXY)):
+        hint = "; give user and password in the proxy's URL" if tunnel == 407 else ""
+        reason = f"the proxy {redact_url(proxy)} answered {tunnel}{hint}" if tunnel else f"no connection{via}: {text}"
+        return TransferError(place, reason, kind=Reason.PROXY, final=400 <= tunnel < 500)
+    if code == pycurl.E_COULDNT_CONNECT:
+        number = int(curl.getinfo(pycurl.OS_ERRNO))
+        if number in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN):
+            reason = f"no route to the host{via}: {os.strerror(number)}"
+            return TransferError(place, reason, kind=Reason.UNREACHABLE, final=True)
+        if number == errno.ETIMEDOUT:
+            return TransferError(place, f"no connection in time{via}", kind=Reason.TIMEOUT)
+        return TransferError(
+            place, f"no connection{via}: {os.strerror(number) if number else text}", kind=Reason.CONNECT
+        )
+    if code == pycurl.E_GOT_NOTHING:
+        return TransferError(place, f"the connection was closed without an answer{via}", kind=Reason.CUT)
+    if code in (pycurl.E_PARTIAL_FILE, _E_HTTP2_STREAM, pycurl.E_HTTP2):
+        return TransferError(place, "the connection was cut in mid-body", kind=Reason.CUT)
+    if "headers" in text or code == _E_TOO_LARGE:  # "Too large response headers: ..."
+        return TransferError(place, "not an answer of HTTP: too many or too long headers", kind=Reason.PROTOCOL)
+    if code in (pycurl.E_RECV_ERROR, pycurl.E_SEND_ERROR):
+        where = "in mid-body" if transfer.chunks or transfer.seen else "before an answer"
+        return TransferError(place, f"the connection was reset {where}{via}", kind=Reason.CUT)
+    if code == pycurl.E_FILESIZE_EXCEEDED:
+        return TransferError(place, f"the answer is longer than {transfer.most} bytes", kind=Reason.SIZE, final=True)
+    if code in (pycurl.E_UNSUPPORTED_PROTOCOL, _E_WEIRD_ANSWER, pycurl.E_BAD_CONTENT_ENCODING):
+        return TransferError(place, f"not an answer of HTTP: {text}", kind=Reason.PROTOCOL)
+    return TransferError(place, f"{text or 'libcurl failed'} (libcurl {code})", kind=Reason.ERROR)
+
+
+# -- sessions that are idle --------------------------------------------------------------------------------------------
+
+_lock = threading.Lock()
+_idle: list[Session] = []
+_of_parent: list[Session] = []
+
+
+def _forget() -> None:
+    """In a forked child: the connections are the parent's; to close them here would end them there."""
+    global _lock  # noqa: PLW0603
+    _lock = threading.Lock()
+    _of_parent.extend(_idle)
+    _idle.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
+@contextmanager
+def borrowed() -> Iterator[Session]:
+    """A session for one thread; the one that was used last, whose connections are still open, comes first."""
+    now = time.monotonic()
+    with _lock:
+        old = [session for session in _idle if now - session.idle_since > _KEPT_SECONDS]
+        _idle[:] = [session for session in _idle if session not in old]
+        session = _idle.pop() if _idle else None
+    for stale in old:
+        stale.close()
+    session = session or Session()
+    try:
+        yield session
+    finally:
+        if session.process == os.getpid():
+            for transfer in list(session.active):
+                session.cancel(transfer)
+            session.idle_since = time.monotonic()
+            with _lock:
+                keep = len(_idle) < _KEPT_SESSIONS
+                if keep:
+                    _idle.append(session)
+            if not keep:
+                session.close()

@@ -1,0 +1,326 @@
+"""The HTTP interface of a provider: requests that block, JSON, uploads of parts of files, retries."""
+
+from __future__ import annotations
+
+import io
+import json as json_module
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlencode, urljoin, urlsplit
+
+from ..download.backoff import backoff
+from ..download.response import decoded, retry_after
+from ..download.session import Network, Transfer, borrowed
+from ..errors import HostRefused, Reason, TransferError
+from ..registry.names import redact_url
+
+if TYPE_CHECKING:
+    from ..config.settings import Settings
+
+__all__ = ["LONGEST_WAIT", "ApiClient", "FileBody", "Headers", "Response", "error_message"]
+
+#: Seconds that are waited for a server that says when to come again; beyond it the error says when.
+LONGEST_WAIT = 120.0
+_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
+#: What may be sent twice without doing it twice.
+_HARMLESS = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
+_NOT_SENT = frozenset({Reason.CONNECT, Reason.TIMEOUT, Reason.DNS, Reason.TLS, Reason.UNREACHABLE, Reason.PROXY})
+_TRIES = 6
+_TRIES_TO_CONNECT = 5
+#: Seconds before the second try, where the server does not say; each further pause is twice as long.
+FIRST_PAUSE = 0.2
+_LARGE = 1 << 20
+
+
+class FileBody:
+    """A part of a file as the body of a request.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    start, size : int
+        Its first byte and the number of bytes.
+    moved : callable, optional
+        Takes the bytes that went; a negative number where they go again.
+    """
+
+    def __init__(self, path: Path, start: int, size: int, moved: Callable[[int], None] | None = None) -> None:
+        self.size = size
+        self._start, self._at, self._moved = start, 0, moved
+        self._file = open(path, "rb")  # noqa: SIM115 - closed by close()
+        self._file.seek(start)
+
+    def __len__(self) -> int:
+        return self.size
+
+    def read(self, count: int = -1) -> bytes:
+        """The next bytes; none at the end of the part."""
+        left = self.size - self._at
+        block = self._file.read(left if count < 0 else min(count, left))
+        self._at += len(block)
+        if self._moved is not None and block:
+            self._moved(len(block))
+        return block
+
+    def tell(self) -> int:
+        """How far the part was read."""
+        return self._at
+
+    def seek(self, offset: int) -> int:
+        """Go to an offset within the part."""
+        if self._moved is not None and offset != self._at:
+            self._moved(offset - self._at)
+        self._file.seek(self._start + offset)
+        self._at = offset
+        return offset
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+class _Bytes(io.BytesIO):
+    def __len__(self) -> int:
+        return len(self.getbuffer())
+
+
+class Headers(Mapping[str, str]):
+    """Headers of a response; names in any case."""
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self._headers = {name.lower(): value for name, value in headers.items()}
+
+    def __getitem__(self, name: str) -> str:
+        return self._headers[name.lower()]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._headers)
+
+    def __len__(self) -> int:
+        return len(self._headers)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What a provider answered.
+
+    Parameters
+    ----------
+    status : int
+        The HTTP status.
+    headers : mapping of str to str
+        The headers; names in any case.
+    body : bytes
+        The whole body.
+    place : str
+        The URL as it may be printed.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    place: str
+
+    def json(self) -> Any:
+        """The body as JSON.
+
+        Returns
+        -------
+        object
+            What it holds.
+
+        Raises
+        ------
+        TransferError
+            If it is no JSON.
+        """
+        try:
+            return json_module.loads(self.body)
+        except (ValueError, RecursionError):
+            start = self.body[:60].decode(errors="replace")
+            raise TransferError(self.place, f"answered {start!r} and not JSON", kind=Reason.JSON, final=True) from None
+
+
+def error_message(response: Response) -> str:
+    """What the provider gives as its reason, in whatever form it does."""
+    try:
+        answer = json_module.loads(response.body)
+    except (ValueError, RecursionError):
+        text = response.body[:200].decode(errors="replace").strip()
+        return "" if text.startswith("<") else text
+    if not isinstance(answer, dict):
+        return str(answer)[:300]
+    words = [str(answer[key]) for key in ("message", "error", "code") if answer.get(key)][:1]
+    several = answer.get("errors")
+    if isinstance(several, list):
+        words += [_item(item) for item in several[:5]]
+    return "; ".join(words)[:500]
+
+
+def _item(item: object) -> str:
+    if not isinstance(item, dict):
+        return str(item)
+    return str(item.get("message") or item.get("code") or json_module.dumps(item))
+
+
+class ApiClient:
+    """The HTTP interface of one provider. Threads may share it.
+
+    Proxies, CA bundles and client certificates are those of every transfer of dataferry; logins are those of `headers`.
+
+    Parameters
+    ----------
+    settings : Settings
+        The user's settings.
+    base : str
+        The URL to which paths are joined.
+    headers : mapping of str to str
+        Headers of every request to the host of `base`, ``Authorization`` for one. Other hosts do not see them.
+    connections : int
+        Requests at the same time.
+    """
+
+    def __init__(
+        self, settings: Settings, base: str, *, headers: Mapping[str, str] | None = None, connections: int = 8
+    ) -> None:
+        self.base = base
+        self._settings = settings
+        self._own = urlsplit(base)[:2]
+        self._headers = dict(headers or {})
+        self._networks: dict[float, Network] = {}
+        self._free = threading.BoundedSemaphore(connections)
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: object = None,
+        body: bytes | FileBody | None = None,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str | int] | None = None,
+        accept: Collection[int] = (),
+        again: bool | None = None,
+        redirect: bool = True,
+        timeout: float = 60.0,
+        max_bytes: int = 1 << 26,
+    ) -> Response:
+        """Send a request and read the whole answer.
+
+        Parameters
+        ----------
+        method : str
+            ``"GET"``, ``"POST"``...
+        path : str
+            Joined to the base; or a whole URL.
+        json : object, optional
+            Sent as JSON.
+        body : bytes or FileBody, optional
+            Sent as it is.
+        headers : mapping of str to str, optional
+            Further headers.
+        query : mapping of str to (str or int), optional
+            Goes behind the ``?``.
+        accept : collection of int
+            Statuses beside 2xx that are an answer and no error.
+        again : bool, optional
+            Whether it may be sent twice; by default any method but POST and PATCH.
+        redirect : bool
+            Whether to follow redirects.
+        timeout : float
+            Seconds without any progress.
+        max_bytes : int
+            The longest answer that is taken, compressed or not.
+
+        Returns
+        -------
+        Response
+            The answer.
+
+        Raises
+        ------
+        HostRefused
+            If the host answered with another status.
+        TransferError
+            If there is no answer.
+        """
+        url = urljoin(self.base, path)
+        place = f"{method} {redact_url(url)}"
+        if query:
+            url = f"{url}{'&' if '?' in url else '?'}{urlencode(query)}"
+        own = dict(self._headers) if urlsplit(url)[:2] == self._own else {}
+        if json is not None:
+            body = json_module.dumps(json).encode()
+            own["Content-Type"] = "application/json"
+        given = {name.lower() for name in headers or ()}
+        own = {name: value for name, value in own.items() if name.lower() not in given} | dict(headers or {})
+        harmless = method in _HARMLESS if again is None else again
+        sent = _Bytes(body) if isinstance(body, bytes) else body
+        for attempt in range(1, _TRIES + 1):
+            try:
+                response = self._once(method, url, place, own, sent, redirect, not harmless, timeout, max_bytes)
+            except TransferError as error:
+                most = _TRIES_TO_CONNECT if error.kind in _NOT_SENT else _TRIES - 1 if harmless else 1
+                if error.final or attempt >= most:
+                    raise
+                time.sleep(backoff(attempt - 1, FIRST_PAUSE))
+                continue
+            status = response.status
+            if 200 <= status < 300 or status in accept or (not redirect and 300 <= status < 400):
+                return response
+            wait = retry_after(response.headers, status)
+            retried = status in (_AGAIN if harmless else (429, 503)) and attempt < _TRIES
+            if not retried or (wait or 0) > LONGEST_WAIT:
+                raise HostRefused(place, status, error_message(response), wait)
+            time.sleep(backoff(attempt - 1, FIRST_PAUSE) if wait is None else wait)
+        raise AssertionError  # the last attempt returns or raises
+
+    def _once(
+        self,
+        method: str,
+        url: str,
+        place: str,
+        headers: Mapping[str, str],
+        body: FileBody | _Bytes | None,
+        redirect: bool,
+        once: bool,
+        timeout: float,
+        max_bytes: int,
+    ) -> Response:
+        network = self._networks.get(timeout)
+        if network is None:
+            network = self._networks[timeout] = Network(self._settings, 10, timeout, logins=False)
+        accept = () if any(name.lower() == "accept" for name in headers) else (("Accept", "application/json"),)
+        transfer = Transfer(url, place, accept)
+        transfer.private = tuple(headers.items())
+        transfer.method, transfer.body, transfer.follow = method, body, redirect
+        transfer.once, transfer.whole, transfer.most = once, True, max_bytes
+        transfer.large = body is not None and len(body) > _LARGE
+        with self._free, borrowed() as session:
+            session.perform(transfer, network)
+        head = transfer.head
+        if head is None:
+            raise TransferError(place, "the connection was closed without an answer", kind=Reason.CUT)
+        encoding = head.headers.get("content-encoding", "")
+        text = decoded(b"".join(transfer.chunks), encoding, max_bytes, place)
+        return Response(head.status, Headers(head.headers), text, place)
+
+    def close(self) -> None:
+        """Do nothing: idle connections are the process's, and are closed after some seconds."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
