@@ -2,48 +2,49 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from typing import Any, TextIO
 
 import click
 
-from .command import shared_options
-from .outcome import INTERRUPTED, exit_code, say_error, say_stopped
+from .options import Group, shared_options
+from .output import INTERRUPTED, echo, exit_code, print_error, style
 
 __all__ = ["Commands", "dataferry"]
 
-#: Command -> module, and the command's name there where it holds several; in the order in which a newcomer meets them.
+#: Command -> module, and the command's name there where it has several; in the order in which a newcomer meets them.
 _MODULES = {
-    "demo": "show_demo",
-    "get": "get_files",
-    "where": "explain_files",
-    "list": "list_files",
-    "verify": "verify_files",
-    "info": "map_files:info",
-    "show": "map_files:show",
-    "add": "add_files",
-    "publish": "publish_files",
-    "check": "check_files",
-    "host": "manage_hosts",
-    "cache": "manage_cache",
+    "demo": "demo",
+    "get": "get",
+    "where": "where",
+    "list": "list",
+    "verify": "verify",
+    "info": "maps:info",
+    "show": "maps:show",
+    "add": "add",
+    "publish": "publish",
+    "check": "check",
+    "host": "host",
+    "cache": "cache",
     "check-dist": "check_dist",
-    "doctor": "examine",
+    "doctor": "doctor",
 }
 
 EXIT_CODES = """\b
 Exit codes:
   0    all went well
-  1    a file could not be had or published, or is not the registered one
+  1    a file could not be fetched or published, or is not the registered one
   2    usage: no such option, or a name that is not legal or not registered
   3    only the network has a file, and it is switched off or away
   4    dataferry.toml or config.toml cannot be used, or no such package
-  5    this machine: no cache to write to, no room, a missing extra
+  5    this machine: no cache to write to, no space, a missing extra
   6    a host wants a token, or one with more rights
   7    a published name has other bytes: the registry's or a host's
   130  stopped by Ctrl-C; the same command goes on from there"""
 
 
-class Commands(click.Group):
+class Commands(Group):
     """The commands, each imported when it is wanted; their errors become messages and exit codes."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -61,22 +62,24 @@ class Commands(click.Group):
         return command if isinstance(command, click.Command) else None
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; say its error and leave with the exit code for it."""
+        """Run a command; print its error and leave with the exit code for it."""
         from ..errors import DataferryError
 
+        if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+            ctx.color = False
         try:
             with warnings.catch_warnings():
-                warnings.showwarning = _say_warning
+                warnings.showwarning = _print_warning
                 return super().invoke(ctx)
         except DataferryError as error:
-            say_error(error)
+            print_error(error)
             ctx.exit(exit_code(error))
         except (KeyboardInterrupt, click.Abort):
-            say_stopped()
+            echo("\nstopped; nothing half-made is visible. The same command goes on from here.", err=True)
             ctx.exit(INTERRUPTED)
 
 
-def _say_warning(
+def _print_warning(
     message: Warning | str,
     category: type[Warning],
     filename: str,
@@ -85,16 +88,38 @@ def _say_warning(
     line: str | None = None,
 ) -> None:
     """A warning as a line for users: without the line of code that gave it."""
-    click.echo(f"{click.style('warning:', fg='yellow', bold=True)} {message}", err=True)
+    echo(f"{style('warning:', fg='yellow', bold=True)} {message}", err=True)
+
+
+def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from importlib.metadata import PackageNotFoundError, version
+        from pathlib import Path
+
+        try:
+            number = version("dataferry")
+        except PackageNotFoundError:  # a clone that is not installed
+            number = f"(not installed, in {Path(__file__).resolve().parents[2]})"
+        echo(f"dataferry {number}")
+        ctx.exit()
 
 
 @click.group(
     cls=Commands,
-    params=shared_options(),
+    params=[
+        *shared_options(),
+        click.Option(
+            ["--version"],
+            is_flag=True,
+            expose_value=False,
+            is_eager=True,
+            callback=_print_version,
+            help="Show the version and exit.",
+        ),
+    ],
     epilog=EXIT_CODES,
     context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 100},
 )
-@click.version_option(package_name="dataferry", message="%(prog)s %(version)s")
 def dataferry() -> None:
     """Data files of scientific packages: from the nearest place, always the right bytes.
 

@@ -1,23 +1,41 @@
-"""``dataferry check-dist``."""
+"""``dataferry check-dist``: how much data a wheel, an sdist or a source tree ships."""
 
 from __future__ import annotations
 
+import os
 import re
-from pathlib import Path
-from typing import TYPE_CHECKING
+import shlex
+import stat
+import subprocess
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import click
 
-from . import command as shared
-from .outcome import FAILED
-
-if TYPE_CHECKING:
-    from .dist_sizes import DataFile
+from ..errors import BadName
+from ..registry.packages import REGISTRY_NAME
+from . import options
+from .output import FAILED, echo, print_json, size_text, style
 
 __all__ = ["command"]
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
-_SHOWN = 10
+_MOST_LISTED = 10
+#: Suffixes of what is no data.
+_CODE = frozenset(
+    {".py", ".pyi", ".pyx", ".pxd", ".pxi", ".pyc", ".typed", ".so", ".pyd", ".dll", ".dylib", ".a", ".lib"}
+    | {".c", ".cc", ".cpp", ".cxx", ".h", ".hh", ".hpp", ".cu", ".f", ".f90", ".rs", ".wasm"}
+)
+
+
+class _DataFile(NamedTuple):
+    """A file that is not code: its unpacked size, and where it lies in the package or the source tree."""
+
+    size: int
+    path: str
 
 
 def _as_bytes(ctx: click.Context, param: click.Parameter, value: str) -> int:
@@ -27,7 +45,7 @@ def _as_bytes(ctx: click.Context, param: click.Parameter, value: str) -> int:
     return int(float(match[1]) * _UNITS[match[2]])
 
 
-@click.command("check-dist", cls=shared.Command)
+@click.command("check-dist", cls=options.Command)
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path))
 @click.option(
     "--max-file",
@@ -45,7 +63,7 @@ def _as_bytes(ctx: click.Context, param: click.Parameter, value: str) -> int:
     metavar="SIZE",
     help="What all may have together.",
 )
-@shared.as_json
+@options.as_json
 def command(paths: tuple[Path, ...], max_file: int, max_total: int, as_json: bool) -> None:
     """Check that a wheel or an sdist ships no large data.
 
@@ -57,32 +75,118 @@ def command(paths: tuple[Path, ...], max_file: int, max_total: int, as_json: boo
       dataferry check-dist dist/*
       dataferry check-dist . --max-file 1MB
     """  # noqa: D301 - click wants the character itself
-    from .dist_sizes import data_files, move_commands
-
     reports = []
-    moving: dict[str, DataFile] = {}
+    moving: dict[str, _DataFile] = {}
     for path in paths:
-        files = data_files(path)
+        files = _data_files(path)
         total = sum(file.size for file in files)
         large = [file for file in files if file.size > max_file]
         if total - sum(file.size for file in large) > max_total:  # there are too many, whatever their size
-            large = files[: max(_SHOWN, len(large))]
+            large = files[: max(_MOST_LISTED, len(large))]
         ok = not large and total <= max_total
         moving |= {file.path: file for file in large}
-        reports.append({"path": str(path), "ok": ok, "bytes": total, "largest": [f._asdict() for f in files[:_SHOWN]]})
+        largest = [file._asdict() for file in files[:_MOST_LISTED]]
+        reports.append({"path": str(path), "ok": ok, "bytes": total, "largest": largest})
         if not as_json:
-            word = click.style("ok   ", fg="green") if ok else click.style("LARGE", fg="red", bold=True)
-            limit = f", {shared.size_text(max_total)} allowed" if total > max_total else ""
-            click.echo(f"{word}  {path}: {shared.size_text(total)} of data in {len(files)} files{limit}")
+            word = style("ok   ", fg="green") if ok else style("LARGE", fg="red", bold=True)
+            limit = f", {size_text(max_total)} allowed" if total > max_total else ""
+            echo(f"{word}  {path}: {size_text(total)} of data in {len(files)} files{limit}")
             for file in large:
-                limit = f", {shared.size_text(max_file)} allowed" if file.size > max_file else ""
-                click.echo(f"       {shared.size_text(file.size):>8}  {file.path}{limit}")
+                limit = f", {size_text(max_file)} allowed" if file.size > max_file else ""
+                echo(f"       {size_text(file.size):>8}  {file.path}{limit}")
     failed = not all(report["ok"] for report in reports)
     if as_json:
-        shared.print_json({"ok": not failed, "checked": reports})
+        print_json({"ok": not failed, "checked": reports})
     elif failed:
-        click.echo("\nKeep them on a host, where each is fetched by those who want it. In the source tree:", err=True)
-        for line in move_commands(sorted(moving.values(), reverse=True)):
-            click.echo(f"  {line}", err=True)
+        echo("\nKeep them on a host, where each is fetched by those who want it. In the source tree:", err=True)
+        for line in _move_commands(sorted(moving.values(), reverse=True)):
+            echo(f"  {line}", err=True)
     if failed:
         click.get_current_context().exit(FAILED)
+
+
+def _data_files(path: Path) -> list[_DataFile]:
+    """The data that something ships, the largest first; of a git repository the files that git knows."""
+    try:
+        if path.is_dir():
+            found = list(_in_folder(path))
+        elif path.suffix in {".whl", ".zip"}:
+            found = list(_in_zip(path))
+        elif path.name.endswith((".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar")):
+            found = list(_in_tar(path))
+        else:
+            found = [_DataFile(path.stat().st_size, path.as_posix())]
+    except FileNotFoundError:
+        raise BadName(f"{path}: there is no such file") from None
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
+        raise BadName(f"{path}: cannot be read as a wheel or an sdist: {error}") from error
+    return sorted((file for file in found if _is_data(file.path)), key=lambda file: (-file.size, file.path))
+
+
+def _is_data(path: str) -> bool:
+    parts = PurePosixPath(path)
+    metadata = any(part.endswith((".dist-info", ".egg-info")) for part in parts.parts[:-1])
+    return not metadata and parts.suffix.lower() not in _CODE
+
+
+def _in_zip(path: Path) -> Iterator[_DataFile]:
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            if not member.is_dir():
+                yield _DataFile(member.file_size, _inside(member.filename, path.suffix == ".zip"))
+
+
+def _in_tar(path: Path) -> Iterator[_DataFile]:
+    with tarfile.open(path) as archive:
+        for member in archive:
+            if member.isfile():
+                yield _DataFile(member.size, _inside(member.name, True))
+
+
+def _inside(name: str, sdist: bool) -> str:
+    return name.partition("/")[2] or name if sdist else name
+
+
+def _in_folder(path: Path) -> Iterator[_DataFile]:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],  # noqa: S607
+        cwd=path,
+        capture_output=True,
+        check=False,
+    )
+    if listed.returncode == 0:
+        names = [os.fsdecode(name) for name in listed.stdout.split(b"\0") if name]
+    else:
+        names = []
+        for folder, folders, files in os.walk(path):
+            folders[:] = [f for f in folders if not f.startswith(".") and f != "__pycache__"]
+            names += [os.path.relpath(os.path.join(folder, file), path) for file in files]
+    for name in names:
+        try:
+            status = os.lstat(path / name)
+        except FileNotFoundError:  # removed, but not for git yet
+            continue
+        if stat.S_ISREG(status.st_mode):
+            yield _DataFile(status.st_size, Path(name).as_posix())
+
+
+def _move_commands(files: list[_DataFile]) -> list[str]:
+    """Lines for a shell that take files out of a package and register them."""
+    lines: list[str] = []
+    folders: dict[str, str] = {}
+    for file in files:
+        parts = PurePosixPath(file.path).parts
+        if parts[-1] == REGISTRY_NAME:
+            continue
+        at = parts.index("data", 1) if "data" in parts[1:-1] else 0
+        package = "/".join(parts[:at]) or "."
+        owner = parts[at - 1] if at else "moved"
+        name = "/".join(parts[at + 1 :]) if at else parts[-1]
+        target = f"{folders.setdefault(package, f'../{owner}-data')}/{name}"
+        here, there, given = shlex.quote(file.path), shlex.quote(target), "" if at else f" --as {shlex.quote(name)}"
+        lines += [
+            f"dataferry add {shlex.quote(package)} {here}{given}",
+            f"mkdir -p {shlex.quote(os.path.dirname(target))} && mv {here} {there}",
+        ]
+    lines += [f"# the files in {folder} go to the host of the package's dataurl" for folder in folders.values()]
+    return lines

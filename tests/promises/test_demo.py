@@ -69,7 +69,7 @@ def test_each_place_answers_once(redacted):
     assert "could not be had from any place" in refused
     assert " ".join(refused.split()).count("sha256 is not the registered one") == 2
     assert "dataferry where mypkg" in refused
-    assert "fetched back as a stranger, verified > registered" in published
+    assert "fetched back anonymously, verified > registered" in published
     assert "a user's get" in published
     assert "drawn: maps/" in drawn
     for step in steps[:5]:

@@ -38,7 +38,12 @@ class _Task(NamedTuple):
 
 
 def check(
-    data: PackageData, names: str | Iterable[str] = "*", *, deep: bool = False, jobs: int | None = None
+    data: PackageData,
+    names: str | Iterable[str] = "*",
+    *,
+    deep: bool = False,
+    jobs: int | None = None,
+    progress: bool = False,
 ) -> Iterator[Finding]:
     """Check whether strangers still get the files of a package from every host; nothing is changed or kept.
 

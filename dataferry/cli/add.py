@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import command as shared
-from .complete import complete_package
+from . import options
+from .output import echo, note, print_json, size_text, style
 
 if TYPE_CHECKING:
-    from ..registry.editor import Change
     from ..registry.registry import Entry
+    from ..registry.editor import Change
 
 __all__ = ["command"]
 
@@ -27,8 +27,8 @@ Examples:
   ssh portal 'cd mypkg-data && sha256sum dust_*.fits' | dataferry add mypkg --from -"""
 
 
-@click.command("add", cls=shared.Command, epilog=_EXAMPLES)
-@click.argument("target", metavar="PACKAGE_OR_FOLDER", shell_complete=complete_package)
+@click.command("add", cls=options.Command, epilog=_EXAMPLES)
+@click.argument("target", metavar="PACKAGE_OR_FOLDER", shell_complete=options.complete_package)
 @click.argument("files", nargs=-1, type=click.Path(), metavar="[FILES]...")
 @click.option("--as", "name", metavar="NAME", help="The name of the one file that is given.")
 @click.option("--prefix", default="", metavar="FOLDER", help="Put this before the names of files from elsewhere.")
@@ -43,8 +43,8 @@ Examples:
 @click.option("--only", multiple=True, metavar="GLOB", help="Of the files of a host only these.")
 @click.option("--dataurl", metavar="URL", help="Declare the package's primary host.")
 @click.option("--replace", is_flag=True, help="Let a registered name get other bytes: never for published files.")
-@click.option("-n", "--dry-run", is_flag=True, help="Say what would be written, and write nothing.")
-@shared.as_json
+@options.dry_run("Say what would be written, and write nothing.")
+@options.as_json
 def command(
     target: str,
     files: tuple[str, ...],
@@ -63,11 +63,11 @@ def command(
     own name; the files of a folder keep their path below it. Comments and order of dataferry.toml stay. The files
     themselves stay where they are.
 
-    --from HOST registers the files that a host has and declares it as a mirror. What the host tells no sha256 of is
-    fetched once, to be hashed.
+    --from HOST registers the files that a host has and declares it as a mirror. Files of which the host gives no sha256
+    are fetched once, to be hashed.
     """
     from ..registry.editor import RegistryEditor
-    from .target import find_target, named_files, say_how_to_ship
+    from .targets import find_target, named_files, note_how_to_ship
 
     if not (files or lists or dataurl):
         raise click.UsageError("Nothing to add: give files, --from LIST or --dataurl URL.")
@@ -79,7 +79,7 @@ def command(
     new_url = editor.set_dataurl(dataurl) if dataurl else False
     entries = [entry for origin in lists if not _is_host(origin) for entry in _read_list(origin)]
     hosts = [origin for origin in lists if _is_host(origin)]
-    entries += [entry for host in hosts for entry in _held(host, only)]
+    entries += [entry for host in hosts for entry in _hosted(host, only)]
     new_hosts = [host for host in hosts if editor.add_mirror(host)]
     entries += _hashed(named_files(files, path.parent, name, prefix))
     changes = editor.put(entries, replace=replace)
@@ -89,11 +89,11 @@ def command(
         return
     for change in changes:
         sign = {"added": "+", "updated": "~", "replaced": "!", "unchanged": "="}[change.action]
-        known = f"{shared.size_text(change.entry.size):>8}  {change.entry.sha256[:12]}"
-        click.echo(f"{sign} {change.action:<9}  {known}  {change.entry.name}")
-    _summary(path, changes, created, bool(new_url), len(new_hosts), dry_run)
+        known = f"{size_text(change.entry.size):>8}  {change.entry.sha256[:12]}"
+        echo(f"{sign} {change.action:<9}  {known}  {change.entry.name}")
+    _print_summary(path, changes, created, bool(new_url), len(new_hosts), dry_run)
     if created and not dry_run:
-        say_how_to_ship(path)
+        note_how_to_ship(path)
 
 
 def _is_host(origin: str) -> bool:
@@ -102,12 +102,12 @@ def _is_host(origin: str) -> bool:
     return origin.partition(":")[0].lower() in host_names() and not os.path.exists(origin)
 
 
-def _held(host: str, only: tuple[str, ...]) -> list[Entry]:
+def _hosted(host: str, only: tuple[str, ...]) -> list[Entry]:
     from ..publish.register import entries_at
 
-    entries, passed = entries_at(host, only, show_progress=sys.stderr.isatty())
-    for reason in passed:
-        click.echo(f"{click.style('passed over:', fg='yellow')} {reason}", err=True)
+    entries, skipped = entries_at(host, only, show_progress=not options.is_quiet())
+    for reason in skipped:
+        note(f"{style('skipped:', fg='yellow')} {reason}")
     return entries
 
 
@@ -135,20 +135,22 @@ def _hashed(files: dict[str, Path]) -> list[Entry]:
     return [Entry(name, digests.sha256, digests.size) for name, digests in found.items()]
 
 
-def _summary(path: Path, changes: list[Change], created: bool, new_url: bool, new_hosts: int, dry_run: bool) -> None:
+def _print_summary(
+    path: Path, changes: list[Change], created: bool, new_url: bool, new_hosts: int, dry_run: bool
+) -> None:
     counts = {action: sum(1 for c in changes if c.action == action) for action in ("added", "updated", "replaced")}
-    said = [f"{count} {action}" for action, count in counts.items() if count]
-    said += ["dataurl set"] if new_url else []
-    said += ["mirror declared"] * new_hosts
+    parts = [f"{count} {action}" for action, count in counts.items() if count]
+    parts += ["dataurl set"] if new_url else []
+    parts += ["mirror declared"] * new_hosts
     word = "new file" if created else "changed"
     if dry_run:
-        click.echo(f"{path}: {', '.join(said) or 'nothing to change'} (dry run, nothing was written)")
+        echo(f"{path}: {', '.join(parts) or 'nothing to change'} (dry run, nothing was written)")
     else:
-        click.echo(f"{path}: {', '.join(said)} ({word})" if said else f"{path}: nothing to change")
+        echo(f"{path}: {', '.join(parts)} ({word})" if parts else f"{path}: nothing to change")
 
 
 def _print_json(path: Path, changes: list[Change], written: list[Path], dry_run: bool) -> None:
     files = [
         {"name": c.entry.name, "size": c.entry.size, "sha256": c.entry.sha256, "action": c.action} for c in changes
     ]
-    shared.print_json({"registry": str(path), "written": [str(p) for p in written], "dry_run": dry_run, "files": files})
+    print_json({"registry": str(path), "written": [str(p) for p in written], "dry_run": dry_run, "files": files})

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import command as shared
-from .complete import complete_package
+from . import options
+from .output import echo, note, print_json, size_text, style
 
 if TYPE_CHECKING:
     from ..publish import HostPlan, Outcome, Plan
@@ -23,10 +23,16 @@ Examples:
   dataferry publish hosted --to s3://mypkg-data/v1/ --to zenodo:4924875
   dataferry publish --to figshare:14763051      all registered files that are on this machine"""
 
-_WORDS = {"upload": "upload", "new version": "new version", "held": "is there", "published": "published"}
+_WORDS = {
+    "upload": "upload",
+    "new version": "new version",
+    "repair": "repair",
+    "held": "is there",
+    "published": "published",
+}
 
 
-@click.command("publish", cls=shared.Command, epilog=_EXAMPLES)
+@click.command("publish", cls=options.Command, epilog=_EXAMPLES)
 @click.argument("files", nargs=-1, type=click.Path(), metavar="[FILES]...")
 @click.option("--to", "hosts", multiple=True, required=True, metavar="HOST", help="Where to; several are mirrors.")
 @click.option(
@@ -34,16 +40,17 @@ _WORDS = {"upload": "upload", "new version": "new version", "held": "is there", 
     "target",
     default=".",
     metavar="PACKAGE_OR_FOLDER",
-    shell_complete=complete_package,
+    shell_complete=options.complete_package,
     help="Whose dataferry.toml; by default that of the sources in the current folder.",
 )
 @click.option("--as", "name", metavar="NAME", help="The name of the one file that is given.")
 @click.option("--prefix", default="", metavar="FOLDER", help="Put this before the names of files from elsewhere.")
-@click.option("-n", "--dry-run", is_flag=True, help="Say what would be done, and change nothing anywhere.")
+@options.dry_run("Say what would be done, and change nothing anywhere.")
 @click.option("--new-version", is_flag=True, help="Let names get other bytes, at hosts that keep the old ones as well.")
+@click.option("--repair", is_flag=True, help="Replace a host's copy of a registered file where it has other bytes.")
 @click.option("-j", "--jobs", type=click.IntRange(min=1), help="Uploads at the same time.")
 @click.option("--wait", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait so long until users get the files.")
-@shared.as_json
+@options.as_json
 def command(
     files: tuple[str, ...],
     hosts: tuple[str, ...],
@@ -52,6 +59,7 @@ def command(
     prefix: str,
     dry_run: bool,
     new_version: bool,
+    repair: bool,
     jobs: int | None,
     wait: float | None,
     as_json: bool,
@@ -63,42 +71,44 @@ def command(
     point, the same command goes on from there. Names are given as by "dataferry add".
     """
     from ..publish import Outcome, plan, run
-    from .target import find_target, named_files, say_how_to_ship
+    from .targets import find_target, named_files, note_how_to_ship
 
     if name is not None and (len(files) != 1 or os.path.isdir(files[0]) or prefix):
         raise click.UsageError("--as names exactly one file, and goes without --prefix.")
     path = find_target(target)
     new = not os.path.lexists(path)
-    found = named_files(files, path.parent, name, prefix) if files else _registered(path)
-    planned = plan(found, hosts, path, new_version=new_version)
+    progress = not options.is_quiet()
+    found = named_files(files, path.parent, name, prefix) if files else _registered_here(path)
+    planned = plan(found, hosts, path, new_version=new_version, repair=repair, progress=progress)
     if dry_run or planned.problems or all(host.failure for host in planned.hosts):
         if as_json:
-            shared.print_json(Outcome(planned).as_json())
+            print_json(Outcome(planned).as_json())
         elif dry_run:
             _print_plan(planned)
         planned.check(every_host=dry_run)
         return
     for host in planned.hosts:
-        _say_host(host)
-    _say_remarks(planned.remarks)
-    outcome = run(planned, jobs=jobs, wait=wait)
+        _note_host(host)
+    _note_remarks(planned.remarks)
+    outcome = run(planned, jobs=jobs, wait=wait, progress=progress)
     if as_json:
-        shared.print_json(outcome.as_json())
+        print_json(outcome.as_json())
     else:
         _print_outcome(outcome)
     outcome.check()
     if new and outcome.written and not as_json:
-        say_how_to_ship(path)
+        note_how_to_ship(path)
 
 
-def _registered(path: Path) -> dict[str, Path]:
+def _registered_here(path: Path) -> dict[str, Path]:
     """All registered files that are on this machine."""
     from ..errors import BadName
     from ..package_data import PackageData
 
     if not path.is_file():
         raise BadName(f"{path} is not there, so no file is registered: name the files to publish")
-    data = PackageData(path.parent.parent.resolve().name, registry=path, show_progress=False)
+    package = path.parent.parent.resolve().name
+    data = PackageData(package, registry=path, show_progress=False)
     found: dict[str, Path] = {}
     away = []
     for name in data.names():
@@ -111,11 +121,8 @@ def _registered(path: Path) -> dict[str, Path]:
             away.append(name)
     if away:
         some = ", ".join(away[:3]) + (", ..." if len(away) > 3 else "")
-        click.echo(
-            f"{len(away)} of {len(away) + len(found)} registered files are not on this machine: {some}", err=True
-        )
+        note(f"{len(away)} of {len(away) + len(found)} registered files are not on this machine: {some}")
     if not found:
-        package = path.parent.parent.resolve().name
         raise BadName(
             f"none of the files that {path} registers is on this machine: name the files to publish, "
             f"or fetch them first: dataferry get {package} '*' --registry {path}"
@@ -126,37 +133,34 @@ def _registered(path: Path) -> dict[str, Path]:
 def _print_plan(plan: Plan) -> None:
     hosts = plan.hosts
     heads = [str(number) if len(hosts) > 1 else "ACTION" for number in range(1, len(hosts) + 1)]
-    click.echo("  ".join([f"{'SIZE':>8}", *(f"{head:<11}" for head in heads), "NAME"]))
+    echo("  ".join([f"{'SIZE':>8}", *(f"{head:<11}" for head in heads), "NAME"]))
     for name, upload in plan.uploads.items():
         cells = [_WORDS[host.steps[name].action] if name in host.steps else "-" for host in hosts]
-        click.echo("  ".join([f"{shared.size_text(upload.size):>8}", *(f"{cell:<11}" for cell in cells), name]))
+        echo("  ".join([f"{size_text(upload.size):>8}", *(f"{cell:<11}" for cell in cells), name]))
     for number, host in enumerate(hosts, 1):
-        _say_host(host, f"{number}: " if len(hosts) > 1 else "")
-    _say_remarks(plan.remarks)
-    click.echo(f"{plan.registry}: dry run, nothing was changed", err=True)
+        _note_host(host, f"{number}: " if len(hosts) > 1 else "")
+    _note_remarks(plan.remarks)
+    note(f"{plan.registry}: dry run, nothing was changed")
 
 
-def _say_host(host: HostPlan, number: str = "") -> None:
-    click.echo(f"{number}{_host_line(host)}", err=True)
-    _say_remarks(host.remarks, "  ")
-
-
-def _say_remarks(remarks: Sequence[str], indent: str = "") -> None:
-    for remark in remarks:
-        click.echo(f"{indent}note: {remark}", err=True)
-
-
-def _host_line(host: HostPlan) -> str:
+def _note_host(host: HostPlan, number: str = "") -> None:
     if host.failure is not None:
-        return f"{host.host.redacted}: it cannot be published to now, see below"
-    todo = len(host.doing("upload", "new version"))
-    said = [f"{todo} to upload, {shared.size_text(host.bytes_to_go)}{_time_text(host.seconds)}"] if todo else []
-    said += [f"{len(there)} there already"] if (there := host.doing("held", "published")) else []
-    said += [host.who] if host.who else []
-    return f"{host.host.redacted}: {'; '.join(said) or 'nothing to do'}"
+        note(f"{number}{host.host.redacted}: it cannot be published to now, see below")
+        return
+    todo = len(host.to_send)
+    parts = [f"{todo} to upload, {size_text(host.bytes_to_go)}{_duration(host.seconds)}"] if todo else []
+    parts += [f"{len(there)} there already"] if (there := host.doing("held", "published")) else []
+    parts += [host.who] if host.who else []
+    note(f"{number}{host.host.redacted}: {'; '.join(parts) or 'nothing to do'}")
+    _note_remarks(host.remarks, "  ")
 
 
-def _time_text(seconds: float | None) -> str:
+def _note_remarks(remarks: Sequence[str], indent: str = "") -> None:
+    for remark in remarks:
+        note(f"{indent}note: {remark}")
+
+
+def _duration(seconds: float | None) -> str:
     if seconds is None:
         return ""
     if seconds < 90:
@@ -168,15 +172,16 @@ def _print_outcome(outcome: Outcome) -> None:
     several = len(outcome.plan.hosts) > 1
     for file in outcome.files:
         if file.error is not None or not file.proven:
-            sign, word = click.style("x", fg="red", bold=True), "failed"
+            sign, word = style("x", fg="red", bold=True), "failed"
         elif file.sent:
-            sign, word = "+", "published"
+            sign, word = "+", "repaired" if file.action == "repair" else "published"
         else:
             sign, word = ("=", "unchanged") if file.action == "published" else ("~", "proven")
         host = f"  {file.host}" if several else ""
-        click.echo(f"{sign} {word:<9}  {shared.size_text(file.size):>8}  {file.name}{host}")
+        echo(f"{sign} {word:<9}  {size_text(file.size):>8}  {file.name}{host}")
     proven = sum(1 for file in outcome.files if file.proven)
     sent = sum(1 for file in outcome.files if file.sent)
-    said = f"{proven} of {len(outcome.files)} published and proven" + (f", {sent} of them uploaded now" if sent else "")
+    uploaded = f", {sent} of them uploaded now" if sent else ""
     where = ", ".join(map(str, outcome.written))
-    click.echo(f"{said}; {where + ' written' if where else 'nothing to register'}", err=True)
+    registered = f"{where} written" if where else "nothing to register"
+    note(f"{proven} of {len(outcome.files)} published and proven{uploaded}; {registered}")

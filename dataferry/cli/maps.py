@@ -6,17 +6,18 @@ import os
 
 import click
 
-from . import command as shared
+from . import options
+from .output import echo
 
 __all__ = ["info", "show"]
 
-_WHAT = click.argument("what", metavar="PATH | PACKAGE NAME", nargs=-1, required=True)
+_FILE = click.argument("what", metavar="PATH | PACKAGE NAME", nargs=-1, required=True)
 
 
 def _path(what: tuple[str, ...], registry: str | None) -> str:
     """One word is a file's path; two are a package and a name."""
     if len(what) == 2:
-        return shared.open_data(what[0], registry).get(what[1])
+        return options.open_data(what[0], registry).get(what[1])
     if len(what) != 1:
         raise click.UsageError("give the path of a file, or a package and a name")
     if not os.path.isfile(what[0]):
@@ -24,9 +25,9 @@ def _path(what: tuple[str, ...], registry: str | None) -> str:
     return what[0]
 
 
-@click.command("info", cls=shared.Command)
-@_WHAT
-@shared.from_registry
+@click.command("info", cls=options.Command)
+@_FILE
+@options.from_registry
 def info(what: tuple[str, ...], registry: str | None) -> None:
     """Describe a file: HDUs, units, ordering, coverage.
 
@@ -34,17 +35,17 @@ def info(what: tuple[str, ...], registry: str | None) -> None:
     """
     from ..maps import info as describe
 
-    click.echo(describe(_path(what, registry)))
+    echo(describe(_path(what, registry)))
 
 
-@click.command("show", cls=shared.Command)
-@_WHAT
+@click.command("show", cls=options.Command)
+@_FILE
 @click.option(
     "-o", "--output", metavar="PATH", help="The picture to write; without it a window opens, or a PNG is written here."
 )
 @click.option("--field", metavar="N", help="Only this column, by number or name.")
 @click.option("--hdu", metavar="N", help="Number or EXTNAME of the HDU.")
-@shared.from_registry
+@options.from_registry
 def show(what: tuple[str, ...], output: str | None, field: str | None, hdu: str | None, registry: str | None) -> None:
     """Write or open a picture of a map or an image.
 
@@ -53,7 +54,7 @@ def show(what: tuple[str, ...], output: str | None, field: str | None, hdu: str 
     from ..maps import show as draw
 
     path = _path(what, registry)
-    click.echo(str(draw(path, output, field=_number(field), hdu=_number(hdu))))
+    echo(draw(path, output, field=_number(field), hdu=_number(hdu)))
 
 
 def _number(text: str | None) -> int | str | None:

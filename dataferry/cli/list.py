@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import command as shared
-from .complete import complete_name
+from . import options
+from .output import count, echo, note, print_json, size_text, style
 
 if TYPE_CHECKING:
     from ..lookup.candidates import Places
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command("list", cls=shared.Command)
-@shared.package
-@click.argument("pattern", metavar="[GLOB]", default="*", shell_complete=complete_name)
-@shared.from_registry
-@shared.as_json
+@click.command("list", cls=options.Command)
+@options.package
+@options.pattern
+@options.from_registry
+@options.as_json
 def command(package: str, pattern: str, registry: str | None, as_json: bool) -> None:
     """List the registered files of a package.
 
@@ -29,27 +29,30 @@ def command(package: str, pattern: str, registry: str | None, as_json: bool) -> 
     hashed when it is asked for; "dataferry verify" hashes all.
     """
     from ..config.settings import load_settings
+    from ..errors import UnknownFile
     from ..lookup.candidates import Places
+    from ..registry.names import close_names
 
-    data = shared.open_data(package, registry)
+    data = options.open_data(package, registry)
     places = Places(package, data.registry, load_settings(), [], {})
-    wanted = set(data.names(pattern))
+    wanted = set(options.expand(data, (pattern,)))
     rows = [(entry, *_here(places, entry)) for entry in data.registry.entries() if entry.name in wanted]
+    if not rows and pattern != "*":
+        raise UnknownFile(pattern, str(data.registry.path), close_names(pattern, data.registry.names()))
     if as_json:
         listed = [
             {"name": entry.name, "size": entry.size, "sha256": entry.sha256, "here": kind or None, "path": path or None}
             for entry, kind, path in rows
         ]
-        shared.print_json({"package": package, "registry": str(data.registry.path), "files": listed})
+        print_json({"package": package, "registry": str(data.registry.path), "files": listed})
         return
     if rows:
-        click.secho(f"{'SIZE':>8}  {'HERE':<8}  NAME", bold=True)
+        echo(style(f"{'SIZE':>8}  {'HERE':<8}  NAME", bold=True))
     for entry, kind, _ in rows:
-        click.echo(f"{shared.size_text(entry.size):>8}  {kind or '-':<8}  {entry.name}")
+        echo(f"{size_text(entry.size):>8}  {kind or '-':<8}  {entry.name}")
     total = sum(entry.size or 0 for entry, _, _ in rows)
     here = sum(1 for _, kind, _ in rows if kind)
-    files = f"{len(rows)} file{'s' * (len(rows) != 1)}"
-    click.echo(f"{files}, {shared.size_text(total)}; {here} of them here" if rows else "no file matches", err=True)
+    note(f"{count(len(rows))}, {size_text(total)}; {here} of them here")
 
 
 def _here(places: Places, entry: Entry) -> tuple[str, str]:

@@ -6,54 +6,53 @@ from urllib.parse import urlencode
 
 import click
 
-from . import command as shared
+from . import options
+from .output import echo, note, print_json, style
 
 __all__ = ["command"]
 
 
-@click.group("host")
+@click.group("host", cls=options.Group)
 def command() -> None:
     """Show the kinds of hosts, and set some of them up."""
 
 
-@command.command("list", cls=shared.Command)
-@shared.as_json
+@command.command("list", cls=options.Command)
+@options.as_json
 def list_hosts(as_json: bool) -> None:
     """List the kinds of hosts that are installed, and what each can do."""
     from ..hosts import host_kind, host_names
     from ..hosts.base import Host
-    from .host_states import by_reason, lacking
+    from .doctor import by_reason, missing_libraries
 
-    kinds: dict[str, dict[str, object]] = {}
+    missing = missing_libraries()
+    schemes: dict[type[Host], list[str]] = {}
     for scheme in host_names():
-        kind = host_kind(scheme)
-        key = f"{kind.__module__}.{kind.__qualname__}"
-        told = kinds.setdefault(key, {"schemes": [], "class": key})
-        told["schemes"] = [*_listed(told["schemes"]), scheme]
-        told["about"] = next(iter((kind.__doc__ or "").strip().splitlines()), "")
-        told["publishes"] = kind.publisher is not Host.publisher
-        told["lists"] = kind.hosted is not Host.hosted
-    lacks = lacking()
-    for told in kinds.values():
-        told["lacking"] = {scheme: lacks[scheme] for scheme in _listed(told["schemes"]) if scheme in lacks}
+        schemes.setdefault(host_kind(scheme), []).append(scheme)
+    kinds = [
+        {
+            "schemes": several,
+            "class": f"{kind.__module__}.{kind.__qualname__}",
+            "about": next(iter((kind.__doc__ or "").strip().splitlines()), ""),
+            "publishes": kind.publisher is not Host.publisher,
+            "lists": kind.hosted is not Host.hosted,
+            "lacking": {scheme: missing[scheme] for scheme in several if scheme in missing},
+        }
+        for kind, several in schemes.items()
+    ]
     if as_json:
-        shared.print_json({"hosts": list(kinds.values())})
+        print_json({"hosts": kinds})
         return
-    width = max(len(", ".join(_listed(told["schemes"]))) for told in kinds.values())
-    click.secho(f"{'SCHEME':<{width}}  {'READS':<6} {'LISTS':<6} {'PUBLISHES':<10} ABOUT", bold=True)
-    for told in kinds.values():
-        can = [("yes" if told[word] else "-") for word in ("lists", "publishes")]
-        schemes = ", ".join(_listed(told["schemes"]))
-        click.echo(f"{schemes:<{width}}  {'yes':<6} {can[0]:<6} {can[1]:<10} {told['about']}")
-    for reason, lacking_it in by_reason(lacks).items():
-        click.echo(f"{', '.join(lacking_it)}: lacking {reason}", err=True)
+    width = max(len(", ".join(several)) for several in schemes.values())
+    echo(style(f"{'SCHEME':<{width}}  {'READS':<6} {'LISTS':<6} {'PUBLISHES':<10} ABOUT", bold=True))
+    for kind, several in zip(kinds, schemes.values(), strict=True):
+        can = ["yes" if kind[word] else "-" for word in ("lists", "publishes")]
+        echo(f"{', '.join(several):<{width}}  {'yes':<6} {can[0]:<6} {can[1]:<10} {kind['about']}")
+    for reason, lacking in by_reason(missing).items():
+        echo(f"{', '.join(lacking)}: lacking {reason}", err=True)
 
 
-def _listed(value: object) -> list[str]:
-    return list(value) if isinstance(value, list) else []
-
-
-@command.group("s3")
+@command.group("s3", cls=options.Group)
 def s3() -> None:
     """Buckets of Amazon S3 and of stores that speak its language."""
 
@@ -77,9 +76,9 @@ def _spec(bucket: str, region: str, endpoint: str, prefix: str) -> str:
     return f"s3://{bucket}/{below}" + (f"?{query}" if query else "")
 
 
-@s3.command("setup", cls=shared.Command)
+@s3.command("setup", cls=options.Command)
 @_place_options
-@click.option("-n", "--dry-run", is_flag=True, help="Say what would be done, and change nothing.")
+@options.dry_run("Say what would be done, and change nothing.")
 def setup(bucket: str, region: str, endpoint: str, prefix: str, dry_run: bool) -> None:
     """Make a bucket that everybody can read and that keeps old versions.
 
@@ -97,20 +96,20 @@ def setup(bucket: str, region: str, endpoint: str, prefix: str, dry_run: bool) -
     store = Store(parse_place(spec), spec, load_settings())
     if store.credentials is None:
         raise AccessDenied(spec, "no access key was found", SIGN_IN)
-    click.echo(f"with {store.who}", err=True)
+    note(f"with {store.who}")
     bucket_to_come = False
     for number, step in enumerate(setup_steps(store)):
         with store.asking(step.text):
-            told = "to do" if bucket_to_come else step.run(dry=dry_run)
-        bucket_to_come = bucket_to_come or (number == 0 and told == "to do")
-        click.echo(f"  {told:<22} {step.text}")
-    click.echo(f"declare it in dataferry.toml: {spec}")
-    click.echo(f"who may publish there: dataferry host s3 policy '{spec}'", err=True)
+            state = "to do" if bucket_to_come else step.run(dry=dry_run)
+        bucket_to_come = bucket_to_come or (number == 0 and state == "to do")
+        echo(f"  {state:<22} {step.text}")
+    echo(f"declare it in dataferry.toml: {spec}")
+    note(f"who may publish there: dataferry host s3 policy '{spec}'")
 
 
-@s3.command("policy", cls=shared.Command)
+@s3.command("policy", cls=options.Command)
 @_place_options
-@shared.as_json
+@options.as_json
 def policy(bucket: str, region: str, endpoint: str, prefix: str, as_json: bool) -> None:
     """Print the rights that publishing to a bucket needs, and the commands that give them to a new user of AWS.
 
@@ -121,12 +120,12 @@ def policy(bucket: str, region: str, endpoint: str, prefix: str, as_json: bool) 
 
     spec = _spec(bucket, region, endpoint, prefix)
     place = parse_place(spec)
-    shared.print_json(upload_policy(place))
+    print_json(upload_policy(place))
     if as_json:
         return
-    click.echo("")
+    echo("")
     if place.endpoint:
-        click.echo(f"Give this policy to the user at {place.endpoint}; how is in the manual of the store.")
+        echo(f"Give this policy to the user at {place.endpoint}; how is in the manual of the store.")
         return
     for line in user_commands(place, spec):
-        click.echo(line)
+        echo(line)

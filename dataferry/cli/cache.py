@@ -1,0 +1,288 @@
+"""``dataferry cache``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from . import options
+from .output import count, echo, note, print_json, print_path, size_text, style
+
+if TYPE_CHECKING:
+    from .cache_leftovers import Leftover
+    from .cache_views import View
+
+__all__ = ["command"]
+
+#: Goes into every key; another number leaves all caches of CI services behind.
+_KEY_VERSION = 1
+_YES = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+_DRY_RUN = options.dry_run("Show what would be removed, and remove nothing.")
+_PACKAGE = click.argument("package", required=False, shell_complete=options.complete_package)
+
+
+@click.group("cache", cls=options.Group)
+def command() -> None:
+    """Show and clean what is kept in the cache.
+
+    Files lie in astropy's own cache; dataferry adds a path with the file's name to each. The other files in
+    astropy's cache are never touched.
+    """
+
+
+@command.command("dir", cls=options.Command)
+def directory() -> None:
+    """Print the folder of the cache, which CI services may keep."""
+    from ..cache import layout
+    from ..errors import CacheError
+
+    home = layout.writable_home()
+    if home is None:
+        raise CacheError("no cache can be written; set ASTROPY_CACHE_DIR to an existing folder with room")
+    location = layout.location()
+    print_path(str(location) if location is not None and home.startswith(str(location)) else home)
+
+
+@command.command("list", cls=options.Command)
+@_PACKAGE
+@options.as_json
+def list_views(package: str | None, as_json: bool) -> None:
+    """List the files that are kept, with their paths."""
+    from .cache_views import REGISTERED, kept_views
+
+    views = kept_views(package)
+    if as_json:
+        print_json({"files": [_as_dict(view) for view in views]})
+        return
+    if views:
+        echo(style(f"{'SIZE':>8}  {'PACKAGE':<12}  NAME", bold=True))
+    for view in views:
+        echo(_row(view) + ("" if view.state == REGISTERED else style(f"  ({view.state})", fg="yellow")))
+    note(_total(views))
+
+
+@command.command("size", cls=options.Command)
+@options.as_json
+def size(as_json: bool) -> None:
+    """Sum up the cache by package, and name its folders."""
+    from ..cache import layout
+    from .cache_views import homes, kept_views
+
+    views, partials, left = kept_views(), _partials(0), _leftovers(0)
+    bytes_of: Counter[str] = Counter()
+    for view in views:
+        bytes_of[view.package] += view.size or 0
+    files_of = Counter(view.package for view in views)
+    unfinished, left_over = sum(item.have for item in partials), sum(item.size for item in left)
+    if as_json:
+        packages = [{"package": p, "files": files_of[p], "bytes": bytes_of[p]} for p in sorted(files_of)]
+        print_json(
+            {
+                "folders": homes(),
+                "packages": packages,
+                "unfinished": {"files": len(partials), "bytes": unfinished},
+                "left_over": {"folders": len(left), "bytes": left_over},
+            }
+        )
+        return
+    for package in sorted(files_of):
+        echo(f"{size_text(bytes_of[package]):>8}  {package} ({count(files_of[package])})")
+    if partials:
+        echo(f"{size_text(unfinished):>8}  unfinished downloads ({len(partials)}); they resume when asked for")
+    if left:
+        echo(f"{size_text(left_over):>8}  left by runs that were stopped ({len(left)})")
+    echo(f"{size_text(sum(bytes_of.values()) + unfinished + left_over):>8}  in all")
+    for home in homes() or [f"{layout.location()} (nothing of dataferry there yet)"]:
+        echo(f"          {home}")
+
+
+@command.command("clear", cls=options.Command)
+@_PACKAGE
+@options.pattern
+@_YES
+@_DRY_RUN
+def clear(package: str | None, pattern: str, yes: bool, dry_run: bool) -> None:
+    """Remove the files of a package, or of all packages, from the cache.
+
+    Their entries leave astropy's cache as well. Files in folders and in packages stay.
+    """
+    from fnmatch import fnmatchcase
+
+    from .cache_views import kept_views
+
+    everything = kept_views()
+    going = [v for v in everything if package in {None, v.package} and fnmatchcase(v.name, pattern)]
+    _remove(going, everything, yes, dry_run)
+
+
+@command.command("prune", cls=options.Command)
+@click.option("--uninstalled", is_flag=True, help="Also files of packages that are not installed in this environment.")
+@click.option(
+    "--days",
+    type=click.FloatRange(min=0),
+    default=7.0,
+    show_default=True,
+    metavar="N",
+    help="Also what stopped downloads and uploads left that nobody has worked on for N days.",
+)
+@_YES
+@_DRY_RUN
+def prune(uninstalled: bool, days: float, yes: bool, dry_run: bool) -> None:
+    """Remove what no installed registry names any more.
+
+    A file goes if its package is installed here and its dataferry.toml does not name it. Other environments may share
+    this cache: a package that is not installed here keeps its files, and a file that another version still names is
+    fetched again when that version asks for it.
+    """
+    from .cache_views import ABSENT, DROPPED, LEFT_OVER, kept_views
+
+    everything = kept_views()
+    states = {DROPPED, LEFT_OVER, *([ABSENT] if uninstalled else [])}
+    going = [view for view in everything if view.state in states or view.size is None]
+    _remove(going, everything, yes, dry_run, _partials(days), _leftovers(days))
+    absent = sorted({view.package for view in everything if view.state == ABSENT} - {view.package for view in going})
+    if absent:
+        note(f"kept: files of {', '.join(absent)}, not installed here (--uninstalled removes them)")
+
+
+def _remove(
+    going: list[View],
+    everything: list[View],
+    yes: bool,
+    dry_run: bool,
+    partials: Sequence[Any] = (),
+    left: Sequence[Leftover] = (),
+) -> None:
+    import shutil
+
+    from .cache_leftovers import drop
+    from .cache_views import remove
+
+    if not (going or partials or left):
+        echo("nothing to remove")
+        return
+    for view in going:
+        echo(_row(view))
+    for item in partials:
+        echo(f"{size_text(item.have):>8}  {'unfinished':<12}  {item.name or item.path.name}")
+    for other in left:
+        echo(f"{size_text(other.size):>8}  {other.what:<12}  {other.path.parent.name}/{other.path.name}")
+    parts = [count(len(going))] + ([f"{len(partials)} unfinished"] if partials else [])
+    what = " and ".join(parts + ([f"{len(left)} left by stopped runs"] if left else []))
+    if dry_run:
+        echo(f"{what} would be removed (dry run)")
+        return
+    if not (yes or click.confirm(f"Remove {what}?")):
+        echo("nothing was removed")
+        return
+    gone = set(going)
+    freed = remove(going, [view for view in everything if view not in gone])
+    for item in partials:
+        shutil.rmtree(item.path, ignore_errors=True)
+        freed += item.have
+    freed += sum(drop(other) for other in left)
+    echo(f"removed {what}, {size_text(freed)} freed")
+
+
+def _partials(days: float) -> list[Any]:
+    from pathlib import Path
+
+    from ..download.leftovers import stale
+    from .cache_views import homes
+
+    return [item for home in homes() for item in stale(Path(home, "incoming"), days)]
+
+
+def _leftovers(days: float) -> list[Leftover]:
+    from .cache_leftovers import leftovers
+    from .cache_views import homes
+
+    return [left for home in homes() for left in leftovers(home, days)]
+
+
+def _as_dict(view: View) -> dict[str, object]:
+    return {"package": view.package, "name": view.name, "size": view.size, "path": view.path, "state": view.state}
+
+
+def _row(view: View) -> str:
+    size = "gone" if view.size is None else size_text(view.size)
+    return f"{size:>8}  {view.package:<12}  {view.name}"
+
+
+def _total(views: list[View]) -> str:
+    return f"{count(len(views))}, {size_text(sum(view.size or 0 for view in views))}"
+
+
+# -- keys for CI services ----------------------------------------------------------------------------------------------
+
+
+@command.command("key", cls=options.Command)
+@click.argument("packages", nargs=-1, metavar="[PACKAGE]...", shell_complete=options.complete_package)
+@click.option(
+    "--pytest",
+    "arguments",
+    metavar="ARGS",
+    help="Only the files that the tests need which pytest would run with these arguments.",
+)
+@options.from_registry
+@options.as_json
+def key(packages: tuple[str, ...], arguments: str | None, registry: str | None, as_json: bool) -> None:
+    """Print a key for the cache of a CI service.
+
+    It is made from the hashes of the registered files, so it changes when a file is added or gets other bytes, and
+    with nothing else. All keys begin with "dataferry-1-", for a service that restores the nearest one.
+
+    \b
+    Examples:
+      dataferry cache key mypkg
+      dataferry cache key --pytest "-m 'not slow' tests"
+    """  # noqa: D301 - click wants the character itself
+    import hashlib
+
+    if not packages and arguments is None:
+        raise click.UsageError("give a package, or --pytest")
+    wanted = dict.fromkeys(packages) if arguments is None else _needed(arguments, packages)
+    digest, files, size = hashlib.sha256(), 0, 0
+    for package in sorted(wanted):
+        data = options.open_data(package, registry)
+        names = wanted[package]
+        # astropy's cache is keyed by URL, so the same bytes from another dataurl are another entry
+        digest.update(f"{package}\n{data.registry.base}\n".encode())
+        entries = data.registry.entries() if names is None else map(data.registry.find, names)
+        for entry in sorted(entry for entry in entries if entry is not None):
+            digest.update(f"{entry.sha256} {entry.name}\n".encode())
+            files, size = files + 1, size + (entry.size or 0)
+    text = f"dataferry-{_KEY_VERSION}-{digest.hexdigest()[:24]}"
+    if as_json:
+        print_json({"key": text, "packages": sorted(wanted), "files": files, "bytes": size})
+    else:
+        echo(text)
+
+
+def _needed(arguments: str, packages: tuple[str, ...]) -> dict[str, list[str] | None]:
+    """The files that selected tests need: pytest collects them in a process of its own, and runs none."""
+    import json
+    import shlex
+    import subprocess
+    import sys
+    import tempfile
+    from pathlib import Path
+
+    with tempfile.TemporaryDirectory(prefix="dataferry-") as folder:
+        needs = Path(folder, "needs.json")
+        command = [sys.executable, "-m", "pytest", "-qq", f"--dataferry-needs={needs}", *shlex.split(arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        if done.returncode not in {0, 5} or not needs.exists():
+            output = (done.stdout[-2000:] + done.stderr[-2000:]).strip()
+            raise click.UsageError(f"pytest could not collect the tests:\n{output}")
+        files = json.loads(needs.read_text(encoding="utf-8"))["files"]
+    wanted: dict[str, list[str] | None] = {}
+    for file in files:
+        if not packages or file["package"] in packages:
+            names = wanted.setdefault(file["package"], [])
+            if names is not None:
+                names.append(file["name"])
+    return wanted

@@ -1,0 +1,81 @@
+"""``dataferry check``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import click
+
+from . import options
+from .output import FAILED, echo, note, print_json, style
+
+if TYPE_CHECKING:
+    from ..publish import Finding
+
+__all__ = ["command"]
+
+_EXAMPLES = """\b
+Examples:
+  dataferry check mypkg
+  dataferry check mypkg 'maps/dust_*' --deep
+  dataferry check mypkg --registry mypkg/data/dataferry.toml --json"""
+
+
+@click.command("check", cls=options.Command, epilog=_EXAMPLES)
+@options.package
+@options.pattern
+@click.option("--deep", is_flag=True, help="Fetch every file whole from every host, and hash it.")
+@click.option("-a", "--all", "everything", is_flag=True, help="Show good files as well.")
+@click.option("-j", "--jobs", type=click.IntRange(1, 64), help="How many files at once.")
+@options.from_registry
+@options.as_json
+def command(
+    package: str,
+    pattern: str,
+    deep: bool,
+    everything: bool,
+    jobs: int | None,
+    registry: str | None,
+    as_json: bool,
+) -> None:
+    """Check that users still get every file from every host.
+
+    Asks without any login or token. Files up to 256 kB are fetched and hashed; of larger ones the size, samples and the
+    digest that the host gives are compared, or with --deep all bytes. Nothing is kept. Exit code 1 if a file cannot be
+    downloaded from a host, or is not the registered one there. Files that are part of the package need not be there.
+    """
+    from ..publish import State, check
+
+    data = options.open_data(package, registry)
+    wanted = options.expand(data, (pattern,))
+    found: list[Finding] = []
+    for finding in check(data, wanted, deep=deep, jobs=jobs, progress=not options.is_quiet()):
+        found.append(finding)
+        if not as_json and (everything or finding.state is State.BAD):
+            color = {State.BAD: "red", State.SIZE_ONLY: "yellow", State.THERE: "yellow"}.get(finding.state, "green")
+            word = style(f"{finding.state:<9}", fg=color, bold=finding.state is State.BAD)
+            echo(f"{word}  {finding.name}: {finding.note}\n           {finding.place}")
+    bad = sum(finding.state is State.BAD for finding in found)
+    if as_json:
+        files = [
+            {"name": f.name, "host": f.host, "place": f.place, "state": f.state, "note": f.note, "kind": f.kind}
+            for f in found
+        ]
+        print_json({"package": package, "deep": deep, "bad": bad, "files": files})
+    else:
+        _print_summary(found, len(wanted))
+    if bad:
+        click.get_current_context().exit(FAILED)
+
+
+def _print_summary(found: list[Finding], files: int) -> None:
+    from ..publish import State
+
+    hosts = list(dict.fromkeys(finding.host for finding in found))
+    if not hosts:
+        note("no host is declared, so there is nothing to check")
+    for host in hosts:
+        states = Counter(finding.state for finding in found if finding.host == host)
+        counts = ", ".join(f"{states[state]} {state}" for state in State if states[state])
+        note(f"{host}: {counts} of {files}")

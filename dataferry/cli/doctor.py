@@ -1,0 +1,310 @@
+"""``dataferry doctor``: what dataferry finds on this machine. Nothing is written and no host is asked."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from . import options
+from .output import MACHINE, REGISTRY, echo, print_json, size_text, style
+
+if TYPE_CHECKING:
+    from ..config.settings import Settings
+    from ..hosts.base import HostStatus
+
+__all__ = ["by_reason", "command", "missing_libraries"]
+
+_LIBRARIES = ("astropy", "numpy", "pycurl", "click", "tomlkit")
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+_VARIABLES = (
+    "DATAFERRY_DATA",
+    "DATAFERRY_OFFLINE",
+    "ASTROPY_CACHE_DIR",
+    "ASTROPY_CONFIG_DIR",
+    "XDG_CACHE_HOME",
+    "XDG_CONFIG_HOME",
+    "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
+)
+_EXTRA = re.compile(r"""\s*([\w.-]+).*;.*\bextra\s*==\s*["']([\w-]+)["']""").match
+_SCHEME = re.compile(r"(?:https?|socks\w*)://", re.IGNORECASE).match
+#: Extras for those who develop dataferry.
+_DEVELOPMENT = {"all", "bench", "docs", "test"}
+_CODES = {"configuration": REGISTRY, "package": REGISTRY, "cache": MACHINE}
+
+
+@click.command("doctor", cls=options.Command)
+@click.argument("package", required=False, shell_complete=options.complete_package)
+@options.from_registry
+@options.as_json
+def command(package: str | None, registry: str | None, as_json: bool) -> None:
+    """Show what dataferry finds on this machine.
+
+    Caches, offline state, proxies, kinds of hosts and what they lack, where tokens are (never the tokens themselves),
+    configuration, site and extras; with PACKAGE also its registry, hosts and folders. Asks no host.
+    Exit code 4 if the configuration cannot be used, 5 if no cache can be written.
+    """
+    from ..config.settings import Settings
+
+    found = _find_all(package, registry)
+    if as_json:
+        print_json(found)
+    else:
+        _print(found, {status.provider: status.variable for status in _providers(Settings(anonymous=True))})
+    click.get_current_context().exit(next((_CODES[p["about"]] for p in found["problems"]), 0))
+
+
+def missing_libraries() -> dict[str, str]:
+    """Scheme -> what has to be installed for it, with the command; only of hosts that lack something."""
+    from ..hosts import host_kind, host_names
+
+    found = {}
+    for scheme in host_names():
+        try:
+            reason = host_kind(scheme).missing(scheme)
+        except ImportError as error:  # of a third party
+            reason = f"it cannot be loaded: {error}"
+        if reason:
+            found[scheme] = reason
+    return found
+
+
+def by_reason(missing: Mapping[str, str]) -> dict[str, list[str]]:
+    """What `missing_libraries` gives, as reason -> schemes."""
+    return {reason: [s for s, other in missing.items() if other == reason] for reason in missing.values()}
+
+
+# -- what is found -----------------------------------------------------------------------------------------------------
+
+
+def _find_all(package: str | None, registry: str | None) -> dict[str, Any]:
+    """Everything, in plain types."""
+    from ..config.settings import Settings, config_files, load_settings
+    from ..config.sites import current_sites
+    from ..errors import DataferryError, SettingsError
+    from ..hosts import host_names
+    from ..lookup import remote
+
+    problems: list[dict[str, str]] = []
+    try:
+        settings, offline = load_settings(), remote.offline_reason()
+    except SettingsError as error:
+        problems.append({"about": "configuration", "text": str(error)})
+        settings, offline = Settings(), ""
+    caches = _caches()
+    if not any(cache["writable"] for cache in caches):
+        text = (
+            "no cache can be written: files are kept for one process only; set ASTROPY_CACHE_DIR to a folder with room"
+        )
+        problems.append({"about": "cache", "text": text})
+    proxies = [form for name in _PROXIES for form in (name, name.upper())]
+    found = {
+        "versions": {
+            "dataferry": _version("dataferry"),
+            "python": platform.python_version(),
+            **{name: _version(name) for name in _LIBRARIES},
+        },
+        "extras": _extras(),
+        "caches": caches,
+        "offline": offline,
+        "proxies": {name: _without_login(os.environ[name]) for name in proxies if os.environ.get(name)},
+        "hosts": host_names(),
+        "lacking": missing_libraries(),
+        "tokens": {status.provider: status.origin or "" for status in _providers(settings)},
+        "config_files": [{"path": str(path), "read": path in settings.files} for path in config_files()],
+        "environment": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
+        "sites": sorted(current_sites(settings.sites, settings.site)),
+        "package": None,
+        "problems": problems,
+    }
+    if package is not None:
+        try:
+            found["package"] = _package(package, registry, settings)
+        except DataferryError as error:
+            problems.append({"about": "package", "text": str(error)})
+    return found
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:  # a clone that is not installed, a frozen program
+        return "?"
+
+
+def _extras() -> dict[str, list[str]]:
+    """Extra -> the libraries of it that are not installed."""
+    found: dict[str, list[str]] = {}
+    try:
+        requirements = metadata.requires("dataferry") or []
+    except metadata.PackageNotFoundError:
+        return found
+    for line in requirements:
+        match = _EXTRA(line)
+        if match is not None and match[2] not in _DEVELOPMENT:
+            found.setdefault(match[2], []).extend([match[1]] if _version(match[1]) == "?" else [])
+    return dict(sorted(found.items()))
+
+
+def _providers(settings: Settings) -> list[HostStatus]:
+    """Where the user's credentials for each provider are."""
+    from ..hosts import host_kind, host_names, make_host
+
+    found: dict[str, HostStatus] = {}
+    for scheme in host_names():
+        try:
+            example = host_kind(scheme).example
+        except ImportError:
+            continue
+        if example:
+            status = make_host(example).status(settings)
+            found.setdefault(status.provider, status)
+    return list(found.values())
+
+
+def _caches() -> list[dict[str, Any]]:
+    from ..cache import layout
+
+    location, own = layout.location(), layout.own_home()
+    caches = [("astropy's", None if location is None else str(location)), ("spare", own)]
+    return [
+        {"role": role, "path": path, "writable": _writable(path), "free": _free(path)} for role, path in caches if path
+    ]
+
+
+def _nearest(path: str) -> Path:
+    """The path, or the lowest folder above it that is there."""
+    return next((p for p in [Path(path), *Path(path).parents] if p.exists()), Path("/"))
+
+
+def _writable(path: str) -> bool:
+    nearest = _nearest(path)
+    return nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
+
+
+def _free(path: str) -> int | None:
+    try:
+        return shutil.disk_usage(_nearest(path)).free
+    except OSError:
+        return None
+
+
+def _without_login(proxy: str) -> str:
+    """A proxy without user and password, in which any character may stand where somebody forgot to quote it."""
+    if "@" not in proxy:
+        return proxy
+    scheme = _SCHEME(proxy)
+    return f"{scheme[0] if scheme else ''}{proxy.rpartition('@')[2]}"
+
+
+def _package(package: str, registry_path: str | None, settings: Settings) -> dict[str, Any]:
+    from ..config.folders import folder_problem
+    from ..lookup.candidates import Places
+    from ..lookup.declared import host_specs
+    from ..registry import Registry
+    from ..registry.names import redact_url
+    from ..registry.packages import find_registry
+
+    registry = Registry(registry_path or find_registry(package))
+    places = Places(package, registry, settings, [], {})
+    entries = list(registry.entries())
+    folders = [
+        {
+            "path": folder.path,
+            "origin": folder.origin,
+            "problem": folder.problem or folder_problem(folder.path, settings.folder_timeout),
+        }
+        for folder in places.folders
+    ]
+    logins = {spec: _login(spec, settings) for spec in host_specs(places)}
+    return {
+        "name": package,
+        "registry": str(registry.path),
+        "files": len(entries),
+        "bytes": sum(entry.size or 0 for entry in entries),
+        "dataurl": redact_url(registry.dataurl),
+        "mirrors": [redact_url(mirror) for mirror in (*settings.package(package).mirrors, *registry.mirrors)],
+        "tokens": {redact_url(spec): origin for spec, origin in logins.items() if origin is not None},
+        "env": registry.env,
+        "folders": folders,
+    }
+
+
+def _login(spec: str, settings: Settings) -> str | None:
+    """Where the user's credentials to publish to a host are; None for hosts of which only they themselves know."""
+    from ..errors import DataferryError
+    from ..hosts import make_host
+
+    try:
+        return make_host(spec).status(settings).origin
+    except DataferryError:
+        return None
+
+
+# -- how it is printed -------------------------------------------------------------------------------------------------
+
+
+def _print(found: dict[str, Any], variables: Mapping[str, str]) -> None:
+    versions = found["versions"]
+    _title(f"dataferry {versions['dataferry']}")
+    _line("with", ", ".join(f"{name} {number}" for name, number in versions.items() if name != "dataferry"))
+    extras = (
+        (name, f"lacks {', '.join(missing)}" if missing else "installed") for name, missing in found["extras"].items()
+    )
+    _line("extras", "; ".join(f"[{name}] {state}" for name, state in extras))
+    _title("Caches")
+    for cache in found["caches"]:
+        state = "writable" if cache["writable"] else style("cannot be written", fg="yellow")
+        free = f", {size_text(cache['free'])} free" if cache["free"] is not None else ""
+        _line(cache["role"], f"{cache['path']} ({state}{free})")
+    _title("Network")
+    _line("offline", found["offline"] or "no")
+    for name, value in found["proxies"].items() or [("", "none")]:
+        _line("proxy", f"{name}={value}" if name else value)
+    _title("Hosts")
+    _line("usable", ", ".join(scheme for scheme in found["hosts"] if scheme not in found["lacking"]))
+    for reason, schemes in by_reason(found["lacking"]).items():
+        _line("lacking", f"{', '.join(schemes)}: {style(reason, fg='yellow')}")
+    for provider, origin in found["tokens"].items():
+        _line("token", f"{provider}: {origin or f'none found (the variable {variables[provider]} for one)'}")
+    _title("Configuration")
+    for file in found["config_files"]:
+        _line("file", f"{file['path']} ({'read' if file['read'] else 'not there'})")
+    for name, value in found["environment"].items():
+        _line("variable", f"{name}={value}")
+    _line("site", ", ".join(found["sites"]) or "none recognised")
+    if found["package"]:
+        _print_package(found["package"])
+    for problem in found["problems"]:
+        echo(f"\n{style('problem:', fg='red', bold=True)} {problem['text']}")
+
+
+def _print_package(package: dict[str, Any]) -> None:
+    _title(f"Package {package['name']}")
+    _line("registry", package["registry"])
+    _line("files", f"{package['files']}, {size_text(package['bytes'])}")
+    for label, value in (("dataurl", package["dataurl"]), ("variable", package["env"])):
+        if value:
+            _line(label, value)
+    for mirror in package["mirrors"]:
+        origin = package["tokens"].get(mirror)
+        _line("mirror", mirror if origin is None else f"{mirror} (to publish: {origin or 'no token found'})")
+    for folder in package["folders"]:
+        state = style(folder["problem"], fg="yellow") if folder["problem"] else "there"
+        _line("folder", f"{folder['path']} ({state}; {folder['origin']})")
+
+
+def _title(text: str) -> None:
+    echo(style(text, bold=True))
+
+
+def _line(label: str, text: str) -> None:
+    echo(f"  {label:<9} {text}")

@@ -1,0 +1,150 @@
+"""What the commands print and how they end: text without control characters, errors, exit codes."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import click
+
+from ..errors import (
+    AccessDenied,
+    BadName,
+    CacheError,
+    Conflict,
+    DataferryError,
+    FetchErrors,
+    MissingExtra,
+    Offline,
+    PublishErrors,
+    RegistryError,
+    SettingsError,
+    UnknownFile,
+)
+
+__all__ = [
+    "CONFLICT",
+    "DENIED",
+    "FAILED",
+    "INTERRUPTED",
+    "MACHINE",
+    "OFFLINE",
+    "REGISTRY",
+    "USAGE",
+    "count",
+    "echo",
+    "exit_code",
+    "note",
+    "print_error",
+    "print_json",
+    "print_path",
+    "printable",
+    "size_text",
+    "style",
+]
+
+#: A file could not be downloaded or published, or is not the registered one.
+FAILED = 1
+#: The command line asks for something that does not exist: an option, a name.
+USAGE = 2
+#: Only the network has the file, and it is switched off or away.
+OFFLINE = 3
+#: The registry or the configuration cannot be used, or there is no such package.
+REGISTRY = 4
+#: This machine: no cache can be written, the disk is full, an extra is not installed.
+MACHINE = 5
+#: A host wants a token, or one with more rights.
+DENIED = 6
+#: A published name has other bytes.
+CONFLICT = 7
+#: Stopped by Ctrl-C.
+INTERRUPTED = 130
+
+_CODES: tuple[tuple[type[BaseException], int], ...] = (
+    (Offline, OFFLINE),
+    (RegistryError, REGISTRY),
+    (SettingsError, REGISTRY),
+    (BadName, USAGE),
+    (UnknownFile, USAGE),
+    (CacheError, MACHINE),
+    (MissingExtra, MACHINE),
+    (AccessDenied, DENIED),
+    (Conflict, CONFLICT),
+)
+#: What click.style writes; every other control character comes from a file, a server or a name.
+_COLOR = re.compile(r"(\x1b\[(?:[012]|22|3[0-7])m)")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def exit_code(error: DataferryError) -> int:
+    """The exit code for an error: of several errors the common code, or 1 where they differ."""
+    if isinstance(error, FetchErrors | PublishErrors):
+        codes = {exit_code(e) for e in error.exceptions if isinstance(e, DataferryError)}
+        return codes.pop() if len(codes) == 1 else FAILED
+    return next((code for kind, code in _CODES if isinstance(error, kind)), FAILED)
+
+
+def printable(text: str) -> str:
+    r"""Text whose control characters are escaped, ``\x1b``: a terminal would obey them."""
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def style(text: object, **styles: bool | str | None) -> str:
+    """Text in a colour, where the terminal shows colours."""
+    return click.style(printable(str(text)), **styles)  # type: ignore[arg-type]
+
+
+def echo(text: object = "", *, err: bool = False) -> None:
+    """Print text, which may hold what a server or a file says."""
+    parts = _COLOR.split(str(text))
+    _write("".join(part if index % 2 else printable(part) for index, part in enumerate(parts)), err)
+
+
+def _write(text: str, err: bool = False) -> None:
+    try:
+        click.echo(text, err=err)
+    except BrokenPipeError:  # click ends the command
+        raise
+    except OSError as error:  # stdout is /dev/full
+        raise CacheError(f"the output cannot be written: {error.strerror or error}") from error
+
+
+def print_path(path: str) -> None:
+    """Print a path as it is, for scripts."""
+    _write(path)
+
+
+def note(text: object) -> None:
+    """Print to stderr what is no result, unless ``--quiet``."""
+    context = click.get_current_context(silent=True)
+    if context is None or not context.find_root().meta.get("dataferry.quiet"):
+        echo(text, err=True)
+
+
+def print_error(message: object) -> None:
+    """Print an error to stderr, its first line marked."""
+    echo(f"{style('error:', fg='red', bold=True)} {printable(str(message))}", err=True)
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON to stdout."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    _write(re.sub(r"[\x7f-\x9f\u202a-\u202e\u2066-\u2069]", lambda match: f"\\u{ord(match[0]):04x}", text))
+
+
+def size_text(size: int | None) -> str:
+    """A number of bytes for people, ``5.0 kB`` in powers of 1000; ``?`` where nobody knows."""
+    if size is None:
+        return "?"
+    if size < 1000:
+        return f"{size} B"
+    value, units = size / 1000, ["kB", "MB", "GB", "TB"]
+    while value >= 999.5 and len(units) > 1:
+        value /= 1000
+        units.pop(0)
+    return f"{value:.{1 if value < 99.95 else 0}f} {units[0]}"
+
+
+def count(number: int, word: str = "file") -> str:
+    """``1 file``, ``2 files``."""
+    return f"{number} {word}{'s' * (number != 1)}"

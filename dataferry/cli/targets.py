@@ -1,0 +1,130 @@
+"""Which ``dataferry.toml`` `add`, `remove` and `publish` change, and under which names files go into it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from ..errors import BadName, RegistryError
+from ..registry.names import check_name
+from ..registry.packages import REGISTRY_NAME, package_folders
+from .output import note
+
+__all__ = ["find_target", "named_files", "note_how_to_ship"]
+
+
+def find_target(target: str) -> Path:
+    """The ``dataferry.toml`` that is meant, which need not be there yet; RegistryError if none or several are.
+
+    A target is an installed package; a folder (of a package's sources, its ``data``, or a source tree with one package
+    that declares data); or a ``dataferry.toml``.
+    """
+    path = Path(target)
+    if path.name == REGISTRY_NAME or path.is_file():
+        if path.name != REGISTRY_NAME or not path.parent.is_dir():
+            raise RegistryError(f"{target}: neither a package, nor a folder, nor a {REGISTRY_NAME}")
+        return path
+    if path.is_dir():
+        return _in_folder(path)
+    if os.sep in target or target.startswith("."):
+        raise RegistryError(f"{target}: there is no such folder")
+    registries = [folder / "data" / REGISTRY_NAME for folder in package_folders(target)]
+    if not registries:
+        raise RegistryError(f"package {target!r} lies inside an archive; give the folder of its sources")
+    return next((registry for registry in registries if registry.is_file()), registries[0])
+
+
+def _in_folder(folder: Path) -> Path:
+    if (folder / REGISTRY_NAME).is_file() or folder.resolve().name == "data":
+        return folder / REGISTRY_NAME
+    if (folder / "data").is_dir() or (folder / "__init__.py").is_file():
+        return folder / "data" / REGISTRY_NAME
+    inside = [*folder.glob("*/__init__.py"), *folder.glob("src/*/__init__.py")]
+    packages = [init.parent for init in inside if init.parent.name not in {"tests", "docs"}]
+    declared = [package for package in packages if (package / "data" / REGISTRY_NAME).is_file()]
+    likely = declared or [package for package in packages if (package / "data").is_dir()]
+    if len(likely) == 1:
+        return likely[0] / "data" / REGISTRY_NAME
+    if likely:
+        raise RegistryError(f"{folder} has several packages; give one of {', '.join(map(str, likely))}")
+    raise RegistryError(
+        f"{folder} is no package: it has no data folder and no __init__.py (make {folder / 'data'} first)"
+    )
+
+
+def named_files(files: Iterable[str], data: Path, name: str | None, prefix: str) -> dict[str, Path]:
+    """Name -> file, sorted by name, of files and folders of files; BadName with everything that is wrong.
+
+    What lies in the package's data folder is named by its path there, other files by their own name behind the prefix.
+    """
+    found: dict[str, Path] = {}
+    problems: list[str] = []
+    inside = data.resolve()
+    for file in files:
+        for path, below, wrong in _walk(Path(file)):
+            problem = wrong
+            real = path.parent.resolve() / path.name
+            if name is not None:
+                new = name
+            elif real.is_relative_to(inside):
+                new = real.relative_to(inside).as_posix()
+            else:
+                new = f"{prefix.rstrip('/')}/{below}" if prefix else below
+            if not problem:
+                try:
+                    check_name(new)
+                except BadName as error:
+                    problem = f"{error}; --as gives it another name"
+            if problem:
+                problems.append(f"{path}: {problem}")
+            elif found.setdefault(new, path) != path and not os.path.samefile(found[new], path):
+                problems.append(f"{found[new]} and {path} would both be {new!r}; use --as or --prefix for one of them")
+    if len(problems) > 1:
+        raise BadName("\n  ".join([f"{len(problems)} files cannot be taken:", *problems]))
+    if problems:
+        raise BadName(problems[0])
+    return dict(sorted(found.items()))
+
+
+def _walk(path: Path) -> Iterator[tuple[Path, str, str]]:
+    """A file, its path below what was given, and what is wrong with it; of a folder all files.
+
+    A link that was named is meant; one that is found in a folder may lead to anything, /etc/passwd or a whole disk.
+    """
+    if not path.is_dir():
+        problem = "" if path.is_file() else "not a regular file" if path.exists() else "there is no such file"
+        yield path, path.name, problem
+        return
+    top = path.resolve()
+    for folder, folders, files in os.walk(path):
+        folders[:] = sorted(f for f in folders if not f.startswith(".") and f != "__pycache__")
+        for file in sorted([*files, *(f for f in folders if os.path.islink(os.path.join(folder, f)))]):
+            if file.startswith(".") or file == REGISTRY_NAME or file.endswith((".py", ".pyc")):
+                continue
+            inner = Path(folder, file)
+            yield inner, inner.relative_to(path).as_posix(), _problem_in_folder(inner, top)
+
+
+def _problem_in_folder(path: Path, top: Path) -> str:
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        return f"a link to {os.readlink(path)}: {error.strerror}" if path.is_symlink() else str(error.strerror)
+    if path.is_symlink():
+        if stat.S_ISDIR(mode):
+            return f"a link to the folder {os.readlink(path)}: give that folder itself"
+        if not path.resolve().is_relative_to(top):
+            return f"a link to {os.readlink(path)}, outside of {top}: give the file itself, with --as NAME"
+    return "" if stat.S_ISREG(mode) else "not a regular file"
+
+
+def note_how_to_ship(path: Path) -> None:
+    """Print what makes a new registry travel with its package."""
+    package = path.parent.parent.resolve().name
+    note(
+        f"It must be installed with the package. In pyproject.toml, for setuptools:\n"
+        f"  [tool.setuptools.package-data]\n"
+        f'  {package} = ["data/{path.name}"]       # and the small files that go with it'
+    )

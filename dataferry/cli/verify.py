@@ -1,0 +1,43 @@
+"""``dataferry verify``."""
+
+from __future__ import annotations
+
+import click
+
+from . import options
+from .output import FAILED, echo, note, print_json, style
+
+__all__ = ["command"]
+
+
+@click.command("verify", cls=options.Command)
+@options.package
+@options.pattern
+@options.from_registry
+@options.as_json
+def command(package: str, pattern: str, registry: str | None, as_json: bool) -> None:
+    """Hash again what lies on this machine.
+
+    Looks in every folder, the package and the caches, and fetches nothing. Exit code 1 if a file is not the registered
+    one.
+    """
+    data = options.open_data(package, registry)
+    wanted = options.expand(data, (pattern,))
+    found = []
+    for name, step in data.verify(wanted):
+        found.append((name, step))
+        if not as_json:
+            word = style("ok   ", fg="green") if step.found else style("WRONG", fg="red", bold=True)
+            echo(f"{word}  {step.kind:<8}  {name}" + ("" if step.found else f": {step.note}\n       {step.place}"))
+    wrong = sum(1 for _, step in found if not step.found)
+    absent = len(wanted) - len({name for name, _ in found})
+    if as_json:
+        files = [
+            {"name": name, "kind": step.kind, "path": step.place, "ok": step.found, "note": step.note}
+            for name, step in found
+        ]
+        print_json({"package": package, "wrong": wrong, "not_here": absent, "files": files})
+    else:
+        note(f"{len(found) - wrong} ok, {wrong} wrong, {absent} not here")
+    if wrong:
+        click.get_current_context().exit(FAILED)
