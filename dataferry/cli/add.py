@@ -13,8 +13,8 @@ from . import options
 from .output import echo, note, print_json, size_text, style
 
 if TYPE_CHECKING:
-    from ..registry.registry import Entry
     from ..registry.editor import Change
+    from ..registry.registry import Entry
 
 __all__ = ["command"]
 

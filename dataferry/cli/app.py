@@ -23,6 +23,7 @@ _MODULES = {
     "info": "maps:info",
     "show": "maps:show",
     "add": "add",
+    "remove": "remove",
     "publish": "publish",
     "check": "check",
     "host": "host",

@@ -335,8 +335,8 @@ def _make_map(path: Path) -> None:
 def _make_package(site: Path, served: Path, folder: Path, primary: RangeServer, mirror: RangeServer) -> Path:
     """What an author does: one file into the package, one into the project folder, all into the registry."""
     from ..files import hash_file
-    from ..registry.registry import Entry
     from ..registry.editor import RegistryEditor
+    from ..registry.registry import Entry
 
     registry = site / _PACKAGE / "data" / "dataferry.toml"
     for name, place in ((_BUNDLED, registry.parent), (_IN_FOLDER, folder)):

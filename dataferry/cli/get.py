@@ -6,7 +6,6 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -98,16 +97,16 @@ def _copy(data: PackageData, name: str, path: str, folder: str) -> str:
     from ..files import hash_file
 
     entry, target = data.registry.find(name), os.path.abspath(os.path.join(folder, name))
-    sha256 = entry.sha256 if entry is not None else hash_file(Path(path)).sha256
+    sha256 = entry.sha256 if entry is not None else hash_file(path).sha256
     private = f"{target}.{os.getpid()}.part"
     try:
         if os.path.lexists(target):
-            if os.path.isfile(target) and hash_file(Path(target)).sha256 == sha256:
+            if os.path.isfile(target) and hash_file(target).sha256 == sha256:
                 return target
             raise CacheError(f"{target} is there with other bytes: remove it, or name another folder with -o")
         os.makedirs(os.path.dirname(target), exist_ok=True)
         shutil.copyfile(path, private)
-        if hash_file(Path(private)).sha256 != sha256:
+        if hash_file(private).sha256 != sha256:
             raise CacheError(f"{path} changed while it was copied; run the same command again")
         os.replace(private, target)
     except OSError as error:
