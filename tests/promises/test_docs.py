@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import runpy
 import shlex
 import sys
 import textwrap
@@ -15,6 +16,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import click
 import pytest
@@ -97,6 +99,24 @@ def test_toml_is_accepted(page: str, home: Path, tmp_path: Path) -> None:
             path.write_text(block)
             (tmp_path / "files.txt").touch()
             assert Registry(path).path == path
+
+
+def test_readme_runs(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first screen of README: the function, the registry and the class, with the example's data on a web server."""
+    readme = (repository / "README.rst").read_text(encoding="utf-8")
+    runpy.run_path(str(repository / "examples" / "mypkg" / "tools" / "make_data.py"))["main"](tmp_path / "portal")
+    package = tmp_path / "site" / "mypkg"
+    (package / "data").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    monkeypatch.syspath_prepend(str(package.parent))
+    with RangeServer(tmp_path / "portal") as server:
+        [registry] = blocks(readme, "toml")
+        (package / "data" / "dataferry.toml").write_text(registry.replace(URL, server.url))
+        names: dict[str, Any] = {}
+        for block in blocks(readme, "python"):
+            exec(block.replace(URL, server.url), names)
+    assert Path(names["path"]).stat().st_size == 596160
+    assert names["paths"] == [names["path"]]
 
 
 def test_text_registry_is_accepted(repository: Path, tmp_path: Path) -> None:
