@@ -102,7 +102,7 @@ class MapMethods(ABC):
         if path is not None:
             return read(path, False)
         from .errors import FileUnavailable
-        from .maps.place import BadCopy
+        from .maps.byte_source import BadCopy
 
         tried: list[tuple[str, str]] = []
         sources: list[Source] = self._lookup.sources(name)

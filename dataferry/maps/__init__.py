@@ -1,6 +1,6 @@
-"""HEALPix maps from FITS and HDF5 files: whole, in part, over the network; and pictures of them.
+"""HEALPix maps from FITS and HDF5 files: whole, in part, over the network; and plots of them.
 
-Nothing of numpy or astropy is loaded before one of these names is used.
+Neither numpy nor astropy is imported before one of these names is used.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .cutouts import cutout as cutout
-    from .cutouts import header as header
-    from .pictures import draw as draw
-    from .pictures import show as show
+    from .image import cutout as cutout
+    from .image import header as header
+    from .plot import draw as draw
+    from .plot import show as show
     from .read import read_map as read_map
     from .read import read_partial as read_partial
     from .summary import info as info
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from .values import UNSEEN as UNSEEN
     from .write import write_map as write_map
 
-_ROOMS = {
+_MODULES = {
     "K_CMB": "units",
     "K_RJ": "units",
     "UNSEEN": "values",
     "cmb_equivalencies": "units",
-    "cutout": "cutouts",
-    "draw": "pictures",
-    "header": "cutouts",
+    "cutout": "image",
+    "draw": "plot",
+    "header": "image",
     "info": "summary",
     "read_map": "read",
     "read_partial": "read",
-    "show": "pictures",
+    "show": "plot",
     "write_map": "write",
 }
 
@@ -53,12 +53,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _ROOMS:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f".{_ROOMS[name]}", __name__), name)
+    return getattr(import_module(f".{_MODULES[name]}", __name__), name)
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_ROOMS]
+    return [*globals(), *_MODULES]

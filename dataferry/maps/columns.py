@@ -1,232 +1,235 @@
-"""The columns of a binary table, or the one of an image: where each column's numbers are and how they are stored."""
+"""Reading columns block by block: only the rows that hold wanted pixels, each byte once, straight into the output."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+import threading
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
-from .headers import Hdu
-from .place import BadCopy, Place
-from .source import ByteSource
+from .fits import Column
+from .threads import count_threads, run_threads
+from .values import Finish, stored_to_native
 
 if TYPE_CHECKING:
     import numpy as np
+    from numpy.typing import NDArray
 
-__all__ = ["Column", "columns_of", "image_column", "pixels_in"]
+    Ints = NDArray[np.int64]
 
-_TFORM = re.compile(r"^\s*(\d*)([A-Z])(.*)$")
-_CODES = {"L": ">u1", "B": ">u1", "I": ">i2", "J": ">i4", "K": ">i8", "E": ">f4", "D": ">f8"}
-_WIDTHS = {"L": 1, "B": 1, "X": 1, "A": 1, "I": 2, "J": 4, "K": 8, "E": 4, "D": 8, "C": 8, "M": 16, "P": 8, "Q": 16}
-_BITPIX = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
+__all__ = ["BLOCK", "MOST", "ColumnReader"]
+
+# what one pread brings: it stays in a processor's cache until it is converted, and is worth the change of threads
+BLOCK = 1 << 21
+# values that may be in memory at once, beside those that are wanted
+MOST = 1 << 22
+_HUGE_PAGE = 1 << 21
+# fewer pixels than this are read run by run
+_FEW = 4096
+_BITS = 10
+_CHUNK = 1 << 15
+_BLOCKS_A_TASK = 64
 
 
-@dataclass(slots=True)
-class Column:
-    """One column of numbers.
+class ColumnReader:
+    """The values of some columns, all of one length, of one HDU, by position in the file.
 
-    Parameters
-    ----------
-    number : int
-        Counted from 1, as FITS does.
-    name, unit : str
-        TTYPEn and TUNITn, empty if absent.
-    dtype : str
-        As on disk, with the byte order.
-    source : ByteSource
-        Where the bytes are.
-    start : int
-        Offset of the first value.
-    per_row : int
-        Values in one row of the table.
-    row_bytes : int
-        From one row to the next.
-    count : int
-        Values in all.
-    place : Place
-        What errors call it.
-    scale, zero : float
-        TSCALn and TZEROn; the physical value is ``zero + scale * stored``.
-    null : int or None
-        TNULLn: the stored integer that stands for no value.
-    logical : bool
-        Letters T and F instead of numbers.
+    ``fill`` takes the place of stored nulls; ``threads`` convert, as many as there are processors if 0.
     """
 
-    number: int
-    name: str
-    unit: str
-    dtype: str
-    source: ByteSource = field(repr=False)
-    start: int
-    per_row: int
-    row_bytes: int
-    count: int
-    place: Place
-    scale: float = 1.0
-    zero: float = 0.0
-    null: int | None = None
-    logical: bool = False
+    def __init__(self, columns: Sequence[Column], fill: float, threads: int = 0) -> None:
+        for column in columns:
+            if column.problem:
+                raise column.context.error(column.problem)
+        self.columns = list(columns)
+        self.fill = fill
+        self.count = columns[0].count
+        self.source = columns[0].source
+        self.threads = threads or self.source.connections or count_threads()
+        first = columns[0]
+        # in narrow rows one read brings all columns; in wide ones each column is read by itself
+        self.packed = len(columns) == 1 and first.row_bytes == first.per_row * first.width
+        self.in_rows = (
+            not self.packed
+            and first.row_bytes <= BLOCK // 4
+            and all(
+                (c.source, c.row_bytes, c.per_row) == (first.source, first.row_bytes, first.per_row) for c in columns
+            )
+        )
+        # elements of one size, whole in every row: their bytes can be moved before anybody looks at them
+        self.raw = (
+            (self.packed or self.in_rows)
+            and first.row_bytes % first.width == 0
+            and all(c.dtype == first.dtype and (c.start - first.start) % first.width == 0 for c in columns)
+        )
+        self.base = min(c.start for c in columns)
+        self.span_bytes = max(c.start + c.per_row * c.width for c in columns) - self.base
+        self._local = threading.local()
 
-    @property
-    def plain(self) -> bool:
-        """Stored as it is meant: no scaling, no null value, no letters."""
-        return self.scale == 1 and self.zero == 0 and self.null is None and not self.logical
+    def threads_for(self, count: int) -> int:
+        """How many threads are worth starting to read so many values."""
+        column = self.columns[0]
+        size = count * column.row_bytes // max(1, column.per_row)
+        return self.threads if self.source.connections else max(1, min(self.threads, size // (8 * BLOCK)))
 
-    @property
-    def natural(self) -> np.dtype[np.generic]:
-        """The native type that holds the physical values, as astropy chooses it."""
+    def read(self, first: int, count: int, into: Sequence[NDArray[Any]], block: int = BLOCK // 8) -> None:
+        """Read a range of values of every column, in this thread, into arrays of any stride and native type."""
+        if not self.in_rows:
+            for column, out in zip(self.columns, into, strict=True):
+                self._read_wide(column, first, count, out)
+            return
+        per_row, row_bytes = self.columns[0].per_row, self.columns[0].row_bytes
+        step = _power_of_two(block // row_bytes) * per_row
+        done = 0
+        while done < count:
+            at = first + done
+            n = min(count - done, step - at % per_row)
+            self._read_rows(at, n, [out[done : done + n] for out in into])
+            done += n
+
+    def _buffer(self, size: int) -> memoryview:
+        buffer: memoryview | None = getattr(self._local, "buffer", None)
+        if buffer is None or len(buffer) < size:
+            buffer = self._local.buffer = memoryview(bytearray(size))
+        return buffer
+
+    def _read_rows(self, first: int, count: int, into: list[NDArray[Any]]) -> None:
         import numpy as np
 
-        stored = np.dtype(self.dtype).newbyteorder("=")
-        if self.logical:
-            return np.dtype(bool)
-        if self.unsigned:
-            return np.dtype(self.unsigned)
-        if self.scale == 1 and self.zero == 0 and (self.null is None or stored.kind == "f"):
-            return stored
-        return np.dtype("f8")
+        per_row, row_bytes = self.columns[0].per_row, self.columns[0].row_bytes
+        row, skip = divmod(first, per_row)
+        rows = (skip + count + per_row - 1) // per_row
+        size = (rows - 1) * row_bytes + self.span_bytes
+        buffer = self._buffer(size)[:size]
+        self.source.read_into(self.base + row * row_bytes, buffer)
+        whole = skip == 0 and count == rows * per_row
+        for column, out in zip(self.columns, into, strict=True):
+            strides = (row_bytes, column.width)
+            raw: NDArray[Any] = np.ndarray((rows, per_row), column.dtype, buffer, column.start - self.base, strides)
+            if whole:
+                stored_to_native(column, raw, out.reshape(rows, per_row), self.fill)
+            else:
+                stored_to_native(column, raw.reshape(-1)[skip : skip + count], out, self.fill)
 
-    @property
-    def unsigned(self) -> str:
-        """The other signedness, where TZERO is FITS's way to store it (without a null value); else empty."""
-        if self.scale != 1 or self.null is not None:
-            return ""
-        offsets = {">i2": (2**15, "u2"), ">i4": (2**31, "u4"), ">i8": (2**63, "u8"), ">u1": (-128, "i1")}
-        offset, other = offsets.get(self.dtype, (None, ""))
-        return other if offset is not None and self.zero == offset else ""
+    def _read_wide(self, column: Column, first: int, count: int, out: NDArray[Any]) -> None:
+        import numpy as np
 
+        width = column.width
+        packed = column.per_row * width == column.row_bytes
+        if packed and column.plain and out.dtype == column.natural and out.flags.c_contiguous:
+            for at in range(0, count, BLOCK // width):
+                part = out[at : at + BLOCK // width]
+                self.source.read_into(column.start + (first + at) * width, part.view("u1").data)
+                # numpy swaps in one direction: safe in place; and byteswap() would keep the other threads waiting
+                np.copyto(part, part.view(column.dtype))
+            return
+        done = 0
+        while done < count:
+            row, skip = (0, first + done) if packed else divmod(first + done, column.per_row)
+            n = min(count - done, BLOCK // width)
+            n = n if packed else min(n, column.per_row - skip)
+            buffer = self._buffer(n * width)[: n * width]
+            self.source.read_into(column.start + row * column.row_bytes + skip * width, buffer)
+            stored_to_native(column, np.frombuffer(buffer, column.dtype), out[done : done + n], self.fill)
+            done += n
 
-def pixels_in(hdu: Hdu) -> int:
-    """Count the values of an image, be it tile-compressed or not."""
-    count = 1
-    prefix = "ZNAXIS" if hdu["ZIMAGE"] is True else "NAXIS"
-    for axis in range(hdu.number(prefix)):
-        count *= hdu.number(f"{prefix}{axis + 1}")
-    return count
+    def stream(self, first: int, count: int, into: Sequence[NDArray[Any]], finishes: Sequence[Finish]) -> None:
+        """Read a range of values of every column with all threads, and finish each block while it is hot."""
+        per_row, row_bytes = self.columns[0].per_row, self.columns[0].row_bytes
+        # a new buffer costs its page faults: a small one for little
+        block = min(BLOCK, max(BLOCK // 8, count * row_bytes // per_row // 12))
+        step = _power_of_two(block // row_bytes) * per_row if self.in_rows else block // self.columns[0].width
+        # two threads that touch the same huge page for the first time wait for each other
+        width = into[0].dtype.itemsize
+        a_task = max(1, _HUGE_PAGE // width // step) * step
+        lead = -into[0].ctypes.data % _HUGE_PAGE // width // step * step
+        edges = [0, *range(lead or a_task, count, a_task), count]
 
+        def work(parts: Iterator[tuple[int, int]]) -> None:
+            for start, stop in parts:
+                for at in range(start, stop, step):
+                    outs = [out[at : min(at + step, stop)] for out in into]
+                    self.read(first + at, outs[0].size, outs, block)
+                    for out, finish in zip(outs, finishes, strict=True):
+                        finish(out)
 
-def columns_of(source: ByteSource, hdu: Hdu) -> list[Column]:
-    """Describe every column of a binary table, or the one of an image.
+        run_threads(work, list(pairwise(edges)), self.threads_for(count))
 
-    Parameters
-    ----------
-    source : ByteSource
-        The file.
-    hdu : Hdu
-        One that is not compressed.
+    def take(self, positions: Ints, into: Sequence[NDArray[Any]]) -> None:
+        """Read values at any positions of the file; neighbours are read together, in the order of the file."""
+        import numpy as np
 
-    Returns
-    -------
-    list of Column
-        Those that cannot be a map have an empty ``dtype``.
+        if not positions.size:
+            return
+        # from a disk, whole blocks are cheaper than sorting; from a server every byte counts
+        if positions.size >= _FEW and not self.source.connections and self._take_blocks(positions, into):
+            return
+        order = None
+        if (np.diff(positions) < 0).any():
+            order = np.argsort(positions, kind="stable")
+            positions = positions[order]
+        self._take_runs(positions, order, into)
 
-    Raises
-    ------
-    MapError
-        If the header does not describe its own rows, or the file ends before its data does.
-    """
-    place = source.place.in_hdu(hdu.index)
-    if hdu.data + hdu.size > source.size:
-        reason = f"the file is truncated: {hdu.data + hdu.size} bytes needed, {source.size} there"
-        raise place.error(reason, "fetch it again", BadCopy)
-    if hdu.kind != "BINTABLE":
-        return _fields_of(image_column(source, hdu), hdu)
-    if len(hdu.shape) != 2 or hdu.number("BITPIX") != 8:
-        raise place.error(f"a binary table has NAXIS=2 and BITPIX=8, this one {len(hdu.shape)} and {hdu['BITPIX']!r}")
-    rows, row_bytes = hdu.shape
-    columns, at = [], 0
-    for number in range(1, hdu.number("TFIELDS") + 1):
-        column, width = _column(source, hdu, number, at)
-        column.count, column.row_bytes = rows * column.per_row, row_bytes
-        columns.append(column)
-        at += width
-    if at != row_bytes:
-        raise place.error(f"its columns take {at} bytes a row, but NAXIS1 says {row_bytes}")
-    return columns
+    def _gap(self) -> int:
+        """How many unwanted values are cheaper read than left out."""
+        column = self.columns[0]
+        return max(1, self.source.gap * column.per_row // max(1, column.row_bytes))
 
+    def _take_blocks(self, positions: Ints, into: Sequence[NDArray[Any]]) -> bool:
+        """Read the blocks that hold the positions side by side and gather from there; False if those are too many."""
+        import numpy as np
 
-def _column(source: ByteSource, hdu: Hdu, number: int, at: int) -> tuple[Column, int]:
-    name = hdu.word(f"TTYPE{number}")
-    place = source.place.in_hdu(hdu.index).in_column(number, name)
-    form = _TFORM.match(hdu.word(f"TFORM{number}"))
-    if not form or form[2] not in _WIDTHS:
-        raise place.error(f"TFORM{number}={hdu[f'TFORM{number}']!r} is no column format")
-    repeat = int(form[1] or 1)
-    code = form[2]
-    width = -(-repeat // 8) if code == "X" else repeat * _WIDTHS[code]
-    null = hdu[f"TNULL{number}"]
-    column = Column(
-        number,
-        name,
-        hdu.word(f"TUNIT{number}"),
-        _CODES.get(code, ""),
-        source,
-        hdu.data + at,
-        repeat,
-        0,
-        0,
-        place,
-        _factor(hdu, f"TSCAL{number}", 1.0, place),
-        _factor(hdu, f"TZERO{number}", 0.0, place),
-        null if isinstance(null, int) and code in "BIJK" else None,
-        code == "L",
-    )
-    return column, width
+        wanted = np.zeros((self.count >> _BITS) + 2, bool)
+        for at in range(0, positions.size, _CHUNK):
+            wanted[positions[at : at + _CHUNK] >> _BITS] = True
+        numbers = np.flatnonzero(wanted)
+        if numbers.size << _BITS > max(MOST, 8 * positions.size):
+            return False
+        # where each block lies in the buffers; blocks that follow one another are read by one task
+        where = np.zeros(int(numbers[-1]) + 1, "i8")
+        where[numbers] = (np.arange(numbers.size) - numbers) << _BITS
+        breaks = (np.flatnonzero(np.diff(numbers) > 1) + 1).tolist()
+        edges = sorted({0, *breaks, *range(0, numbers.size, _BLOCKS_A_TASK), numbers.size})
+        buffers: list[NDArray[Any]] = [np.empty(numbers.size << _BITS, out.dtype) for out in into]
 
+        def work(tasks: Iterator[tuple[int, int]]) -> None:
+            for start, stop in tasks:
+                first, at = int(numbers[start]) << _BITS, start << _BITS
+                count = min((stop - start) << _BITS, self.count - first)
+                self.read(first, count, [buffer[at : at + count] for buffer in buffers])
 
-def image_column(source: ByteSource, hdu: Hdu) -> Column:
-    """Describe an image as one column of all its values.
+        run_threads(work, list(pairwise(edges)), self.threads_for(numbers.size << _BITS))
+        for at in range(0, positions.size, _CHUNK):
+            some = positions[at : at + _CHUNK]
+            index = where.take(some >> _BITS)
+            index += some
+            for buffer, out in zip(buffers, into, strict=True):
+                np.take(buffer, index, out=out[at : at + _CHUNK], mode="wrap")
+        return True
 
-    Parameters
-    ----------
-    source : ByteSource
-        The file.
-    hdu : Hdu
-        An image that is not compressed.
+    def _take_runs(self, positions: Ints, order: Ints | None, into: Sequence[NDArray[Any]]) -> None:
+        """Read runs of sorted positions one by one."""
+        import numpy as np
 
-    Returns
-    -------
-    Column
-        Contiguous.
-    """
-    place = source.place.in_hdu(hdu.index)
-    dtype = _BITPIX[hdu.number("BITPIX")]
-    count = pixels_in(hdu)
-    width = abs(hdu.number("BITPIX")) // 8
-    null = hdu["BLANK"] if hdu.number("BITPIX") > 0 else None
-    return Column(
-        1,
-        hdu.word("EXTNAME"),
-        hdu.word("BUNIT"),
-        dtype,
-        source,
-        hdu.data,
-        1,
-        width,
-        count,
-        place,
-        _factor(hdu, "BSCALE", 1.0, place),
-        _factor(hdu, "BZERO", 0.0, place),
-        null if isinstance(null, int) else None,
-    )
+        # a long run is divided so that no piece of the file is larger than what is read at once
+        breaks = np.flatnonzero((np.diff(positions) > self._gap()) | (np.diff(positions // MOST) > 0)) + 1
+        tasks = list(pairwise([0, *breaks.tolist(), positions.size]))
 
+        def work(runs: Iterator[tuple[int, int]]) -> None:
+            buffers: list[NDArray[Any]] = [np.empty(0, out.dtype) for out in into]
+            for start, stop in runs:
+                first = int(positions[start])
+                count = int(positions[stop - 1]) - first + 1
+                if buffers[0].size < count:
+                    buffers = [np.empty(max(count, BLOCK // 4), out.dtype) for out in into]
+                self.read(first, count, [buffer[:count] for buffer in buffers])
+                inside = positions[start:stop] - first
+                for buffer, out in zip(buffers, into, strict=True):
+                    out[slice(start, stop) if order is None else order[start:stop]] = buffer[:count].take(inside)
 
-def _fields_of(column: Column, hdu: Hdu) -> list[Column]:
-    """Cut an image of (fields, npix) into its fields."""
-    npix = hdu.shape[-1] if hdu.shape else 0
-    fields = column.count // npix if npix else 1
-    if fields < 2 or npix != 12 * hdu.number("NSIDE") ** 2:
-        return [column]
-    width = column.row_bytes
-    return [
-        replace(column, number=k + 1, count=npix, start=column.start + k * npix * width, place=column.place)
-        for k in range(fields)
-    ]
+        run_threads(work, tasks, self.threads if positions.size > _FEW or self.source.connections else 1)
 
 
-def _factor(hdu: Hdu, key: str, default: float, place: Place) -> float:
-    value = hdu.cards.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise place.error(f"{key}={value!r} is not a number")
-    return value
+def _power_of_two(most: int) -> int:
+    """The largest power of two that is not more; 1 at the least."""
+    return 1 << max(0, most.bit_length() - 1)

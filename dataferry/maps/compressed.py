@@ -1,62 +1,51 @@
-"""Maps stored as tile-compressed images: astropy unpacks them, the rest is as for any other map."""
+"""Tile-compressed images: astropy unpacks the tiles, the rest is as for any other image."""
 
 from __future__ import annotations
 
 import io
+import warnings
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from .columns import Column, columns_of
-from .headers import Hdu
-from .source import ByteSource, LocalFile, Memory
+from ..errors import MapError
+from .byte_source import ByteSource, Memory
+from .fits import Column, Hdu, image_column
 
-__all__ = ["unpacked"]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["unpack_image"]
 
 
-def unpacked(source: ByteSource, hdu: Hdu) -> tuple[Hdu, list[Column]]:
-    """Unpack a tile-compressed image.
+def unpack_image(source: ByteSource, hdu: Hdu, section: Any = ()) -> tuple[Column, NDArray[Any]]:
+    """Unpack a section of an image, as numpy indexes, by the tiles that it crosses: not scaled, big-endian.
 
-    Parameters
-    ----------
-    source : ByteSource
-        The file.
-    hdu : Hdu
-        The table that holds the tiles.
-
-    Returns
-    -------
-    header : Hdu
-        That of the image.
-    columns : list of Column
-        One, over values in memory.
-
-    Raises
-    ------
-    MapError
-        If it does not unpack, or is at a server.
+    The column describes all the values of the section, which are in memory.
     """
-    import warnings
-
     import numpy as np
     from astropy.io import fits
 
-    place = source.place.in_hdu(hdu.index)
-    if source.lanes:
-        raise place.error("is tile-compressed and cannot be read in part", "fetch it whole: dataferry get")
-    name = source.place.file if isinstance(source, LocalFile) else io.BytesIO(source.read(0, source.size))
+    stream = io.BufferedReader(source, 1 << 15)
     try:
-        # unscaled: scaling and blanks are done as for any column
+        # unscaled: scaling and blanks are applied as for any column
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with fits.open(name, do_not_scale_image_data=True) as opened:
-                data = opened[hdu.index].data
-                raw = np.ascontiguousarray(data).astype(data.dtype.newbyteorder(">"))
+            opened = fits.open(stream, memmap=False, do_not_scale_image_data=True)
+            data = np.atleast_1d(opened[hdu.index].section[section])
+            opened.close(closed=False)
+    except MapError:
+        raise
     except Exception as error:  # the codecs of astropy raise anything
-        raise place.error(f"its tiles do not unpack: {error}", "the file may be damaged") from error
-    cards = dict(hdu.cards)
-    axes = hdu.number("ZNAXIS")
-    cards |= {"XTENSION": "IMAGE", "BITPIX": hdu["ZBITPIX"], "NAXIS": axes, "ZIMAGE": False}
-    cards |= {f"NAXIS{n}": hdu[f"ZNAXIS{n}"] for n in range(1, axes + 1)}
-    cards["BITPIX"] = (-8 if raw.dtype.kind == "f" else 8) * raw.dtype.itemsize
-    memory = Memory(raw.view("u1").reshape(-1).data, source.place)
-    image = replace(hdu, cards=cards, data=0, size=raw.nbytes)
-    return image, columns_of(memory, image)
+        raise hdu.context.error(f"its tiles do not unpack: {error}", "the file may be damaged") from error
+    finally:
+        stream.detach()  # which would close the source
+    raw = np.ascontiguousarray(data).astype(data.dtype.newbyteorder(">"))
+    column = replace(
+        image_column(source, hdu),
+        dtype=raw.dtype.str.replace("|", ">"),
+        source=Memory(raw.reshape(-1).view("u1").data, source.context),
+        start=0,
+        row_bytes=raw.itemsize,
+        count=raw.size,
+    )
+    return column, raw

@@ -1,128 +1,172 @@
-"""HEALPix maps in HDF5: a dataset of (npix,), (fields, npix) or (npix, fields), with attributes for the rest."""
+"""HEALPix maps in HDF5: a dataset of (npix,), (fields, npix) or (npix, fields), with attributes for the rest.
+
+There is no standard: attributes are looked for at the dataset, its groups and the file, by the names that packages
+have given them (healpy's users, pysm3, the CF conventions, xarray).
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ..errors import MissingExtra
-from .columns import Column
-from .headers import Hdu
-from .layout import Layout, nside_of
-from .place import Place
-from .source import ByteSource, LocalFile, Memory
+from .byte_source import ByteSource, Context, LocalFile, Memory
+from .fits import Column
+from .healpix import nside_of
+from .layout import MapLayout
 
 __all__ = ["hdf5_layout", "is_hdf5"]
 
+_MAGIC = b"\x89HDF\r\n\x1a\n"
+_ORDER_KEYS = ("ordering", "order", "scheme", "pixel_ordering_scheme", "ordering_scheme", "healpix_order")
+_NEST_KEYS = ("nest", "nested")
+_PIXEL_NAMES = {"pixel", "pixels", "pix", "ipix", "hpix", "hpxindex", "pixel_index", "pixel_indices", "pixel_numbers"}
+_PIXEL_NAMES |= {"healpix", "healpix_index", "index", "indices", "idx", "pixnum", "cell_ids", "cell"}
+
 
 def is_hdf5(source: ByteSource) -> bool:
-    """Whether a file is HDF5, by its first bytes."""
-    return source.read(0, 8) == b"\x89HDF\r\n\x1a\n"
+    """Whether a file is HDF5, by its first bytes, or those after a user block of a power of two."""
+    if source.pread(0, 8) == _MAGIC:
+        return True
+    if not isinstance(source, LocalFile) or source.pread(0, 6) == b"SIMPLE":
+        return False
+    return any(source.pread(512 << k, 8) == _MAGIC for k in range(8))
 
 
-def hdf5_layout(source: ByteSource, dataset: int | str | None) -> Layout:
-    """Describe a map in an HDF5 file.
-
-    ``nside`` is checked against the shape where it is given; ``ordering`` (or ``order``, or a true ``nest``) and
-    ``unit`` (or ``units``) are read from the attributes of the dataset or of the file.
-
-    Parameters
-    ----------
-    source : ByteSource
-        The file, on a disk.
-    dataset : str or None
-        Path of the dataset; None takes the only one that has the shape of a map.
-
-    Returns
-    -------
-    Layout
-        A dataset that is stored in one piece is read straight from the file.
-
-    Raises
-    ------
-    MapError
-        If there is no such dataset.
-    MissingExtra
-        If h5py is not installed.
-    """
+def hdf5_layout(source: ByteSource, dataset: int | str | None) -> MapLayout:
+    """Describe a map in an HDF5 file; a dataset that is stored in one piece is read straight from the file."""
     try:
         import h5py  # type: ignore[import-untyped]
     except ImportError as error:
         raise MissingExtra("maps", "h5py") from error
     if not isinstance(source, LocalFile):
-        raise source.place.error("HDF5 is read from a file on a disk only", "fetch it whole: dataferry get")
-    import numpy as np
-
+        raise source.context.error("HDF5 is read from a file on a disk only", "fetch it whole: dataferry get")
+    file = source.context.file
     try:
-        with h5py.File(source.place.file, "r") as opened:
-            found = _choose(opened, dataset, source.place)
-            place = Place(f"{source.place.file}, dataset {found.name}")
-            attrs = {k.lower(): _text(v) for k, v in {**opened.attrs, **found.attrs}.items()}
-            columns = _columns(source, found, place, str(attrs.get("unit", attrs.get("units", ""))))
+        with h5py.File(file, "r") as opened:
+            found, numbers = _choose(opened, dataset, source.context)
+            context = Context(f"{file}, dataset {found.name}")
+            attrs = _attributes(found)
+            columns = _columns(source, found, context, attrs)
+            pixels = (
+                None
+                if numbers is None
+                else _columns(source, numbers, Context(f"{file}, dataset {numbers.name}"), {})[0]
+            )
     except OSError as error:
-        raise source.place.error(f"is not a readable HDF5 file: {error}", "fetch it again") from error
-    nside = nside_of(columns[0].count)
-    said = attrs.get("nside", nside)
-    if np.ndim(said) or said != nside:
-        raise place.error(f"holds {columns[0].count} values, but nside is {said!r}: not a whole-sky map")
-    word = str(attrs.get("ordering", attrs.get("order", attrs.get("scheme", "")))).upper()
-    if not word and "nest" in attrs:
-        word = "NESTED" if attrs["nest"] in (True, 1, "True", "true") else "RING"
-    if word and word not in ("RING", "NEST", "NESTED"):
-        raise place.error(f"ordering {word!r} is neither RING nor NESTED")
-    order = "NESTED" if word.startswith("NEST") else "RING"
+        raise source.context.error(f"is not a readable HDF5 file: {error}", "fetch it again") from error
+    nside = _nside(attrs, columns[0].count, context, partial=pixels is not None)
+    order, stated = _order(attrs, context)
     if order == "NESTED" and nside & (nside - 1):
-        raise place.error(f"the ordering is NESTED, but nside={nside} is no power of two")
-    return Layout(place, Hdu(0, {}, b"", 0, 0), nside, order, columns, said=bool(word))
+        raise context.error(f"the ordering is NESTED, but nside={nside} is no power of two")
+    guessed = not stated and "nside" not in attrs
+    return MapLayout(context, 0, nside, order, columns, pixels, "" if stated else "assumed", guessed)
 
 
-def _text(value: Any) -> Any:
+def _attributes(found: Any) -> dict[str, Any]:
+    """Those of the dataset, over those of its group, over those of the groups above and the file."""
+    levels = [found]
+    while levels[-1].name != "/":
+        levels.append(levels[-1].parent)
+    return {k.lower(): _plain(v) for level in reversed(levels) for k, v in level.attrs.items()}
+
+
+def _plain(value: Any) -> Any:
     if getattr(value, "size", 0) == 1:
         value = value.item()
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
-def _choose(opened: Any, wanted: int | str | None, place: Place) -> Any:
+def _nside(attrs: dict[str, Any], count: int, context: Context, *, partial: bool) -> int:
+    import numpy as np
+
+    nside = nside_of(count)
+    stated = attrs.get("nside", nside)
+    if isinstance(stated, str) and stated.strip().isdigit():
+        stated = int(stated)
+    if partial and isinstance(stated, int) and 0 < stated <= 1 << 29:
+        return stated
+    if np.ndim(stated) or stated != nside:
+        raise context.error(f"holds {count} values, but nside is {stated!r}: not a whole-sky map")
+    return nside
+
+
+def _order(attrs: dict[str, Any], context: Context) -> tuple[str, bool]:
+    word = next((str(attrs[key]).strip().upper() for key in _ORDER_KEYS if key in attrs), "")
+    nest = next((attrs[key] for key in _NEST_KEYS if key in attrs), None)
+    if not word and nest is not None:
+        word = "NESTED" if str(nest).lower() in ("true", "1", "1.0", "nest", "nested") else "RING"
+    if word and word not in ("RING", "NEST", "NESTED"):
+        raise context.error(f"ordering {word!r} is neither RING nor NESTED")
+    return ("NESTED" if word.startswith("NEST") else "RING"), bool(word)
+
+
+def _choose(opened: Any, wanted: int | str | None, context: Context) -> tuple[Any, Any]:
+    """The dataset of values, and the one of their pixel numbers if there is one beside it."""
     import h5py
 
     if wanted is not None:
         try:
             found = opened.get(str(wanted))
         except OSError as error:  # a link to another file
-            raise place.error(f"dataset {wanted!r} cannot be opened: {error}") from error
+            raise context.error(f"dataset {wanted!r} cannot be opened: {error}") from error
         if not isinstance(found, h5py.Dataset):
-            raise place.error(f"there is no dataset {wanted!r}")
-        wrong = _no_map(found)
+            raise context.error(f"there is no dataset {wanted!r}")
+        numbers = None if _holds_pixel_numbers(found) else _numbers_beside(found)
+        wrong = _no_map(found, partial=numbers is not None)
         if wrong:
-            raise place.error(f"dataset {found.name} {wrong}: not a whole-sky map")
-        return found
+            raise context.error(f"dataset {found.name} {wrong}: not a whole-sky map")
+        return found, numbers
     maps: list[Any] = []
+    indices: list[Any] = []
 
     def look(_: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and not _no_map(item):
+        if not isinstance(item, h5py.Dataset):
+            return
+        if _holds_pixel_numbers(item):
+            indices.append(item)
+        elif not _no_map(item, partial=_numbers_beside(item) is not None):
             maps.append(item)
 
     opened.visititems(look)
     if len(maps) == 1:
-        return maps[0]
-    if not maps:
-        raise place.error("no dataset has the shape of a HEALPix map")
-    raise place.error("several datasets may be the map", "say which: hdu=" + " or ".join(repr(m.name) for m in maps))
+        return maps[0], _numbers_beside(maps[0])
+    names = " or ".join(repr(m.name) for m in maps or indices)
+    if maps:
+        raise context.error("several datasets may be the map", f"choose one: hdu={names}")
+    remedy = f"of pixel numbers there are: {names}" if indices else ""
+    raise context.error("no dataset has the shape of a HEALPix map", remedy)
 
 
-def _no_map(found: Any) -> str:
+def _holds_pixel_numbers(found: Any) -> bool:
+    name = found.name.rpartition("/")[2].lower()
+    return name in _PIXEL_NAMES and found.shape is not None and found.ndim == 1 and found.dtype.kind in "iu"
+
+
+def _numbers_beside(found: Any) -> Any:
+    import h5py
+
+    if found.shape is None or not found.shape:
+        return None
+    for item in found.parent.values():
+        if isinstance(item, h5py.Dataset) and _holds_pixel_numbers(item) and item.shape[0] in found.shape:
+            return item
+    return None
+
+
+def _no_map(found: Any, *, partial: bool) -> str:
     """Why a dataset is no map; empty if it may be one."""
     if found.shape is None:
         return "is empty"
-    if found.dtype.kind not in "iuf":
+    if found.dtype.kind not in "iufb":
         return f"holds {found.dtype}, not numbers"
     if found.ndim not in (1, 2):
         return f"has {found.ndim} axes"
-    if not nside_of(max(found.shape)):
+    if not partial and not nside_of(max(found.shape)):
         return f"holds {max(found.shape)} values"
     return ""
 
 
-def _columns(source: ByteSource, found: Any, place: Place, unit: str) -> list[Column]:
+def _columns(source: ByteSource, found: Any, context: Context, attrs: dict[str, Any]) -> list[Column]:
     import numpy as np
 
     shape, width = found.shape, found.dtype.itemsize
@@ -131,25 +175,39 @@ def _columns(source: ByteSource, found: Any, place: Place, unit: str) -> list[Co
     npix = max(shape)
     by_field = found.ndim == 1 or shape[0] == fields
     # behind a link to another file the offset is one in that file
-    start = found.id.get_offset() if found.file.filename == source.place.file else None
-    if start is None:  # also chunked, compressed or never written
+    start = found.id.get_offset() if found.file.filename == source.context.file else None
+    logical = found.dtype.kind == "b"
+    if start is None or logical:  # also chunked, compressed or never written
         data = np.ascontiguousarray(found[...])
-        source, start = Memory(data.view("u1").reshape(-1).data, source.place), 0
+        if logical:
+            data = np.where(data, np.uint8(ord("T")), np.uint8(ord("F")))
+        source, start = Memory(data.reshape(-1).view("u1").data, source.context), 0
     # HDF5 allows every byte order; numpy spells the native one "=" or "|"
     dtype = found.dtype.newbyteorder("<" if found.dtype.isnative and np.little_endian else found.dtype.byteorder).str
-    dtype = dtype.replace("|", "<")
+    dtype = "<u1" if logical else dtype.replace("|", "<")
+    numbers = {key: attrs.get(key) for key in ("scale_factor", "add_offset", "_fillvalue", "missing_value")}
+    wrong = [
+        f"{k}={v!r} is not a number" for k, v in numbers.items() if v is not None and not isinstance(v, int | float)
+    ]
+    scale, zero, null, missing = numbers.values()
+    name = found.name.rpartition("/")[2]
     return [
         Column(
             number=k + 1,
-            name=f"{found.name.rpartition('/')[2]}" + (f"_{k}" if fields > 1 else ""),
-            unit=unit,
+            name=name + (f"_{k}" if fields > 1 else ""),
+            unit=str(attrs.get("unit", attrs.get("units", ""))),
             dtype=dtype,
             source=source,
             start=start + (k * npix if by_field else k) * width,
             per_row=1,
             row_bytes=width if by_field else fields * width,
             count=npix,
-            place=place.in_column(k + 1, ""),
+            context=context.in_column(k + 1, ""),
+            scale=1.0 if scale is None else scale,
+            zero=0.0 if zero is None else zero,
+            null=missing if null is None else null,
+            logical=logical,
+            problem=wrong[0] if wrong else "",
         )
         for k in range(fields)
     ]

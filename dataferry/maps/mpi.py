@@ -7,94 +7,62 @@ from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import MapError, MissingExtra
-from .layout import Layout
-from .task import Task
+from .layout import MapLayout
+from .request import MapRequest
 
 if TYPE_CHECKING:
     from astropy.units import Quantity
     from numpy.typing import NDArray
 
-__all__ = ["read_shared", "this_share"]
+__all__ = ["read_shared", "share_of_rank"]
 
 T = TypeVar("T")
 
 
-def this_share(comm: Any, npix: int) -> range:
-    """Give a rank its run of neighbouring pixels; the runs differ by one pixel at most.
-
-    Parameters
-    ----------
-    comm : mpi4py.MPI.Comm
-        All ranks.
-    npix : int
-        Pixels of the map.
-
-    Returns
-    -------
-    range
-        The pixels of this rank.
-    """
+def share_of_rank(comm: Any, npix: int) -> range:
+    """A rank's run of neighbouring pixels; the runs differ by one pixel at most."""
     return range(comm.rank * npix // comm.size, (comm.rank + 1) * npix // comm.size)
 
 
 def read_shared(
-    comm: Any, opening: AbstractContextManager[Layout], task_of: Callable[[Layout], Task], *, whole: bool
+    comm: Any,
+    opening: AbstractContextManager[MapLayout],
+    request_for: Callable[[MapLayout], MapRequest],
+    *,
+    whole: bool,
 ) -> Quantity:
-    """Read a map once a node, into memory that all ranks of the node see.
+    """Read a map once a node, into memory that all ranks of the node see; every rank has to call this.
 
-    Parameters
-    ----------
-    comm : mpi4py.MPI.Comm
-        All ranks; every one has to call this.
-    opening : context manager
-        Opens the map.
-    task_of : callable
-        Says what is asked for, given the open map.
-    whole : bool
-        Whether the whole map is asked for, in an array of its own.
-
-    Returns
-    -------
-    astropy.units.Quantity
-        Over the node's shared memory; ``info.meta["window"]`` is that memory, which stays until all ranks call its
-        ``Free``, or the program ends.
-
-    Raises
-    ------
-    MapError
-        If the map cannot be had as asked, or the ranks ask for different maps.
-    MissingExtra
-        If mpi4py is not installed.
-    Exception
-        Whatever failed on one rank, on every rank.
+    ``whole``: the whole map is asked for, in an array of its own. ``info.meta["window"]`` is the memory, which stays
+    until all ranks call its ``Free``, or the program ends. What fails on one rank is raised on every rank.
     """
     with ExitStack() as stack:
 
-        def prepare() -> Task:
+        def prepare() -> MapRequest:
             layout = stack.enter_context(opening)
             if not whole:
-                raise layout.place.error(
+                raise layout.context.error(
                     "shared=True reads the whole map into memory of its own", "leave out pixels and out"
                 )
-            return task_of(layout)
+            return request_for(layout)
 
-        task = _together(comm, prepare)
-        form = task.shape(task.npix), task.dtype.str
+        request = _together(comm, prepare)
+        form = request.shape(request.npix), request.dtype.str
         first = comm.bcast(form, root=0)
         if any(comm.allgather(form != first)):
-            raise task.layout.place.error("the ranks ask for maps of different shapes or types")
-        values, window = _on_each_node(comm, task)
-        task.meta["window"] = window
-        return task.quantity(values)
+            raise request.layout.context.error("the ranks ask for maps of different shapes or types")
+        values, window = _on_each_node(comm, request)
+        request.meta["window"] = window
+        return request.quantity(values)
 
 
-def _on_each_node(comm: Any, task: Task) -> tuple[NDArray[Any], Any]:
+def _on_each_node(comm: Any, request: MapRequest) -> tuple[NDArray[Any], Any]:
     import math
 
     import numpy as np
 
     MPI = _mpi()  # noqa: N806
-    shape, dtype = task.shape(task.npix), task.dtype
+    shape, dtype = request.shape(request.npix), request.dtype
     node = comm.Split_type(MPI.COMM_TYPE_SHARED)
     try:
         size = math.prod(shape) * dtype.itemsize if node.rank == 0 else 0
@@ -103,10 +71,10 @@ def _on_each_node(comm: Any, task: Task) -> tuple[NDArray[Any], Any]:
 
         def read() -> None:
             if node.rank == 0:
-                task.fill_whole(values)
+                request.fill_whole(values)
 
         try:
-            # also the barrier after which all may read
+            # this is also the barrier after which all may read
             _together(comm, read)
         except BaseException:
             window.Free()
@@ -127,13 +95,13 @@ def _together(comm: Any, step: Callable[[], T]) -> T:
         failed = error
     first = comm.allreduce(comm.rank if failed else comm.size, op=_mpi().MIN)
     if first < comm.size:
-        told = comm.bcast(_sendable(failed) if failed else None, root=first)
-        raise failed or told
+        theirs = comm.bcast(_sendable(failed) if failed else None, root=first)
+        raise failed or theirs
     return result  # type: ignore[no-any-return]
 
 
 def _sendable(error: Exception) -> Exception:
-    """The error as other ranks can have it: of the same kind, if that can be pickled."""
+    """The error as it can be sent: of the same kind, if that can be pickled."""
     import pickle
 
     try:

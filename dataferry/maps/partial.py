@@ -1,17 +1,16 @@
-"""Maps of a part of the sky, stored as pixel numbers and values."""
+"""Maps of a part of the sky, stored as pixel numbers and values: memory for the result and the pixels there are."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .blocks import Reader
-from .gather import take
-from .layout import Layout
-from .order import nest2ring, ring2nest
+from .columns import MOST, ColumnReader
+from .healpix import nest2ring, ring2nest
+from .layout import MapLayout
 from .pieces import positions_of
-from .values import AS_IS, UNSEEN, Finish
-from .whole import regrade
+from .ud_grade import means
+from .values import AS_IS, UNSEEN, Finish, bad_pixels
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,46 +21,36 @@ if TYPE_CHECKING:
 __all__ = ["fill_partial", "fill_partial_piece", "in_order", "stored_pixels"]
 
 
-def stored_pixels(layout: Layout, threads: int = 0) -> Ints:
-    """Read the pixel numbers of a partial map.
-
-    Parameters
-    ----------
-    layout : Layout
-        Of a partial map.
-    threads : int
-        How many threads work; 0 stands for one a processor.
-
-    Returns
-    -------
-    numpy.ndarray of int64
-        In the order and the ordering of the file; -1 for a row whose pixel number is null, which is padding.
-
-    Raises
-    ------
-    MapError
-        If one is negative or more than the map has, or there are none because the map is of the whole sky.
-    """
+def stored_pixels(layout: MapLayout, threads: int = 0) -> Ints:
+    """The pixel numbers, as the file has them; -1 for a row whose pixel number is null, which is padding."""
     import numpy as np
 
     column = layout.pixels
     if column is None:
-        raise layout.place.error("is not a partial map")
+        raise layout.context.error("is not a partial map")
     padding = np.iinfo("i8").min
-    pixels = np.empty(column.count, "i8")
-    Reader([column], padding, threads).stream(0, column.count, [pixels], [AS_IS])
-    there = pixels if column.null is None else pixels[pixels != padding]
+    if column.natural.kind == "f":
+        floats = np.empty(column.count)
+        ColumnReader([column], np.nan, threads).stream(0, column.count, [floats], [AS_IS])
+        known = np.isfinite(floats) & (floats != UNSEEN)
+        if (np.floor(floats[known]) != floats[known]).any():
+            raise column.context.error("should hold pixel numbers, but they are no integers")
+        pixels = np.where(known, floats, padding).astype("i8")
+    else:
+        pixels = np.empty(column.count, "i8")
+        ColumnReader([column], padding, threads).stream(0, column.count, [pixels], [AS_IS])
+    there = pixels[pixels != padding]
     if there.size:
         low, high = int(there.min()), int(there.max())
         if low < 0 or high >= layout.npix:
             wrong = low if low < 0 else high
-            raise column.place.error(f"pixel {wrong} is out of range for NSIDE={layout.nside} ({layout.npix} pixels)")
+            raise column.context.error(f"pixel {wrong} is out of range for NSIDE={layout.nside} ({layout.npix} pixels)")
     if there.size < pixels.size:
         pixels[pixels == padding] = -1
     return pixels
 
 
-def in_order(layout: Layout, order: str, pixels: Ints) -> Ints:
+def in_order(layout: MapLayout, order: str, pixels: Ints) -> Ints:
     """Turn the file's pixel numbers into those of an ordering; -1 stays -1."""
     if order == layout.order:
         return pixels
@@ -73,88 +62,138 @@ def in_order(layout: Layout, order: str, pixels: Ints) -> Ints:
 
 
 def fill_partial(
-    layout: Layout, reader: Reader, nside: int, order: str, out: NDArray[Any], finishes: Sequence[Finish], fill: float
+    layout: MapLayout,
+    reader: ColumnReader,
+    nside: int,
+    order: str,
+    out: NDArray[Any],
+    finishes: Sequence[Finish],
+    blank: float,
 ) -> None:
-    """Read a partial map into a whole sky.
-
-    Parameters
-    ----------
-    layout : Layout
-        Of a partial map.
-    reader : Reader
-        Of the wanted columns.
-    nside, order : int, str
-        Of the output.
-    out : numpy.ndarray
-        Shape (fields, 12 * nside**2), C-contiguous, native.
-    finishes : sequence of Finish
-        The last step on each field.
-    fill : float
-        Value of the pixels that the file does not have.
-    """
-    import numpy as np
-
+    """Read a partial map into a whole sky, (fields, 12 * nside**2); ``blank`` for pixels that the file has not."""
     pixels = stored_pixels(layout, reader.threads)
-    if nside == layout.nside:
-        _scatter(reader, in_order(layout, order, pixels), out, finishes, fill)
-        return
-    values = np.empty((len(out), layout.npix), out.dtype)
-    # integers cannot hold UNSEEN, and only go up
-    blank = UNSEEN if out.dtype.kind == "f" else fill
-    _scatter(reader, in_order(layout, "NESTED", pixels), values, [AS_IS] * len(out), blank)
-    regrade(values, layout.nside, "NESTED", nside, order, out, finishes, reader.threads)
+    out[...] = blank
+    if nside < layout.nside:
+        parents, low = _means_of_stored(layout, reader, pixels, nside, out)
+        numbers = nest2ring(nside, parents) if order == "RING" else parents
+        for values, field, finish in zip(low, out, finishes, strict=True):
+            finish(values)
+            field[numbers] = values
+    elif nside == layout.nside:
+        _scatter(reader, in_order(layout, order, pixels), out, finishes, 1, lambda numbers: numbers)
+    else:
+        nested = in_order(layout, "NESTED", pixels)
+        to_order = (lambda numbers: nest2ring(nside, numbers)) if order == "RING" else (lambda numbers: numbers)
+        _scatter(reader, nested, out, finishes, (nside // layout.nside) ** 2, to_order)
 
 
-def _scatter(reader: Reader, pixels: Ints, out: NDArray[Any], finishes: Sequence[Finish], fill: float) -> None:
+def _scatter(
+    reader: ColumnReader,
+    pixels: Ints,
+    out: NDArray[Any],
+    finishes: Sequence[Finish],
+    finer: int,
+    to_order: Callable[[Ints], Ints],
+) -> None:
+    """Put each stored value into the ``finer`` pixels of the output that it covers."""
     import numpy as np
 
-    out[...] = fill
-    step = 1 << 18
-    padded = bool(pixels.size and pixels.min() < 0)
+    step = max(1, (1 << 18) // finer)
     # one thread: of a pixel that is there twice the last value counts, as with healpy
     for at in range(0, pixels.size, step):
-        n = min(step, pixels.size - at)
-        rooms = [np.empty(n, out.dtype) for _ in out]
-        reader.read(at, n, rooms)
-        for room, line, finish in zip(rooms, out, finishes, strict=True):
-            finish(room)
-            some = pixels[at : at + n]
-            if padded:
-                line[some[some >= 0]] = room[some >= 0]
-            else:
-                line[some] = room
+        some = pixels[at : at + step]
+        buffers: list[NDArray[Any]] = [np.empty(some.size, out.dtype) for _ in out]
+        reader.read(at, some.size, buffers)
+        there = some >= 0
+        for first in range(0, finer, MOST):
+            inside = np.arange(first, min(finer, first + MOST))
+            numbers = to_order((some[there][:, None] * finer + inside).ravel())
+            for buffer, field, finish in zip(buffers, out, finishes, strict=True):
+                if first == 0:
+                    finish(buffer)
+                field[numbers] = np.repeat(buffer[there], inside.size)
+
+
+def _means_of_stored(
+    layout: MapLayout, reader: ColumnReader, pixels: Ints, nside: int, out: NDArray[Any]
+) -> tuple[Ints, list[NDArray[Any]]]:
+    """The NESTED pixels at a lower ``nside`` that have stored children, ascending, and their means of each field."""
+    import numpy as np
+
+    nested = in_order(layout, "NESTED", pixels)
+    rows = np.argsort(nested, kind="stable")
+    rows = rows[np.searchsorted(nested[rows], 0) :]
+    numbers = nested[rows]
+    last = np.append(numbers[1:] != numbers[:-1], True)[: numbers.size]
+    rows, numbers = rows[last], numbers[last]
+    children = (layout.nside // nside) ** 2
+    parents, starts = np.unique(numbers // children, return_index=True)
+    stored: list[NDArray[Any]] = [np.empty(pixels.size, out.dtype) for _ in out]
+    reader.stream(0, pixels.size, stored, [AS_IS] * len(out))
+    edges = np.append(starts, numbers.size)
+    low: list[NDArray[Any]] = [np.empty(parents.size, out.dtype) for _ in out]
+    step = max(1, MOST // children)
+    for values, target in zip(stored, low, strict=True):
+        if children > MOST:
+            target[...] = _means_of_runs(values[rows], starts)
+            continue
+        for at in range(0, parents.size, step):
+            some = slice(edges[at], edges[min(at + step, parents.size)])
+            dense = np.full((min(step, parents.size - at), children), UNSEEN, out.dtype)
+            dense.reshape(-1)[
+                numbers[some] % children
+                + np.repeat(np.arange(len(dense)), np.diff(edges[at : at + step + 1])) * children
+            ] = values[rows[some]]
+            target[at : at + step] = means(dense.reshape(-1), children)
+    return parents, low
+
+
+def _means_of_runs(values: NDArray[Any], starts: Ints) -> NDArray[Any]:
+    """As `means`, of runs of any length: for so many children that most are not stored."""
+    import numpy as np
+
+    good = np.isfinite(values)
+    bad = bad_pixels(values)
+    if bad is not None:
+        good &= ~bad
+    if not starts.size:
+        return values[:0]
+    with np.errstate(invalid="ignore", over="ignore"):
+        total = np.add.reduceat(values * good, starts)
+        hits = np.add.reduceat(good.astype("i8"), starts)
+        return np.where(hits > 0, total / np.maximum(hits, 1), UNSEEN)
 
 
 def fill_partial_piece(
-    layout: Layout,
-    reader: Reader,
+    layout: MapLayout,
+    reader: ColumnReader,
     nside: int,
     order: str,
     wanted: slice | Ints,
     out: NDArray[Any],
     finishes: Sequence[Finish],
-    fill: float,
+    blank: float,
 ) -> None:
-    """Read some pixels of a partial map: of its values only those.
-
-    Parameters
-    ----------
-    layout, reader, nside, order, out, finishes, fill
-        As for `fill_partial`; ``nside`` is not below that of the file.
-    wanted : slice or numpy.ndarray of int64
-        As `pixel_numbers` gives them.
-    """
+    """Read some pixels, as `pixel_numbers` gives them, of a partial map: of its values only those."""
     import numpy as np
 
-    positions = positions_of(layout, nside, order, wanted)
     stored = stored_pixels(layout, reader.threads)
+    low: list[NDArray[Any]] = []
+    if nside < layout.nside:
+        positions = np.arange(wanted.start, wanted.stop, dtype="i8") if isinstance(wanted, slice) else wanted
+        positions = ring2nest(nside, positions) if order == "RING" else positions
+        stored, low = _means_of_stored(layout, reader, stored, nside, out)
+    else:
+        positions = positions_of(layout, nside, order, wanted)
     rows = np.argsort(stored, kind="stable")
     at = np.searchsorted(stored, positions, side="right", sorter=rows) - 1
     rows = rows[at.clip(0)] if stored.size else np.zeros(positions.size, "i8")
     there = (at >= 0) & (stored[rows] == positions) if stored.size else np.zeros(positions.size, bool)
-    rooms = [np.empty(int(there.sum()), out.dtype) for _ in out]
-    take(reader, rows[there], rooms)
-    out[...] = fill
-    for room, line, finish in zip(rooms, out, finishes, strict=True):
-        finish(room)
-        line[there] = room
+    buffers = [values[rows[there]] for values in low]
+    if not low:
+        buffers = [np.empty(int(there.sum()), out.dtype) for _ in out]
+        reader.take(rows[there], buffers)
+    out[...] = blank
+    for buffer, field, finish in zip(buffers, out, finishes, strict=True):
+        finish(buffer)
+        field[there] = buffer

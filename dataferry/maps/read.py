@@ -1,20 +1,19 @@
-"""`read_map`: one call from a file to a map in memory."""
+"""`read_map` and `read_partial`: one call from a file to a map in memory."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .opened import Named, open_layout
+from .layout import Fields, MapLayout
+from .open_map import Named, open_map
 from .pieces import pixel_numbers
-from .task import Fields, Task
+from .request import MapRequest
 from .values import UNSEEN
 
 if TYPE_CHECKING:
     import numpy as np
     from astropy.units import Quantity
     from numpy.typing import ArrayLike, DTypeLike, NDArray
-
-    from .layout import Layout
 
 __all__ = ["read_map", "read_partial"]
 
@@ -37,8 +36,8 @@ def read_map(
 ) -> Quantity:
     """Read a HEALPix map, or a part of one, in the resolution, ordering, type and unit that you want.
 
-    Only the blocks of the file that hold the wanted pixels are read, each once; byte order, ordering, UNSEEN and unit
-    are dealt with on the way into the output.
+    Only the blocks of the file that hold the wanted pixels are read, each once, and converted on the way into the
+    output: byte order, ordering, UNSEEN and unit.
 
     Parameters
     ----------
@@ -46,26 +45,27 @@ def read_map(
         A FITS file (also ``.gz``, ``.bz2``, ``.xz``, also a tile-compressed image) or an HDF5 file; with ``remote`` a
         URL.
     field : int, str, sequence of these, or None
-        Which columns, by number from 0 or by name; None is all. The column of pixel numbers of a partial map is not
-        counted.
+        Which columns, by number from 0 or by name; None is all. The column of pixel numbers of a partial map does not
+        count.
     nside : int, optional
         Resolution of the output, a power of two; None is that of the file. Down, the mean of the good pixels, as
-        ``healpy.ud_grade`` takes it, in the type of the output (``dtype="f8"`` for means in double precision); up,
-        copies.
+        ``healpy.ud_grade`` takes it, in the type of the output (``dtype="f8"`` for means in double precision); means
+        of integers are float64. Up, copies.
     unit : unit-like, optional
-        States the unit where the file gives none, converts from the file's otherwise. None takes the file's, and
-        dimensionless where it gives none. K_CMB is not K: see `dataferry.maps.K_CMB`.
+        Converts from the file's unit, or states the unit where the file gives none; of several fields, all or none
+        must have one. None takes the file's, and dimensionless where it gives none. K_CMB is not K: see
+        `dataferry.maps.K_CMB`.
     order : {"RING", "NESTED", "file"}, optional
-        Ordering of the output, and of ``pixels``; None is RING, as with ``healpy.read_map``. A file that does not say
-        its ordering is taken for RING.
+        Ordering of the output, and of ``pixels``; None is RING, as with ``healpy.read_map``. A file that does not
+        state its ordering is assumed to be in RING.
     dtype : dtype-like, optional
-        Type of the output. None keeps that of the file, native-endian; scaled integers and integers with a null value
-        become float64. In integers NaN and infinities are pixels without data too; for these and float16 means are
-        taken in the type of the file.
+        Type of the output. None keeps that of the file, native-endian; scaled integers, integers with a null value
+        and means of integers become float64. In integers NaN and infinities are pixels without data too; for these
+        and float16 means are taken in floats of the type of the file.
     pixels : slice, range or array_like of int, optional
-        Only these pixels, numbers in ``order`` at ``nside``; they come in the order asked for.
+        Only these pixels, numbers in ``order`` at ``nside``; the result has them in this order.
     fill : float, optional
-        Value of pixels without data: UNSEEN in the file, null, or not in a partial map. It is put in when means are
+        Value of pixels without data: UNSEEN in the file, null, or not in a partial map. It is set after means are
         taken and units converted. A type that cannot hold it is an error where there are such pixels.
     out : numpy.ndarray, optional
         Filled and returned in the Quantity; C-contiguous, native, of the shape of the result. Its type is that of the
@@ -74,8 +74,8 @@ def read_map(
         Each rank reads only its pixels: ``pixels`` if given, else its share of equal runs of neighbours.
     shared : bool, optional
         With ``comm``: the whole map, once a node, in memory that the node's ranks share until all of them call
-        ``info.meta["window"].Free()``, or the program ends. Collective: what fails on one rank is raised on all.
-        Takes neither ``pixels`` nor ``out``.
+        ``info.meta["window"].Free()``, or the program ends. Collective: an error of one rank is raised on all.
+        Not together with ``pixels`` or ``out``.
     hdu : int or str, optional
         Number or EXTNAME of the HDU, or path of the HDF5 dataset; None finds the map.
     remote : bool, optional
@@ -85,16 +85,17 @@ def read_map(
     -------
     astropy.units.Quantity
         Shape (npix,) for one field given alone, (fields, npix) for a sequence or None; npix is 12 * nside**2, or the
-        number of ``pixels``. Native-endian, in ``order``. ``info.meta`` says ``nside``, ``order``, ``file``, ``hdu``,
-        ``fields``, with ``comm`` the ``pixels`` of this rank, and with ``remote`` ``moved_bytes`` and ``verified``
-        (False).
+        number of ``pixels``. Native-endian, in ``order``. ``info.meta`` has ``nside``, ``order``, ``file``, ``hdu``,
+        ``fields``; ``order_from`` ("primary header" or "assumed") where the map's own header does not state the
+        ordering of the file; with ``comm`` the ``pixels`` of this rank; with ``remote`` ``moved_bytes`` and
+        ``verified`` (False).
 
     Raises
     ------
     UnknownField
         If the file has no such field.
     MapError
-        If the file is no map, is damaged, or cannot be had as asked; it names file, HDU and column.
+        If the file is no map, is damaged, or cannot be read as asked; it names file, HDU and column.
     MissingExtra
         If the file is HDF5 and h5py is not installed.
 
@@ -106,30 +107,27 @@ def read_map(
     if comm is not None and shared:
         from .mpi import read_shared
 
-        def task_of(layout: Layout) -> Task:
-            return Task(layout, field, nside, unit, order, dtype, fill, threads=1)
+        def request_for(layout: MapLayout) -> MapRequest:
+            return MapRequest(layout, field, nside, unit, order, dtype, fill, threads=1)
 
         whole = pixels is None and out is None
-        return read_shared(comm, open_layout(path, hdu, remote=remote), task_of, whole=whole)
-    with open_layout(path, hdu, remote=remote) as layout:
-        task = Task(layout, field, nside, unit, order, dtype, fill, threads=1 if comm is not None else 0)
-        if comm is not None:
-            from .mpi import this_share
+        return read_shared(comm, open_map(path, hdu, remote=remote), request_for, whole=whole)
+    with open_map(path, hdu, remote=remote) as layout:
+        request = MapRequest(layout, field, nside, unit, order, dtype, fill, threads=1 if comm is not None else 0)
+        if comm is not None and pixels is None:
+            from .mpi import share_of_rank
 
-            if pixels is None:
-                pixels = this_share(comm, task.npix)
-                task.meta["pixels"] = (pixels.start, pixels.stop)
+            pixels = share_of_rank(comm, request.npix)
+            request.meta["pixels"] = (pixels.start, pixels.stop)
         if pixels is None:
-            values = task.room(task.npix, out)
-            task.fill_whole(values)
+            values = request.output(request.npix, out)
+            request.fill_whole(values)
         else:
-            numbers = pixel_numbers(pixels, task.npix, layout.place)
+            numbers = pixel_numbers(pixels, request.npix, layout.context)
             count = numbers.stop - numbers.start if isinstance(numbers, slice) else numbers.size
-            values = task.room(count, out)
-            task.fill_piece(numbers, values)
-        if remote:
-            task.meta |= {"moved_bytes": getattr(layout.columns[0].source, "moved", 0), "verified": False}
-        return task.quantity(values)
+            values = request.output(count, out)
+            request.fill_piece(numbers, values)
+        return request.quantity(values, remote=remote)
 
 
 def read_partial(
@@ -162,11 +160,9 @@ def read_partial(
     Raises
     ------
     MapError
-        If the file is no map, is damaged, or cannot be had as asked.
+        If the file is no map, is damaged, or cannot be read as asked.
     """
-    with open_layout(path, hdu, remote=remote) as layout:
-        task = Task(layout, field, None, unit, order, dtype, UNSEEN, threads=0, listed=True)
-        pixels, values = task.listed()
-        if remote:
-            task.meta |= {"moved_bytes": getattr(layout.columns[0].source, "moved", 0), "verified": False}
-        return pixels, task.quantity(values)
+    with open_map(path, hdu, remote=remote) as layout:
+        request = MapRequest(layout, field, None, unit, order, dtype, UNSEEN, threads=0, listed=True)
+        pixels, values = request.listed()
+        return pixels, request.quantity(values, remote=remote)

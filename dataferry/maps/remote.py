@@ -1,4 +1,4 @@
-"""Ranges of a file at a server, for reading a map in part without fetching it: in the same session as downloads are."""
+"""A file at a server, read by byte ranges without fetching it, in the same session as downloads."""
 
 from __future__ import annotations
 
@@ -10,31 +10,29 @@ from typing import TYPE_CHECKING
 
 from ..download.source import Source
 from ..errors import Offline, TransferError
-from .headers import FIRST
-from .place import BadCopy, Place
-from .source import ByteSource
+from .byte_source import BadCopy, ByteSource, Context
+from .fits import FIRST
 
 if TYPE_CHECKING:
     from ..download.answer import Answer
     from ..errors import MapError
 
-__all__ = ["RangeFile"]
+__all__ = ["RemoteFile"]
 
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)$")
-_LANES = 8
 _TRIES = 4
-_LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
-# a redirect may lead to a signed URL that holds for minutes only
+_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+# a redirect may lead to a signed URL that is valid for minutes only
 _EXPIRED = frozenset({400, 401, 403, 404, 410})
 _LONGEST_WAIT = 30.0
-_REFUSALS = {
+_REMEDIES = {
     401: "a login is needed: put a token or user and password for this host into config.toml, or into .netrc",
     403: "not allowed, or not there",
     407: "the proxy wants a login: give user and password in the proxy's URL",
 }
 
 
-class _Again(BadCopy):
+class _Retry(BadCopy):
     """A failure that may be over soon."""
 
     wait: float | None = None
@@ -51,37 +49,16 @@ class _Object:
     url: str | None = None
 
 
-class RangeFile(ByteSource):
-    """A file at a server that answers byte ranges.
+class RemoteFile(ByteSource):
+    """A file at a server that answers byte ranges; ``moved`` counts the bytes of the bodies that arrived."""
 
-    Parameters
-    ----------
-    source : Source
-        The URL and what has to be sent with it. Proxies, authorities, client certificates, tokens and passwords are
-        those of every other request of dataferry.
-
-    Attributes
-    ----------
-    moved : int
-        Bytes of the bodies that have come over the wire.
-
-    Raises
-    ------
-    MapError
-        If the server is not reached, does not have the file, or ignores ranges.
-    Offline
-        If the user has switched the network off.
-    """
-
-    # a request costs a round trip: what lies closer together than this is fetched in one piece
-    gap = 1 << 15
-    lanes = _LANES
+    connections = 8
 
     def __init__(self, source: Source) -> None:
         from ..config.settings import load_settings
         from ..download.client import Client
 
-        self.place = Place(source.redacted)
+        self.context = Context(source.redacted)
         settings = load_settings()
         if settings.offline:
             raise Offline(
@@ -90,7 +67,7 @@ class RangeFile(ByteSource):
         if source.opener is not None:
             raise self._error("this host does not serve byte ranges over HTTP", "fetch the file whole: dataferry get")
         self._client = Client(settings)
-        self._count = threading.Lock()
+        self._lock = threading.Lock()
         self.moved = 0
         self._objects = [_Object(source, 0)]
         if source.parts:
@@ -99,17 +76,22 @@ class RangeFile(ByteSource):
                 _Object(replace(source, url=part.url, parts=()), start, part.size)
                 for part, start in zip(source.parts, starts, strict=True)
             ]
-        self.size = sum(part.size for part in source.parts) if source.parts else -1
+        self._size = sum(part.size for part in source.parts) if source.parts else -1
         try:
-            self._start = b"" if self.size == 0 else self._get(0, FIRST if self.size < 0 else min(FIRST, self.size))
+            first = FIRST if self._size < 0 else min(FIRST, self._size)
+            self._start = self._get(0, first) if first else b""
         except BaseException:
             self._client.close()
             raise
 
+    @property
+    def size(self) -> int:
+        return self._size
+
     def read_into(self, offset: int, into: memoryview) -> None:
-        """Fill ``into`` by one request, or one of each object; the start of the file is kept."""
+        """Fill the buffer by one request, or one of each part; the start of the file is kept."""
         if offset + len(into) > self.size:
-            raise self.short(offset, len(into))
+            raise self._error(f"the file is truncated: {offset + len(into)} bytes needed, {self.size} there")
         here = self._start[offset : offset + len(into)]
         into[: len(here)] = here
         if len(here) < len(into):
@@ -117,41 +99,41 @@ class RangeFile(ByteSource):
 
     def _get(self, offset: int, length: int) -> bytes:
         if len(self._objects) == 1:
-            return self._tried(self._objects[0], offset, length)
+            return self._try_get(self._objects[0], offset, length)
         bodies = []
-        for there in self._objects:
-            first, stop = max(offset, there.start), min(offset + length, there.start + there.size)
+        for part in self._objects:
+            first, stop = max(offset, part.start), min(offset + length, part.start + part.size)
             if first < stop:
-                bodies.append(self._tried(there, first - there.start, stop - first))
+                bodies.append(self._try_get(part, first - part.start, stop - first))
         return b"".join(bodies)
 
-    def _tried(self, there: _Object, offset: int, length: int) -> bytes:
-        for tried in range(1, _TRIES):
+    def _try_get(self, part: _Object, offset: int, length: int) -> bytes:
+        for number in range(1, _TRIES):
             try:
-                return self._once(there, offset, length)
-            except _Again as error:
-                wait = 0.1 * 2**tried if error.wait is None else error.wait
+                return self._get_once(part, offset, length)
+            except _Retry as error:
+                wait = 0.1 * 2**number if error.wait is None else error.wait
                 if wait > _LONGEST_WAIT:
                     raise
                 time.sleep(wait)
-        return self._once(there, offset, length)
+        return self._get_once(part, offset, length)
 
-    def _once(self, there: _Object, offset: int, length: int) -> bytes:
+    def _get_once(self, part: _Object, offset: int, length: int) -> bytes:
         extra = f"Range: bytes={offset}-{offset + length - 1}\r\n"
         try:
-            answer, line = self._client.ask(there.source, extra, url=there.url)
+            answer, line = self._client.ask(part.source, extra, url=part.url)
         except TransferError as error:
-            kind = BadCopy if error.final else _Again
-            raise kind(f"{self.place}: the server is not reached: {error.reason}") from error
+            kind = BadCopy if error.final else _Retry
+            raise kind(f"{self.context}: the server is not reached: {error.reason}") from error
         try:
-            return self._body(answer, there, offset, length)
+            return self._body(answer, part, offset, length)
         finally:
             # of an answer that is not wanted, the rest is not waited for: its connection is not kept
             self._client.done(answer, line)
 
-    def _body(self, answer: Answer, there: _Object, offset: int, length: int) -> bytes:
+    def _body(self, answer: Answer, part: _Object, offset: int, length: int) -> bytes:
         if answer.status != 206:
-            raise self._refusal(answer, there, offset)
+            raise self._refusal(answer, part, offset)
         fields = answer.fields
         found = _RANGE.match(fields.get("content-range", ""))
         encoding = fields.get("content-encoding", "identity")
@@ -161,64 +143,60 @@ class RangeFile(ByteSource):
                 "fetch the file whole: dataferry get",
             )
         if not found or int(found[1]) != offset:
-            said = fields.get("content-range", "nothing")
-            raise self._error(f"the server does not answer the range asked for (it says {said!r})")
-        self._same(there, int(found[3]), fields.get("etag", ""))
-        there.url = answer.url
-        wanted = min(length, there.size - offset)
+            answered = fields.get("content-range", "nothing")
+            raise self._error(f"the server does not answer the range asked for (it says {answered!r})")
+        self._check_same(part, int(found[3]), fields.get("etag", ""))
+        part.url = answer.url
+        wanted = min(length, part.size - offset)
         body = memoryview(bytearray(wanted))
-        got = 0
+        count = 0
         try:
-            while got < wanted:
-                count = answer.read_some(body[got:])
-                if not count:
+            while count < wanted:
+                more = answer.read_some(body[count:])
+                if not more:
                     break
-                got += count
+                count += more
         except Exception as error:
-            raise _Again(f"{self.place}: the connection broke: {type(error).__name__}") from error
+            raise _Retry(f"{self.context}: the connection broke: {type(error).__name__}") from error
         finally:
-            with self._count:
-                self.moved += got
-        if got < wanted:
-            raise _Again(f"{self.place}: the connection ended after {got} of {wanted} bytes")
+            with self._lock:
+                self.moved += count
+        if count < wanted:
+            raise _Retry(f"{self.context}: the connection ended after {count} of {wanted} bytes")
         return bytes(body)
 
-    def _same(self, there: _Object, size: int, etag: str) -> None:
+    def _check_same(self, part: _Object, size: int, etag: str) -> None:
         """Note what the file is, or see that it is still that."""
-        with self._count:
-            if there.size < 0:
-                there.size = self.size = size
-            if not there.etag:
-                there.etag = etag
-            if (there.size, there.etag) != (size, etag):
+        with self._lock:
+            if part.size < 0:
+                part.size = self._size = size
+            if not part.etag:
+                part.etag = etag
+            if (part.size, part.etag) != (size, etag):
                 raise self._error("the file changed at the server while it was read", "read it again")
 
-    def _refusal(self, answer: Answer, there: _Object, offset: int) -> MapError:
+    def _refusal(self, answer: Answer, part: _Object, offset: int) -> MapError:
         from ..download.verdict import retry_after
 
         if answer.status == 200:
             return self._error("the server ignores byte ranges", "fetch the file whole: dataferry get")
         if answer.status == 416 and offset == 0:
             return self._error("is empty")
-        said = f"the server answers {answer.status} {answer.reason or ''}".rstrip()
-        if there.url not in (None, there.source.url) and answer.status in _EXPIRED:
-            there.url = None
-            again = _Again(f"{self.place}: {said}")
+        reason = f"the server answers {answer.status} {answer.reason or ''}".rstrip()
+        if part.url not in (None, part.source.url) and answer.status in _EXPIRED:
+            part.url = None
+            again = _Retry(f"{self.context}: {reason}")
             again.wait = 0.0
             return again
-        if answer.status in _LATER:
-            again = _Again(f"{self.place}: {said}")
+        if answer.status in _TRANSIENT:
+            again = _Retry(f"{self.context}: {reason}")
             again.wait = retry_after(answer)
             return again
-        return self._error(said, _REFUSALS.get(answer.status, ""))
+        return self._error(reason, _REMEDIES.get(answer.status, ""))
 
     def _error(self, reason: str, remedy: str = "") -> MapError:
-        return self.place.error(reason, remedy, BadCopy)
-
-    def short(self, offset: int, length: int) -> MapError:
-        """Make the error for a range that the server's file does not have."""
-        return self._error(f"the file is truncated: {offset + length} bytes needed, {self.size} there")
+        return self.context.error(reason, remedy, BadCopy)
 
     def close(self) -> None:
-        """Let go of the connections."""
         self._client.close()
+        super().close()

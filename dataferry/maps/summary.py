@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import keyword
 import os
 
 from ..errors import MapError
-from .columns import columns_of
+from .byte_source import ByteSource
+from .columns import ColumnReader
+from .fits import Hdu, columns_of, hdus
 from .hdf5 import is_hdf5
-from .headers import Hdu, hdus
-from .layout import Layout
-from .opened import Named, open_layout, open_source
-from .source import ByteSource
+from .layout import MapLayout
+from .open_map import Named, open_map, open_source
+from .units import units_of
+from .values import AS_IS, UNSEEN, bad_pixels
 
 __all__ = ["info"]
 
@@ -21,7 +24,7 @@ def info(path: Named, *, remote: bool = False) -> str:
     Parameters
     ----------
     path : path-like, str or Source
-        A FITS file, or a map in HDF5; with ``remote`` a URL, of which the headers are read only.
+        A FITS file, or a map in HDF5; with ``remote`` a URL, of which only the headers are read.
     remote : bool, optional
         Read by byte ranges from a server.
 
@@ -36,30 +39,30 @@ def info(path: Named, *, remote: bool = False) -> str:
         If it is no such file.
     """
     with open_source(path, remote=remote) as source:
-        lines = [f"{source.place.file}  {source.size} bytes"]
+        lines = [f"{source.context.file}  {source.size} bytes"]
         in_hdf5 = is_hdf5(source)
         if not in_hdf5:
             for hdu in hdus(source):
-                lines += _hdu(source, hdu)
+                lines += _hdu_lines(source, hdu)
     try:
-        with open_layout(path, remote=remote) as layout:
-            lines += _map(path, layout, remote=remote)
+        with open_map(path, remote=remote) as layout:
+            lines += _map_lines(path, layout, remote=remote)
     except MapError as error:
         reason = str(error).partition(": ")[2] or str(error)
         opener = "import h5py; h5py.File" if in_hdf5 else "from astropy.io import fits; fits.open"
-        lines += ["no HEALPix map: " + reason, f"  {opener}({_shown(path)!r})"]
+        lines += ["no HEALPix map: " + reason, f"  {opener}({_printable(path)!r})"]
     return "\n".join(lines)
 
 
-def _shown(path: Named) -> str:
-    return str(getattr(path, "redacted", None) or os.fspath(path))  # type: ignore[arg-type]
+def _printable(path: Named) -> str:
+    return str(getattr(path, "redacted", None) or os.fsdecode(path))  # type: ignore[arg-type]
 
 
-def _hdu(source: ByteSource, hdu: Hdu) -> list[str]:
+def _hdu_lines(source: ByteSource, hdu: Hdu) -> list[str]:
     size = " x ".join(str(n) for n in hdu.shape) or "no data"
-    kind = "COMPRESSED IMAGE" if hdu["ZIMAGE"] is True else hdu.kind
+    kind = "COMPRESSED IMAGE" if hdu.compressed else hdu.kind
     lines = [f"HDU {hdu.index}  {kind}  {hdu.word('EXTNAME')}".rstrip() + f"  {size}"]
-    if hdu.kind != "BINTABLE" or hdu["ZIMAGE"] is True or hdu["ZTABLE"] is True:
+    if hdu.kind != "BINTABLE" or hdu.compressed or hdu["ZTABLE"] is True:
         unit = hdu.word("BUNIT")
         return lines + ([f"  unit {unit}"] if unit else [])
     try:
@@ -72,48 +75,58 @@ def _hdu(source: ByteSource, hdu: Hdu) -> list[str]:
     return lines
 
 
-def _map(path: Named, layout: Layout, *, remote: bool) -> list[str]:
-    said = "" if layout.said else " (not said; taken for it)"
+def _map_lines(path: Named, layout: MapLayout, *, remote: bool) -> list[str]:
+    order = {"": "", "assumed": " (not stated; assumed)"}.get(layout.order_from, f" (from the {layout.order_from})")
     fields = f"{len(layout.columns)} field{'s' if len(layout.columns) != 1 else ''}"
-    lines = [f"HEALPix map in HDU {layout.hdu.index}: NSIDE {layout.nside}, {layout.order}{said}, {fields}"]
-    coordinates = layout.hdu.word("COORDSYS")
-    if coordinates:
-        lines.append(f"  coordinates {coordinates}")
-    lines.append("  coverage " + _coverage(path, layout, remote=remote))
-    chosen = "" if len(layout.columns) == 1 else f", field={tuple(range(len(layout.columns)))}"
-    lines += ["load it with", "  from dataferry import maps"]
+    guess = " (a guess: no keyword says so, only the number of values)" if layout.guessed else ""
+    lines = [f"HEALPix map in HDU {layout.hdu}{guess}: NSIDE {layout.nside}, {layout.order}{order}, {fields}"]
+    if layout.coordinates:
+        lines.append(f"  coordinates {layout.coordinates}")
+    lines.append("  coverage " + _coverage(layout, remote=remote))
+    return [*lines, "load it with", "  from dataferry import maps", *_load_lines(path, layout, remote=remote)]
+
+
+def _load_lines(path: Named, layout: MapLayout, *, remote: bool) -> list[str]:
+    """The lines that read all fields that can be read, together where they have one unit."""
+    fields = [k for k, column in enumerate(layout.columns) if not column.problem]
     extra = ", remote=True" if remote else ""
-    if len({column.unit for column in layout.columns}) == 1:
-        lines.append(f"  m = maps.read_map({_shown(path)!r}{chosen}{extra})")
-    else:  # columns of different units do not fit into one Quantity
-        lines += [
-            f"  {_word(column.name, k)} = maps.read_map({_shown(path)!r}, field={k}{extra})"
-            for k, column in enumerate(layout.columns)
-        ]
-    return lines
+    stated = {k: "" if _has_known_unit(layout, [k]) else ", unit=''" for k in fields}
+    if fields and (not any(stated.values())) and _has_known_unit(layout, fields):
+        chosen = "" if fields == [0] == list(range(len(layout.columns))) else f", field={tuple(fields)}"
+        return [f"  m = maps.read_map({_printable(path)!r}{chosen}{extra})"]
+    return [
+        f"  {_variable(layout.columns[k].name, k)} = maps.read_map({_printable(path)!r}, field={k}{stated[k]}{extra})"
+        for k in fields
+    ]
 
 
-def _word(name: str, number: int) -> str:
+def _has_known_unit(layout: MapLayout, fields: list[int]) -> bool:
+    columns = [layout.columns[k] for k in fields]
+    try:
+        return units_of(columns, None)[1] == [1.0] * len(columns)
+    except MapError:
+        return False
+
+
+def _variable(name: str, number: int) -> str:
     word = "".join(c if c.isalnum() else "_" for c in name.lower())
-    return word if word.isidentifier() else f"field_{number}"
+    taken = keyword.iskeyword(word) or word == "maps"
+    return word if word.isidentifier() and not taken else f"field_{number}"
 
 
-def _coverage(path: Named, layout: Layout, *, remote: bool) -> str:
+def _coverage(layout: MapLayout, *, remote: bool) -> str:
     if layout.pixels is not None:
         return f"{layout.pixels.count / layout.npix:.2%} of the sky, stored as pixel numbers and values"
     if remote:
         return "not read"
     import numpy as np
 
-    from .blocks import Reader
-    from .values import AS_IS, bad_pixels
-
-    column = layout.columns[0]
-    reader = Reader([column], float("nan"))
+    column = next(column for column in layout.columns if not column.problem)
+    reader = ColumnReader([column], UNSEEN)
     seen, step = 0, 1 << 20
-    room = np.empty(step, np.result_type(column.natural, "f4"))
+    buffer = np.empty(step, np.result_type(column.natural, "f4"))
     for at in range(0, layout.npix, step):
-        part = room[: min(step, layout.npix - at)]
+        part = buffer[: min(step, layout.npix - at)]
         reader.stream(at, part.size, [part], [AS_IS])
         bad = bad_pixels(part)
         seen += part.size - (0 if bad is None else int(bad.sum())) - int(np.isnan(part).sum())

@@ -1,4 +1,4 @@
-"""Tiles of a nested map: runs of 4**n pixels, from any columns or from memory."""
+"""Square tiles of a NESTED map, runs of 4**n pixels: as their bytes are in the file, as values, or from memory."""
 
 from __future__ import annotations
 
@@ -6,137 +6,170 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from .blocks import Reader
+from .columns import BLOCK, ColumnReader
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["ArrayTiles", "Tiles", "ValueTiles"]
+__all__ = ["ArrayTiles", "Tiles", "tiles_of"]
 
 
 class Tiles(ABC):
-    """Where `weave` gets tiles from.
+    """Tiles of ``size`` pixels, loaded into buffers of ``stride`` elements of ``dtype``.
 
-    Parameters
-    ----------
-    size : int
-        Pixels of a tile.
-
-    Attributes
-    ----------
-    dtype : numpy.dtype
-        Of the elements that a loaded tile consists of.
-    stride : int
-        Elements of a loaded tile.
-    offsets : list of int
-        Of each field: the element of pixel 0 in a loaded tile.
+    ``offsets`` are the elements of pixel 0 of each field in a loaded tile.
     """
 
     dtype: np.dtype[Any]
-    stride: int
-    offsets: list[int]
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, fields: int) -> None:
         self.size = size
+        self.stride = size * fields
+        self.offsets = [size * k for k in range(fields)]
 
     def address(self, pixels: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Give the element of pixels of a tile, of a field at offset 0; bits of the pixel number add up.
-
-        Parameters
-        ----------
-        pixels : numpy.ndarray of int64
-            In [0, size).
-
-        Returns
-        -------
-        numpy.ndarray of int64
-            In [0, stride).
-        """
+        """The elements of pixels of a tile, for a field at offset 0; bits of the pixel number add up."""
         return pixels
 
-    def room(self, slot: NDArray[Any]) -> Any:
-        """Make ready a place that tiles are loaded into many times.
-
-        Parameters
-        ----------
-        slot : numpy.ndarray
-            Shape (stride,), of the dtype, contiguous.
-
-        Returns
-        -------
-        object
-            What `load` is to be given.
-        """
-        return slot
+    def target(self, buffer: NDArray[Any]) -> Any:
+        """What `load` is to be given to fill a buffer, made once for many loads."""
+        return buffer
 
     @abstractmethod
     def load(self, tasks: Sequence[tuple[int, Any]]) -> None:
-        """Load some tiles.
-
-        Parameters
-        ----------
-        tasks : sequence of (int, object)
-            The first nested pixel of each, and where it goes, as `room` gave it.
-        """
+        """Load tiles: the first NESTED pixel of each, and its target."""
 
 
 class ValueTiles(Tiles):
-    """Tiles of values, one plane a field: for columns stored in any way.
+    """Tiles of values, one plane a field: for columns stored in any way."""
 
-    Parameters
-    ----------
-    reader : Reader
-        Of any columns.
-    size : int
-        Pixels of a tile.
-    dtype : numpy.dtype
-        Native type of the values.
-    """
-
-    def __init__(self, reader: Reader, size: int, dtype: np.dtype[Any]) -> None:
-        super().__init__(size)
+    def __init__(self, reader: ColumnReader, size: int, dtype: np.dtype[Any]) -> None:
+        super().__init__(size, len(reader.columns))
         self._reader = reader
         self.dtype = dtype
-        self.stride = size * len(reader.columns)
-        self.offsets = [size * k for k in range(len(reader.columns))]
 
     def load(self, tasks: Sequence[tuple[int, NDArray[Any]]]) -> None:
-        """Read and convert the values of tiles."""
         for first, into in tasks:
             self._reader.read(first, self.size, list(into.reshape(-1, self.size)))
 
 
 class ArrayTiles(Tiles):
-    """Tiles of a nested map in memory, of the same or of a lower resolution.
-
-    Parameters
-    ----------
-    values : numpy.ndarray
-        Shape (fields, pixels), NESTED.
-    size : int
-        Pixels of a tile.
-    finer : int
-        How many pixels of the tiles one pixel of the map is.
-    """
+    """Tiles of a NESTED map in memory, (fields, pixels); one pixel of it is ``finer`` pixels of the tiles."""
 
     def __init__(self, values: NDArray[Any], size: int, finer: int = 1) -> None:
-        super().__init__(size)
+        super().__init__(size, len(values))
         self._values, self._finer = values, finer
         self.dtype = values.dtype
-        self.stride = size * len(values)
-        self.offsets = [size * k for k in range(len(values))]
 
     def load(self, tasks: Sequence[tuple[int, NDArray[Any]]]) -> None:
-        """Copy tiles, or repeat their coarser pixels."""
-        for first, into in tasks:
-            self._load(first, into)
-
-    def _load(self, first: int, into: NDArray[Any]) -> None:
         finer = self._finer
-        for values, plane in zip(self._values, into.reshape(-1, self.size), strict=True):
-            if finer > self.size:
-                plane[:] = values[first // finer]
-            else:
-                part = values[first // finer : (first + self.size) // finer]
-                plane.reshape(-1, finer)[...] = part[:, None]
+        for first, into in tasks:
+            for values, plane in zip(self._values, into.reshape(-1, self.size), strict=True):
+                if finer > self.size:
+                    plane[:] = values[first // finer]
+                else:
+                    plane.reshape(-1, finer)[...] = values[first // finer : (first + self.size) // finer, None]
+
+
+class RowTiles(Tiles):
+    """Tiles as they are in the file: whole rows of the table, of columns for which `fits` holds."""
+
+    def __init__(self, reader: ColumnReader, size: int) -> None:
+        import numpy as np
+
+        super().__init__(size, len(reader.columns))
+        first = reader.columns[0]
+        self._source, self._base = reader.source, reader.base
+        self._row_bytes, self._per_row = first.row_bytes, first.per_row
+        self.dtype = np.dtype(first.dtype)
+        self._step = first.row_bytes // first.width
+        self.stride = size // first.per_row * self._step
+        self.offsets = [(c.start - self._base) // first.width for c in reader.columns]
+        # the last row of the file may end with the last of these columns
+        self._bytes = (size // first.per_row - 1) * first.row_bytes + reader.span_bytes
+
+    @staticmethod
+    def fits(reader: ColumnReader, size: int) -> bool:
+        """Whether whole rows make a tile, and pixel bits add up to addresses."""
+        first = reader.columns[0]
+        return (
+            reader.raw
+            and all(c.plain for c in reader.columns)
+            and first.per_row & (first.per_row - 1) == 0
+            and first.per_row <= size
+            and first.row_bytes * (size // first.per_row) <= 4 * BLOCK
+            # rows wider than what is wanted of them cost more than they save
+            and first.row_bytes <= 4 * len(reader.columns) * first.per_row * first.width
+        )
+
+    def address(self, pixels: NDArray[np.int64]) -> NDArray[np.int64]:
+        return pixels // self._per_row * self._step + pixels % self._per_row
+
+    def target(self, buffer: NDArray[Any]) -> memoryview:
+        return buffer.view("u1").data[: self._bytes]
+
+    def load(self, tasks: Sequence[tuple[int, memoryview]]) -> None:
+        base, per_row, row_bytes = self._base, self._per_row, self._row_bytes
+        self._source.read_many([(base + first // per_row * row_bytes, into) for first, into in tasks])
+
+
+class ColumnTiles(Tiles):
+    """Tiles of the bytes of some columns of wide rows, one plane a field; what lies between is read and dropped."""
+
+    def __init__(self, reader: ColumnReader, size: int) -> None:
+        import numpy as np
+
+        super().__init__(size, len(reader.columns))
+        first = reader.columns[0]
+        self._source, self._row_bytes, self._per_row = reader.source, first.row_bytes, first.per_row
+        self._base = reader.base
+        self.dtype = np.dtype(first.dtype)
+        self._dropped = memoryview(bytearray(first.row_bytes))
+        # of each run of wanted bytes in the file: what lies before it, where it goes, where that ends
+        self._plan: list[tuple[int, int, int]] = []
+        length, plane = first.per_row * first.width, size * first.width
+        starts = sorted((c.start - self._base, k * plane) for k, c in enumerate(reader.columns))
+        end = 0
+        for row in range(size // first.per_row):
+            for start, to in starts:
+                at = row * first.row_bytes + start
+                self._plan.append((at - end, to + row * length, to + (row + 1) * length))
+                end = at + length
+
+    @staticmethod
+    def fits(reader: ColumnReader, size: int) -> bool:
+        """Whether rows are so wide that few of them make a tile, and no column is asked for twice."""
+        first = reader.columns[0]
+        return (
+            reader.in_rows
+            and first.per_row <= size
+            and size % first.per_row == 0
+            and first.per_row * first.width >= 1024
+            and all(c.plain and c.dtype == first.dtype for c in reader.columns)
+            and len({c.start for c in reader.columns}) == len(reader.columns)
+        )
+
+    def target(self, buffer: NDArray[Any]) -> list[memoryview]:
+        data = buffer.view("u1").data
+        parts: list[memoryview] = []
+        for gap, start, stop in self._plan:
+            if gap:
+                parts.append(self._dropped[:gap])
+            parts.append(data[start:stop])
+        return parts
+
+    def load(self, tasks: Sequence[tuple[int, list[memoryview]]]) -> None:
+        for first, into in tasks:
+            self._source.read_parts(self._base + first // self._per_row * self._row_bytes, into)
+
+
+def tiles_of(reader: ColumnReader, size: int, dtype: np.dtype[Any]) -> Tiles:
+    """Choose how to load tiles from a file; ``dtype`` is that of values which have to be converted first."""
+    first = reader.columns[0]
+    rows = RowTiles.fits(reader, size)
+    # whole rows are read faster, but what is not wanted of them takes memory as well
+    every_column = len(reader.columns) * first.per_row == first.row_bytes // first.width
+    if ColumnTiles.fits(reader, size) and not (rows and every_column):
+        return ColumnTiles(reader, size)
+    return RowTiles(reader, size) if rows else ValueTiles(reader, size, dtype)

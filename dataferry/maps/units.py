@@ -2,21 +2,55 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+import re
+from collections import defaultdict
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from .columns import Column
-from .unit_names import factor_between, own_units, parse_unit, unit_named
+from .fits import Column
 
 if TYPE_CHECKING:
     from astropy.units import Quantity, UnitBase
 
-__all__ = ["K_CMB", "K_RJ", "cmb_equivalencies", "factor_between", "parse_unit", "units_of"]
+__all__ = ["K_CMB", "K_RJ", "cmb_equivalencies", "factor_between", "parse_unit", "unit_text", "units_of"]
+
+_ABSENT = {"", "unknown", "none", "undefined", "n/a", "null", "unitless", "dimensionless", "1", "-"}
+# How headers spell units that astropy does not know, in lower case: whole texts, then words within a text.
+# "km/s": writers that put all values in upper case (AIPS, IRAF): S alone would be siemens.
+_TEXTS = {"km/s": "km/s", "hits": ""}
+_WORDS = {
+    "adus": "adu",  # CCD images
+    "angstroms": "Angstrom",  # IRAF
+    "counts": "count",  # gamma rays and X rays (Fermi, ROSAT, eROSITA)
+    "degrees": "deg",  # AIPS
+    "jansky": "Jy",
+    "kelvin": "K",  # radio surveys
+    "kelvins": "K",
+    "microk": "uK",  # LAMBDA (WMAP)
+    "millik": "mK",
+    "muk": "uK",  # Planck
+    "photons": "photon",  # Fermi
+    "pixels": "pix",
+    "seconds": "s",
+}
+# K_CMB, Kcmb, K_{CMB}, KCMB (Planck), "mK, thermodynamic" and "uK_thermodynamic" (LAMBDA), K_RJ, uK(RJ), mK_antenna,
+# K (Tb): brightness temperature is Rayleigh-Jeans, as in astropy.units.brightness_temperature. Any SI prefix.
+_KIND = r"(?i:CMB|thermodynamic|thermo|RJ|antenna|ant|Tb)"
+_SPECIAL = re.compile(
+    rf"(?<![A-Za-z])(micro|mu|[numkM\u00b5\u03bc]?)[Kk][ _,]*(?:\{{{_KIND}\}}|\({_KIND}\)|{_KIND})(?![A-Za-z])"
+)
+_MICRO = {"micro": "u", "mu": "u", "\u00b5": "u", "\u03bc": "u"}
+# the parser knows no own units: one of these, which are no unit of anything else, keeps the place of each
+_STAND_INS = ("bin", "vox", "beam", "chan", "electron", "adu")
+_MOST_READINGS = 64
 
 
 def __getattr__(name: str) -> Any:
     if name in ("K_CMB", "K_RJ"):
-        return own_units()[name]
+        return _own_units()[name]
     raise AttributeError(name)
 
 
@@ -25,47 +59,170 @@ if TYPE_CHECKING:
     K_RJ: UnitBase
 
 
+@lru_cache(maxsize=1)
+def _own_units() -> dict[str, Any]:
+    """The special kelvins, with all SI prefixes, by name."""
+    from astropy import units as u
+
+    names: dict[str, Any] = {}
+    for name, doc in (
+        ("K_CMB", "Kelvin of thermodynamic temperature relative to the CMB."),
+        ("K_RJ", "Kelvin of Rayleigh-Jeans brightness temperature."),
+    ):
+        latex = name.replace("_", "_{") + "}"
+        u.def_unit(name, namespace=names, prefixes=True, doc=doc, format={"latex": rf"\mathrm{{{latex}}}"})
+    return names
+
+
+def _unit_named(name: str) -> Any:
+    """A unit by name: a package that enabled its own in astropy's registry, as pysm3 does, gets its own."""
+    from astropy import units as u
+
+    known = u.Unit(name, parse_strict="silent")
+    return _own_units()[name] if isinstance(known, u.UnrecognizedUnit) else known
+
+
+def parse_unit(text: str) -> UnitBase | None:
+    """Read a unit as the headers of maps spell it; None where the text says that there is none, or is not known.
+
+    Raises ValueError if it is no unit that anybody knows, or could be several.
+    """
+    from astropy import units as u
+
+    if text.strip().lower() in _ABSENT:
+        return None
+    unit: UnitBase = _parse(text, len(u.get_current_unit_registry().all_units))
+    return unit
+
+
+@lru_cache(maxsize=256)
+def _parse(text: str, enabled: int) -> Any:
+    from astropy import units as u
+
+    text = text.strip()
+    if text.startswith("[") and text.endswith("]"):
+        text = text[1:-1]
+    text = _TEXTS.get(text.lower(), text)
+    used: dict[str, str] = {}
+
+    def stand_in(match: re.Match[str]) -> str:
+        thermodynamic = any(word in match[0].lower() for word in ("cmb", "thermo"))
+        name = _MICRO.get(match[1], match[1]) + ("K_CMB" if thermodynamic else "K_RJ")
+        free = next((s for s in _STAND_INS if used.get(s, name) == name and s not in text), None)
+        if free is None:
+            raise ValueError(f"{text!r} has too many special units")
+        used[free] = name
+        return free
+
+    plain = _SPECIAL.sub(stand_in, text)
+    plain = re.sub(r"\{([-+\w./]+)\}", r"\1", plain)  # K^{2}
+    plain = re.sub(r"\((\w+)\)", r"\1", plain)  # astropy does not know (K)^2
+    parsed = _parse_plain(plain)
+    if not isinstance(parsed, u.UnitBase):
+        raise ValueError(f"{text!r} is no single unit on a linear scale")
+    if not used:
+        return parsed
+    bases = [_unit_named(used[str(base)]) if str(base) in used else base for base in parsed.bases]
+    unit = u.CompositeUnit(parsed.scale, bases, parsed.powers)
+    return bases[0] if parsed.scale == 1 and parsed.powers == [1] else unit
+
+
+def _parse_plain(text: str) -> Any:
+    """Read a text as it stands, else with words of `_WORDS`, else in other case where that leaves one reading."""
+    from astropy import units as u
+
+    with_words = re.sub(r"[A-Za-z]+", lambda word: _WORDS.get(word[0].lower(), word[0]), text)
+    for one in (text, with_words):
+        try:
+            return u.Unit(one)
+        except ValueError as error:
+            failed = error
+    by_lower = defaultdict(set)
+    for name in u.get_current_unit_registry().registry:
+        by_lower[name.lower()].add(name)
+    parts = re.split(r"([A-Za-z]+)", with_words)
+    choices = [sorted(by_lower.get(p.lower(), ())) if p.isalpha() else [p] for p in parts]
+    if math.prod(map(len, choices)) > _MOST_READINGS:
+        raise failed
+    readings: dict[str, Any] = {}
+    for words in itertools.product(*choices):
+        try:
+            unit = u.Unit("".join(words))
+        except ValueError:
+            continue
+        if unit not in readings.values():
+            readings["".join(words)] = unit
+    if len(readings) > 1:
+        raise ValueError(f"it may be {' or '.join(readings)}")
+    if not readings:
+        raise failed
+    return next(iter(readings.values()))
+
+
+def unit_text(unit: UnitBase) -> str:
+    """Write a unit as FITS has it (``W/(m2 sr)``, ``arcmin uK_CMB``), so that it is read again as the same.
+
+    Raises ValueError if there is no such text.
+    """
+    from astropy import units as u
+
+    if not isinstance(unit, u.UnitBase):
+        raise ValueError(f"{unit} is no unit on a linear scale")
+    power = math.log10(unit.scale) if unit.scale > 0 else 0.0
+    if power and power.is_integer():  # the one form of a scale in FITS
+        text = f"10**{int(power)} {_products(u.CompositeUnit(1, unit.bases, unit.powers))}"
+    else:
+        text = _products(unit)
+    again = parse_unit(text) or u.dimensionless_unscaled
+    try:
+        same = abs(factor_between(again, unit) - 1) < 1e-12
+    except u.UnitConversionError:
+        same = False
+    if not same or not text.isascii():
+        raise ValueError(f"{unit} cannot be written into a header: it would be read as {again}")
+    return text
+
+
+def _products(unit: Any) -> str:
+    text = str(unit).replace(" / ", "/")
+    if text.startswith("1/"):  # astropy does not read that from FITS
+        text = " ".join(
+            f"{base}{power}" if power == int(power) else f"{base}({power})"
+            for base, power in zip(unit.bases, unit.powers, strict=True)
+        )
+    return text
+
+
+def factor_between(unit: UnitBase, other: UnitBase) -> float:
+    """What to multiply values in one unit with to have them in another; raises UnitConversionError."""
+    return 1.0 if unit == other else float(_canonical(unit).to(_canonical(other)))
+
+
+def _canonical(unit: Any) -> Any:
+    """The same unit over our own special kelvins: another package's K_CMB is the same by name only."""
+    from astropy import units as u
+
+    own = _own_units()
+    parts = unit.decompose()
+    return u.CompositeUnit(parts.scale, [own.get(str(base), base) for base in parts.bases], parts.powers)
+
+
 def units_of(columns: Sequence[Column], wanted: Any) -> tuple[UnitBase, list[float]]:
-    """Find the unit of a map that is read, and what to multiply each column with.
+    """The unit of a map that is read, and what to multiply each column with.
 
-    Parameters
-    ----------
-    columns : sequence of Column
-        The fields.
-    wanted : unit-like or None
-        States the unit where the file does not, else converts.
-
-    Returns
-    -------
-    unit : astropy.units.UnitBase
-        Of the values returned.
-    factors : list of float
-        One a column.
-
-    Raises
-    ------
-    MapError
-        If a unit is not known, does not convert, or the fields have different ones.
+    ``wanted`` converts all columns, or states the unit of all that have none.
     """
     from astropy import units as u
 
     target = None if wanted is None else _wanted(columns[0], wanted)
-    found: list[UnitBase | None] = []
-    for column in columns:
-        try:
-            found.append(parse_unit(column.unit))
-        except (ValueError, TypeError) as error:
-            if target is None:
-                raise column.place.error(
-                    f"{column.unit!r} is no unit that astropy knows", "state what it is: unit="
-                ) from error
-            found.append(None)
+    found = [_unit_of(column, stated=target is not None) for column in columns]
+    known = [unit for unit in found if unit is not None]
+    if not known:
+        return (u.dimensionless_unscaled if target is None else target), [1.0] * len(columns)
     if target is None:
-        if all(unit is None for unit in found):
-            return u.dimensionless_unscaled, [1.0] * len(columns)
-        target = next(unit for unit in found if unit is not None)
-        if found[0] is None or any(unit is None for unit in found):
+        if len(known) < len(found):
             raise _different(columns)
+        target = known[0]
     factors = []
     for column, unit in zip(columns, found, strict=True):
         try:
@@ -74,8 +231,25 @@ def units_of(columns: Sequence[Column], wanted: Any) -> tuple[UnitBase, list[flo
             if wanted is None:
                 raise _different(columns) from error
             note = " (K_CMB is not K)" if "CMB" in f"{unit}{target}" else ""
-            raise column.place.error(f"its unit {column.unit!r} does not convert to {target}{note}") from error
+            raise column.context.error(f"its unit {column.unit!r} does not convert to {target}{note}") from error
+    if len(known) < len(found) and any(factor != 1 for factor in factors):
+        column = columns[found.index(None)]
+        raise column.context.error(
+            f"has {f'the unit {column.unit!r}' if column.unit else 'no unit'}, and unit={target} would convert others",
+            "read the fields one by one",
+        )
     return target, factors
+
+
+def _unit_of(column: Column, *, stated: bool) -> UnitBase | None:
+    try:
+        return parse_unit(column.unit)
+    except (ValueError, TypeError) as error:
+        if stated:
+            return None
+        which = f": {error}" if str(error).startswith("it may be") else ""
+        reason = f"{column.unit!r} is no unit that astropy knows{which}"
+        raise column.context.error(reason, "state what it is: unit=") from error
 
 
 def _wanted(column: Column, wanted: Any) -> Any:
@@ -84,15 +258,15 @@ def _wanted(column: Column, wanted: Any) -> Any:
     try:
         unit = (parse_unit(wanted) or u.dimensionless_unscaled) if isinstance(wanted, str) else u.Unit(wanted)
     except (ValueError, TypeError) as error:
-        raise column.place.error(f"unit={wanted!r} is no unit that astropy knows") from error
+        raise column.context.error(f"unit={wanted!r} is no unit that astropy knows") from error
     if not isinstance(unit, u.UnitBase):
-        raise column.place.error(f"unit={unit} is no single unit on a linear scale")
+        raise column.context.error(f"unit={unit} is no single unit on a linear scale")
     return unit
 
 
 def _different(columns: Sequence[Column]) -> Exception:
-    said = ", ".join(f"{c.name!r} in {c.unit or 'no unit'!r}" for c in columns)
-    return columns[0].place.error(f"the fields have different units ({said})", "read them one by one, or give unit=")
+    units = ", ".join(f"{c.name!r} in {c.unit or 'no unit'!r}" for c in columns)
+    return columns[0].context.error(f"the fields have different units ({units})", "read them one by one, or give unit=")
 
 
 def cmb_equivalencies(frequency: Quantity) -> list[Any]:
@@ -117,7 +291,7 @@ def cmb_equivalencies(frequency: Quantity) -> list[Any]:
 
     [(_, _, to_cmb, from_cmb, *_)] = u.thermodynamic_temperature(frequency)
     [(_, _, to_rj, from_rj, *_)] = u.brightness_temperature(frequency)
-    cmb, rj = unit_named("K_CMB"), unit_named("K_RJ")
+    cmb, rj = _unit_named("K_CMB"), _unit_named("K_RJ")
     return [
         (u.Jy / u.sr, cmb, to_cmb, from_cmb),
         (u.Jy / u.sr, rj, to_rj, from_rj),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .columns import Column
+from .fits import Column
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,18 +24,7 @@ _STEP = 1 << 18
 
 
 def bad_pixels(values: NDArray[Any]) -> NDArray[np.bool_] | None:
-    """Find the values that stand for UNSEEN, as `healpy.mask_bad` does.
-
-    Parameters
-    ----------
-    values : numpy.ndarray
-        Native values of any shape.
-
-    Returns
-    -------
-    numpy.ndarray of bool or None
-        None if there are none, which is found fast.
-    """
+    """Find the native values that stand for UNSEEN, as `healpy.mask_bad` does; None, fast, if there are none."""
     import numpy as np
 
     if values.dtype.kind != "f" or values.dtype.itemsize < 4 or not values.size:
@@ -49,24 +38,7 @@ def bad_pixels(values: NDArray[Any]) -> NDArray[np.bool_] | None:
 
 
 def stored_to_native(column: Column, raw: NDArray[Any], into: NDArray[Any], fill: float) -> None:
-    """Turn stored numbers into physical values, in the type of ``into``.
-
-    Parameters
-    ----------
-    column : Column
-        How they are stored.
-    raw : numpy.ndarray
-        As on disk, in the column's ``dtype``.
-    into : numpy.ndarray
-        Native, of the same shape.
-    fill : float
-        Takes the place of stored nulls.
-
-    Raises
-    ------
-    MapError
-        If there are nulls and ``into`` cannot hold it.
-    """
+    """Turn stored numbers into physical values, in the type of ``into``; ``fill`` takes the place of nulls."""
     import numpy as np
 
     if column.plain:
@@ -74,13 +46,14 @@ def stored_to_native(column: Column, raw: NDArray[Any], into: NDArray[Any], fill
         return
     if column.logical:
         np.equal(raw, ord("T"), out=into, casting="unsafe")
+        if not raw.all():  # the standard: a zero byte is no value
+            _put(column, raw == 0, into, fill)
         return
     if column.unsigned:
         # modular arithmetic of the same width: exact for all values
         native = raw.astype(raw.dtype.newbyteorder("=")).view(column.unsigned)
-        _cast(
-            native ^ native.dtype.type(1 << (8 * native.dtype.itemsize - 1) if native.dtype.kind == "u" else -128), into
-        )
+        sign = 1 << (8 * native.dtype.itemsize - 1) if native.dtype.kind == "u" else -128
+        _cast(native ^ native.dtype.type(sign), into)
         return
     if column.scale == 1 and column.zero == 0:
         _cast(raw, into)
@@ -92,27 +65,13 @@ def stored_to_native(column: Column, raw: NDArray[Any], into: NDArray[Any], fill
             values += column.zero
         _cast(values, into)
     if column.null is not None:
-        _put(column, raw == column.null, into, fill)
+        _put(column, raw == column.null if column.null == column.null else np.isnan(raw), into, fill)
 
 
 def to_other_type(column: Column, values: NDArray[Any], into: NDArray[Any], fill: float) -> None:
-    """Turn finished values into a type that has no UNSEEN of its own, or cannot hold the fill value.
+    """Turn finished values (UNSEEN where there is no data) into a type that has no UNSEEN of its own.
 
-    Parameters
-    ----------
-    column : Column
-        What errors call them.
-    values : numpy.ndarray
-        Native floats, of shape (n,), with UNSEEN where there is no data.
-    into : numpy.ndarray
-        Of the same shape, any native type.
-    fill : float
-        Takes the place of UNSEEN; in integers of NaN and infinities too.
-
-    Raises
-    ------
-    MapError
-        If there are such values and ``into`` cannot hold it.
+    ``fill`` takes the place of UNSEEN, in integers of NaN and infinities too.
     """
     import numpy as np
 
@@ -131,7 +90,7 @@ def _put(column: Column, where: NDArray[np.bool_], into: NDArray[Any], fill: flo
     if holds(into.dtype, fill):
         into[where] = fill
     elif where.any():
-        raise column.place.error(
+        raise column.context.error(
             f"has pixels without data, and {into.dtype} cannot hold the fill value {fill}",
             "give a fill= that it holds, or a dtype= of floats",
         )
@@ -164,27 +123,12 @@ def holds(dtype: np.dtype[Any], fill: float) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The last step on native values: UNSEEN becomes the fill value, the rest is converted to the unit.
-
-    Parameters
-    ----------
-    fill : float
-        Value of pixels without data.
-    factor : float
-        From the file's unit to the one asked for.
-    """
+    """The last step on native values, in place: UNSEEN becomes ``fill``, the rest is converted to the unit."""
 
     fill: float = UNSEEN
     factor: float = 1.0
 
     def __call__(self, values: NDArray[Any]) -> None:
-        """Finish values in place.
-
-        Parameters
-        ----------
-        values : numpy.ndarray
-            Native values of any shape.
-        """
         bad = bad_pixels(values)
         if self.factor != 1:
             import numpy as np
@@ -197,4 +141,3 @@ class Finish:
 
 
 AS_IS = Finish()
-"""The unit of the file, and every value near UNSEEN exactly that."""

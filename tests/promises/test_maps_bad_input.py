@@ -13,8 +13,6 @@ from astropy.io import fits
 
 from dataferry import maps
 from dataferry.errors import MapError
-from dataferry.maps.lanes import lanes
-from dataferry.maps.task import Task
 
 NSIDE = 8
 NPIX = 12 * NSIDE**2
@@ -52,25 +50,22 @@ def test_truncated(tmp_path, keep):
 
 
 @pytest.mark.parametrize(("field", "order"), [(0, "RING"), (None, "RING"), (0, "NESTED"), (None, "NESTED")])
-def test_a_file_that_shrinks_while_it_is_read(tmp_path, field, order, monkeypatch):
+def test_a_file_that_shrinks_while_it_is_read(tmp_path, field, order):
     """Somebody copies another file over it: an error, and never a map with other numbers at its end."""
     path = maps.write_map(tmp_path / "m.fits", np.zeros((3, 12 * 64**2), "f4"), order="NESTED")
-    checked = Task.fill_whole
 
-    def shrunk(self, values):
-        os.truncate(path, path.stat().st_size // 2)
-        checked(self, values)
+    class Alone:
+        """A communicator of one rank, which is asked for its rank once the file is open."""
 
-    monkeypatch.setattr(Task, "fill_whole", shrunk)
+        size = 1
+
+        @property
+        def rank(self):
+            os.truncate(path, path.stat().st_size // 2)
+            return 0
+
     with pytest.raises(MapError, match=r"m\.fits.*truncated"):
-        maps.read_map(path, field, order=order)
-
-
-def test_the_number_of_threads(monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(4), raising=False)
-    for said, threads in {"": 4, "2": 2, "1,4": 1, "many": 4, "0": 4, "16": 4}.items():
-        monkeypatch.setenv("OMP_NUM_THREADS", said)
-        assert lanes() == threads
+        maps.read_map(path, field, order=order, comm=Alone())
 
 
 def test_truncated_gzip(tmp_path):

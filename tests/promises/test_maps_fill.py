@@ -164,7 +164,10 @@ def test_rows_whose_pixel_number_is_null_are_left_out(tmp_path, null, order):
 
 def test_partial_maps_of_integers_in_another_resolution(tmp_path):
     path = partial_map(tmp_path / "a.fits", [0, 1, 4, 5, 6, 7], np.array([2, 4, 1, 1, 1, 2]), code="J")
-    for asked in ({"fill": -1}, {"fill": -1, "dtype": "i4"}, {"fill": -1, "out": np.empty(NPIX // 4, "i4")}):
+    means = maps.read_map(path, order="NESTED", nside=NSIDE // 2, fill=-1).value
+    assert means.dtype == np.dtype("f8")
+    assert means[:3].tolist() == [3, 1.25, -1]
+    for asked in ({"fill": -1, "dtype": "i4"}, {"fill": -1, "out": np.empty(NPIX // 4, "i4")}):
         coarse = maps.read_map(path, order="NESTED", nside=NSIDE // 2, **asked).value
         assert coarse.dtype == np.dtype("i4")
         assert coarse[:3].tolist() == [3, 1, -1]

@@ -138,6 +138,8 @@ def test_every_resolution_is_ud_grades(tmp_path, made, other, nest):
     path = made.write(tmp_path)
     theirs = hp.read_map(path, 0, nest=made.nested, dtype=None)
     theirs = theirs.astype(theirs.dtype.newbyteorder("="))
+    if theirs.dtype.kind in "iu" and other < made.nside:
+        theirs = theirs.astype("f8")  # healpy's means of integers are integers, and overflow
     pair = {True: "NESTED", False: "RING"}
     with np.errstate(invalid="ignore", over="ignore"):
         theirs = hp.ud_grade(theirs, other, order_in=pair[made.nested], order_out=pair[nest])

@@ -11,7 +11,6 @@ import pytest
 from astropy.io import fits
 
 from dataferry import maps
-from dataferry.maps.order import first_of_ring, ring_of
 
 hp = pytest.importorskip("healpy")
 
@@ -23,6 +22,10 @@ def sky_of(nside: int, fields: int = 3, dtype: str = "f4") -> np.ndarray:
     sky[-1, rng.integers(0, sky.shape[1], 5)] = np.nan
     sky[-1, 3] = np.inf
     return sky
+
+
+def first_of_ring(nside: int, ring: int) -> int:
+    return int(hp.ringinfo(nside, np.array([ring]))[0][0])
 
 
 def same(got: np.ndarray, wanted: np.ndarray) -> None:
@@ -143,17 +146,6 @@ def test_means_of_negative_zeros(tmp_path: Path) -> None:
     for down in (2, 4):
         got = maps.read_map(path, nside=64 // down, order="NESTED").value
         same(got, hp.ud_grade(np.full(12 * 64**2, -0.0, "f4"), 64 // down, order_in="NESTED").astype("f4"))
-
-
-@pytest.mark.parametrize("nside", [1, 2, 8, 1024])
-def test_rings(nside: int) -> None:
-    for ring in {1, 2, nside // 2 or 1, nside, nside + 1, 2 * nside, 3 * nside, 4 * nside - 1} & set(
-        range(1, 4 * nside)
-    ):
-        first, after = first_of_ring(nside, ring), first_of_ring(nside, ring + 1)
-        start, count, *_ = hp.ringinfo(nside, np.array([ring]))
-        assert (first, after - first) == (start[0], count[0])
-        assert ring_of(nside, first) == ring_of(nside, after - 1) == ring
 
 
 PEAK = """

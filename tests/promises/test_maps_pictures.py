@@ -12,24 +12,8 @@ from astropy.table import Table
 
 from dataferry import maps
 from dataferry.errors import MapError, MissingExtra
-from dataferry.maps.angles import mollweide, pixel_at
 
 UNSEEN = -1.6375e30
-
-
-@pytest.mark.parametrize("nside", [1, 2, 3, 8, 100, 4096])
-def test_directions_are_the_pixels_that_healpy_finds(nside):
-    hp = pytest.importorskip("healpy")
-    rng = np.random.default_rng(nside)
-    lon, lat = rng.uniform(-np.pi, 3 * np.pi, 20000), np.arcsin(rng.uniform(-1, 1, 20000))
-    np.testing.assert_array_equal(pixel_at(nside, lon, lat), hp.ang2pix(nside, np.pi / 2 - lat, lon))
-
-
-def test_mollweide_is_equal_area():
-    pixels, inside = mollweide(4, 800)
-    assert inside.shape == (400, 800)
-    counts = np.bincount(pixels, minlength=192)
-    assert counts.std() / counts.mean() < 0.05
 
 
 def picture(path) -> np.ndarray:

@@ -1,0 +1,213 @@
+"""A section of an image, and headers: by ranges, from a disk or from a server."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterator, Sequence
+from types import EllipsisType
+from typing import TYPE_CHECKING, Any
+
+from .byte_source import ByteSource, Context
+from .columns import ColumnReader
+from .compressed import unpack_image
+from .fits import Hdu, hdus, image_column
+from .layout import choose_hdu, says_healpix
+from .open_map import Named, open_source
+from .threads import run_threads
+from .units import units_of
+from .values import stored_to_native
+
+if TYPE_CHECKING:
+    from astropy.io.fits import Header
+    from astropy.units import Quantity
+    from numpy.typing import NDArray
+
+__all__ = ["cutout", "header"]
+
+Index = slice | int | EllipsisType | None
+
+
+def header(path: Named, hdu: int | str | None = None, *, remote: bool = False) -> Header:
+    """Read the header of one HDU, and no data.
+
+    Parameters
+    ----------
+    path : path-like, str or Source
+        The file; with ``remote`` a URL.
+    hdu : int or str, optional
+        Number or EXTNAME; None finds the map, or else the first HDU with data.
+    remote : bool, optional
+        Read by byte ranges from a server.
+
+    Returns
+    -------
+    astropy.io.fits.Header
+        With ``remote`` it has the attribute ``moved_bytes``, and ``verified`` (False).
+
+    Raises
+    ------
+    MapError
+        If the file is not FITS, or has no such HDU.
+    """
+    with open_source(path, remote=remote) as source:
+        found = _any_hdu(source, hdu).header.copy()
+        if remote:
+            found.moved_bytes, found.verified = getattr(source, "moved", 0), False
+        return found
+
+
+def _any_hdu(source: ByteSource, wanted: int | str | None) -> Hdu:
+    if wanted is not None:
+        return choose_hdu(source, wanted)
+    first = None
+    for hdu in hdus(source):
+        if says_healpix(hdu) and hdu.size:
+            return hdu
+        first = hdu if first is None or (not first.size and hdu.size) else first
+    if first is None:
+        raise source.context.error("has no HDU")
+    return first
+
+
+def cutout(
+    path: Named,
+    section: Sequence[Index] | Index,
+    hdu: int | str | None = None,
+    *,
+    unit: Any = None,
+    remote: bool = False,
+) -> Quantity:
+    """Read a section of an image: only the rows (or tiles) that it crosses, and of rows only its part.
+
+    Parameters
+    ----------
+    path : path-like, str or Source
+        The file; with ``remote`` a URL.
+    section : slice, int, Ellipsis, None or sequence of these
+        As numpy indexes the image, the slowest axis first, without a step; axes that are left out are taken whole.
+        A section that reaches beyond the image is an error.
+    hdu : int or str, optional
+        Number or EXTNAME; None takes the first image with data.
+    unit : unit-like, optional
+        Converts from the unit of the image, or states it where BUNIT gives none that astropy knows.
+    remote : bool, optional
+        Read by byte ranges from a server.
+
+    Returns
+    -------
+    astropy.units.Quantity
+        Native-endian, scaled by BSCALE and BZERO, BLANK is NaN; ``info.meta`` has ``file`` and ``hdu``, and with
+        ``remote`` ``moved_bytes`` and ``verified`` (False).
+
+    Raises
+    ------
+    MapError
+        If the HDU is no image, the section is not in it, or its unit is not known or does not convert.
+    """
+    import numpy as np
+    from astropy.units import Quantity
+
+    with open_source(path, remote=remote) as source:
+        found = _image(source, hdu)
+        if not found.is_image or not found.size or not found.shape:
+            raise found.context.error("is no image")
+        if found.data + found.size > source.size:
+            raise source.truncated(found.data, found.size)
+        bounds, shape = _bounds(section, found.shape, found.context)
+        column = image_column(source, found)
+        raw = None
+        if found.compressed:
+            column, raw = unpack_image(source, found, tuple(slice(*part) for part in bounds))
+        new_unit, [factor] = units_of([column], unit)
+        reader = ColumnReader([column], math.nan)
+        floats = column.natural.kind == "f" or factor == 1
+        values = np.empty([stop - start for start, stop in bounds], column.natural if floats else "f8")
+        if raw is None:
+            _read_section(reader, bounds, found.shape, values.reshape(-1))
+        else:
+            stored_to_native(column, raw, values, math.nan)
+        if factor != 1:
+            values *= factor
+        meta = {"file": source.context.file, "hdu": found.index}
+        if remote:
+            meta |= {"moved_bytes": getattr(source, "moved", 0), "verified": False}
+    result = Quantity(values.reshape(shape), new_unit, dtype=values.dtype, copy=False)
+    result.info.meta = meta
+    return result
+
+
+def _image(source: ByteSource, wanted: int | str | None) -> Hdu:
+    if wanted is not None:
+        return choose_hdu(source, wanted)
+    for hdu in hdus(source):
+        if hdu.size and hdu.is_image:
+            return hdu
+    raise source.context.error("has no image")
+
+
+def _bounds(
+    section: Sequence[Index] | Index, shape: tuple[int, ...], context: Context
+) -> tuple[list[tuple[int, int]], list[int]]:
+    """Start and stop of each axis, and the shape of the result: an int drops its axis, None adds one."""
+    parts = [section] if not isinstance(section, Sequence) else list(section)
+    axes = sum(part is not None and part is not Ellipsis for part in parts)
+    if axes > len(shape):
+        raise context.error(f"section has {axes} axes, the image {len(shape)}")
+    if Ellipsis not in parts:
+        parts.append(Ellipsis)
+    at = parts.index(Ellipsis)
+    parts[at : at + 1] = [slice(None)] * (len(shape) - axes)
+    if Ellipsis in parts:
+        raise context.error("section has more than one Ellipsis")
+    bounds: list[tuple[int, int]] = []
+    result = []
+    for part in parts:
+        if part is None:
+            result.append(1)
+            continue
+        length = shape[len(bounds)]
+        try:
+            if isinstance(part, slice):
+                start, stop, step = part.indices(length)
+                beyond = part.stop is not None and part.stop > length
+                result.append(stop - start)
+            else:
+                index = operator.index(part)  # type: ignore[arg-type]
+                beyond, step = not -length <= index < length, 1
+                start = index % length if length else 0
+                stop = start + 1
+        except TypeError as error:
+            raise context.error(f"section {section!r} is made of other things than slices and integers") from error
+        if beyond or step != 1 or stop <= start:
+            raise context.error(f"section {section!r} is empty, stepped or not inside an image of shape {shape}")
+        bounds.append((start, stop))
+    return bounds, result
+
+
+def _read_section(
+    reader: ColumnReader, bounds: list[tuple[int, int]], shape: tuple[int, ...], into: NDArray[Any]
+) -> None:
+    """Read runs of neighbours: the last axis, and the axes before it as far as they are taken whole."""
+    import numpy as np
+
+    whole = len(bounds) - 1
+    while whole and bounds[whole] == (0, shape[whole]):
+        whole -= 1
+    strides = [math.prod(shape[k + 1 :]) for k in range(len(bounds))]
+    length = (bounds[whole][1] - bounds[whole][0]) * strides[whole]
+    starts = np.zeros(1, "i8")
+    for k, (start, stop) in enumerate(bounds[: whole + 1]):
+        axis = np.arange(start, stop if k < whole else start + 1) * strides[k]
+        starts = (starts[:, None] + axis).ravel()
+    step = int(starts[1] - starts[0]) if starts.size > 1 else length
+    if (step - length) * reader.columns[0].width <= reader.source.gap:
+        # runs that are close together are read in one piece
+        reader.take((starts[:, None] + np.arange(length)).ravel(), [into])
+        return
+
+    def work(numbers: Iterator[int]) -> None:
+        for k in numbers:
+            reader.read(int(starts[k]), length, [into[k * length : (k + 1) * length]])
+
+    run_threads(work, range(starts.size), reader.threads)
