@@ -22,8 +22,7 @@ from dataferry.errors import (
 )
 from dataferry.hosts import make_host
 from dataferry.hosts.base import Host
-from dataferry.hosts.github_release import GitHubReleaseHost
-from dataferry.hosts.github_release.asset_names import asset_name, file_name, pieces
+from dataferry.hosts.github_release import GitHubReleaseHost, asset_name, file_name, pieces
 from dataferry.registry import Entry
 from dataferry.registry.names import check_name
 from dataferry.testing import HostContract

@@ -17,7 +17,7 @@ from dataferry import PackageData
 from dataferry.config import load_settings
 from dataferry.errors import AccessDenied, Conflict, PublishError, PublishErrors, TransferError
 from dataferry.hosts import make_host
-from dataferry.hosts.github_release.publishing import GitHubReleasePublisher
+from dataferry.hosts.github_release import GitHubReleasePublisher
 from dataferry.publish import publish
 from dataferry.registry import Registry
 from dataferry.testing import PublishContract
@@ -265,7 +265,7 @@ def test_another_authors_upload_is_waited_for(github: Any, author: Callable[...,
 def test_another_authors_upload_that_lasts_is_left_alone(
     github: Any, author: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dataferry.hosts.github_release.sending._OTHERS_WITHIN", 0.0)
+    monkeypatch.setattr(GitHubReleasePublisher, "others_within", 0.0)
     asset = github.put("v1", "dust.fits", b"", state="starter")
     with pytest.raises(PublishError, match="somebody has been uploading it"):
         author(github.spec(), {"dust.fits": DUST})
@@ -350,7 +350,7 @@ def test_an_upload_that_is_cut_is_sent_again(
 def test_a_network_that_stays_away_leaves_a_draft_and_the_next_run_goes_on(
     github: Any, author: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dataferry.hosts.github_release.sending._PAUSE", 0.0)
+    monkeypatch.setattr(GitHubReleasePublisher, "pause", 0.0)
     github.when("POST .*beam", cut_after(10), times=99)
     with pytest.raises(PublishErrors) as caught:
         author(github.spec(), {"dust.fits": DUST, "beam.fits": BEAM})
@@ -395,7 +395,7 @@ def test_a_name_that_github_writes_in_another_way_is_removed(
 def test_a_server_that_tells_no_digests(
     github: Any, author: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dataferry.hosts.github_release.sending._DIGEST_WITHIN", 0.0)
+    monkeypatch.setattr(GitHubReleasePublisher, "digest_within", 0.0)
     github.digests = False
     github.when("PATCH", lambda handler: handler.reply(422, {"message": "no", "documentation_url": ""}) or True)
     files = {"dust.fits": DUST, "beam.fits": BEAM}

@@ -1,0 +1,973 @@
+"""Files that are the assets of a release on GitHub: ``github-release:owner/repo@tag``."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, quote, urlsplit
+
+from ..download.backoff import tries
+from ..errors import AccessDenied, BadName, Conflict, HostRefused, PublishError, TransferError
+from ..registry.names import check_name
+from .about import as_list, authors, full_name
+from .api_client import LONGEST_WAIT, ApiClient, FileBody, Response, error_message
+from .base import Credential, Host, HostedFile, Limits, Part, Publisher, Source, Upload
+from .deposit import DepositPublisher, DraftFile, is_status
+from .github import api_url, github_credentials, is_ref, is_repository
+
+if TYPE_CHECKING:
+    from ..config.credentials import Token
+    from ..config.settings import Settings
+    from ..registry.registry import Entry
+
+__all__ = ["GitHubReleaseHost", "asset_name", "file_name", "pieces"]
+
+LATEST = "latest"
+_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+
+# -- names ------------------------------------------------------------------------------------------------------------
+# GitHub keeps letters and digits of ASCII and ". _ - + @" in the name of an asset, and writes anything else as a dot,
+# several dots as one, and drops dots at both ends. So that no two names meet, a slash is "+-", and other characters are
+# the hexadecimal digits of their UTF-8 between "+_" and "_": "50 GHz.fits" is the asset "50+_20_GHz.fits".
+
+#: The most characters of an asset's name that are known to be kept.
+_LONGEST_ASSET = 255
+#: The most bytes of an asset: it has to be smaller than 2 GiB.
+_WHOLE_BYTES = 2**31 - 1
+#: The bytes of each part, but the last, of a file that is larger.
+_PART_BYTES = 1900 * 2**20
+
+_TO_HIDE = re.compile(
+    r"(?:[^A-Za-z0-9._+@/-]"
+    r"|\+(?=-|_(?:[0-9a-f]{2})+_)"  # would read as one of the signs above
+    r"|^\.|(?<=\.)\.|\.\Z"
+    r"|\.(?=part\d{2,}-of-\d{2,}\Z)"  # would read as a part of another file
+    r")+"
+)
+_SIGN = re.compile(r"\+-|\+_((?:[0-9a-f]{2})+)_")
+_PART = re.compile(r"(.+)\.part(\d{2,})-of-(\d{2,})\Z", re.DOTALL)
+
+
+def asset_name(name: str) -> str:
+    """The asset that holds a file, or what the names of its parts begin with."""
+    return _TO_HIDE.sub(lambda found: f"+_{found[0].encode().hex()}_", name).replace("/", "+-")
+
+
+def file_name(asset: str) -> str | None:
+    """The file that an asset holds; None where no name leads to this asset."""
+    try:
+        name = _SIGN.sub(lambda found: bytes.fromhex(found[1]).decode() if found[1] else "/", asset)
+        return name if asset_name(check_name(name)) == asset else None
+    except (BadName, UnicodeDecodeError):
+        return None
+
+
+def _base_of(asset: str) -> str:
+    """The name of an asset without the number of a part."""
+    found = _PART.match(asset)
+    return found[1] if found else asset
+
+
+def pieces(name: str, size: int | None, part: int | None) -> list[tuple[str, int]]:
+    """The assets of a file in order, each with its bytes (0 where they are not known)."""
+    asset, each = asset_name(name), part or _PART_BYTES
+    if size is None or size <= (part or _WHOLE_BYTES):
+        return [(asset, size or 0)]
+    sizes = [each] * (size // each) + ([size % each] if size % each else [])
+    wide = max(2, len(str(len(sizes))))
+    return [(f"{asset}.part{i:0{wide}}-of-{len(sizes):0{wide}}", size) for i, size in enumerate(sizes, 1)]
+
+
+def _further_tag(tag: str, number: int) -> str:
+    """The tag of a further release, for what the first one has no space for: ``data-v1-more2``."""
+    return tag if number == 1 else f"{tag}-more{number}"
+
+
+def _is_further(further: str, tag: str) -> bool:
+    return tag != LATEST and re.fullmatch(re.escape(tag) + r"-more[1-9][0-9]{0,3}", further) is not None
+
+
+def _next_tag(tag: str) -> str:
+    """A tag for the next version of the data: ``data-v2`` after ``data-v1``."""
+    found = re.search(r"[0-9]+(?=[^0-9]*\Z)", tag)
+    return f"{tag[: found.start()]}{int(found[0]) + 1}{tag[found.end() :]}" if found else f"{tag}-v2"
+
+
+# -- the interface ----------------------------------------------------------------------------------------------------
+
+_VERSION = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
+_NEXT = re.compile(r'<([^>]*)>\s*;[^,]*\brel="?next"?')
+_SHA256 = re.compile(r"sha256:([0-9a-fA-F]{64})\Z")
+#: What one may create in a minute is 80; a few are left for others with the same token.
+_CREATED_A_MINUTE = 70
+#: All waits for one answer never are longer than this; then the error says when to come again.
+_WAITS = 2 * LONGEST_WAIT
+
+
+class _Api:
+    """The API of one server, as somebody or anonymously; threads may share it."""
+
+    def __init__(self, host: GitHubReleaseHost, settings: Settings, token: Token | None) -> None:
+        self.authorization = {"Authorization": f"Bearer {token.secret}"} if token else {}
+        self.repository = f"repos/{host.repository}"
+        self._client = ApiClient(settings, api_url(host.server), headers=_VERSION | self.authorization)
+        self._server = host.server
+        self._created: deque[float] = deque(maxlen=_CREATED_A_MINUTE)
+        self._lock = threading.Lock()
+
+    def call(
+        self, method: str, path: str, *, body: FileBody | None = None, accept: Collection[int] = (), **how: Any
+    ) -> Response:
+        """Ask, and wait where GitHub says that it is too much at once; see `ApiClient.call`."""
+        waited = 0.0
+        if body is not None and self.takes_uploads(path):
+            how["headers"] = {**_VERSION, **self.authorization, **how.get("headers", {})}
+        while True:
+            if method in {"POST", "PATCH", "DELETE"}:
+                self._pace()
+            reply = self._client.call(method, path, body=body, accept={403, 429, *accept}, **how)
+            seconds = _seconds_to_wait(reply)
+            if seconds is None:
+                if reply.status in {403, 429} and reply.status not in accept:
+                    raise HostRefused(reply.place, reply.status, error_message(reply))
+                return reply
+            if waited + seconds > _WAITS:
+                raise _too_long(reply, seconds)
+            waited += seconds
+            time.sleep(seconds)
+            if body is not None:
+                body.seek(0)
+
+    def takes_uploads(self, url: str) -> bool:
+        """Whether a URL for uploads belongs to the server, so that it may see the token."""
+        target, known = urlsplit(url), urlsplit(self._server)
+        return target.scheme == known.scheme and target.netloc in {known.netloc, f"uploads.{known.netloc}"}
+
+    def pages(self, path: str) -> Iterator[Any]:
+        """The items of a list, asked for in pages of 100."""
+        reply = self.call("GET", path, query={"per_page": 100})
+        while True:
+            yield from reply.json()
+            found = _NEXT.search(reply.headers.get("Link", ""))
+            if not found:
+                return
+            reply = self.call("GET", found[1])
+
+    def release(self, path: str) -> _Release | None:
+        """The release at a path, with its assets; None if there is none that this token sees."""
+        reply = self.call("GET", f"{self.repository}/releases/{path}", accept={404})
+        return None if reply.status == 404 else _Release.read(reply.json()).refresh(self)
+
+    def find(self, tag: str) -> _Release | None:
+        """The published release with a tag."""
+        return self.release(LATEST if tag == LATEST else f"tags/{quote(tag, safe='')}")
+
+    def series(self, tag: str) -> dict[str, _Release]:
+        """A release and the further ones of its data by tag, published or drafts (of several the oldest)."""
+        found: dict[str, _Release] = {}
+        for item in self.pages(f"{self.repository}/releases"):
+            if item["tag_name"] == tag or _is_further(item["tag_name"], tag):
+                release = _Release.read(item)
+                known = found.get(release.tag)
+                if known is None or (release.draft, release.id) < (known.draft, known.id):
+                    found[release.tag] = release
+        # the list may be some seconds behind
+        published = self.find(tag) if tag not in found or found[tag].draft else None
+        found |= {tag: published} if published else {}
+        return {known.tag: known.refresh(self) for known in sorted(found.values(), key=lambda r: (len(r.tag), r.tag))}
+
+    def _pace(self) -> None:
+        with self._lock:
+            now = time.monotonic()
+            due = max(now, self._created[0] + 60) if len(self._created) == _CREATED_A_MINUTE else now
+            self._created.append(due)
+        time.sleep(due - now)
+
+
+def _seconds_to_wait(reply: Response) -> float | None:
+    """The seconds after which to ask again; None where that is not what the answer is about."""
+    if reply.status not in {403, 429}:
+        return None
+    texts = (reply.headers.get("Retry-After", ""), reply.headers.get("X-RateLimit-Reset", ""))
+    after, reset = (float(text) if text.isdigit() else None for text in texts)
+    if after is not None:
+        return after
+    if reply.headers.get("X-RateLimit-Remaining") == "0" and reset is not None:
+        return max(0.0, reset - _server_time(reply)) + 1
+    words = error_message(reply).lower()
+    # without a time GitHub asks for at least a minute
+    return 60.0 if reply.status == 429 or "rate limit" in words or "abuse detection" in words else None
+
+
+def _server_time(reply: Response) -> float:
+    """The time by the clock of the server; the one here may be off."""
+    try:
+        return parsedate_to_datetime(reply.headers.get("Date", "")).timestamp()
+    except ValueError:
+        return time.time()
+
+
+def _too_long(reply: Response, seconds: float) -> TransferError:
+    when = time.strftime("%H:%M UTC", time.gmtime(_server_time(reply) + seconds))
+    minutes = max(1, round(seconds / 60))
+    reason = f"the rate limit of GitHub is used up until {when} (in {minutes} min): {error_message(reply)}"
+    return TransferError(reply.place, reason, kind="rate", retry_after=seconds, final=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asset:
+    """An asset: its name and address, and whether all of it arrived. A cut one stays as an empty one."""
+
+    name: str
+    url: str
+    size: int
+    sha256: str | None
+    complete: bool
+    begun: str
+
+    @classmethod
+    def read(cls, item: Mapping[str, Any]) -> _Asset:
+        digest = _SHA256.match(item.get("digest") or "")
+        sha256 = digest[1].lower() if digest else None  # older assets have none
+        complete = item["state"] == "uploaded"
+        return cls(item["name"], item["url"], int(item["size"]), sha256, complete, item["created_at"])
+
+
+@dataclass
+class _Release:
+    """A release; its assets by name in lower case, since to GitHub names that differ in case only are the same."""
+
+    id: int
+    tag: str
+    draft: bool
+    immutable: bool
+    upload_url: str
+    page: str
+    assets: dict[str, _Asset] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, item: Mapping[str, Any]) -> _Release:
+        draft = bool(item["draft"])
+        immutable = bool(item.get("immutable")) and not draft
+        upload_url = item["upload_url"].partition("{")[0]
+        return cls(item["id"], item["tag_name"], draft, immutable, upload_url, item["html_url"])
+
+    def refresh(self, api: _Api) -> _Release:
+        """Ask which assets it has."""
+        assets = map(_Asset.read, api.pages(f"{api.repository}/releases/{self.id}/assets"))
+        self.assets = {asset.name.lower(): asset for asset in assets}
+        return self
+
+    def asset(self, name: str) -> _Asset | None:
+        """The asset of exactly this name, complete or not."""
+        found = self.assets.get(name.lower())
+        return found if found is not None and found.name == name else None
+
+    def files(self, part: int | None, locators: Mapping[str, str | int]) -> dict[str, HostedFile]:
+        """The files that it has; assets that no name leads to, and files with a missing part, are left out."""
+        groups: dict[str, list[_Asset]] = {}
+        for asset in self.assets.values():
+            if asset.complete:
+                groups.setdefault(_base_of(asset.name), []).append(asset)
+        files: dict[str, HostedFile] = {}
+        for base, assets in groups.items():
+            name, size = file_name(base), sum(asset.size for asset in assets)
+            if name is not None and {(asset.name, asset.size) for asset in assets} == set(pieces(name, size, part)):
+                files[name] = HostedFile(size, assets[0].sha256 if len(assets) == 1 else None, locators=locators)
+        return files
+
+    def compare(self, upload: Upload, part: int | None) -> HostedFile | None:
+        """What it has of a file here; None unless all parts are complete. Parts are compared with those of the file."""
+        wanted = pieces(upload.name, upload.size, part)
+        base = asset_name(upload.name)
+        others = [
+            asset
+            for asset in self.assets.values()
+            if asset.complete and _base_of(asset.name) == base and asset.name not in dict(wanted)
+        ]
+        if others:  # divided in another way, so it has another size
+            return HostedFile(sum(asset.size for asset in others))
+        complete = [asset for name, _ in wanted if (asset := self.asset(name)) is not None and asset.complete]
+        if len(complete) < len(wanted):
+            return None
+        size = sum(asset.size for asset in complete)
+        if len(wanted) == 1 or size != upload.size:
+            return HostedFile(size, complete[0].sha256 if len(wanted) == 1 else None)
+        start, same = 0, True
+        for asset, (_, each) in zip(complete, wanted, strict=True):
+            same = same and asset.sha256 in {None, _sha256_of(upload.path, start, each)}
+            start += each
+        if not same:
+            return HostedFile(size, "0" * 64)  # any digest but that of the file says what matters
+        return HostedFile(size, upload.sha256 if all(asset.sha256 for asset in complete) else None)
+
+
+def _sha256_of(path: Path, start: int, size: int) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        file.seek(start)
+        while size > 0 and (block := file.read(min(1 << 20, size))):
+            digest.update(block)
+            size -= len(block)
+    return digest.hexdigest()
+
+
+# -- reading ----------------------------------------------------------------------------------------------------------
+
+
+class GitHubReleaseHost(Host):
+    """The assets of one release.
+
+    Parameters
+    ----------
+    spec : str
+        ``github-release:owner/repo@tag``, or ``@latest`` for whatever release is the latest one. Behind it may stand
+        ``?server=https://github.example.org`` for GitHub Enterprise, and ``part=BYTES`` where files are divided into
+        smaller parts than usual.
+
+    Raises
+    ------
+    BadName
+        If it is no such line.
+    """
+
+    locator = "github-release"
+    schemes = ("github-release",)
+    example = "github-release:owner/repo@v1"
+
+    def __init__(self, spec: str) -> None:
+        super().__init__(spec)
+        rest, _, query = spec.partition(":")[2].partition("?")
+        repository, _, tag = rest.partition("@")
+        if not is_repository(repository):
+            raise _bad(spec, f"{repository!r} is not an owner and a repository, as in myorg/mypkg-data")
+        if not is_ref(tag):
+            raise _bad(spec, f"{tag!r} is not a tag" if tag else "it names no tag, as in @data-v1, or @latest")
+        self.repository, self.tag = repository, tag
+        self.server, self.part = "https://github.com", None
+        for key, value in parse_qsl(query, keep_blank_values=True):
+            if key == "server":
+                self.server = _read_server(spec, value)
+            elif key == "part":
+                if not value.isascii() or not value.isdigit() or not 0 < int(value) <= _WHOLE_BYTES:
+                    raise _bad(spec, f"part= is a number of bytes from 1 to {_WHOLE_BYTES}")
+                self.part = int(value)
+            else:
+                raise _bad(spec, f"{key!r} is not known (there are: part, server)")
+
+    @property
+    def redacted(self) -> str:
+        """The host as it may be printed; nothing in it is secret."""
+        return self.spec
+
+    @property
+    def credentials(self) -> tuple[Credential, ...]:
+        """A token for the repository."""
+        return github_credentials(self.server)
+
+    @property
+    def series(self) -> str:  # type: ignore[override]
+        """The releases of one repository hold the versions of its data."""
+        return f"github-release:{self.server}/{self.repository.lower()}"
+
+    def tag_of(self, entry: Entry | None) -> str:
+        """The release that holds a file: its locator may name a further release of the same data."""
+        further = str(entry.locators.get(self.locator, "")) if entry else ""
+        return further if _is_further(further, self.tag) else self.tag
+
+    def sources(self, name: str, entry: Entry | None) -> Sequence[Source]:
+        """One URL, or those of its parts for a file that is larger than an asset may be."""
+        tag = self.tag_of(entry)
+        path = "latest/download" if tag == LATEST else f"download/{quote(tag, safe='')}"
+        base = f"{self.server}/{self.repository}/releases/{path}/"
+        assets = pieces(name, entry.size if entry else None, self.part)
+        parts = [Part(base + quote(asset, safe=""), size) for asset, size in assets]
+        return [Source(parts[0].url, self.redacted, parts=tuple(parts) if len(parts) > 1 else ())]
+
+    def look_up(self, wanted: Mapping[str, Entry | None], settings: Settings) -> Mapping[str, Sequence[Source]]:
+        """Ask the API with the user's token: for the files of private repositories."""
+        token = self.token(settings)
+        if token is None:
+            reason = f"its interface was not asked: {self._for_private()}"
+            raise TransferError(self.redacted, reason, kind="token", final=True)
+        api = _Api(self, settings, token)
+        releases = {tag: api.find(tag) for tag in dict.fromkeys(map(self.tag_of, wanted.values()))}
+        if not any(releases.values()):
+            raise self._not_seen()
+        found: dict[str, Sequence[Source]] = {}
+        headers = {**api.authorization, "Accept": "application/octet-stream"}
+        for name, entry in wanted.items():
+            if (release := releases[self.tag_of(entry)]) is None:
+                continue
+            assets = [release.asset(asset) for asset, _ in pieces(name, entry.size if entry else None, self.part)]
+            there = [asset for asset in assets if asset is not None and asset.complete]
+            other = entry is not None and len(there) == 1 and there[0].sha256 not in {None, entry.sha256}
+            if len(there) == len(assets) and not other:
+                parts = tuple(Part(asset.url, asset.size) for asset in there) if len(there) > 1 else ()
+                found[name] = [Source(there[0].url, self.redacted, headers, parts)]
+        return found
+
+    def hosted(self, settings: Settings) -> Mapping[str, HostedFile]:
+        """All assets of the release and of the further releases of the same data."""
+        api = _Api(self, settings, self.token(settings))
+        files: dict[str, HostedFile] = {}
+        number, first = 1, self.tag
+        while release := api.find(_further_tag(first, number)):
+            first = release.tag if number == 1 else first
+            files = {**release.files(self.part, {self.locator: release.tag} if number > 1 else {}), **files}
+            number += 1
+        if number == 1:
+            raise self._not_seen()
+        return files
+
+    def publisher(self, settings: Settings, about: Mapping[str, Any]) -> Publisher:
+        """What makes releases and uploads assets."""
+        return GitHubReleasePublisher(self, settings, about)
+
+    def _not_seen(self) -> TransferError:
+        reason = f"no published release {self.tag!r} of {self.repository} is seen; {self._for_private()}"
+        return TransferError(self.redacted, reason, kind="token", final=True)
+
+    def _for_private(self) -> str:
+        name = urlsplit(self.server).hostname
+        where = "GH_TOKEN, or `gh auth login`"
+        if name != "github.com":
+            netloc = urlsplit(self.server).netloc
+            where = f"`keyring set dataferry {name}`, or GH_ENTERPRISE_TOKEN with GH_HOST={netloc}"
+        return f"the readers of a private repository need a token ({where})"
+
+
+def _bad(spec: str, why: str) -> BadName:
+    redacted = re.sub(r"//[^/@]*@", "//", spec)
+    return BadName(f"{redacted!r} is no release on GitHub: {why}; it reads github-release:owner/repo@tag")
+
+
+def _read_server(spec: str, value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise _bad(spec, "server= is not a URL") from None
+    plain = parts.scheme == "http" and host in _LOOPBACK
+    if not host or not (parts.scheme == "https" or plain) or parts.username is not None or parts.query:
+        raise _bad(spec, "server= is an https URL without user, password and query")
+    return value.rstrip("/")
+
+
+# -- publishing -------------------------------------------------------------------------------------------------------
+
+#: An upload that began longer ago than this, and is not complete, was cut.
+_CUT_AFTER = 3600.0
+_ATTEMPTS = 5
+_LONGEST_TITLE, _LONGEST_BODY = 200, 100_000
+
+
+class GitHubReleasePublisher(DepositPublisher):
+    """Uploads assets to one release, and to further ones when it is full; see `DepositPublisher`."""
+
+    limits = Limits(empty=False)
+    parallel = 4
+    patience = 0.0, 10.0
+    #: How many assets GitHub takes in one release.
+    most_assets = 1000
+    #: Seconds: before the second attempt of an upload, that another author's upload of the same asset is waited for,
+    #: and in which GitHub computes the digest of an asset.
+    pause, others_within, digest_within = 0.5, 60.0, 10.0
+    host: GitHubReleaseHost
+
+    def __init__(self, host: GitHubReleaseHost, settings: Settings, about: Mapping[str, Any]) -> None:
+        super().__init__(host, settings, about)
+        self._tag = host.tag
+        self._token: Token | None = None
+        self._known_api: _Api | None = None
+        self._series: dict[str, _Release] = {}
+        self._place: dict[str, str] = {}
+        self._verified: dict[str, DraftFile] = {}
+
+    @property
+    def declared(self) -> str:
+        """The line for readers: with the tag of the release, also where the latest one was meant."""
+        return self.host.spec.replace(f"@{LATEST}", f"@{self._tag}", 1) if self.host.tag == LATEST else self.host.spec
+
+    @property
+    def versioned(self) -> bool:  # type: ignore[override]
+        """Whether the registry declares other releases of the repository only, which keep the old bytes."""
+        tags = set()
+        for spec in self.registered:
+            if spec.lower().startswith("github-release:"):
+                other = GitHubReleaseHost(spec)
+                tags |= {other.tag} if other.series == self.host.series else set()
+        return bool(tags) and self._tag not in tags
+
+    @property
+    def _api(self) -> _Api:
+        if self._known_api is None:
+            self._token = self.require_token()
+            self._known_api = _Api(self.host, self.settings, self._token)
+        return self._known_api
+
+    # -- rights: nothing is changed to find out
+
+    @property
+    def remedy(self) -> str:
+        """Which rights a token needs, where to make one and where to put it."""
+        name, server = urlsplit(self.host.server).hostname, self.host.server
+        ours = name == "github.com"
+        return (
+            f"A fine-grained token for {self.host.repository} with the permission Contents: read and write is enough; "
+            f"make one at {server}/settings/personal-access-tokens/new. A classic token needs the scope public_repo. "
+            f"Put it into {'GH_TOKEN' if ours else 'GH_ENTERPRISE_TOKEN'} or `keyring set dataferry {name}`, or run "
+            f"`gh auth login{'' if ours else f' --hostname {name}'}`; a workflow of GitHub Actions has GITHUB_TOKEN "
+            "and needs `permissions: contents: write`."
+        )
+
+    def _denied(self, reason: str) -> AccessDenied:
+        origin = self._token.origin if self._token else "nobody"
+        return AccessDenied(self.host.redacted, reason.format(token=f"the token of {origin}"), self.remedy)
+
+    def _too_weak(self, message: str) -> AccessDenied:
+        return self._denied("{token} may not publish releases there (" + message.replace("{", "{{") + ")")
+
+    def check_rights(self) -> str:
+        """Ask GitHub what the token may."""
+        api, host = self._api, self.host
+        reply = api.call("GET", api.repository, accept={401, 403, 404})
+        if reply.status == 401:
+            raise self._denied("GitHub does not know {token}")
+        if reply.status in {403, 404}:
+            raise self._denied("{token} sees no repository " + host.repository)
+        repository = reply.json()
+        self._check_repository(repository)
+        # only classic tokens have scopes; `permissions` is the role of the user, not what the token may
+        if (scopes := reply.headers.get("X-OAuth-Scopes")) is not None:
+            if not repository.get("permissions", {}).get("push"):
+                raise self._too_weak("its user has no write access to the repository")
+            if not {scope.strip() for scope in scopes.split(",")} & {"repo", "public_repo"}:
+                raise self._too_weak(f"its scopes are: {scopes or 'none'}")
+        else:
+            # notes are computed and not kept, and it takes the same right as a release
+            path, ask = f"{api.repository}/releases/generate-notes", {"tag_name": "dataferry-asks-for-rights"}
+            try:
+                api.call("POST", path, json=ask, accept={422}, again=True)
+            except HostRefused as error:
+                raise self._too_weak(error.said) if is_status(error, 403, 404) else error from error
+        user = api.call("GET", "user", accept={401, 403, 404})
+        who = user.json().get("login", "") if user.status == 200 else ""
+        if host.tag == LATEST:
+            if (latest := api.find(LATEST)) is None:
+                reason = f"{host.repository} has no release yet that could be the latest one"
+                raise PublishError(host.redacted, reason, "Name a tag: @data-v1")
+            self._tag = latest.tag
+        return f"{who or 'an app'}, with the token of {self._token.origin if self._token else ''}"
+
+    def _check_repository(self, repository: Mapping[str, Any]) -> None:
+        host, full = self.host, str(repository["full_name"])
+        if full.lower() != host.repository.lower():
+            reason = f"the repository is called {full} now"
+            raise PublishError(host.redacted, reason, f"Use github-release:{full}@{host.tag}")
+        if repository.get("archived"):
+            raise PublishError(host.redacted, "the repository is archived and takes no releases")
+        if repository.get("private"):
+            reason = "the repository is private, so that users would not get the files"
+            remedy = "Make it public; or upload with `gh release upload`, and register with `dataferry add --from`"
+            raise PublishError(host.redacted, reason, remedy)
+        path = f"{self._api.repository}/commits"
+        if self._api.call("GET", path, query={"per_page": 1}, accept={403, 404, 409}).status == 409:
+            reason = "the repository is empty, and a tag needs a commit"
+            raise PublishError(host.redacted, reason, "Push a first commit, a README for example")
+
+    # -- what is there
+
+    def hosted(self, uploads: Sequence[Upload]) -> Mapping[str, HostedFile]:
+        """The files in the release, in its draft and in further releases of the same data."""
+        self._series = self._api.series(self._tag)
+        found: dict[str, HostedFile] = {}
+        other: dict[str, list[str]] = {}
+        for upload in uploads:
+            if (file := self._find(upload)) is None:
+                continue
+            tag = self._place[upload.name]
+            if file.matches(upload) is False:
+                other.setdefault(tag, []).append(upload.name)
+            elif file.sha256 or not self._series[tag].draft:  # nobody can compare what is in a draft: `upload` does
+                found[upload.name] = file
+        for tag, names in other.items():
+            raise self._other_bytes(self._series[tag], names)
+        first = self._series.get(self._tag)
+        new = [upload.name for upload in uploads if upload.name not in found]
+        if new and first is not None and first.immutable:
+            reason = f"the release {self._tag} is immutable and takes no more files, so not {new[0]}"
+            raise PublishError(self.host.redacted, reason, f"Publish to @{_next_tag(self._tag)}")
+        return found
+
+    def _find(self, upload: Upload) -> DraftFile | None:
+        """The complete file in one of the releases, with these bytes or others."""
+        for tag, release in self._series.items():
+            if (file := release.compare(upload, self.host.part)) is not None:
+                self._place[upload.name] = tag
+                return DraftFile(file.size, file.sha256, None, self._locators(tag), upload.name, upload.name)
+        return None
+
+    def complete(self, upload: Upload) -> DraftFile | None:
+        """The file that has arrived with these bytes, as far as GitHub reports digests."""
+        file = self._find(upload)
+        return None if file is None or file.matches(upload) is False else file
+
+    def conflicting(self, upload: Upload) -> DraftFile | None:
+        """The file that has arrived with other bytes."""
+        file = self._find(upload)
+        return file if file is not None and file.matches(upload) is False else None
+
+    def conflict(self, upload: Upload) -> Conflict:
+        """The error where a release has other bytes."""
+        return self._other_bytes(self._series[self._place[upload.name]], [upload.name])
+
+    def _other_bytes(self, release: _Release, names: Sequence[str]) -> Conflict:
+        remedy = f"A published file keeps its bytes: publish to @{_next_tag(release.tag)}"
+        if release.draft:
+            remedy = f"Nobody has seen that draft: delete the assets there, or publish to @{_next_tag(release.tag)}"
+        some = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        return Conflict(self.host.redacted, f"{release.page} has other bytes under {some}", remedy)
+
+    def _locators(self, tag: str) -> Mapping[str, str | int]:
+        return {} if tag == self._tag else {self.host.locator: tag}
+
+    def problem(self, upload: Upload) -> str:
+        """Why GitHub cannot have a file, as far as its name and its size tell."""
+        assets = pieces(upload.name, upload.size, self.host.part)
+        longest = max(len(asset) for asset, _ in assets)
+        if longest > _LONGEST_ASSET:
+            return f"as the name of an asset it has {longest} characters, and {_LONGEST_ASSET} are the most"
+        if len(assets) > self.most_assets:
+            return f"it has {len(assets)} parts, and a release holds {self.most_assets} assets"
+        return ""
+
+    def remarks(self, uploads: Sequence[Upload]) -> Sequence[str]:
+        """Which files are divided, and which go to further releases; that a new release is made."""
+        uploads = [upload for upload in uploads if not self.problem(upload)]  # no release has space for the others
+        if not uploads:
+            return ()
+        remarks = []
+        if self._tag not in self._series:
+            remarks.append(f"a release {self._tag} is made as a draft, and published once all files are proven")
+        elif self._series[self._tag].draft:
+            remarks.append(f"the draft of {self._tag} is published once all files are proven")
+        parts = {u.name: len(pieces(u.name, u.size, self.host.part)) for u in uploads}
+        remarks += [f"{name} goes in {count} parts" for name, count in parts.items() if count > 1]
+        counts: dict[str, int] = {}
+        for name, tag in self._placed(uploads).items():
+            counts[tag] = counts.get(tag, 0) + parts[name]
+        if set(counts) - {self._tag}:
+            where = ", ".join(f"{count} in {tag}" for tag, count in counts.items())
+            remarks.append(f"a release holds {self.most_assets} assets, of which no two differ in case only: {where}")
+        return remarks
+
+    def _placed(self, uploads: Sequence[Upload]) -> dict[str, str]:
+        """The release of each file: the first one with space for it."""
+        taken = {tag: set(release.assets) for tag, release in self._series.items()}
+        placed: dict[str, str] = {}
+        for upload in uploads:
+            exact = [asset for asset, _ in pieces(upload.name, upload.size, self.host.part)]
+            assets = {asset.lower() for asset in exact}
+            whole = asset_name(upload.name).lower()
+            number = 1
+            while True:
+                tag = _further_tag(self._tag, number)
+                release, names = self._series.get(tag), taken.setdefault(tag, set())
+                own = release is not None and any(map(release.asset, exact))
+                full = len(names | assets) > self.most_assets or (release is not None and release.immutable)
+                if own or not (full or names & (assets | {whole})):
+                    break
+                number += 1
+            names |= assets
+            placed[upload.name] = tag
+        return placed
+
+    # -- drafts
+
+    def open(self, uploads: Sequence[Upload]) -> None:
+        """Make drafts of the releases that are not there yet."""
+        self.reopen()
+        self._place |= self._placed(uploads)
+        for tag in dict.fromkeys(self._place[upload.name] for upload in uploads):
+            if tag not in self._series:
+                self._series[tag] = self._make(tag)
+
+    def reopen(self) -> bool:
+        """Add a draft that was noted and is not in GitHub's list yet."""
+        for tag, number in self.notes.get("drafts", {}).items():
+            if tag not in self._series and (release := self._api.release(str(number))) is not None:
+                self._series.setdefault(release.tag, release)
+        return True
+
+    def _make(self, tag: str) -> _Release:
+        title, body = _release_text(self.about, tag, self.at(), further=tag != self._tag)
+        wanted = {"tag_name": tag, "name": title, "body": body, "draft": True}
+        try:
+            made = _Release.read(self._api.call("POST", f"{self._api.repository}/releases", json=wanted).json())
+        except HostRefused as error:
+            raise self._release_refused(error, tag) from error
+        self.notes["drafts"] = {**self.notes.get("drafts", {}), tag: made.id}
+        # another author may have made one at the same moment: both take the older
+        older = self._api.series(self._tag).get(tag)
+        if older is None or older.id >= made.id:
+            return made
+        self._api.call("DELETE", f"{self._api.repository}/releases/{made.id}", accept={404})
+        self.notes["drafts"] = {key: number for key, number in self.notes["drafts"].items() if key != tag}
+        return older
+
+    def list_files(self) -> list[DraftFile]:
+        """Read the drafts again: an asset can only be compared with the file here, see `complete`."""
+        for release in self._series.values():
+            if release.draft:
+                reply = self._api.call("GET", f"{self._api.repository}/releases/{release.id}")
+                release.draft = _Release.read(reply.json()).draft  # another author may have published it meanwhile
+                release.refresh(self._api)
+        return []
+
+    def verify(self, uploads: Sequence[Upload]) -> dict[str, DraftFile]:
+        """Ask what GitHub has of every file."""
+        self.refresh()
+        files = {upload.name: self.complete(upload) for upload in uploads}
+        for name, file in files.items():
+            if file is None:
+                reason = "GitHub does not have all of it, so that the release stays a draft"
+                raise PublishError(self.at(name), reason, "Run the same command again")
+        self._verified = {name: file for name, file in files.items() if file is not None}
+        return self._verified
+
+    def public_files(self) -> list[DraftFile]:
+        """The files of the releases that are published."""
+        return [file for name, file in self._verified.items() if not self._series[self._place[name]].draft]
+
+    def publish(self) -> None:
+        """Publish the drafts; the first release comes last."""
+        tags = {self._place[name] for name in self._verified}
+        for tag in sorted(tags, key=lambda tag: tag == self._tag):
+            release = self._series[tag]
+            if not release.draft:
+                continue
+            path = f"{self._api.repository}/releases/{release.id}"
+            wanted = {"draft": False, "make_latest": "true" if self._becomes_latest(tag) else "false"}
+            try:
+                self._api.call("PATCH", path, json=wanted, again=True)
+            except HostRefused as error:
+                raise self._release_refused(error, tag) from error
+            release.draft = False
+        self.drop(self._verified)
+
+    def _becomes_latest(self, tag: str) -> bool:
+        """A release of data takes the place of the latest one from older data only, not from the code."""
+        if tag != self._tag:
+            return False
+        latest = self._api.find(LATEST)
+        return latest is None or re.sub(r"[0-9][0-9.]*\Z", "", latest.tag) == re.sub(r"[0-9][0-9.]*\Z", "", tag)
+
+    def drop(self, files: Mapping[str, DraftFile]) -> Mapping[str, DraftFile]:
+        """Remove drafts that an earlier run made, and of which another release of the tag has been published."""
+        noted = dict(self.notes.get("drafts", {}))
+        for tag, number in self.notes.get("drafts", {}).items():
+            release = self._series.get(tag)
+            if release is not None and not release.draft:
+                if release.id != number:
+                    path = f"{self._api.repository}/releases/{number}"
+                    reply = self._api.call("GET", path, accept={404})
+                    if reply.status != 404 and reply.json()["draft"]:
+                        self._api.call("DELETE", path, accept={404})
+                del noted[tag]
+        if self.notes.get("drafts"):
+            self.notes["drafts"] = noted
+        return files
+
+    def _release_refused(self, error: HostRefused, tag: str) -> PublishError:
+        if is_status(error, 401, 403, 404):
+            return self._too_weak(error.said)
+        if "immutable release" in error.said:
+            reason = f"an immutable release had the tag {tag} once, and GitHub never gives it again"
+            return PublishError(self.host.redacted, reason, f"Publish to @{_next_tag(self._tag)}")
+        if "already_exists" in error.said:
+            reason = f"somebody published another release {tag} at the same time"
+            return PublishError(self.host.redacted, reason, "Run the same command again: the files go to that release")
+        return PublishError(self.host.redacted, f"GitHub does not take the release {tag}: {error.said}")
+
+    # -- assets: what is there already, what was cut, what somebody else sends at the same time
+
+    def send(
+        self, upload: Upload, begun: DraftFile | None, notes: MutableMapping[str, Any], moved: Callable[[int], None]
+    ) -> DraftFile:
+        """Upload the asset, or the parts that are not there yet."""
+        tag = self._place[upload.name]
+        assets, start = pieces(upload.name, upload.size, self.host.part), 0
+        for number, (asset, size) in enumerate(assets, 1):
+            label = "" if asset == upload.name else upload.name
+            if len(assets) > 1:
+                label = f"{upload.name}, part {number} of {len(assets)}"
+            piece = _Piece(upload, asset, label, start, size, len(assets) == 1)
+            try:
+                self._send_piece(self._series[tag], piece, notes, moved)
+            except HostRefused as error:
+                raise self._too_weak(error.said) if is_status(error, 401, 403) else error from error
+            start += size
+        return DraftFile(upload.size, upload.sha256, None, self._locators(tag), upload.name, upload.name)
+
+    def _send_piece(
+        self, release: _Release, piece: _Piece, notes: MutableMapping[str, Any], moved: Callable[[int], None]
+    ) -> None:
+        sha256 = piece.sha256(notes)
+        failed: Exception | None = None
+        for attempt in range(_ATTEMPTS):
+            found = release.asset(piece.asset)
+            if found is not None and not found.complete:
+                if notes.get("sending") == piece.asset or self._was_cut(release, piece, found):
+                    self._delete_asset(release, found)
+                found = release.asset(piece.asset)
+            if found is not None:
+                return self._compare(release, piece, found, sha256)
+            if attempt > 1:
+                time.sleep(self.pause * 2**attempt)
+            notes["sending"] = piece.asset
+            try:
+                made = self._post(release, piece, moved)
+            except HostRefused as error:
+                if error.status < 500:
+                    if error.status != 422 or "already_exists" not in error.said:
+                        raise self._asset_refused(release, piece, error) from error
+                    notes["sending"] = ""  # what is there is somebody else's
+                failed = error
+            except TransferError as error:
+                if error.kind == "rate":
+                    raise
+                failed = error
+            else:
+                return self._check_sent(release, piece, made, sha256)
+            with self.lock:
+                release.refresh(self._api)
+        found = release.asset(piece.asset)
+        if found is not None and found.complete:
+            return self._compare(release, piece, found, sha256)
+        clash = release.assets.get(piece.asset.lower())
+        reason = f"it did not arrive in {_ATTEMPTS} attempts: {failed}"
+        if clash is not None and clash.name != piece.asset:
+            reason = f"GitHub has {clash.name}, and takes no names that differ in case only"
+        raise self._error(piece, reason) from failed
+
+    def _post(self, release: _Release, piece: _Piece, moved: Callable[[int], None]) -> _Asset:
+        if not self._api.takes_uploads(release.upload_url):
+            raise self._error(piece, f"GitHub names {release.upload_url} for uploads, which is not its own")
+        query = {"name": piece.asset} | ({"label": piece.label} if piece.label else {})
+        head = {"Content-Type": "application/octet-stream"}
+        with FileBody(piece.upload.path, piece.start, piece.size, moved) as body:
+            try:
+                reply = self._api.call("POST", release.upload_url, body=body, query=query, headers=head, timeout=300.0)
+            except TransferError:
+                moved(-body.tell())
+                raise
+        return _Asset.read(reply.json())
+
+    def _compare(self, release: _Release, piece: _Piece, found: _Asset, sha256: str) -> None:
+        if found.size != piece.size or found.sha256 not in {None, sha256}:
+            raise self._other_bytes(release, [piece.upload.name])
+
+    def _check_sent(self, release: _Release, piece: _Piece, made: _Asset, sha256: str) -> None:
+        for _ in tries(self.digest_within, 0.3):
+            if made.sha256 is not None:
+                break
+            made = _Asset.read(self._api.call("GET", made.url).json())
+        if made.name == piece.asset and made.complete and made.size == piece.size and made.sha256 in {None, sha256}:
+            with self.lock:
+                release.assets[made.name.lower()] = made
+            return
+        self._delete_asset(release, made)
+        if made.name != piece.asset:
+            raise self._error(piece, f"GitHub calls the asset {piece.asset} {made.name}, where nobody would find it")
+        raise self._error(piece, "other bytes arrived than were sent, and were removed: did the file change?")
+
+    def _was_cut(self, release: _Release, piece: _Piece, found: _Asset) -> bool:
+        """Whether an unfinished asset is left over; what another author sends just now is waited for."""
+        for _ in tries(self.others_within, 0.5, 2.0):
+            reply = self._api.call("GET", found.url, accept={404})
+            if reply.status == 404:
+                return True
+            found = _Asset.read(reply.json())
+            if found.complete:
+                with self.lock:
+                    release.assets[found.name.lower()] = found
+                return False
+            age = _server_time(reply) - datetime.fromisoformat(found.begun).timestamp()
+            if age > _CUT_AFTER:
+                return True
+        reason = f"somebody has been uploading it for {max(age, 0) / 60:.0f} min"
+        remedy = "Run the same command again later; what is not complete after an hour is taken as cut"
+        raise self._error(piece, reason, remedy)
+
+    def _delete_asset(self, release: _Release, asset: _Asset) -> None:
+        self._api.call("DELETE", asset.url, accept={404})
+        with self.lock:
+            release.assets.pop(asset.name.lower(), None)
+
+    def delete(self, file: DraftFile) -> None:
+        """No complete asset is ever removed."""
+        raise PublishError(self.at(file.name), "a file of a release stays")
+
+    def _asset_refused(self, release: _Release, piece: _Piece, error: HostRefused) -> PublishError | HostRefused:
+        if is_status(error, 401, 403):
+            return error
+        if "immutable" in error.said:
+            reason = f"the release {release.tag} became immutable and takes no more files"
+            return self._error(piece, reason, f"Publish to @{_next_tag(release.tag)}")
+        if "file_count" in error.said:
+            reason = f"the release {release.tag} has as many assets as it may"
+            return self._error(piece, reason, "Run the same command again: the rest goes to a further release")
+        return self._error(piece, f"GitHub does not take it: {error.said}")
+
+    def _error(self, piece: _Piece, reason: str, remedy: str = "") -> PublishError:
+        return PublishError(self.at(piece.upload.name), reason, remedy)
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A file, or a part of one, that becomes an asset; people read the label in place of its name."""
+
+    upload: Upload
+    asset: str
+    label: str
+    start: int
+    size: int
+    whole: bool
+
+    def sha256(self, notes: MutableMapping[str, Any]) -> str:
+        """Its digest; that of a part is computed once and noted."""
+        if self.whole:
+            return self.upload.sha256
+        known: dict[str, str] = notes.get("parts", {})
+        if self.asset not in known:
+            known = {**known, self.asset: _sha256_of(self.upload.path, self.start, self.size)}
+            notes["parts"] = known
+        return known[self.asset]
+
+
+def _release_text(about: Mapping[str, Any], tag: str, place: str, *, further: bool) -> tuple[str, str]:
+    """Title and Markdown text of a release, from ``[about]``."""
+    title = str(about.get("title") or "Data files")
+    lines = [str(about["description"])] if about.get("description") else []
+    if people := authors(about, place):
+        lines.append("Authors: " + ", ".join(map(full_name, people)))
+    known = {key: ", ".join(map(str, as_list(about[key]))) for key in ("license", "keywords") if about.get(key)}
+    lines += [f"{key.capitalize()}: {value}" for key, value in known.items()]
+    lines.append(
+        "These are data files of a Python package, which gets them by itself. In the names of assets `+-` stands for "
+        "the slash of a folder."
+    )
+    if further:
+        title += " (more)"
+        lines.append("This release holds what another one has no space for.")
+    return f"{title[:_LONGEST_TITLE]} ({tag})"[:250], "\n\n".join(lines)[:_LONGEST_BODY]
