@@ -68,6 +68,7 @@ def command(
     --from HOST registers the files that a host has, and declares the host as a mirror. If the host reports no sha256,
     the files are downloaded once to compute it.
     """
+    from ..publish.register import declared_line
     from ..registry.editor import RegistryEditor
     from .targets import find_target, named_files, note_how_to_ship
 
@@ -81,8 +82,9 @@ def command(
     new_url = editor.set_dataurl(dataurl) if dataurl else False
     entries = [entry for origin in lists if not _is_host(origin) for entry in _read_list(origin)]
     hosts = [origin for origin in lists if _is_host(origin)]
+    lines = [declared_line(host) for host in hosts]  # refused before anything is asked, where one holds a login
     entries += [entry for host in hosts for entry in _hosted(host, only)]
-    new_hosts = [host for host in hosts if editor.add_mirror(host)]
+    new_hosts = [line for line in lines if editor.add_mirror(line)]
     entries += _hashed(named_files(files, path.parent, name, prefix))
     changes = editor.put(entries, replace=replace)
     written = [] if dry_run else editor.save()
