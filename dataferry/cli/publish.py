@@ -27,7 +27,7 @@ _WORDS = {
     "upload": "upload",
     "new version": "new version",
     "repair": "repair",
-    "held": "is there",
+    "hosted": "is there",
     "published": "published",
 }
 
@@ -156,7 +156,7 @@ def _note_host(host: HostPlan, number: str = "") -> None:
         return
     todo = len(host.to_send)
     parts = [f"{todo} to upload, {size_text(host.bytes_to_go)}{_duration(host.seconds)}"] if todo else []
-    parts += [f"{len(there)} there already"] if (there := host.doing("held", "published")) else []
+    parts += [f"{len(there)} there already"] if (there := host.doing("hosted", "published")) else []
     parts += [host.who] if host.who else []
     note(f"{number}{host.host.redacted}: {'; '.join(parts) or 'nothing to do'}")
     _note_remarks(host.remarks, "  ")
