@@ -116,7 +116,7 @@ def test_what_another_host_registered_is_no_proof(case, quay):
         case.publish({"c.fits": C, "d.fits": b"d"}, "quay:a")
     here.server.heal()
     outcome = case.publish({"c.fits": C, "d.fits": b"d"}, "quay:a")
-    assert {file.name: file.action for file in outcome.files} == {"c.fits": "held", "d.fits": "published"}
+    assert {file.name: file.action for file in outcome.files} == {"c.fits": "hosted", "d.fits": "published"}
     assert {file.action for file in case.publish({"c.fits": C}, "quay:a").files} == {"published"}
 
 
@@ -136,7 +136,7 @@ def test_the_size_alone_is_no_proof_for_another_machine(case, quay, monkeypatch,
     (here.public / "c.fits").write_bytes(C)
     actions = [case.publish({"c.fits": C}, "quay:a").files[0] for _ in range(2)]
     assert [(file.action, file.proven, file.sent) for file in actions] == [
-        ("held", True, False),
+        ("hosted", True, False),
         ("published", True, False),
     ]
 
@@ -170,7 +170,7 @@ def test_what_is_there_is_compared_and_not_uploaded(case, quay, tells):
     with pytest.raises(Conflict, match="d.fits: the host has another file"):
         case.publish({**FILES, "d.fits": b"lines"})
     outcome = case.publish()
-    assert [file.action for file in outcome.files] == ["held"] * 3
+    assert [file.action for file in outcome.files] == ["hosted"] * 3
     assert all(file.proven and not file.sent for file in outcome.files)
     assert case.got() == FILES
 
