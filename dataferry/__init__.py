@@ -1,6 +1,6 @@
 """dataferry: the data files of a scientific package, from the nearest place that has them, and always the right bytes.
 
->>> from dataferry import PackageData
+>>> from dataferry import PackageData, RemoteData
 >>> data = PackageData("mypkg")                   # doctest: +SKIP
 >>> path = data.get("maps/dust_064.fits")         # doctest: +SKIP
 """
@@ -27,10 +27,9 @@ if TYPE_CHECKING:
         WrongBytes,
     )
     from .lookup.report import Arrival, Step, Where
-    from .package_data import PackageData
+    from .package_data import PackageData, RemoteData
     from .plain import get_data_filename
     from .registry.registry import Entry, Registry
-    from .remotedata import RemoteData
 
 __all__ = [
     "Arrival",
@@ -66,7 +65,7 @@ _MODULES = {
     "PackageData": "package_data",
     "Progress": "download.progress",
     "Registry": "registry",
-    "RemoteData": "remotedata",
+    "RemoteData": "package_data",
     "Step": "lookup.report",
     "Where": "lookup.report",
     "get_data_filename": "plain",

@@ -5,24 +5,29 @@ from __future__ import annotations
 import fnmatch
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, TypeVar, overload
 
-from .file_methods import FileMethods
-from .lookup.getting import get, get_many
-from .lookup.lookup import Lookup
+from .errors import BadName, FileUnavailable
+from .lookup.options import FetchOptions
 from .lookup.report import Arrival, Step, Where
-from .lookup.terms import Terms
-from .map_methods import MapMethods
+from .lookup.resolver import Resolver
 from .registry.names import check_name
+from .registry.packages import REGISTRY_NAME, package_folders
 from .registry.registry import Registry
 
 if TYPE_CHECKING:
+    from astropy.io.fits import Header
+    from astropy.units import Quantity
+
     from .download.progress import Progress
 
-__all__ = ["PackageData"]
+__all__ = ["PackageData", "RemoteData"]
+
+T = TypeVar("T")
 
 
-class PackageData(FileMethods, MapMethods):
+class PackageData:
     """The data of one package.
 
     Parameters
@@ -32,19 +37,21 @@ class PackageData(FileMethods, MapMethods):
     registry : path-like, optional
         A ``dataferry.toml`` elsewhere, for data without an installed package.
     folders : iterable of path-like
-        Predefined folders that come before all others; ``~``, ``$VAR`` and ``${VAR}`` are expanded.
+        Predefined folders that come before all others; ``~``, ``$VAR`` and ``${VAR}`` are expanded, and a relative
+        one is below the current folder of this moment.
     overrides : mapping of str to path-like, optional
-        Files to take from a path of yours, as they are: name -> path.
+        Files to take from a path of yours, as they are: name -> path. One that is not there is an error.
     strict : bool, optional
         Whether a name that is not registered is an error. By default the user's configuration decides, then the
         ``strict`` of ``dataferry.toml``; without either such a name is left to `get_data_filename`.
     show_progress : bool or callable
-        Whether transfers show their progress; or who is told, with a `Progress`, many times a second and once at the
-        end.
+        Whether transfers show their progress; or a function that is called with a `Progress`, many times a second and
+        once at the end.
 
     Notes
     -----
-    Making one reads nothing: the registry is read at first use. Threads may share one.
+    Making one reads nothing: the registry is read at first use. Threads may share one. Pickled or copied, it is made
+    again from its arguments.
     """
 
     def __init__(
@@ -58,27 +65,45 @@ class PackageData(FileMethods, MapMethods):
         show_progress: bool | Callable[[Progress], None] = True,
     ) -> None:
         self.package = package
-        self._lookup = Lookup(
-            package,
-            registry,
-            [os.fspath(f) for f in folders],
-            {check_name(name): os.fspath(path) for name, path in (overrides or {}).items()},
-            strict,
-            show_progress,
+        self._arguments: dict[str, Any] = {
+            "registry": None if registry is None else os.path.abspath(registry),
+            "folders": [_from_here(folder) for folder in folders],
+            "overrides": {check_name(name): _from_here(path) for name, path in (overrides or {}).items()},
+            "strict": strict,
+            "show_progress": show_progress,
+        }
+        self._resolver = self._make_resolver()
+
+    def _make_resolver(self) -> Resolver:
+        arguments = self._arguments
+        return Resolver(
+            self.package,
+            arguments["registry"],
+            arguments["folders"],
+            arguments["overrides"],
+            arguments["strict"],
+            arguments["show_progress"],
         )
 
     def __repr__(self) -> str:
         return f"PackageData({self.package!r})"
 
+    def __getstate__(self) -> tuple[str, dict[str, Any]]:
+        return self.package, self._arguments
+
+    def __setstate__(self, state: tuple[str, dict[str, Any]]) -> None:
+        self.package, self._arguments = state
+        self._resolver = self._make_resolver()
+
     @property
     def registry(self) -> Registry:
         """What the package declares; read at the first use. Raises `RegistryError` if that cannot be read."""
-        return self._lookup.registry
+        return self._resolver.registry
 
     @property
     def arrivals(self) -> Mapping[str, Arrival]:
         """The files that this object fetched from a host: name -> who gave it, bytes moved, seconds."""
-        return self._lookup.places().arrivals
+        return self._resolver.arrivals
 
     def get(
         self,
@@ -119,7 +144,7 @@ class PackageData(FileMethods, MapMethods):
         CacheError
             If it arrived and can be kept nowhere.
         """
-        return self._get(name, Terms.from_now(None, progress, deadline), refresh=refresh)
+        return self._get(name, FetchOptions.from_now(None, progress, deadline), refresh=refresh)
 
     def where(self, name: str) -> Where:
         """Explain every step of `get`, without fetching anything.
@@ -140,7 +165,7 @@ class PackageData(FileMethods, MapMethods):
         BadName, UnknownFile, RegistryError, SettingsError
             As `get` does.
         """
-        return self._lookup.where(name)
+        return self._resolver.where(name)
 
     def names(self, pattern: str = "*") -> list[str]:
         """The names of registered files.
@@ -184,7 +209,8 @@ class PackageData(FileMethods, MapMethods):
             next call goes on from there. A file that is not registered is left to astropy, which takes the rest of the
             time as its timeout for each answer.
         progress : bool or callable, optional
-            Bars (True), nothing (False), or who is told a `Progress`; by default what ``show_progress`` says.
+            Bars (True), nothing (False), or a function that is called with a `Progress`; by default what
+            ``show_progress`` says.
 
         Returns
         -------
@@ -194,11 +220,11 @@ class PackageData(FileMethods, MapMethods):
         Raises
         ------
         FetchErrors
-            If files could not be had; it holds an error for each, and ``paths`` the files that did arrive.
+            If files could not be fetched; it holds an error for each, and ``paths`` the files that did arrive.
         UnknownFile
             If a name or glob matches no registered file.
         """
-        return self._get_many(names, Terms.from_now(jobs, progress, deadline))
+        return self._get_many(names, FetchOptions.from_now(jobs, progress, deadline))
 
     def verify(self, names: str | Iterable[str] = "*") -> Iterator[tuple[str, Step]]:
         """Hash again what lies on this machine.
@@ -211,23 +237,264 @@ class PackageData(FileMethods, MapMethods):
         Yields
         ------
         (str, Step)
-            For each file and each place that holds something under its name, whether it is the registered file.
+            For each file and each place that has something under its name, whether it is the registered file.
 
         Raises
         ------
         UnknownFile
             If a name or glob matches no registered file.
         """
-        places = self._lookup.places()
-        for name in self._lookup.expand(names):
-            entry = self.registry.find(name)
-            for candidate in places.candidates(name, entry):
-                verdict = places.judge(candidate, entry, rehash=True)
-                if verdict.good or verdict.wrong:
-                    yield name, Step(candidate.kind, candidate.path, candidate.origin, verdict.good, verdict.note)
+        return self._resolver.verify(names)
 
-    def _get(self, name: str, terms: Terms, *, refresh: bool) -> str:
-        return get(self._lookup, name, terms, refresh=refresh)
+    def open(self, name: str, mode: str = "rb", **options: Any) -> IO[Any]:
+        """Get a file and open it for reading.
 
-    def _get_many(self, names: str | Iterable[str], terms: Terms) -> list[str]:
-        return get_many(self._lookup, names, terms)
+        Parameters
+        ----------
+        name : str
+            The file's name.
+        mode : str
+            ``"rb"`` or ``"r"``.
+        **options
+            Passed to the builtin `open`.
+
+        Returns
+        -------
+        file object
+            The open file.
+
+        Raises
+        ------
+        ValueError
+            If the mode would write: data is never changed in place.
+        DataferryError
+            As `get` does.
+        """
+        if set(mode) & set("wax+"):
+            raise ValueError(f"data files are opened for reading only, not with mode {mode!r}")
+        return open(self.get(name), mode, **options)
+
+    @overload
+    def contents(self, name: str, encoding: None = None) -> bytes: ...
+    @overload
+    def contents(self, name: str, encoding: str) -> str: ...
+    def contents(self, name: str, encoding: str | None = None) -> bytes | str:
+        """Get a file and read it.
+
+        Parameters
+        ----------
+        name : str
+            The file's name.
+        encoding : str, optional
+            The text's encoding; without it the bytes are returned.
+
+        Returns
+        -------
+        bytes or str
+            What is in the file.
+
+        Raises
+        ------
+        DataferryError
+            As `get` does.
+        """
+        path = Path(self.get(name))
+        return path.read_bytes() if encoding is None else path.read_text(encoding=encoding)
+
+    def read_map(
+        self, name: str, field: Any = 0, *, comm: Any = None, remote: bool = False, **options: Any
+    ) -> Quantity:
+        """Read a HEALPix map, or a part of one.
+
+        Parameters
+        ----------
+        name : str
+            The file's name.
+        field : int, str, sequence of these, or None
+            Which columns; None is all.
+        comm : mpi4py.MPI.Comm, optional
+            Rank 0 gets the file, and each rank reads only its pixels.
+        remote : bool
+            Read just what is needed by byte ranges at the first host that serves them, unless the file is on this
+            machine. What is read in part is not verified: ``info.meta["verified"]`` is False, and
+            ``info.meta["moved_bytes"]`` says how much came over the network.
+        **options
+            As `dataferry.maps.read_map` takes them: ``nside``, ``unit``, ``order``, ``dtype``, ``pixels``, ``fill``,
+            ``out``, ``hdu``, ``shared``.
+
+        Returns
+        -------
+        astropy.units.Quantity
+            Shape (npix,) for one field, (fields, npix) for several; native-endian, in RING unless ``order`` says
+            otherwise.
+
+        Raises
+        ------
+        MapError
+            If the file is no map, or cannot be had as asked.
+        DataferryError
+            As `PackageData.get` does.
+        """
+        from .maps import read_map
+
+        if comm is not None and not remote:
+            return read_map(self._get_once(name, comm), field, comm=comm, **options)
+        return self._near_or_remote(
+            name, remote, lambda path, far: read_map(path, field, comm=comm, remote=far, **options)
+        )
+
+    def header(self, name: str, hdu: int | str | None = None, *, remote: bool = False) -> Header:
+        """Read the header of one HDU, and no data.
+
+        Parameters
+        ----------
+        name : str
+            The file's name.
+        hdu : int or str, optional
+            Number or EXTNAME; None finds the map, or else the first HDU with data.
+        remote : bool
+            As with `read_map`: a few kilobytes by ranges, where the file is not on this machine.
+
+        Returns
+        -------
+        astropy.io.fits.Header
+            The header.
+
+        Raises
+        ------
+        MapError
+            If the file is not FITS, or has no such HDU.
+        DataferryError
+            As `PackageData.get` does.
+        """
+        from .maps import header
+
+        return self._near_or_remote(name, remote, lambda path, far: header(path, hdu, remote=far))
+
+    def _near_or_remote(self, name: str, remote: bool, read: Callable[[Any, bool], T]) -> T:
+        path = self._resolver.find(name)[0] if remote else self.get(name)
+        if path is not None:
+            return read(path, False)
+        from .maps.byte_source import BadCopy
+
+        tried: list[tuple[str, str]] = []
+        sources = self._resolver.sources(name)
+        for source in sources:
+            try:
+                return read(source, True)
+            except BadCopy as error:
+                if source is sources[-1] and len(sources) == 1:
+                    raise
+                tried.append((source.redacted, str(error)))
+        raise FileUnavailable(name, tried, "without remote=True the whole file is fetched and verified")
+
+    def _get_once(self, name: str, comm: Any) -> str:
+        """One rank gets the file, so that a thousand do not ask for it; all learn how that went."""
+        found: str | Exception = ""
+        if comm.Get_rank() == 0:
+            try:
+                found = self.get(name)
+            except Exception as error:  # noqa: BLE001  the other ranks wait for an answer, whatever it is
+                found = error
+        found = comm.bcast(found, root=0)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    # what a subclass may count, as the pytest plugin does
+
+    def _get(self, name: str, options: FetchOptions, *, refresh: bool) -> str:
+        return self._resolver.get(name, options, refresh=refresh)
+
+    def _get_many(self, names: str | Iterable[str], options: FetchOptions) -> list[str]:
+        return self._resolver.get_many(names, options)
+
+
+def _from_here(path: str | os.PathLike[str]) -> str:
+    """A path that means the same when the current folder is another; ``~`` and variables are expanded later."""
+    written = os.fspath(path)
+    return os.path.abspath(written) if written and not written.startswith(("~", "$", "/")) else written
+
+
+class RemoteData:
+    """Get data files by ``.get(filename)``.
+
+    A package that declares its data in ``data/dataferry.toml`` gets verified files from the nearest place; for any
+    other this is the plain wrapper.
+
+    Parameters
+    ----------
+    package : str
+        The package that the data belongs to.
+    dataurl : str, optional
+        The base URL, for a package without a ``dataferry.toml``.
+    folders : iterable of path-like
+        Predefined folders, after the one of the environment variable.
+    env : str, optional
+        The environment variable that names a folder, for a package without a ``dataferry.toml``.
+    timeout : float, optional
+        Seconds without an answer after which the server is given up.
+    mirror : str, optional
+        A second base URL, for a package without a ``dataferry.toml``.
+    """
+
+    def __init__(
+        self,
+        package: str,
+        dataurl: str | None = None,
+        folders: Iterable[str | os.PathLike[str]] = (),
+        env: str | None = None,
+        timeout: float | None = None,
+        mirror: str | None = None,
+    ) -> None:
+        self.package = package
+        self.data_url = dataurl
+        self.data_folders = [os.fspath(f) for f in folders]
+        self.env = env
+        self.timeout = timeout
+        self.mirror = mirror
+        self._data: PackageData | None = None
+
+    def get(self, filename: str) -> str:
+        """Get a file.
+
+        Parameters
+        ----------
+        filename : str
+            The file's name, or the absolute path of a file of one's own, which is returned as it is.
+
+        Returns
+        -------
+        str
+            A path.
+
+        Raises
+        ------
+        FileUnavailable
+            If no place has it, or there is no file at the absolute path.
+        DataferryError
+            As `PackageData.get` and `get_data_filename` do.
+        """
+        filename = os.fspath(filename)
+        if os.path.isabs(filename):
+            if not os.path.isfile(filename):
+                remedy = "give the path of a file that is there, or the name of a file of the package"
+                raise FileUnavailable(filename, [("absolute path", "there is no such file")], remedy)
+            return filename
+        first = [os.environ[self.env]] if self.env and os.environ.get(self.env) else []
+        if self.data_url is None:
+            if self._data is None:
+                self._data = PackageData(self.package, folders=[*first, *self.data_folders])
+            return self._data.get(filename)
+        if any((f / "data" / REGISTRY_NAME).is_file() for f in package_folders(self.package)):
+            raise BadName(f"{self.package} has a {REGISTRY_NAME}, which declares the dataurl: leave dataurl= out")
+        from .plain import get_data_filename
+
+        return get_data_filename(
+            filename,
+            package=self.package,
+            dataurl=self.data_url,
+            timeout=self.timeout,
+            mirror=self.mirror,
+            folders=[*first, *self.data_folders],
+        )

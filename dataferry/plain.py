@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from .cache.astropy_cache import drop_entry, entry_path
+from .cache.layout import astropy_cache
 from .config.folders import folder_problem, make_folder
-from .errors import BadName, Failure, FileUnavailable, Offline, RegistryError
+from .config.settings import load_settings
+from .download.response import describe_body
+from .errors import BadName, Failure, FileUnavailable, Offline, Reason, RegistryError
 from .registry.names import check_name, check_url, redact_url
+from .registry.packages import package_folders
 
 if TYPE_CHECKING:
     import logging
 
 __all__ = ["get_data_filename"]
-
-# astropy's settings are of the whole process, so one call at a time changes them
-_one_at_a_time = threading.Lock()
 
 
 def _log() -> logging.Logger:
@@ -116,8 +119,6 @@ def get_data_filename(
 
 
 def _data_folders(package: str) -> list[Path]:
-    from .registry.packages import package_folders
-
     return [folder / "data" for folder in package_folders(package)]
 
 
@@ -134,8 +135,6 @@ def _ask_astropy(
 
     from astropy.utils import data
 
-    from .config.settings import load_settings
-
     if name.startswith("hash/"):
         raise BadName(f"{name!r}: astropy takes a name that starts with 'hash/' for a file of its own; rename it")
     url = dataurl + name
@@ -144,45 +143,78 @@ def _ask_astropy(
         raise BadName(
             f"astropy cannot ask for {name!r}: it quotes neither spaces nor other characters; register the file"
         )
-    with _one_at_a_time:
-        cached = _cached(url)
-        if cached is None and offline:
-            tried.append(Failure(redact_url(url), f"not asked: {offline}", "offline"))
-            raise Offline(
-                name,
-                tried,
-                "get it once where there is a network, or name a folder that holds it",
-            )
+    with _one_at_a_time.lock:
+        cached = _is_cached(url)
+        if not cached and offline:
+            tried.append(Failure(redact_url(url), f"not asked: {offline}", Reason.OFFLINE))
+            remedy = "get it once where there is a network, or name a folder that has it"
+            raise Offline(name, tried, remedy)
+        if not cached:
+            _log().warning("%s: nothing is registered for it, so nothing is verified", name)
         wait = data.conf.remote_timeout if timeout is None else timeout
         try:
-            with (
-                data.conf.set_temp("dataurl", dataurl),
-                data.conf.set_temp("dataurl_mirror", mirror),
-                data.conf.set_temp("remote_timeout", wait),
-            ):
+            with _one_at_a_time.settings(dataurl=dataurl, dataurl_mirror=mirror, remote_timeout=wait):
                 path = str(data.get_pkg_data_filename(name, package=package, show_progress=progress))
         except (OSError, HTTPException, ValueError) as error:
             _close_answers(error)
             tried += [Failure(redact_url(base + name), _reason(error)) for base in dict.fromkeys((dataurl, mirror))]
-            raise FileUnavailable(
-                name,
-                tried,
-                "check the name and that the server is up, or name a folder",
-            ) from error
+            remedy = "check the name and that the server is up, or name a folder"
+            raise FileUnavailable(name, tried, remedy) from error
         except (ImportError, TypeError, RuntimeError) as error:
             raise RegistryError(f"astropy cannot use package {package!r}: {error}") from error
-    _log().info(
-        "%s: %s",
-        name,
-        "found in astropy's cache" if cached else f"fetched from {redact_url(dataurl)}",
-    )
+        if not cached and (wrong := _not_the_file(path, name)):
+            drop_entry(path)
+            tried.append(Failure(redact_url(url), wrong[1], wrong[0]))
+            raise FileUnavailable(name, tried, "check the name and the URL, or name a folder")
+    found = "found in astropy's cache" if cached else f"fetched from {redact_url(dataurl)}"
+    _log().info("%s: %s", name, found)
     return path
 
 
-def _cached(url: str) -> str | None:
-    from .cache.astropy_cache import find_entry
+def _is_cached(url: str) -> bool:
+    cache = astropy_cache()
+    return cache is not None and os.path.isfile(entry_path(cache, url))
 
-    return find_entry(url)
+
+def _not_the_file(path: str, name: str) -> tuple[Reason, str] | None:
+    """What came in place of the file, as far as its first bytes show: a login page, a git-lfs pointer, nothing."""
+    with open(path, "rb") as file:
+        head = file.read(1024)
+    return describe_body(head, None, name)
+
+
+class _OneAtATime:
+    """astropy's settings are of the whole process, so one call at a time changes them."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self._before: dict[str, Any] = {}
+
+    @contextlib.contextmanager
+    def settings(self, **values: Any) -> Iterator[None]:
+        """Change settings of astropy for a while."""
+        from astropy.utils.data import conf
+
+        with contextlib.ExitStack() as stack:
+            self._before = {name: getattr(conf, name) for name in values}
+            for name, value in values.items():
+                stack.enter_context(conf.set_temp(name, value))
+            yield
+        self._before = {}
+
+    def after_fork(self) -> None:
+        """A child has neither the thread that has the lock nor its changes."""
+        self.lock = threading.Lock()
+        if self._before:
+            from astropy.utils.data import conf
+
+            for name, value in self._before.items():
+                setattr(conf, name, value)
+            self._before = {}
+
+
+_one_at_a_time = _OneAtATime()
+os.register_at_fork(after_in_child=_one_at_a_time.after_fork)
 
 
 def _close_answers(error: BaseException | None) -> None:

@@ -1,30 +1,37 @@
-"""astropy's download cache: what lies in it, and how a verified file is put in.
+"""astropy's download cache: its settings, and how a verified file gets in and out of it.
 
-The key is the canonical ``dataurl + name``, whichever host answered. This room and the plain wrapper are the only ones
-that use `astropy.utils.data`.
+The key is the canonical ``dataurl + name``, whichever host answered. This module and the plain wrapper are the only
+ones that use `astropy.utils.data`. Entries are written directly, because astropy copies every file and works in the
+folder that its own functions list; the first entry of a process is looked up through astropy before it counts.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import os
 import shutil
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
-from ..errors import CacheError
-from . import layout as cache_home
+from .layout import url_key
 
 __all__ = [
+    "STAGED",
     "astropy_timeout",
     "astropy_user_agent",
-    "clear_entry",
+    "drop_entry",
+    "entry_path",
     "entry_url",
-    "find_entry",
     "internet_allowed",
     "put_entry",
+    "replace_entry",
 ]
+
+#: What the private folders in ``download/`` begin with, where an entry is made: astropy lists only ``download/url/``.
+STAGED = "dataferry-"
+#: Caches in which astropy finds what is written directly, and those in which it does not.
+_confirmed: dict[str, bool] = {}
 
 
 def _setting(name: str, default: Any) -> Any:
@@ -55,161 +62,138 @@ def astropy_user_agent() -> str:
     return str(_setting("default_http_user_agent", "astropy"))
 
 
-def find_entry(url: str) -> str | None:
-    """Look a URL up in astropy's cache, without network.
-
-    Parameters
-    ----------
-    url : str
-        The canonical URL.
-
-    Returns
-    -------
-    str or None
-        The file, which nobody has verified yet; None where there is no entry.
-    """
-    import warnings
-
-    location = cache_home.location()
-    if location is None or not location.is_dir():
-        return None  # astropy would warn of a cache that nobody has used yet
-    from astropy.utils.data import CacheMissingWarning, download_file
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", CacheMissingWarning)
-            return str(download_file(url, cache=True, sources=[], show_progress=False))
-    except (OSError, KeyError, ValueError):
-        return None
+def entry_path(cache: str, url: str) -> str:
+    """Where astropy keeps the file of a URL, whether or not it is there."""
+    if _confirmed.get(cache) is False and (found := _ask_astropy(url)):
+        return found
+    return f"{cache}/download/url/{url_key(url)}/contents"
 
 
 def entry_url(contents: str) -> str | None:
-    """The URL that an entry of astropy's cache is kept for.
-
-    Parameters
-    ----------
-    contents : str
-        astropy's file.
-
-    Returns
-    -------
-    str or None
-        The canonical URL; None where this is no entry.
-    """
+    """The URL that an entry is kept for; None where this is no entry."""
     try:
-        return Path(contents).with_name("url").read_text(encoding="utf-8")
+        with open(os.path.join(os.path.dirname(contents), "url"), encoding="utf-8") as file:
+            return file.read()
     except (OSError, UnicodeDecodeError):
         return None
 
 
-def clear_entry(url: str) -> None:
-    """Take a URL out of astropy's cache, because its bytes are wrong.
+def _ask_astropy(url: str) -> str | None:
+    from astropy.utils.data import download_file
 
-    Parameters
-    ----------
-    url : str
-        The canonical URL.
+    with contextlib.suppress(OSError, KeyError, ValueError):
+        return str(download_file(url, cache=True, sources=[], show_progress=False))
+    return None
+
+
+def put_entry(cache: str, url: str, file: str, sha256: str | None = None) -> str | None:
+    """Move a file into the cache: astropy's path of it, or None where there is an entry already.
+
+    On one file system this is a rename and copies nothing. ``file`` is gone afterwards, unless this gives None or
+    raises `OSError`.
     """
-    import warnings
-
-    from astropy.utils.data import clear_download_cache
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        clear_download_cache(url)
-
-
-def put_entry(url: str, file: str | os.PathLike[str]) -> str | None:
-    """Move a verified file into astropy's cache.
-
-    On one file system this is a rename and copies nothing.
-
-    Parameters
-    ----------
-    url : str
-        The canonical URL.
-    file : path-like
-        The verified file; it is gone afterwards.
-
-    Returns
-    -------
-    str or None
-        astropy's file; None where there is an entry already, which stays as it is, and so does ``file``.
-
-    Raises
-    ------
-    CacheError
-        If the cache cannot be written; ``file`` is still there.
-    """
-    location = cache_home.location()
-    if location is None:
-        raise CacheError(
-            "astropy finds no cache folder: there is no home; set ASTROPY_CACHE_DIR and ASTROPY_CONFIG_DIR"
-        )
+    if _confirmed.get(cache) is False:
+        return _import(url, file)
+    contents = entry_path(cache, url)
+    staged = f"{cache}/download/{STAGED}{os.urandom(6).hex()}"
+    _mkdir(staged, f"{cache}/download/url")
+    moved = done = False
     try:
-        place = _entry_folder(url)
-        if place is not None and os.stat(file).st_dev == os.stat(location).st_dev:
-            return _rename_in(url, os.fspath(file), location / place)
-        return None if find_entry(url) else _import(url, file)
+        _write(f"{staged}/url", url)
+        _move(file, f"{staged}/contents", sha256)
+        moved = True
+        os.rename(staged, os.path.dirname(contents))
+        done = True
     except OSError as error:
-        raise CacheError(f"astropy's cache {location}: {error.strerror or error}") from error
-
-
-def _rename_in(url: str, file: str, folder: Path) -> str | None:
-    # an entry is made beside the file and becomes visible by one rename, since astropy looks at download/url while it
-    # works
-    entry = f"{file}.entry"
-    shutil.rmtree(entry, ignore_errors=True)
-    os.mkdir(entry)
-    contents = os.path.join(entry, "contents")
-    try:
-        Path(entry, "url").write_text(url, encoding="utf-8")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        os.rename(file, contents)
-        os.chmod(contents, os.stat(entry).st_mode & 0o666)  # the umask and the group's folders decide who may read it
-        try:
-            os.rename(entry, folder)
-        except OSError:
-            os.rename(contents, file)
-            if not (folder / "contents").is_file():
-                raise
+        if moved:
+            _move(f"{staged}/contents", file, sha256)
+        if error.errno in {errno.ENOTEMPTY, errno.EEXIST} and os.path.lexists(contents):
             return None
+        raise
     finally:
-        shutil.rmtree(entry, ignore_errors=True)
-    return str(folder / "contents")
+        if not done:
+            shutil.rmtree(staged, ignore_errors=True)
+    if cache not in _confirmed:
+        _confirmed[cache] = _ask_astropy(url) == contents
+        if not _confirmed[cache]:  # another layout than that of astropy 5 to 8
+            _move(contents, file, sha256)
+            shutil.rmtree(os.path.dirname(contents), ignore_errors=True)
+            return _import(url, file)
+    return contents
 
 
-def _import(url: str, file: str | os.PathLike[str]) -> str:
+def _import(url: str, file: str) -> str | None:
     from astropy.utils.data import import_file_to_cache
 
-    return str(import_file_to_cache(url, os.fspath(file), remove_original=True, replace=False))
+    if _ask_astropy(url) is not None:
+        return None
+    return str(import_file_to_cache(url, file, remove_original=True, replace=False))
 
 
-def _entry_folder(url: str) -> Path | None:
-    """Where astropy keeps a URL, below its cache folder; None where only astropy can tell."""
-    from urllib.parse import urlsplit
+def replace_entry(contents: str, file: str, sha256: str | None = None) -> None:
+    """Put other bytes into an entry, in one step: who has the old file open keeps it."""
+    try:
+        os.replace(file, contents)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        staged = f"{os.path.dirname(os.path.dirname(os.path.dirname(contents)))}/{STAGED}{os.urandom(6).hex()}"
+        try:
+            _move(file, staged, sha256)
+            os.replace(staged, contents)
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(staged)
+    _open_to_readers(contents)
 
-    parts = urlsplit(url)
-    normal = url.startswith(("http://", "https://")) and parts.netloc == parts.netloc.lower() and parts.path != ""
-    return _flat(url) if normal and _layout_is_flat() else None
+
+def drop_entry(contents: str) -> None:
+    """Take an entry out of the cache, so that astropy never sees a half of it; raises `OSError` if it stays."""
+    folder = os.path.dirname(contents)
+    staged = f"{os.path.dirname(os.path.dirname(folder))}/{STAGED}{os.urandom(6).hex()}"
+    with contextlib.suppress(FileNotFoundError):
+        os.rename(folder, staged)
+        shutil.rmtree(staged, ignore_errors=True)
 
 
-def _flat(url: str) -> Path:
-    return Path("download", "url", hashlib.md5(url.encode(), usedforsecurity=False).hexdigest())
+def _mkdir(folder: str, parent: str) -> None:
+    try:
+        os.mkdir(folder)
+    except FileNotFoundError:
+        os.makedirs(parent, exist_ok=True)
+        os.mkdir(folder)
+    if not os.path.isdir(parent):
+        os.makedirs(parent, exist_ok=True)
 
 
-@lru_cache(maxsize=1)
-def _layout_is_flat() -> bool:
-    """Learn astropy's layout from what it returns: keep an empty file, see where it lies, and clear it."""
-    import tempfile
+def _write(path: str, text: str) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        os.write(handle, text.encode())
+    finally:
+        os.close(handle)
 
-    url = f"https://dataferry.invalid/{os.getpid()}-{os.urandom(4).hex()}"
-    location = cache_home.location()
-    if location is None:
-        return False
-    with tempfile.NamedTemporaryFile() as empty:
-        from astropy.utils.data import import_file_to_cache
 
-        kept = Path(import_file_to_cache(url, empty.name, replace=False))
-    shutil.rmtree(kept.parent, ignore_errors=True)
-    return kept == location / _flat(url) / "contents"
+def _move(file: str, target: str, sha256: str | None) -> None:
+    """Rename a file; copy it where the cache is on another file system, with a look at what was copied."""
+    try:
+        os.rename(file, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        digest = hashlib.sha256()
+        with open(file, "rb") as source, open(target, "xb") as copy:
+            while block := source.read(1 << 20):
+                copy.write(block)
+                digest.update(block)
+        if sha256 is not None and digest.hexdigest() != sha256:
+            os.unlink(target)
+            raise OSError(errno.EIO, "the file changed while it was copied", file) from None
+        os.unlink(file)
+    _open_to_readers(target)
+
+
+def _open_to_readers(path: str) -> None:
+    # the umask and the group's folders decide who may read it; a file system without rights takes no chmod
+    with contextlib.suppress(OSError):
+        os.chmod(path, os.stat(os.path.dirname(path)).st_mode & 0o666)

@@ -1,7 +1,8 @@
-"""dataferry's folders in the caches: where a verified file is found without asking astropy.
+"""Where the caches are, and what lies in them.
 
-astropy calls every cached file ``contents``. Readers get a link beside the cache that carries the file's own name,
-``<cache>/dataferry/<package>-<hash of dataurl>/<name>``; its stamp says that the target was verified.
+astropy calls every cached file ``download/url/<md5 of the URL>/contents``. Readers get a link beside the cache that
+carries the file's own name, ``<cache>/dataferry/<package>-<hash of dataurl>/<name>``. A stamp says that the entry was
+verified; it is kept under the md5.
 """
 
 from __future__ import annotations
@@ -9,48 +10,121 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import sys
 from collections.abc import Iterator
-from pathlib import Path
+from functools import lru_cache
 
 from .stamps import Stamps
 
 __all__ = [
+    "APART",
+    "OWN",
+    "astropy_cache",
     "cache_folders",
-    "entries",
-    "link_entry",
-    "location",
     "own_home",
-    "stamp_key",
     "stamps_of",
+    "url_key",
     "view_name",
+    "view_names",
+    "views",
     "writable_home",
 ]
 
 #: dataferry's own part of a cache folder.
 OWN = "dataferry"
 #: What lies there beside the readable paths of files.
-_APART = {"download", "etags", "git", "incoming", "publish", "stamps"}
+APART = frozenset({"download", "etags", "git", "incoming", "publish", "stamps"})
 
 
 def view_name(package: str, dataurl: str, name: str) -> str:
-    """The readable path of a file below dataferry's part of the cache.
+    """The readable path of a file below dataferry's part of the cache: ``<package>-<8 digits>/<name>``.
 
-    Parameters
-    ----------
-    package : str
-        The package that the file belongs to.
-    dataurl : str
-        Its primary base URL, which keeps two versions of a data set apart.
-    name : str
-        The file's name.
-
-    Returns
-    -------
-    str
-        ``<package>-<8 digits>/<name>``.
+    The digits are those of its primary base URL, which keeps two versions of a data set apart.
     """
-    return f"{package}-{hashlib.md5(dataurl.encode(), usedforsecurity=False).hexdigest()[:8]}/{name}"
+    return f"{package}-{_md5(dataurl)[:8]}/{name}"
+
+
+def view_names(package: str, dataurl: str, name: str) -> tuple[str, str]:
+    """The readable path of a file, and the one it has where another differs from it only in case."""
+    return view_name(package, dataurl, name), f"{package}-{_md5(f'{dataurl} {name}')[:8]}/{name}"
+
+
+def _md5(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def url_key(url: str) -> str:
+    """What astropy calls the folder of a URL's entry."""
+    begin, _, rest = url.partition("//")
+    netloc, slash, _ = rest.partition("/")
+    if begin not in {"http:", "https:"} or netloc != netloc.lower() or not slash:
+        from urllib.parse import urlsplit, urlunsplit
+
+        parts = urlsplit(url)
+        url = urlunsplit(parts._replace(netloc=parts.netloc.lower(), path=parts.path or "/"))
+    return _md5(url)
+
+
+# -- which cache: astropy's rules, whether or not astropy has been imported
+
+
+def astropy_cache() -> str | None:
+    """Astropy's cache folder as it is now; None for a user without a home."""
+    config = sys.modules.get("astropy.config")
+    finder = getattr(config, "get_cache_dir_path", None)
+    if finder is None:
+        return _cache_of_eight() if _astropy_version() >= 8 else _cache_of_seven()
+    import warnings
+
+    try:
+        with warnings.catch_warnings():
+            # of an XDG_CACHE_HOME that is not there; `dataferry doctor` reports it once
+            warnings.simplefilter("ignore")
+            return str(finder())
+    except (RuntimeError, OSError):
+        return None
+
+
+def _cache_of_eight() -> str | None:
+    for variable, below in (("ASTROPY_CACHE_DIR", ""), ("XDG_CACHE_HOME", "astropy")):
+        place = os.environ.get(variable)
+        if place and os.path.isabs(place) and os.path.isdir(place):
+            return os.path.join(_plain(place), below) if below else _plain(place)
+    home = os.path.expanduser("~")
+    if not os.path.isabs(home):
+        return None
+    new, old = os.path.join(home, ".cache", "astropy"), os.path.join(home, ".astropy", "cache")
+    return old if os.path.isdir(old) and not os.path.exists(new) else new
+
+
+def _cache_of_seven() -> str | None:
+    place = os.environ.get("XDG_CACHE_HOME")
+    if place:
+        below = os.path.join(place, "astropy")
+        if os.path.exists(below) and not os.path.islink(below):
+            return os.path.abspath(below)
+    home = os.path.expanduser("~")
+    return os.path.join(home, ".astropy", "cache") if os.path.isabs(home) else None
+
+
+def _plain(path: str) -> str:
+    """A path as pathlib writes it: without double slashes and a slash at the end, with its ``..``."""
+    return "/" + "/".join(part for part in path.split("/") if part not in {"", "."})
+
+
+@lru_cache(maxsize=1)
+def _astropy_version() -> int:
+    """The major version of astropy, without importing it: version 8 moved its cache."""
+    from importlib.util import find_spec
+
+    with contextlib.suppress(ImportError, ValueError, OSError, AttributeError):
+        spec = find_spec("astropy")
+        site = os.path.dirname(os.path.dirname(spec.origin or "")) if spec is not None else ""
+        for name in os.listdir(site) if site else ():
+            if found := re.match(r"astropy-(\d+)\..*\.(?:dist|egg)-info$", name):
+                return int(found[1])
+    return 8
 
 
 def own_home() -> str | None:
@@ -59,125 +133,44 @@ def own_home() -> str | None:
     return os.path.join(base, OWN) if os.path.isabs(base) else None
 
 
+def cache_folders() -> list[str]:
+    """Dataferry's folders in which a verified file may be, best first: the one in astropy's cache, then its own."""
+    place, own = astropy_cache(), own_home()
+    return list(dict.fromkeys(home for home in (place and os.path.join(place, OWN), own) if home))
+
+
+def writable_home() -> str | None:
+    """Dataferry's folder in astropy's cache, made if need be; its own where that is read-only; None where both are."""
+    for home in cache_folders():
+        with contextlib.suppress(OSError):
+            incoming = os.path.join(home, "incoming")
+            os.makedirs(incoming, exist_ok=True)
+            if os.access(home, os.W_OK | os.X_OK) and os.access(incoming, os.W_OK | os.X_OK):
+                return home
+    return None
+
+
+@lru_cache(maxsize=64)
 def stamps_of(home: str) -> Stamps:
     """The stamps in one of dataferry's folders."""
     return Stamps(os.path.join(home, "stamps"))
 
 
-def stamp_key(home: str, path: str) -> str:
-    """What names a stamp of a cache: the relative path, which holds wherever the cache is mounted or linked from."""
-    return os.path.relpath(path, home)
-
-
-def cache_folders() -> list[str]:
-    """Dataferry's folders in which a verified file may be found, best first, without importing astropy.
-
-    Returns
-    -------
-    list of str
-        ``<astropy's cache>/dataferry`` of every place that astropy's rules may mean (of the one it does mean, where
-        astropy is loaded), then `own_home`.
-    """
-    paths = sys.modules.get("astropy.config.paths")
-    if paths is not None:
-        place = location()
-        places = [] if place is None else [str(place)]
-    else:
-        env = os.environ
-        places = [p for p in [env.get("ASTROPY_CACHE_DIR")] if p and os.path.isabs(p) and os.path.isdir(p)]
-        if not places:
-            xdg = env.get("XDG_CACHE_HOME")
-            places = [os.path.join(xdg, "astropy")] if xdg and os.path.isabs(xdg) else []
-            places += [
-                os.path.expanduser("~/.cache/astropy"),
-                os.path.expanduser("~/.astropy/cache"),
-            ]
-    own = own_home()
-    # XDG_CACHE_HOME may well be ~/.cache
-    folders = list(dict.fromkeys(os.path.join(p, OWN) for p in places if os.path.isabs(p)))
-    return [*folders, own] if own is not None and own not in folders else folders
-
-
-def location() -> Path | None:
-    """Astropy's cache folder as it is now; None for a user without a home."""
-    try:
-        from astropy.config import get_cache_dir_path  # without a home not even this import works
-
-        return Path(get_cache_dir_path())
-    except (RuntimeError, OSError):
-        return None
-
-
-def writable_home() -> str | None:
-    """Dataferry's folder on the file system of astropy's cache, made if need be.
-
-    Returns
-    -------
-    str or None
-        The folder; `own_home` where astropy's cache cannot be written; None where neither can.
-    """
-    place = location()
-    for home in [None if place is None else str(place / OWN), own_home()]:
-        if home is None:
+def views(home: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """The readable paths in one of dataferry's folders: ``<package>-<8 digits>/<name>``, and what lies there."""
+    pending = [("", home)]
+    while pending:
+        begin, folder = pending.pop()
+        try:
+            with os.scandir(folder) as entries:
+                found = sorted(entries, key=lambda entry: entry.name)
+        except OSError:
             continue
-        with contextlib.suppress(OSError):
-            os.makedirs(os.path.join(home, "incoming"), exist_ok=True)
-            if os.access(home, os.W_OK | os.X_OK) and os.access(os.path.join(home, "incoming"), os.W_OK | os.X_OK):
-                return home
-    return None
-
-
-def link_entry(home: str, view: str, contents: str) -> str:
-    """Give an entry a readable path.
-
-    Parameters
-    ----------
-    home : str
-        dataferry's folder.
-    view : str
-        The readable path below it.
-    contents : str
-        astropy's file.
-
-    Returns
-    -------
-    str
-        The readable path; ``contents`` itself where no link can be made.
-    """
-    path = os.path.join(home, view)
-    near = os.path.dirname(home) == os.path.commonpath([os.path.dirname(home), contents])
-    target = os.path.relpath(contents, os.path.dirname(path)) if near else contents
-    with contextlib.suppress(OSError):
-        if os.readlink(path) == target:
-            return path
-    private = f"{path}.{os.getpid()}.{os.urandom(4).hex()}"
-    try:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        os.symlink(target, private)
-        os.replace(private, path)
-    except (OSError, NotImplementedError):
-        with contextlib.suppress(OSError):
-            os.unlink(private)
-        return contents
-    return path
-
-
-def entries(home: str) -> Iterator[tuple[str, str]]:
-    """The readable paths in one of dataferry's folders.
-
-    Parameters
-    ----------
-    home : str
-        dataferry's folder.
-
-    Yields
-    ------
-    (str, str)
-        The view, ``<package>-<8 digits>/<name>``, and its absolute path.
-    """
-    for folder, folders, files in os.walk(home):
-        folders[:] = sorted(f for f in folders if folder != home or f not in _APART)
-        if folder != home:
-            for file in sorted(files):
-                path = os.path.join(folder, file)
-                yield os.path.relpath(path, home).replace(os.sep, "/"), path
+        deeper = []
+        for entry in found:
+            if entry.is_dir(follow_symlinks=False):
+                if begin or entry.name not in APART:
+                    deeper.append((f"{begin}{entry.name}/", entry.path))
+            elif begin:
+                yield begin + entry.name, entry
+        pending += reversed(deeper)

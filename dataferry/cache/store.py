@@ -1,22 +1,116 @@
-"""Keep a verified file: in astropy's cache, else in dataferry's own, else for this process."""
+"""Find a file in the caches, keep one that was verified, and give it a path with its own name."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
-import warnings
+import stat
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
-from ..errors import CacheError
-from ..files import Stamp
-from ..lookup.candidates import Candidate, Places, Verdict
+from ..errors import CacheError, Reason
+from ..files import Stamp, hash_file
 from ..registry.names import redact_url
 from ..registry.registry import Entry
-from . import astropy_cache
-from . import layout as cache_home
-from .stamps import stamp_files
+from . import layout
+from .astropy_cache import entry_path, entry_url, put_entry, replace_entry
+from .stamps import Stamps, stamp_files
 
-__all__ = ["cached", "incoming", "keep", "readable"]
+__all__ = ["Store", "Verdict", "examine", "incoming"]
+
+
+class Verdict(NamedTuple):
+    """Whether a path has the file that was asked for, and why."""
+
+    accepted: bool
+    #: What was checked, or why it is not the file.
+    note: str
+    #: Whether something else is there.
+    wrong: bool = False
+    #: Why it is not the file, in a word for programs; empty for one that is.
+    reason: str = ""
+
+
+ABSENT = Verdict(False, "not there", reason=Reason.ABSENT)
+
+
+def examine(
+    path: str,
+    entry: Entry | None,
+    stamps: Sequence[Stamps],
+    key: str,
+    *,
+    settled: bool = False,
+    hash_up_to: int | None = None,
+    rehash: bool = False,
+) -> Verdict:
+    """Look whether a path is the registered file; any regular file is where none is registered.
+
+    The first of ``stamps`` that can be written gets a stamp of ``key`` if the file had to be hashed. ``settled`` says
+    that only dataferry writes the file, ``hash_up_to`` that the size alone proves a larger file, ``rehash`` that a
+    stamp proves nothing.
+    """
+    try:
+        now = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        if os.path.islink(path):
+            return Verdict(False, "a link to a file that is not there", True, Reason.ABSENT)
+        return ABSENT
+    except OSError as error:
+        return Verdict(False, (error.strerror or str(error)).lower(), True, Reason.ERROR)
+    except ValueError as error:  # a NUL in the path
+        return Verdict(False, str(error), reason=Reason.ERROR)
+    if not stat.S_ISREG(now.st_mode):
+        note = "a folder, not a file" if stat.S_ISDIR(now.st_mode) else "not a regular file"
+        return Verdict(False, note, True, Reason.ERROR)
+    if not os.access(path, os.R_OK):
+        return Verdict(False, "permission denied", True, Reason.DENIED)
+    if entry is None:
+        return Verdict(True, "not registered, so not verified")
+    if entry.size is not None and now.st_size != entry.size:
+        note = f"{now.st_size} bytes instead of {entry.size}{_line_ends(path, now.st_size, entry)}"
+        return Verdict(False, note, True, Reason.SIZE)
+    if hash_up_to is not None and now.st_size > hash_up_to and not rehash:
+        return Verdict(True, 'size is right; over 1 GiB in a folder is hashed only with verify = "always"')
+    if not rehash and any(store.holds(key, now, entry.sha256) for store in stamps):
+        return Verdict(True, "verified earlier")
+    try:
+        stamp = hash_file(path)
+    except OSError as error:
+        return Verdict(False, (error.strerror or str(error)).lower(), True, Reason.ERROR)
+    if stamp.sha256 != entry.sha256:
+        for store in stamps:
+            store.forget([key])
+        note = f"sha256 is {stamp.sha256[:12]}... instead of {entry.sha256[:12]}..."
+        return Verdict(False, note + _line_ends(path, now.st_size, entry), True, Reason.SHA256)
+    any(stamp_files(store, {key: (path, stamp)}, settled=settled) for store in stamps)
+    return Verdict(True, "verified now")
+
+
+#: Larger files are not looked at for other line ends.
+_LONGEST_TEXT = 1 << 24
+
+
+def _line_ends(path: str, size: int, entry: Entry) -> str:
+    """What git's autocrlf and FTP in text mode do to a file."""
+    if size > _LONGEST_TEXT:
+        return ""
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        data = file.read()
+        unix = data.replace(b"\r\n", b"\n")
+        for text, what in ((unix, "has line ends of Windows (CRLF)"), (unix.replace(b"\n", b"\r\n"), "lost its CR")):
+            if hashlib.sha256(text).hexdigest() == entry.sha256:
+                return f": it {what}, as git's autocrlf or a transfer in text mode leave it"
+    return ""
+
+
+def incoming() -> str:
+    """The folder for private, unfinished files: on the file system of the cache that will keep them."""
+    folder = os.path.join(layout.writable_home() or _for_this_process(), "incoming")
+    os.makedirs(folder, exist_ok=True)
+    return folder
 
 
 @lru_cache(maxsize=1)
@@ -24,9 +118,15 @@ def _for_this_process() -> str:
     import atexit
     import shutil
     import tempfile
+    import warnings
 
-    folder = tempfile.mkdtemp(prefix="dataferry-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder, process = tempfile.mkdtemp(prefix="dataferry-"), os.getpid()
+
+    def remove() -> None:
+        if os.getpid() == process:  # a forked child that ends takes nothing from its parent
+            shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(remove)
     warnings.warn(
         "no cache can be written here, so files are kept for this process only; set ASTROPY_CACHE_DIR",
         RuntimeWarning,
@@ -35,128 +135,201 @@ def _for_this_process() -> str:
     return folder
 
 
-def _home() -> str:
-    return cache_home.writable_home() or _for_this_process()
-
-
-def incoming() -> str:
-    """The folder for private, unfinished files: on the file system of the cache that will keep them.
-
-    Returns
-    -------
-    str
-        An existing folder.
-    """
-    folder = os.path.join(_home(), "incoming")
-    os.makedirs(folder, exist_ok=True)
-    return folder
-
-
-def cached(places: Places, entry: Entry, url: str) -> tuple[str | None, Verdict]:
-    """Look for what the plain astropy idiom cached, verify it and give it a readable path.
-
-    Parameters
-    ----------
-    places : Places
-        The places of the package.
-    entry : Entry
-        What the file must be.
-    url : str
-        The canonical URL.
-
-    Returns
-    -------
-    (str or None, Verdict)
-        The readable path, or None, and what was found.
-    """
-    contents = astropy_cache.find_entry(url)
-    if contents is None:
-        return None, Verdict(False, "not there", kind="absent")
-    verdict = places.judge(Candidate("entry", contents, "astropy's cache"), entry)
-    return (readable(places, entry.name, contents, entry.sha256) if verdict.good else None), verdict
-
-
-def readable(places: Places, name: str, contents: str, sha256: str | None = None) -> str:
-    """Give an entry of astropy's cache a path with the file's own name, and stamp it if it was verified.
-
-    Parameters
-    ----------
-    places : Places
-        The places of the package.
-    name : str
-        The file's name.
-    contents : str
-        astropy's file.
-    sha256 : str, optional
-        Its hash, where it was verified.
-
-    Returns
-    -------
-    str
-        The readable path; ``contents`` itself where none can be made.
-    """
-    home = _home()
-    path = cache_home.link_entry(home, places.view(name), contents)
-    if sha256 is not None:
-        _stamp(home, path, sha256)
-    return path
-
-
-def _stamp(home: str, path: str, sha256: str) -> None:
-    if not path.startswith(home + os.sep):
-        return  # no link could be made, and astropy's own path has no stamp
-    with contextlib.suppress(OSError):  # without a stamp the next process hashes it once more
-        key = cache_home.stamp_key(home, path)
-        stamp_files(cache_home.stamps_of(home), {key: (path, Stamp.of(os.stat(path), sha256))}, settled=True)
-
-
-def keep(places: Places, entry: Entry, url: str, file: str) -> str:
-    """Put a verified file in its place.
-
-    Parameters
-    ----------
-    places : Places
-        The places of the package.
-    entry : Entry
-        The file's entry; its bytes have been verified.
-    url : str
-        The canonical URL.
-    file : str
-        The private file, which is gone afterwards.
-
-    Returns
-    -------
-    str
-        The path for readers.
-
-    Raises
-    ------
-    CacheError
-        If it can be kept nowhere.
-    """
+@lru_cache(maxsize=16)
+def _takes_links(home: str) -> bool:
+    """Whether links can be made in a folder; exFAT and some FUSE file systems have none."""
+    private = os.path.join(home, "incoming", f"link-{os.urandom(6).hex()}")
     try:
-        contents = astropy_cache.put_entry(url, file)
-        if contents is None:
-            path, _ = cached(places, entry, url)
-            if path is not None:  # somebody else was first, with the same bytes
-                os.unlink(file)
-                return path
-            astropy_cache.clear_entry(url)
-            contents = astropy_cache.put_entry(url, file)
-        if contents is not None:
-            return readable(places, entry.name, contents, entry.sha256)
-    except CacheError as error:
-        reason = str(error)
-    else:
-        reason = f"astropy's cache holds other bytes for {redact_url(url)} and they cannot be cleared"
-    home = _home()
-    path = os.path.join(home, places.view(entry.name))
-    try:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        os.replace(file, path)
-    except OSError as error:
-        raise CacheError(
-            f"{reason}; {home}: {error.strerror or error}; set ASTROPY_CACHE_DIR to a folder with room"
-        ) from error
-    _stamp(home, path, entry.sha256)
-    return path
+        os.makedirs(os.path.dirname(private), exist_ok=True)
+        os.symlink("nothing", private)
+        os.unlink(private)
+    except (OSError, NotImplementedError):
+        return False
+    return True
+
+
+class Store:
+    """The caches as one package sees them. Where they are is looked up once."""
+
+    def __init__(self, package: str, base: str) -> None:
+        self.package, self.base = package, base
+        self.cache = layout.astropy_cache()
+        self.homes = layout.cache_folders()
+        self._written: str | None = None
+        self._pending: dict[str, dict[str, tuple[str, Stamp]]] = {}
+        #: astropy's entry lies beside its view, unless dataferry's part of the cache is a link to elsewhere.
+        self._beside: str | None = None
+        if self.cache is not None:
+            home = os.path.join(self.cache, layout.OWN)
+            if os.path.realpath(home) == os.path.join(os.path.realpath(self.cache), layout.OWN):
+                self._beside = home
+
+    # -- find
+
+    def find(self, name: str, entry: Entry | None, *, rehash: bool = False) -> tuple[str | None, Verdict]:
+        """The path of a file for readers, or None, and what was found."""
+        if not self.base:
+            return None, ABSENT
+        verdict = ABSENT
+        if self.cache is not None:
+            verdict, contents = self._find_entry(self.cache, name, entry, rehash)
+            if verdict.accepted:
+                return self.readable(name, contents), verdict
+        for home in self.homes if entry is not None else ():
+            view = layout.view_name(self.package, self.base, name)
+            path = f"{home}/{view}"
+            try:
+                mode = os.lstat(path).st_mode
+                if stat.S_ISLNK(mode) and os.path.basename(os.readlink(path)) == "contents":
+                    continue  # a view of an entry
+            except (OSError, ValueError):
+                continue
+            found = examine(path, entry, [layout.stamps_of(home)], view, settled=True, rehash=rehash)
+            if found.accepted:
+                return path, found
+            verdict = verdict if verdict.wrong else found
+        return None, verdict
+
+    def _find_entry(self, cache: str, name: str, entry: Entry | None, rehash: bool) -> tuple[Verdict, str]:
+        url = self.base + name
+        contents = entry_path(cache, url)
+        stamps = [layout.stamps_of(home) for home in self.homes]
+        verdict = examine(contents, entry, stamps, layout.url_key(url), settled=True, rehash=rehash)
+        return verdict, contents
+
+    def readable(self, name: str, contents: str) -> str:
+        """A path with the file's own name for an entry of astropy's cache; the entry itself where none can be made."""
+        first, second = layout.view_names(self.package, self.base, name)
+        for home in self.homes:
+            with contextlib.suppress(OSError, ValueError):
+                if os.readlink(f"{home}/{first}") == self._target(home, first, contents):
+                    return f"{home}/{first}"
+        for place in dict.fromkeys([self.writable(), *self.homes[1:]]):
+            if place is not None and _takes_links(place):
+                for view in (first, second):
+                    with contextlib.suppress(OSError, ValueError):
+                        if self._link(place, view, contents, self.base + name):
+                            return f"{place}/{view}"
+        return contents
+
+    def _target(self, home: str, view: str, contents: str) -> str:
+        # relative, so that it holds wherever the cache is mounted
+        if home == self._beside and self.cache is not None and contents.startswith(f"{self.cache}/"):
+            return "../" * (view.count("/") + 1) + contents[len(self.cache) + 1 :]
+        return contents
+
+    def _link(self, home: str, view: str, contents: str, url: str) -> bool:
+        """Make a view; False where another file has the name, spelt with other capitals."""
+        path, target = f"{home}/{view}", self._target(home, view, contents)
+        try:
+            os.symlink(target, path)
+            return True
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                os.symlink(target, path)
+                return True
+        except FileExistsError:
+            pass
+        with contextlib.suppress(OSError):
+            if os.readlink(path) == target:
+                return True
+            other = entry_url(os.path.realpath(path))
+            if other is not None and other != url and other.casefold() == url.casefold():
+                return False
+        private = os.path.join(home, "incoming", f"link-{os.urandom(6).hex()}")
+        try:
+            os.symlink(target, private)
+            os.replace(private, path)
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(private)
+        return True
+
+    def writable(self) -> str | None:
+        """Dataferry's folder that can be written; None where there is none."""
+        if self._written is None:
+            self._written = layout.writable_home()
+        return self._written
+
+    # -- keep
+
+    def put(self, name: str, sha256: str, file: str) -> str:
+        """Move a verified private file to its place, and give its path for readers; `flush` stamps it.
+
+        Raises
+        ------
+        CacheError
+            If it can be kept nowhere.
+        """
+        url, home = self.base + name, self.writable()
+        reason = "astropy finds no cache folder: set ASTROPY_CACHE_DIR and ASTROPY_CONFIG_DIR"
+        if self.cache is not None and home is not None and any(_takes_links(h) for h in (home, *self.homes[1:])):
+            try:
+                contents = put_entry(self.cache, url, file, sha256)
+                if contents is None:
+                    contents = entry_path(self.cache, url)
+                    verdict, _ = self._find_entry(self.cache, name, Entry(name, sha256), False)
+                    if verdict.accepted:  # somebody else was first, with the same bytes
+                        os.unlink(file)
+                    else:
+                        replace_entry(contents, file, sha256)
+                self._verified(self.homes[0], layout.url_key(url), contents, sha256)
+                return self.readable(name, contents)
+            except OSError as error:
+                reason = f"astropy's cache {self.cache}, {redact_url(url)}: {error.strerror or error}"
+        return self._keep_apart(name, sha256, file, reason)
+
+    def _keep_apart(self, name: str, sha256: str, file: str, reason: str) -> str:
+        view, tried = layout.view_name(self.package, self.base, name), [reason]
+        for home in dict.fromkeys([self.writable() or _for_this_process(), *self.homes[1:]]):
+            path = f"{home}/{view}"
+            try:
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                os.replace(file, path)
+            except OSError as error:
+                tried.append(f"{home}: {error.strerror or error}")
+                continue
+            self._verified(home, view, path, sha256)
+            return path
+        raise CacheError(f"{'; '.join(tried)}; set ASTROPY_CACHE_DIR to a folder with room")
+
+    def replace(self, name: str, file: str) -> str:
+        """Keep the newest version of a file that is not registered; raises `CacheError`."""
+        url = self.base + name
+        try:
+            if self.cache is None:
+                raise OSError("there is no home")
+            contents = put_entry(self.cache, url, file)
+            if contents is None:
+                contents = entry_path(self.cache, url)
+                replace_entry(contents, file)
+        except OSError as error:
+            raise CacheError(
+                f"the new version of {name!r} could not be kept: {error.strerror or error}; "
+                "'dataferry doctor' shows the caches"
+            ) from error
+        return self.readable(name, contents)
+
+    def peek(self, name: str) -> str | None:
+        """Where something lies under a name, which nobody has verified here and now."""
+        view = layout.view_name(self.package, self.base, name)
+        paths = [f"{home}/{view}" for home in self.homes]
+        return next((path for path in paths if os.path.isfile(path)), None) or self.entry(name)
+
+    def entry(self, name: str) -> str | None:
+        """Astropy's path of a file, if it is there."""
+        contents = entry_path(self.cache, self.base + name) if self.cache is not None else ""
+        return contents if contents and os.path.isfile(contents) else None
+
+    def _verified(self, home: str, key: str, path: str, sha256: str) -> None:
+        with contextlib.suppress(OSError):  # without a stamp the next process hashes it once more
+            self._pending.setdefault(home, {})[key] = path, Stamp.of(os.stat(path), sha256)
+
+    def flush(self) -> None:
+        """Have what was put on the disk, and only then stamp it: a power cut leaves no stamp of bytes that are gone."""
+        pending, self._pending = self._pending, {}
+        for home, files in pending.items():
+            own = layout.own_home()
+            homes = dict.fromkeys([home, *([own] if own else [])])
+            any(stamp_files(layout.stamps_of(place), files, settled=True) for place in homes)

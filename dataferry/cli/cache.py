@@ -12,8 +12,8 @@ from . import options
 from .output import count, echo, note, print_json, print_path, size_text, style
 
 if TYPE_CHECKING:
+    from ..cache.prune import View
     from .cache_leftovers import Leftover
-    from .cache_views import View
 
 __all__ = ["command"]
 
@@ -26,23 +26,23 @@ _PACKAGE = click.argument("package", required=False, shell_complete=options.comp
 
 @click.group("cache", cls=options.Group)
 def command() -> None:
-    """Show and clean the cache.
+    """Show and clean what is kept in the cache.
 
-    The files are in astropy's cache. dataferry adds a path with the file's own name to each. It never changes other
-    files in astropy's cache.
+    Files lie in astropy's own cache; dataferry adds a path with the file's name to each. The other files in
+    astropy's cache are never touched.
     """
 
 
 @command.command("dir", cls=options.Command)
 def directory() -> None:
-    """Print the folder of the cache, for CI services."""
+    """Print the folder of the cache, which CI services may keep."""
     from ..cache import layout
     from ..errors import CacheError
 
     home = layout.writable_home()
     if home is None:
         raise CacheError("no cache can be written; set ASTROPY_CACHE_DIR to an existing folder with room")
-    location = layout.location()
+    location = layout.astropy_cache()
     print_path(str(location) if location is not None and home.startswith(str(location)) else home)
 
 
@@ -50,8 +50,8 @@ def directory() -> None:
 @_PACKAGE
 @options.as_json
 def list_views(package: str | None, as_json: bool) -> None:
-    """List the cached files with their paths."""
-    from .cache_views import REGISTERED, kept_views
+    """List the files that are kept, with their paths."""
+    from ..cache.prune import REGISTERED, kept_views
 
     views = kept_views(package)
     if as_json:
@@ -67,9 +67,9 @@ def list_views(package: str | None, as_json: bool) -> None:
 @command.command("size", cls=options.Command)
 @options.as_json
 def size(as_json: bool) -> None:
-    """Show the size of the cache for each package, and its folders."""
+    """Sum up the cache by package, and name its folders."""
     from ..cache import layout
-    from .cache_views import homes, kept_views
+    from ..cache.prune import homes, kept_views
 
     views, partials, left = kept_views(), _partials(0), _leftovers(0)
     bytes_of: Counter[str] = Counter()
@@ -95,7 +95,7 @@ def size(as_json: bool) -> None:
     if left:
         echo(f"{size_text(left_over):>8}  left by runs that were stopped ({len(left)})")
     echo(f"{size_text(sum(bytes_of.values()) + unfinished + left_over):>8}  in all")
-    for home in homes() or [f"{layout.location()} (nothing of dataferry there yet)"]:
+    for home in homes() or [f"{layout.astropy_cache()} (nothing of dataferry there yet)"]:
         echo(f"          {home}")
 
 
@@ -107,11 +107,11 @@ def size(as_json: bool) -> None:
 def clear(package: str | None, pattern: str, yes: bool, dry_run: bool) -> None:
     """Remove the files of a package, or of all packages, from the cache.
 
-    This also removes their entries from astropy's cache. Files in folders and in packages stay.
+    Their entries leave astropy's cache as well. Files in folders and in packages stay.
     """
     from fnmatch import fnmatchcase
 
-    from .cache_views import kept_views
+    from ..cache.prune import kept_views
 
     everything = kept_views()
     going = [v for v in everything if package in {None, v.package} and fnmatchcase(v.name, pattern)]
@@ -119,30 +119,28 @@ def clear(package: str | None, pattern: str, yes: bool, dry_run: bool) -> None:
 
 
 @command.command("prune", cls=options.Command)
-@click.option(
-    "--uninstalled", is_flag=True, help="Also remove files of packages that are not installed in this environment."
-)
+@click.option("--uninstalled", is_flag=True, help="Also files of packages that are not installed in this environment.")
 @click.option(
     "--days",
     type=click.FloatRange(min=0),
     default=7.0,
     show_default=True,
     metavar="N",
-    help="Remove unfinished downloads and uploads that are older than this.",
+    help="Also what stopped downloads and uploads left that nobody has worked on for N days.",
 )
 @_YES
 @_DRY_RUN
 def prune(uninstalled: bool, days: float, yes: bool, dry_run: bool) -> None:
-    """Remove files that no installed package needs any more.
+    """Remove what no installed registry names any more.
 
-    Removes a file if its package is installed here and the package's dataferry.toml does not name it. Other
-    environments may share the cache, so files of packages that are not installed here stay. If another version of a
-    package still needs a removed file, that version downloads it again.
+    A file goes if its package is installed here and its dataferry.toml does not name it. Other environments may share
+    this cache: a package that is not installed here keeps its files, and a file that another version still names is
+    fetched again when that version asks for it.
     """
-    from .cache_views import ABSENT, DROPPED, LEFT_OVER, kept_views
+    from ..cache.prune import ABSENT, DROPPED, kept_views
 
     everything = kept_views()
-    states = {DROPPED, LEFT_OVER, *([ABSENT] if uninstalled else [])}
+    states = {DROPPED, *([ABSENT] if uninstalled else [])}
     going = [view for view in everything if view.state in states or view.size is None]
     _remove(going, everything, yes, dry_run, _partials(days), _leftovers(days))
     absent = sorted({view.package for view in everything if view.state == ABSENT} - {view.package for view in going})
@@ -160,8 +158,8 @@ def _remove(
 ) -> None:
     import shutil
 
+    from ..cache.prune import remove
     from .cache_leftovers import drop
-    from .cache_views import remove
 
     if not (going or partials or left):
         echo("nothing to remove")
@@ -192,15 +190,15 @@ def _remove(
 def _partials(days: float) -> list[Any]:
     from pathlib import Path
 
+    from ..cache.prune import homes
     from ..download.leftovers import stale
-    from .cache_views import homes
 
     return [item for home in homes() for item in stale(Path(home, "incoming"), days)]
 
 
 def _leftovers(days: float) -> list[Leftover]:
+    from ..cache.prune import homes
     from .cache_leftovers import leftovers
-    from .cache_views import homes
 
     return [left for home in homes() for left in leftovers(home, days)]
 
@@ -227,15 +225,15 @@ def _total(views: list[View]) -> str:
     "--pytest",
     "arguments",
     metavar="ARGS",
-    help="Only the files that the tests of this pytest command line need.",
+    help="Only the files that the tests need which pytest would run with these arguments.",
 )
 @options.from_registry
 @options.as_json
 def key(packages: tuple[str, ...], arguments: str | None, registry: str | None, as_json: bool) -> None:
     """Print a key for the cache of a CI service.
 
-    The key depends only on the hashes of the registered files: it changes when a file is added or changed. All keys
-    begin with "dataferry-1-", for services that restore the nearest key.
+    It is made from the hashes of the registered files, so it changes when a file is added or gets other bytes, and
+    with nothing else. All keys begin with "dataferry-1-", for a service that restores the nearest one.
 
     \b
     Examples:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..cache.prune import remains, remove_remains
 from ..download.lease import Lease
 from ..download.strays import strays
 
@@ -56,7 +57,8 @@ def leftovers(home: str, days: float) -> list[Leftover]:
     list of Leftover
         Clones of repositories, notes of uploads, work folders, and small files however young.
     """
-    found = [Leftover(path, "small file", _size(path)[0]) for path in strays(Path(home, "incoming"))]
+    found = [Leftover(Path(path), "private file", size) for path, size in remains(home)]
+    found += [Leftover(path, "small file", _size(path)[0]) for path in strays(Path(home, "incoming"))]
     for path, what in _candidates(Path(home)):
         size, touched = _size(path)
         least = days * 86400 if what != "work folder" else max(days * 86400, _WORK_SECONDS)
@@ -82,7 +84,9 @@ def drop(left: Leftover) -> int:
         Bytes that are free now.
     """
     with _alone(left.path, left.what) as free:
-        if free and left.what == "small file":
+        if free and left.what == "private file":
+            remove_remains(str(left.path))
+        elif free and left.what == "small file":
             left.path.unlink(missing_ok=True)
         elif free:
             shutil.rmtree(left.path, ignore_errors=True)

@@ -48,9 +48,9 @@ _CODES = {"configuration": REGISTRY, "package": REGISTRY, "cache": MACHINE}
 def command(package: str | None, registry: str | None, as_json: bool) -> None:
     """Show what dataferry finds on this machine.
 
-    Lists caches, offline state, proxies, kinds of hosts and missing libraries, the places of tokens (never the tokens),
-    configuration files, the site and the extras. With PACKAGE it also lists the package's registry, hosts and folders.
-    It contacts no host. The exit code is 4 if the configuration is invalid, and 5 if no cache can be written.
+    Caches, offline state, proxies, kinds of hosts and what they lack, where tokens are (never the tokens themselves),
+    configuration, site and extras; with PACKAGE also its registry, hosts and folders. Asks no host.
+    Exit code 4 if the configuration cannot be used, 5 if no cache can be written.
     """
     from ..config.settings import Settings
 
@@ -91,11 +91,11 @@ def _find_all(package: str | None, registry: str | None) -> dict[str, Any]:
     from ..config.sites import current_sites
     from ..errors import DataferryError, SettingsError
     from ..hosts import host_names
-    from ..lookup import remote
+    from ..lookup.configured_hosts import offline_reason
 
     problems: list[dict[str, str]] = []
     try:
-        settings, offline = load_settings(), remote.offline_reason()
+        settings, offline = load_settings(), offline_reason()
     except SettingsError as error:
         problems.append({"about": "configuration", "text": str(error)})
         settings, offline = Settings(), ""
@@ -173,8 +173,8 @@ def _providers(settings: Settings) -> list[HostStatus]:
 def _caches() -> list[dict[str, Any]]:
     from ..cache import layout
 
-    location, own = layout.location(), layout.own_home()
-    caches = [("astropy's", None if location is None else str(location)), ("spare", own)]
+    location, own = layout.astropy_cache(), layout.own_home()
+    caches = [("astropy's", location), ("spare", own)]
     return [
         {"role": role, "path": path, "writable": _writable(path), "free": _free(path)} for role, path in caches if path
     ]
@@ -207,14 +207,14 @@ def _without_login(proxy: str) -> str:
 
 def _package(package: str, registry_path: str | None, settings: Settings) -> dict[str, Any]:
     from ..config.folders import folder_problem
-    from ..lookup.candidates import Places
-    from ..lookup.declared import host_specs
+    from ..lookup.candidates import Candidates
+    from ..lookup.configured_hosts import host_specs
     from ..registry import Registry
     from ..registry.names import redact_url
     from ..registry.packages import find_registry
 
     registry = Registry(registry_path or find_registry(package))
-    places = Places(package, registry, settings, [], {})
+    places = Candidates(package, registry, settings)
     entries = list(registry.entries())
     folders = [
         {
@@ -224,7 +224,7 @@ def _package(package: str, registry_path: str | None, settings: Settings) -> dic
         }
         for folder in places.folders
     ]
-    logins = {spec: _login(spec, settings) for spec in host_specs(places)}
+    logins = {spec: _login(spec, settings) for spec in host_specs(package, registry, settings)}
     return {
         "name": package,
         "registry": str(registry.path),

@@ -11,7 +11,8 @@ from . import options
 from .output import count, echo, note, print_json, size_text, style
 
 if TYPE_CHECKING:
-    from ..lookup.candidates import Places
+    from ..cache.store import Store
+    from ..lookup.candidates import Candidates
     from ..registry.registry import Entry
 
 __all__ = ["command"]
@@ -25,18 +26,19 @@ __all__ = ["command"]
 def command(package: str, pattern: str, registry: str | None, as_json: bool) -> None:
     """List the registered files of a package.
 
-    HERE is the place on this machine that has a file of the registered size: a folder, the package or a cache.
-    "list" does not hash the files; "dataferry verify" does.
+    HERE says in which place of this machine a file of the registered size lies: a folder, the package or a cache. It is
+    hashed when it is asked for; "dataferry verify" hashes all.
     """
     from ..config.settings import load_settings
     from ..errors import UnknownFile
-    from ..lookup.candidates import Places
+    from ..lookup.candidates import Candidates
     from ..registry.names import close_names
 
     data = options.open_data(package, registry)
-    places = Places(package, data.registry, load_settings(), [], {})
+    places = Candidates(package, data.registry, load_settings())
+    store = places.store()
     wanted = set(options.expand(data, (pattern,)))
-    rows = [(entry, *_here(places, entry)) for entry in data.registry.entries() if entry.name in wanted]
+    rows = [(entry, *_here(places, store, entry)) for entry in data.registry.entries() if entry.name in wanted]
     if not rows and pattern != "*":
         raise UnknownFile(pattern, str(data.registry.path), close_names(pattern, data.registry.names()))
     if as_json:
@@ -55,18 +57,17 @@ def command(package: str, pattern: str, registry: str | None, as_json: bool) -> 
     note(f"{count(len(rows))}, {size_text(total)}; {here} of them here")
 
 
-def _here(places: Places, entry: Entry) -> tuple[str, str]:
+def _here(places: Candidates, store: Store, entry: Entry) -> tuple[str, str]:
     """The place of this machine that has a file, and its path; by size alone, since hashing all would take long."""
-    from ..cache import astropy_cache
     from ..config.folders import folder_problem
 
-    for candidate in places.candidates(entry.name, entry):
+    for candidate in places.of(entry.name, entry):
         if candidate.problem or (candidate.root and folder_problem(candidate.root, places.settings.folder_timeout)):
             continue
         if _fits(candidate.path, entry, any_size=candidate.kind == "override"):
             return candidate.kind, candidate.path
-    contents = astropy_cache.find_entry(places.registry.dataurl + entry.name) if places.registry.dataurl else None
-    return ("cache", contents) if contents and _fits(contents, entry) else ("", "")
+    path = store.peek(entry.name)
+    return ("cache", path) if path and _fits(path, entry) else ("", "")
 
 
 def _fits(path: str, entry: Entry, *, any_size: bool = False) -> bool:

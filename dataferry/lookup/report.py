@@ -1,8 +1,7 @@
-"""What `PackageData` tells of its files: every step of the way to one, and how one arrived."""
+"""What `PackageData` says of its files: every step of the way to one, and how one arrived."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ..registry.registry import Entry
@@ -16,7 +15,7 @@ class Arrival(NamedTuple):
     Parameters
     ----------
     source : str
-        Who gave it, as it may be shown: a URL without credentials.
+        Who gave it: a URL without credentials.
     moved_bytes : int
         Bytes that came over the network; less than the file's size where an earlier, cut transfer was resumed.
     seconds : float
@@ -38,7 +37,7 @@ class Step(NamedTuple):
     place : str
         Path or URL, without credentials.
     origin : str
-        Who says that this is a place: a variable, a file, an argument.
+        What names this place: a variable, a file, an argument.
     found : bool
         Whether the file is there.
     note : str
@@ -55,8 +54,7 @@ class Step(NamedTuple):
     problem: str = ""
 
 
-@dataclass(frozen=True)
-class Where:
+class Where(NamedTuple):
     """Where a file is, and why there.
 
     Parameters
@@ -99,3 +97,19 @@ class Where:
             for step in self.steps
         ]
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks."""
+        from html import escape
+
+        entry = self.entry
+        size = "" if entry is None or entry.size is None else f"{entry.size} bytes, "
+        known = "not registered" if entry is None else f"{size}sha256 {entry.sha256[:12]}…"
+        rows = "".join(
+            f"<tr><td>{'→' if step.found else ''}</td>"
+            + "".join(f'<td style="text-align:left">{escape(text)}</td>' for text in (step.kind, step.note, step.place))
+            + f'<td style="text-align:left">{escape(step.origin)}</td></tr>'
+            for step in self.steps
+        )
+        head = "".join(f'<th style="text-align:left">{word}</th>' for word in ("", "kind", "found", "place", "origin"))
+        return f"<b>{escape(self.name)}</b> ({escape(known)})<table><tr>{head}</tr>{rows}</table>"

@@ -22,7 +22,7 @@ def isolate(folder: Path, package: str, monkeypatch: pytest.MonkeyPatch) -> Path
     target = str(place / cache_home.OWN)
     os.makedirs(target)
     for home in reversed(cache_home.cache_folders()):  # what the nearest has stays
-        for view, _ in cache_home.entries(home):
+        for view, _ in cache_home.views(home):
             if view.startswith(f"{package}-" if package else ""):
                 _adopt(home, view, target)
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
@@ -43,13 +43,16 @@ def adopt(paths: Iterable[str], homes: list[str]) -> None:
 def _adopt(home: str, view: str, target: str) -> None:
     if os.path.realpath(home) == os.path.realpath(target):
         return
-    path = os.path.join(home, view)
-    stamp = cache_home.stamps_of(home).read(view)
+    path, link = os.path.join(home, view), os.path.join(target, view)
     with contextlib.suppress(OSError):  # what cannot be linked is fetched again
+        key = os.path.basename(os.path.dirname(os.readlink(path))) if os.path.islink(path) else view
+        stamp = cache_home.stamps_of(home).read(key)
         if stamp is not None and stamp.holds(os.stat(path)):
             there = _entry(Path(target).parent, os.path.realpath(path))
-            shown = cache_home.link_entry(target, view, there)
-            cache_home.stamps_of(target).keep({cache_home.stamp_key(target, shown): stamp})
+            os.makedirs(os.path.dirname(link), exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                os.symlink(there, link)
+            cache_home.stamps_of(target).keep({key: stamp})
 
 
 def _entry(place: Path, contents: str) -> str:

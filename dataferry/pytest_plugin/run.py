@@ -18,8 +18,8 @@ from .markers import Need, Needs, find_package, gather, mistake_in, skipped_anyw
 from .report import Report
 
 if TYPE_CHECKING:
-    from ..lookup.lookup import Lookup
-    from ..lookup.terms import Terms
+    from ..lookup.options import FetchOptions
+    from ..lookup.resolver import Resolver
 
 __all__ = ["Run"]
 
@@ -182,14 +182,14 @@ class SuiteData(PackageData):
         return self._run.package_of(self._run.config.stash.get(CURRENT, None))
 
     @property
-    def _lookup(self) -> Lookup:  # type: ignore[override]
-        return self._run.files.data(self.package)._lookup
+    def _resolver(self) -> Resolver:  # type: ignore[override]
+        return self._run.files.data(self.package)._resolver
 
-    def _get(self, name: str, terms: Terms, *, refresh: bool) -> str:
+    def _get(self, name: str, options: FetchOptions, *, refresh: bool) -> str:
         return str(self._run.path(name))
 
-    def _get_many(self, names: str | Iterable[str], terms: Terms) -> list[str]:
-        wanted = self._lookup.expand(names)
+    def _get_many(self, names: str | Iterable[str], options: FetchOptions) -> list[str]:
+        wanted = self._resolver.expand(names)
         self._run.files.provide([Need(self.package, name) for name in wanted])
         return [self.get(name) for name in wanted]
 

@@ -37,19 +37,19 @@ def toml_of(package: str, tmp_path: Path) -> Path:
 
 def forget(package: str, tmp_path: Path, name: str) -> None:
     """A new version of the package has the file no more."""
-    from dataferry.cli import cache_views
+    from dataferry.cache import prune
 
     path = toml_of(package, tmp_path)
     path.write_text(path.read_text().replace(f'"{name}"', '"another.fits"'))
-    cache_views._registry.cache_clear()
+    prune.forget_registries()
 
 
 @pytest.fixture(autouse=True)
 def fresh():
     """Each command is a process of its own outside the tests."""
-    from dataferry.cli import cache_views
+    from dataferry.cache import prune
 
-    cache_views._registry.cache_clear()
+    prune.forget_registries()
 
 
 def kept(command) -> list[str]:

@@ -1,0 +1,240 @@
+"""What dataferry keeps in the caches: what a registry still names, what killed runs left, and how each is removed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+from ..errors import CacheError, RegistryError
+from ..files import is_private
+from ..registry.packages import REGISTRY_NAME, package_folders
+from ..registry.registry import Registry
+from . import layout
+from .astropy_cache import STAGED, drop_entry, entry_url
+
+__all__ = [
+    "ABSENT",
+    "DROPPED",
+    "REGISTERED",
+    "UNKNOWN",
+    "View",
+    "forget_registries",
+    "homes",
+    "kept_views",
+    "remains",
+    "remove",
+]
+
+REGISTERED = "registered"
+#: The package is here, and its registry does not name the file any more.
+DROPPED = "no longer registered"
+UNKNOWN = "never registered"
+ABSENT = "its package is not installed here"
+UNREADABLE = "its registry cannot be read"
+
+_FOLDER = re.compile(r"(.+)-([0-9a-f]{8})").fullmatch
+_LINK = re.compile(r"link-[0-9a-f]{12}").fullmatch
+_STAGED = re.compile(re.escape(STAGED) + "[0-9a-f]{12}").fullmatch
+#: What is younger may be in use.
+_IN_USE_SECONDS = 3600.0
+
+
+class View(NamedTuple):
+    """One file that dataferry keeps."""
+
+    #: dataferry's part of the cache.
+    home: str
+    #: The readable path.
+    path: str
+    package: str
+    name: str
+    #: Bytes; None where the cache entry is gone and only its link is left.
+    size: int | None
+    #: What its package's registry says of it.
+    state: str
+
+
+class _Known(NamedTuple):
+    base: str
+    digits: str
+    names: frozenset[str]
+
+
+def homes() -> list[str]:
+    """Dataferry's parts of the caches that are there."""
+    return [home for home in layout.cache_folders() if os.path.isdir(home)]
+
+
+def kept_views(package: str | None = None) -> list[View]:
+    """What dataferry keeps, of one package or of all, sorted by package and name."""
+    found = []
+    for home in layout.cache_folders():
+        for view, entry in layout.views(home):
+            folder, _, name = view.partition("/")
+            match = _split(folder)
+            if match is None or not name or package not in {None, match[0]}:
+                continue
+            try:
+                size: int | None = entry.stat().st_size
+            except OSError:
+                size = None
+            state = _state(home, view, entry.path, match, name)
+            found.append(View(home, entry.path, match[0], name, size, state))
+    found.sort(key=lambda v: (v.package, v.name, v.path))
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _split(folder: str) -> tuple[str, str] | None:
+    match = _FOLDER(folder)
+    return None if match is None else (match[1], match[2])
+
+
+@lru_cache(maxsize=256)
+def _registry(package: str) -> _Known | str:
+    try:
+        paths = [folder / "data" / REGISTRY_NAME for folder in package_folders(package)]
+    except RegistryError:
+        return ABSENT
+    path = next((path for path in paths if path.is_file()), None)
+    if path is None:
+        return ABSENT
+    try:
+        registry = Registry(path)
+        names = frozenset(registry.names())
+    except RegistryError:
+        return UNREADABLE
+    digits = layout.view_name(package, registry.base, "").removeprefix(f"{package}-").rstrip("/")
+    return _Known(registry.base, digits, names)
+
+
+def forget_registries() -> None:
+    """Read the registries again, in a process that lives longer than one command."""
+    _registry.cache_clear()
+
+
+def _state(home: str, view: str, path: str, folder: tuple[str, str], name: str) -> str:
+    known = _registry(folder[0])
+    if isinstance(known, str):
+        return known
+    if name in known.names and (folder[1] == known.digits or view in layout.view_names(folder[0], known.base, name)):
+        return REGISTERED
+    # what was never verified was asked for under a name that no registry had, so none can have dropped it
+    return DROPPED if layout.stamps_of(home).read(_key(view, path)) is not None else UNKNOWN
+
+
+def _key(view: str, path: str) -> str:
+    """What the stamp of a view is kept under: the folder of its entry, or its own name where it is a file itself."""
+    with contextlib.suppress(OSError):
+        return os.path.basename(os.path.dirname(os.readlink(path)))
+    return view
+
+
+def remove(views: Iterable[View], others: Iterable[View]) -> int:
+    """Remove files from the caches: readable path, stamp and cache entry.
+
+    Parameters
+    ----------
+    views : iterable of View
+        What is removed.
+    others : iterable of View
+        What stays: an entry that one of these needs as well is kept.
+
+    Returns
+    -------
+    int
+        Bytes that are free now.
+
+    Raises
+    ------
+    CacheError
+        If something cannot be removed.
+    """
+    needed = {_key("", view.path) for view in others}
+    freed = 0
+    for view in views:
+        key = _key(os.path.relpath(view.path, view.home).replace(os.sep, "/"), view.path)
+        try:
+            if not os.path.islink(view.path):
+                freed += view.size or 0
+            elif key not in needed:
+                freed += _remove_entry(os.path.realpath(view.path), os.path.dirname(view.home))
+            with contextlib.suppress(FileNotFoundError):  # another command removes as well
+                os.unlink(view.path)
+        except OSError as error:
+            raise CacheError(f"{view.path} cannot be removed: {error.strerror or error}") from error
+        if key not in needed:
+            layout.stamps_of(view.home).forget([key])
+        folder = os.path.dirname(view.path)
+        with contextlib.suppress(OSError):  # until one is not empty
+            while folder != view.home:
+                os.rmdir(folder)
+                folder = os.path.dirname(folder)
+    return freed
+
+
+def _remove_entry(contents: str, cache: str) -> int:
+    """Take an entry out of astropy's cache, if it is one."""
+    inside = contents.startswith(os.path.join(os.path.realpath(cache), ""))
+    inside = inside or contents.startswith(os.path.join(os.path.realpath(layout.astropy_cache() or cache), ""))
+    if not inside or entry_url(contents) is None:
+        return 0
+    try:
+        size = os.path.getsize(contents)
+    except FileNotFoundError:
+        return 0
+    drop_entry(contents)
+    return size
+
+
+def remains(home: str) -> Iterator[tuple[str, int]]:
+    """What killed runs left of the cache's own making: path and bytes."""
+    now = time.time()
+    yield from ((path, _size(path)) for path in layout.stamps_of(home).strays() if _age(path, now) > _IN_USE_SECONDS)
+    download = os.path.join(os.path.dirname(home), "download")
+    for folder, ours in ((os.path.join(home, "incoming"), _LINK), (home, is_private), (download, _STAGED)):
+        with contextlib.suppress(OSError):
+            for name in sorted(os.listdir(folder)):
+                path = os.path.join(folder, name)
+                if ours(name) and _age(path, now) > _IN_USE_SECONDS:
+                    yield path, _size(path)
+    etags = os.path.join(home, "etags")
+    with contextlib.suppress(OSError):
+        for name in sorted(os.listdir(etags)):
+            path = os.path.join(etags, name)
+            gone = not os.path.exists(os.path.join(download, "url", name, "contents"))
+            if _age(path, now) > _IN_USE_SECONDS and (gone or is_private(name)):
+                yield path, _size(path)
+
+
+def remove_remains(path: str) -> None:
+    """Remove one of `remains`."""
+    with contextlib.suppress(OSError):
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            os.unlink(path)
+
+
+def _age(path: str, now: float) -> float:
+    try:
+        return now - os.lstat(path).st_mtime
+    except OSError:
+        return 0.0
+
+
+def _size(path: str) -> int:
+    total = 0
+    with contextlib.suppress(OSError):
+        if not os.path.isdir(path) or os.path.islink(path):
+            return os.lstat(path).st_size
+        for folder, _, files in os.walk(path):
+            for file in files:
+                total += os.lstat(os.path.join(folder, file)).st_size
+    return total

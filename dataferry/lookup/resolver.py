@@ -1,0 +1,452 @@
+"""The way from a name to a verified local path: overrides, folders, the package, astropy's cache, then the hosts."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..cache.store import Store, Verdict
+from ..config.settings import DATA_VARIABLE, load_settings
+from ..errors import DataferryError, Failure, FetchErrors, FileUnavailable, Offline, Reason, UnknownFile
+from ..registry.names import check_name, close_names, redact_url
+from ..registry.packages import find_registry
+from ..registry.registry import Entry, Registry
+from .candidates import Candidate, Candidates
+from .report import Arrival, Step, Where
+
+if TYPE_CHECKING:
+    from ..download.progress import Progress
+    from ..download.source import Arrived, Source, Wanted
+    from .options import FetchOptions
+
+__all__ = ["Resolver"]
+
+#: Variables that move the places; a change of one is seen by the next call.
+_VARIABLES = (DATA_VARIABLE, "ASTROPY_CACHE_DIR", "XDG_CACHE_HOME", "HOME")
+
+
+#: So often a file is looked for that goes away as soon as it is found.
+_LOOKS = 3
+
+
+class _Seen(NamedTuple):
+    """The places under one environment, and the paths that were found there."""
+
+    environment: tuple[str | None, ...]
+    candidates: Candidates
+    #: Name -> path, size, mtime, inode, and the ctime where others than dataferry write.
+    paths: dict[str, tuple[str, int, int, int, int]]
+
+
+class Resolver:
+    """Finds the files of one package. It has no lock, so that a fork at any moment leaves none of them taken."""
+
+    def __init__(
+        self,
+        package: str,
+        registry_path: str | os.PathLike[str] | None = None,
+        folders: Sequence[str] = (),
+        overrides: Mapping[str, str] | None = None,
+        strict: bool | None = None,
+        show_progress: bool | Callable[[Progress], None] = True,
+    ) -> None:
+        self.package, self.show_progress = package, show_progress
+        #: The files that came from a host: name -> how.
+        self.arrivals: dict[str, Arrival] = {}
+        self._registry_path, self._folders = registry_path, folders
+        self._overrides, self._strict = overrides or {}, strict
+        self._registry: Registry | None = None
+        self._variables: tuple[str, ...] = _VARIABLES
+        self._seen: _Seen | None = None
+
+    # -- the registry
+
+    @property
+    def registry(self) -> Registry:
+        """What the package declares, read at the first use."""
+        if self._registry is None:
+            registry = Registry(self._registry_path or find_registry(self.package))
+            self._variables = (*_VARIABLES, *([registry.env] if registry.env else []))
+            self._registry = registry
+        return self._registry
+
+    def entry(self, name: str) -> Entry | None:
+        """What the registry knows of a name. Raises `UnknownFile` where unregistered names are an error."""
+        entry = self.registry.find(check_name(name))
+        if entry is None and name not in self._overrides:
+            wish = load_settings().package(self.package).strict if self._strict is None else self._strict
+            if self.registry.strict if wish is None else wish:
+                raise self._unknown(name)
+        return entry
+
+    def _unknown(self, name: str) -> UnknownFile:
+        return UnknownFile(name, str(self.registry.path), close_names(name, self.registry.names()))
+
+    def expand(self, names: str | Iterable[str]) -> list[str]:
+        """The names that names and globs mean, each once. Raises `UnknownFile` for a glob that matches nothing."""
+        wanted: dict[str, None] = {}
+        for name in [names] if isinstance(names, str) else names:
+            # a registered name may have such a character itself
+            if any(c in name for c in "*?[") and name not in (registered := self.registry.names()):
+                found = registered if name == "*" else fnmatch.filter(registered, name)
+                if not found:
+                    raise UnknownFile(name, str(self.registry.path))
+            else:
+                self.entry(name)
+                found = [name]
+            wanted.update(dict.fromkeys(found))
+        return list(wanted)
+
+    def host_specs(self) -> list[str]:
+        """The lines that declare hosts, in the order in which they are asked."""
+        from .configured_hosts import host_specs
+
+        return host_specs(self.package, self.registry, self.candidates().settings)
+
+    # -- on this machine
+
+    def candidates(self) -> Candidates:
+        """The places as the environment has them now."""
+        registry = self.registry
+        environment = tuple(map(os.environ.get, self._variables))
+        seen = self._seen
+        if seen is None or seen.environment != environment:
+            seen = _Seen(
+                environment, Candidates(self.package, registry, load_settings(), self._folders, self._overrides), {}
+            )
+            self._seen = seen
+        return seen.candidates
+
+    def known(self, name: str) -> str | None:
+        """The path that this process found before, if the file is still the same one."""
+        seen = self._seen
+        if seen is None or (known := seen.paths.get(name)) is None:
+            return None
+        if seen.environment != tuple(map(os.environ.get, self._variables)):
+            return None
+        try:
+            now = os.stat(known[0])
+        except OSError:
+            return None  # it was purged
+        same = known[1:4] == (now.st_size, now.st_mtime_ns, now.st_ino)
+        return known[0] if same and known[4] in (0, now.st_ctime_ns) else None
+
+    def _walk(
+        self, name: str, entry: Entry | None, store: Store, *, rehash: bool = False
+    ) -> Iterator[tuple[Candidate, Verdict, str | None]]:
+        """Each place in the order in which they are asked: what was found there, and the path where it is the file."""
+        candidates = self.candidates()
+        for candidate in candidates.of(name, entry):
+            verdict = candidates.examine(candidate, entry, rehash=rehash)
+            yield candidate, verdict, candidate.path if verdict.accepted else None
+        if self.registry.base:
+            path, verdict = store.find(name, entry, rehash=rehash)
+            place = path or redact_url(self.registry.base + name)
+            yield Candidate("cache", place, "astropy's cache"), verdict, path
+
+    def find(self, name: str, store: Store | None = None) -> tuple[str | None, list[Failure]]:
+        """Look on this machine, nearest first: the path or None, and what was tried.
+
+        Raises `FileUnavailable` for an override that is no file: what the user named is not replaced by another file.
+        """
+        entry = self.entry(name)
+        store = store or self.candidates().store()
+        tried: list[Failure] = []
+        for _ in range(_LOOKS):
+            tried.clear()
+            for candidate, verdict, path in self._walk(name, entry, store):
+                if path is not None:
+                    if self._remember(name, path, ours=candidate.kind == "cache") is not None:
+                        return path, tried
+                    break  # another process has just cleared the cache: looked up again
+                place = "astropy's cache" if candidate.kind == "cache" else f"{candidate.kind} {candidate.path}"
+                if verdict.wrong:
+                    self._warn(name, place, verdict.note)
+                tried.append(Failure(place, verdict.note, verdict.reason or Reason.ERROR))
+                if candidate.kind == "override":
+                    raise FileUnavailable(name, tried, f"{candidate.origin} names this path for it; mend or drop that")
+            else:
+                break
+        return None, tried
+
+    def where(self, name: str) -> Where:
+        """Every step of the way to a file, without fetching it."""
+        from .configured_hosts import known_sources, offline_reason
+
+        entry, candidates = self.entry(name), self.candidates()
+        steps: list[Step] = []
+        found: str | None = None
+        for candidate, verdict, path in self._walk(name, entry, candidates.store()):
+            place = path or candidate.path
+            steps.append(Step(candidate.kind, place, candidate.origin, path is not None, verdict.note, verdict.reason))
+            if path is not None or candidate.kind == "override":
+                found = path
+                break
+        over = bool(steps) and (steps[-1].found or steps[-1].kind == "override")
+        if over:
+            later = [*candidates.of(name, entry)]
+            if self.registry.base:
+                later.append(Candidate("cache", redact_url(self.registry.base + name), "astropy's cache"))
+            steps += [Step(c.kind, c.path, c.origin, False, "not needed") for c in later[len(steps) :]]
+        offline = "" if over else offline_reason()
+        note = "not needed" if over else f"not asked: {offline}" if offline else "would be asked"
+        for line, sources, why_not in known_sources(self.host_specs(), name, entry):
+            origin = "dataurl" if line == self.registry.dataurl else "mirror"
+            if why_not:
+                steps.append(Step("host", redact_url(line), origin, False, why_not))
+            steps += [Step("host", source.redacted, origin, False, note) for source in sources]
+        return Where(name, entry, found, steps)
+
+    def verify(self, names: str | Iterable[str]) -> Iterator[tuple[str, Step]]:
+        """Hash again what is on this machine: each place that has something under a name."""
+        store = self.candidates().store()
+        for name in self.expand(names):
+            for candidate, verdict, path in self._walk(name, self.registry.find(name), store, rehash=True):
+                if path is not None or verdict.wrong:
+                    place = path or candidate.path
+                    yield name, Step(candidate.kind, place, candidate.origin, path is not None, verdict.note)
+
+    # -- from hosts
+
+    def get(self, name: str, options: FetchOptions, *, refresh: bool = False) -> str:
+        """The path of a file; see `PackageData.get`."""
+        if refresh and self.entry(name) is None:
+            return self._refresh(name, self._with_progress(options))
+        path = self.known(name)
+        if path is None:
+            path, tried = self.find(name)
+        if path is None:
+            result = self.download({name: tried}, options)[name]
+            if isinstance(result, DataferryError):
+                raise result
+            path = result
+        return path
+
+    def get_many(self, names: str | Iterable[str], options: FetchOptions) -> list[str]:
+        """The paths of files; see `PackageData.fetch`."""
+        wanted = self.expand(names)
+        paths: dict[str, str] = {}
+        missing: dict[str, list[Failure]] = {}
+        errors: list[DataferryError] = []
+        store: Store | None = None
+        for name in wanted:
+            path = self.known(name)
+            if path is None:
+                store = store or self.candidates().store()
+                try:
+                    path, tried = self.find(name, store)
+                except FileUnavailable as error:
+                    errors.append(error)
+                    continue
+            if path is None:
+                missing[name] = tried
+            else:
+                paths[name] = path
+        came = self.download(missing, options) if missing else {}
+        errors += [result for result in came.values() if isinstance(result, DataferryError)]
+        paths |= {name: result for name, result in came.items() if isinstance(result, str)}
+        if errors:
+            group = FetchErrors(f"{len(errors)} of {len(wanted)} files could not be had", errors)
+            group.paths = {name: paths[name] for name in wanted if name in paths}
+            raise group
+        return [paths[name] for name in wanted]
+
+    def download(self, missing: Mapping[str, list[Failure]], options: FetchOptions) -> dict[str, str | DataferryError]:
+        """Fetch what is not on this machine: for each name the path, or the error that says why there is none."""
+        from .configured_hosts import known_sources, offline_reason
+
+        options = self._with_progress(options)
+        registry = self.registry
+        specs = self.host_specs()
+        results: dict[str, str | DataferryError] = {}
+        entries: list[Entry] = []
+        offline = offline_reason()
+        for name, tried in missing.items():
+            entry = registry.find(name)
+            if not registry.base or (entry is None and not registry.dataurl):
+                results[name] = self._without_host(name, entry, tried)
+            elif offline:
+                places = [f"host {redact_url(line)}" for line, _, _ in known_sources(specs, name, entry)]
+                hosts = [Failure(place, f"not asked: {offline}", Reason.OFFLINE) for place in places]
+                remedy = self._prefetch(name) if entry else self._not_registered(name)
+                results[name] = Offline(name, [*tried, *hosts], remedy)
+            elif entry is None:
+                results[name] = self._plainly(name, tried, options)
+            else:
+                entries.append(entry)
+        if entries:
+            results |= self._from_hosts(specs, entries, missing, options)
+        return {name: results[name] for name in missing}
+
+    def _from_hosts(
+        self, specs: Sequence[str], entries: Sequence[Entry], tried: Mapping[str, list[Failure]], options: FetchOptions
+    ) -> dict[str, str | DataferryError]:
+        from ..cache.store import incoming
+        from .configured_hosts import download_from_hosts, engine_settings, stall_timeout
+
+        store = self.candidates().store()
+        by_name = {entry.name: entry for entry in entries}
+
+        def find(item: Wanted) -> Path | None:
+            path, _ = store.find(item.name, by_name[item.name])
+            return None if path is None else Path(path)
+
+        def put(item: Wanted, file: Path) -> Path:
+            return Path(store.put(item.name, item.sha256 or "", str(file)))
+
+        def remedy(name: str, error: FileUnavailable) -> str:
+            return error.remedy or (self._prefetch(name) if isinstance(error, Offline) else self._look_closer(name))
+
+        try:
+            came = download_from_hosts(
+                specs,
+                entries,
+                settings=engine_settings(),
+                workdir=Path(incoming()),
+                store=put,
+                find=find,
+                base=self.registry.base,
+                timeout=stall_timeout(self.registry),
+                options=options,
+                tried=tried,
+                remedy=remedy,
+            )
+        finally:
+            store.flush()
+        results: dict[str, str | DataferryError] = {}
+        for name, result in came.items():
+            results[name] = result if isinstance(result, DataferryError) else self._arrived(name, result)
+        return results
+
+    def _arrived(self, name: str, result: Arrived) -> str:
+        path = str(result.path)
+        if result.source is not None:
+            arrival = Arrival(result.source.redacted, result.moved_bytes, result.seconds)
+            self.arrivals[name] = arrival
+            if (logging := sys.modules.get("logging")) is not None:
+                message = "%s: %d bytes in %.1f s from %s"
+                logging.getLogger("dataferry").info(message, name, arrival.moved_bytes, arrival.seconds, arrival.source)
+        return self._remember(name, path) or path
+
+    def sources(self, name: str) -> list[Source]:
+        """Where hosts would have a file, best first. Raises `Offline` where the network is not to be used."""
+        from .configured_hosts import known_sources, offline_reason
+
+        hosts = list(known_sources(self.host_specs(), name, self.entry(name)))
+        if offline := offline_reason():
+            tried = [
+                Failure(f"host {redact_url(line)}", f"not asked: {offline}", Reason.OFFLINE) for line, _, _ in hosts
+            ]
+            raise Offline(name, tried, self._prefetch(name))
+        found = [source for _, sources, _ in hosts for source in sources]
+        if not found:
+            tried = [Failure(f"host {redact_url(line)}", why_not) for line, _, why_not in hosts]
+            raise FileUnavailable(name, tried, f"{self.registry.path} declares no host that can be asked")
+        return found
+
+    # -- names that are not registered
+
+    def _plainly(self, name: str, tried: list[Failure], options: FetchOptions) -> str | DataferryError:
+        """Leave a name that is not registered to the plain wrapper."""
+        from ..plain import get_data_filename
+
+        registry = self.registry
+        mirrors = [*self.candidates().settings.package(self.package).mirrors, *registry.mirrors]
+        timeout, left = registry.timeout, options.left
+        if left is not None:  # astropy knows no deadline
+            timeout = max(1.0, left if timeout is None else min(timeout, left))
+        try:
+            contents = get_data_filename(
+                name,
+                package=self.package,
+                dataurl=registry.dataurl,
+                timeout=timeout,
+                mirror=next((m for m in mirrors if m.startswith(("http://", "https://"))), None),
+                show_progress=options.progress is True,
+            )
+        except FileUnavailable as error:
+            new = [failure for failure in error.failures if not failure.place.startswith("package ")]
+            return type(error)(name, [*tried, *new], self._not_registered(name))
+        except DataferryError as error:
+            return error
+        path = self.candidates().store().readable(name, contents)
+        return self._remember(name, path) or path
+
+    def _refresh(self, name: str, options: FetchOptions) -> str:
+        """The newest version of a file that is not registered: the one that is there, where the host says so."""
+        from ..cache.etags import keep_etag, known_etag
+        from ..cache.store import incoming
+        from ..download.fetch import fetch
+        from ..download.source import Wanted
+        from .configured_hosts import engine_settings, stall_timeout
+
+        store, url = self.candidates().store(), self.registry.base + name
+        sources = tuple(self.sources(name))
+        contents = store.entry(name)
+        etag = known_etag(url, contents)
+        [result] = fetch(
+            [Wanted(name, url, None, None, sources, etag)],
+            find=lambda _: Path(contents) if etag and contents else None,
+            store=lambda _, file: Path(store.replace(name, str(file))),
+            workdir=Path(incoming()),
+            settings=engine_settings(),
+            stall_timeout=stall_timeout(self.registry),
+            progress=False if options.progress is None else options.progress,
+            deadline=options.deadline,
+        )
+        if isinstance(result, DataferryError):
+            raise result
+        path = store.readable(name, store.entry(name) or str(result.path))
+        if not result.unchanged:
+            keep_etag(url, path, result.etag)
+        return self._remember(name, path) or path
+
+    # -- what to say
+
+    def _without_host(self, name: str, entry: Entry | None, tried: list[Failure]) -> DataferryError:
+        if entry is None:
+            return self._unknown(name)
+        path = self.registry.path
+        return FileUnavailable(
+            name, tried, f"{path} declares neither a dataurl nor mirrors, so there is no host to ask"
+        )
+
+    def _not_registered(self, name: str) -> str:
+        close = close_names(name, self.registry.names())
+        hint = f"; registered are {' and '.join(map(repr, close))}" if close else ""
+        return f"{name!r} is not registered in {self.registry.path}{hint}"
+
+    def _prefetch(self, name: str) -> str:
+        return f"where there is a network, run: {self._command('get', name)}"
+
+    def _look_closer(self, name: str) -> str:
+        return f"each step is shown by: {self._command('where', name)}"
+
+    def _command(self, verb: str, name: str) -> str:
+        import shlex
+
+        apart = [] if self.candidates().installed else ["--registry", str(self.registry.path)]
+        return shlex.join(["dataferry", verb, self.package, name, *apart])
+
+    def _with_progress(self, options: FetchOptions) -> FetchOptions:
+        return options._replace(progress=self.show_progress) if options.progress is None else options
+
+    def _remember(self, name: str, path: str, *, ours: bool = True) -> str | None:
+        if (logging := sys.modules.get("logging")) is not None:  # whoever reads the log has loaded it
+            logging.getLogger("dataferry").info("%s: %s", name, path)
+        try:
+            now = os.stat(path)
+        except OSError:
+            return None
+        if self._seen is not None:
+            self._seen.paths[name] = path, now.st_size, now.st_mtime_ns, now.st_ino, 0 if ours else now.st_ctime_ns
+        return path
+
+    def _warn(self, name: str, place: str, note: str) -> None:
+        import logging
+
+        logging.getLogger("dataferry").warning("%s: %s is passed over: %s", name, place, note)
