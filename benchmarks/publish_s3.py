@@ -25,34 +25,12 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAMS = {
-    "dataferry, upload alone": sys.executable,
     "dataferry publish, with the proof": sys.executable,
     "s3cmd sync": "s3cmd",
     "rclone copy": "rclone",
     "rclone copy, 32 transfers": "rclone",
     "aws s3 sync": "aws",
 }
-#: What of dataferry corresponds to the others: hash, ask, upload. The program proves and registers as well.
-UPLOAD = """
-import sys, threading
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from dataferry.files import hash_files
-from dataferry.hosts import make_host
-from dataferry.hosts.base import Upload
-from dataferry.config import load_settings
-folder = Path(sys.argv[1])
-paths = {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*.fits"))}
-digests, _ = hash_files(paths, md5=True)
-uploads = [Upload(n, p, digests[n].size, digests[n].sha256, digests[n].md5) for n, p in paths.items()]
-publisher = make_host(sys.argv[2]).publisher(load_settings(), {})
-publisher.check_rights()
-assert not publisher.held(uploads)
-publisher.begin(uploads, {})
-with ThreadPoolExecutor(publisher.parallel) as crew:
-    list(crew.map(lambda upload: publisher.upload(upload, {}, lambda count: None), uploads))
-publisher.finish(uploads, {})
-"""
 
 
 def gateway_of(home: Path, memory: int) -> Any:
@@ -85,7 +63,6 @@ def commands(gateway: Any, folder: Path, bucket: str, home: Path) -> dict[str, l
     place = [f"s3://{bucket}/v1/"]
     rclone = ["rclone", "--config", str(home / "rclone.conf"), "copy", str(folder), f"c:{bucket}/v1/"]
     return {
-        "dataferry, upload alone": [sys.executable, "-c", UPLOAD, str(folder), spec],
         "dataferry publish, with the proof": [
             *(sys.executable, "-m", "dataferry", "publish", str(folder), "--to", spec, "--package", str(registry)),
         ],
@@ -110,9 +87,9 @@ def timed(words: list[str], env: dict[str, str]) -> tuple[float, int]:
                 pass  # it has just ended
             time.sleep(0.005)
         seconds = time.perf_counter() - began
-        said = run.stderr.read().decode() if run.stderr else ""
+        output = run.stderr.read().decode() if run.stderr else ""
     if run.returncode:
-        raise SystemExit(f"{' '.join(words)}\n{said}")
+        raise SystemExit(f"{' '.join(words)}\n{output}")
     return seconds, peak
 
 
@@ -170,9 +147,9 @@ def table(results: dict[str, dict[str, tuple[float, int]]]) -> str:
     lines = [",".join(f'"{cell}"' for cell in head)]
     for name in first:
         row = [f'"{name}"']
-        for told in results.values():
-            took, peak = told[name]
-            row += [f"{took:.2f}", f"{took / told[base][0]:.2f}", f"{peak / 1e6:.0f}"]
+        for result in results.values():
+            took, peak = result[name]
+            row += [f"{took:.2f}", f"{took / result[base][0]:.2f}", f"{peak / 1e6:.0f}"]
         lines.append(",".join(row))
     return ".. csv-table::\n   :header-rows: 1\n\n" + "".join(f"   {line}\n" for line in lines)
 
@@ -181,8 +158,8 @@ def versions() -> str:
     found = []
     for words in (["radosgw", "--version"], ["s3cmd", "--version"], ["rclone", "--version"], ["aws", "--version"]):
         if shutil.which(words[0]):
-            said = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()[0]
-            found.append(" ".join(said.split()[:3]).replace("ceph version", "radosgw"))
+            output = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()[0]
+            found.append(" ".join(output.split()[:3]).replace("ceph version", "radosgw"))
     return ", ".join(found)
 
 
@@ -197,11 +174,11 @@ def main() -> None:
         results = {f"{args.files:,} files of 20 kB": measure(args.files, 20_000, args.rounds, Path(folder))}
         if args.large:
             results[f"one of {args.large:g} GB"] = measure(1, int(args.large * 1e9), 1, Path(folder))
-    told = table(results)
+    text = table(results)
     day = datetime.now(UTC).date()
     note = f".. {day}, Python {platform.python_version()}, {os.cpu_count()} cores; {versions()}\n\n"
-    print("\n" + note + told)
-    args.out.write_text(note + told)
+    print("\n" + note + text)
+    args.out.write_text(note + text)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A registry of 100,000 files: the first file in a fresh process, and its memory, beside pooch.
+"""A registry of 100,000 files: the first file in a fresh process, in both forms, and its memory, beside pooch.
 
 Run with ``python benchmarks/registry.py`` in an environment with ``pip install -e '.[bench]'``. No network is used.
 Linux only, where the kernel tells a process its own peak.
@@ -19,6 +19,8 @@ CODE = {
     "python": "pass",
     "dataferry, text registry": "from dataferry import PackageData; PackageData('manypkg').get({name!r})",
     "dataferry, all names": "from dataferry import PackageData; len(PackageData('manypkg').names())",
+    "dataferry, TOML registry": "from dataferry import PackageData; PackageData('tomlpkg').get({name!r})",
+    "tomllib alone": "import tomllib; tomllib.load(open({folder!r} + '/../tomlpkg/data/dataferry.toml', 'rb'))",
     "pooch": """
 import pooch
 peer = pooch.create({folder!r}, 'http://127.0.0.1:9/', registry=None)
@@ -48,6 +50,11 @@ def make(root: Path, count: int) -> str:
     digests[count * 3 // 4] = hashlib.sha256(b"real").hexdigest()
     (data / "dataferry.toml").write_text(f'registry = "files.txt"\n[folders]\nany = "{root}/files"\n')
     (data / "files.txt").write_text("".join(f"{d}  4  {n}\n" for d, n in zip(digests, names, strict=True)))
+    toml = root / "tomlpkg" / "data"
+    toml.mkdir(parents=True)
+    (root / "tomlpkg" / "__init__.py").touch()
+    tables = "".join(f'[files."{n}"]\nsize = 4\nsha256 = "{d}"\n' for d, n in zip(digests, names, strict=True))
+    (toml / "dataferry.toml").write_text(f'[folders]\nany = "{root}/files"\n{tables}')
     file = root / "files" / real
     file.parent.mkdir(parents=True)
     file.write_bytes(b"real")
@@ -61,7 +68,7 @@ def main() -> None:
     """Measure each in fresh processes and print medians."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=100_000)
-    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--runs", type=int, default=3)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         name = make(Path(folder), options.count)

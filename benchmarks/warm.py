@@ -1,4 +1,6 @@
-"""A warm file: what it costs to get one that is here and verified, beside pooch and the plain astropy idiom.
+"""Files that are here and verified: one of them again, 50,000 of them, and the first in a new process.
+
+Beside pooch, the plain astropy idiom and bare Python.
 
 Run with ``python benchmarks/warm.py`` in an environment with ``pip install -e '.[bench]'``; no network is used.
 """
@@ -9,8 +11,10 @@ import argparse
 import hashlib
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
+import time
 import timeit
 import warnings
 from collections.abc import Callable
@@ -48,8 +52,9 @@ def make_package(root: Path, sizes: dict[str, int]) -> dict[str, str]:
 def main() -> None:
     """Measure and print one row a size."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="without the 1 GB file")
-    sizes = {k: v for k, v in SIZES.items() if not (parser.parse_args().quick and v > 1 << 28)}
+    parser.add_argument("--quick", action="store_true", help="without the 1 GB file, and 5,000 files")
+    options = parser.parse_args()
+    sizes = {k: v for k, v in SIZES.items() if not (options.quick and v > 1 << 28)}
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         os.environ |= {"XDG_CACHE_HOME": str(root / "cache"), "DATAFERRY_OFFLINE": "1"}
@@ -83,6 +88,72 @@ def main() -> None:
             mine = median_us(lambda name=name: ours.get(name))
             rows = [median_us(lambda name=name: peer.fetch(name)), median_us(lambda name=name: idiom(name))]
             print(f"{label:>6} {mine:>10.1f} " + " ".join(f"{t:>12.1f} ({t / mine:.0f} x)".rjust(20) for t in rows))
+        many(root, 5_000 if options.quick else 50_000)
+        first(root, 21)
+
+
+def many(root: Path, count: int) -> None:
+    """A second ``fetch("*")`` of files that are all here, on the same object."""
+    from dataferry import PackageData
+
+    folder = root / "many"
+    (folder / "files").mkdir(parents=True)
+    data = b"x" * 100
+    digest = hashlib.sha256(data).hexdigest()
+    for index in range(count):
+        (folder / "files" / f"{index:05}.dat").write_bytes(data)
+    (folder / "files.txt").write_text("".join(f"{digest}  100  {index:05}.dat\n" for index in range(count)))
+    text = f'registry = "files.txt"\n[folders]\nany = "{folder}/files"\n'
+    (folder / "dataferry.toml").write_text(text)
+    files = PackageData("many", registry=folder / "dataferry.toml", show_progress=False)
+    files.fetch("*")
+    best = min(timeit.repeat(lambda: files.fetch("*"), number=1, repeat=3))
+    print(f"fetch('*') of {count} files that are here, again: {best / count * 1e6:.1f} us a file")
+
+
+FIRST = """
+import sys
+from dataferry import PackageData
+PackageData("first", registry=sys.argv[1], show_progress=False).get(sys.argv[2])
+"""
+
+
+def first(root: Path, runs: int) -> None:
+    """The first hit in a new process over bare Python: in a folder, in the package, in the cache."""
+    from dataferry.testing import RangeServer
+
+    data = b"x" * 1000
+    digest = hashlib.sha256(data).hexdigest()
+    with RangeServer({"a.dat": data}) as server:
+        rows = {}
+        for place in ("folder", "package", "cache"):
+            folder = root / "first" / place / "data"
+            folder.mkdir(parents=True)
+            heads = {
+                "folder": f'[folders]\nany = "{root}/first/there"',
+                "package": "",
+                "cache": f'dataurl = "{server.url}"',
+            }
+            file = f'[files."a.dat"]\nsize = 1000\nsha256 = "{digest}"'
+            (folder / "dataferry.toml").write_text(f"{heads[place]}\n{file}\n")
+            if place != "cache":
+                target = folder if place == "package" else root / "first" / "there"
+                target.mkdir(exist_ok=True)
+                (target / "a.dat").write_bytes(data)
+            online = {key: value for key, value in os.environ.items() if key != "DATAFERRY_OFFLINE"}
+            words = [sys.executable, "-c", FIRST, str(folder / "dataferry.toml"), "a.dat"]
+            subprocess.run(words, env=online, check=True)
+            rows[place] = words
+    rows["bare Python"] = [sys.executable, "-c", "pass"]
+    times: dict[str, list[float]] = {label: [] for label in rows}
+    for _ in range(runs):
+        for label, words in rows.items():
+            began = time.perf_counter()
+            subprocess.run(words, check=True)
+            times[label].append(time.perf_counter() - began)
+    bare = statistics.median(times.pop("bare Python"))
+    text = ", ".join(f"{label} +{(statistics.median(t) - bare) * 1e3:.0f} ms" for label, t in times.items())
+    print(f"first hit in a new process over bare Python ({bare * 1e3:.0f} ms): {text}")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.nightly, pytest.mark.timeout(3600)]
 
 
 def run(repository: Path, *words: str) -> str:
-    script = repository / "benchmarks" / "transport_nightly.py"
+    script = repository / "benchmarks" / "nightly.py"
     done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, check=True)
     sys.stdout.write(done.stdout)
     return done.stdout
@@ -27,8 +27,8 @@ def test_kills(repository: Path) -> None:
 def test_crowds(repository: Path) -> None:
     lines = [line for line in run(repository, "crowd").splitlines() if "dataferry" in line]
     assert len(lines) == 3
-    # What is sent may be more: a connection that another one helps is closed with bytes of its own on the way.
-    assert all(" 1.00 x the bytes read" in line and "WRONG" not in line for line in lines)
+    # A connection that another one helps is closed with bytes of its own on the way.
+    assert all(float(line.split(" x the bytes")[0].split()[-1]) < 1.3 and "WRONG" not in line for line in lines)
 
 
 def test_mirrors(repository: Path) -> None:
