@@ -87,20 +87,17 @@ def setup(bucket: str, region: str, endpoint: str, prefix: str, dry_run: bool) -
     """
     from ..config.settings import load_settings
     from ..errors import AccessDenied
-    from ..hosts.s3.bucket import setup_steps
-    from ..hosts.s3.place import parse_place
-    from ..hosts.s3.refusals import SIGN_IN
-    from ..hosts.s3.store import Store
+    from ..hosts.s3_client import SIGN_IN, Bucket, S3Client
+    from ..hosts.s3_setup import setup_steps
 
     spec = _spec(bucket, region, endpoint, prefix)
-    store = Store(parse_place(spec), spec, load_settings())
-    if store.credentials is None:
+    client = S3Client(Bucket.parse(spec), spec, load_settings())
+    if client.credentials is None:
         raise AccessDenied(spec, "no access key was found", SIGN_IN)
-    note(f"with {store.who}")
+    note(f"with {client.who}")
     bucket_to_come = False
-    for number, step in enumerate(setup_steps(store)):
-        with store.asking(step.text):
-            state = "to do" if bucket_to_come else step.run(dry=dry_run)
+    for number, step in enumerate(setup_steps(client)):
+        state = "to do" if bucket_to_come else step.run(dry=dry_run)
         bucket_to_come = bucket_to_come or (number == 0 and state == "to do")
         echo(f"  {state:<22} {step.text}")
     echo(f"declare it in dataferry.toml: {spec}")
@@ -115,11 +112,11 @@ def policy(bucket: str, region: str, endpoint: str, prefix: str, as_json: bool) 
 
     BUCKET is a name, or the whole s3://bucket/prefix/?region=... as in dataferry.toml. With --json the policy alone.
     """
-    from ..hosts.s3.bucket import upload_policy, user_commands
-    from ..hosts.s3.place import parse_place
+    from ..hosts.s3_client import Bucket
+    from ..hosts.s3_setup import upload_policy, user_commands
 
     spec = _spec(bucket, region, endpoint, prefix)
-    place = parse_place(spec)
+    place = Bucket.parse(spec)
     print_json(upload_policy(place))
     if as_json:
         return

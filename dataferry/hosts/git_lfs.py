@@ -145,7 +145,7 @@ def _downloads(told: object) -> Iterator[tuple[str, Mapping[str, Any]]]:
 def _logins(url: str, settings: Settings) -> Iterator[str]:
     """The credentials of a user for a server, in the forms that servers of git take."""
     from ..config.credentials import find_token
-    from ..download.access import authorization, basic
+    from ..download.origin import authorization, basic
 
     parts = urlsplit(url)
     known = authorization(parts, settings)

@@ -43,7 +43,7 @@ class WebHost(Host):
 
     def hosted(self, settings: Settings) -> Mapping[str, HostedFile]:
         """The files that ``SHA256SUMS`` at the base URL lists, if there is one."""
-        from ..download.access import authorization
+        from ..download.origin import authorization
         from ..errors import HostRefused, RegistryError, TransferError
         from ..registry.checksum_lists import read_list
         from .api_client import ApiClient

@@ -149,7 +149,7 @@ def test_a_missing_library_is_named_with_what_brings_it(monkeypatch):
     """The extra alone does not bring gcsfs."""
     from dataferry.hosts import fsspec
 
-    monkeypatch.setattr(fsspec, "find_spec", lambda name: None if name == "gcsfs" else object())
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "gcsfs" else object())
     library, package = fsspec.lacking("gs")
     said = str(MissingExtra("fsspec", f"{library} for gs://", package))
     assert said == "this needs gcsfs for gs://, which is not installed: pip install 'dataferry[fsspec]' gcsfs"

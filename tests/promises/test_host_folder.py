@@ -196,20 +196,16 @@ def test_a_cut_copy_goes_on(tmp_path: Path) -> None:
 
     for damage in (False, True):
         went = 0
-        from dataferry.hosts.folder import copying
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(copying, "_STEP", 200_000)
-            with pytest.raises(KilledError):
-                publisher.upload(upload, {}, kill)
-            [partial] = www.iterdir()
-            assert 500_000 < partial.stat().st_size < 3_000_000
-            assert stat.S_IMODE(partial.stat().st_mode) == 0o600
-            if damage:
-                with open(partial, "r+b") as file:
-                    file.write(b"damage")
-            told: list[int] = []
-            publisher.upload(upload, {}, told.append)
+        with pytest.raises(KilledError):
+            publisher.upload(upload, {}, kill)
+        [partial] = www.iterdir()
+        assert 500_000 < partial.stat().st_size < 3_000_000
+        assert stat.S_IMODE(partial.stat().st_mode) == 0o600
+        if damage:
+            with open(partial, "r+b") as file:
+                file.write(b"damage")
+        told: list[int] = []
+        publisher.upload(upload, {}, told.append)
         assert sum(told) == len(data)
         assert (min(told) < 0) is damage
         assert contents(www) == {"big.fits": data}
@@ -312,7 +308,7 @@ def test_what_a_dead_run_left_goes_with_the_next_run(tmp_path: Path) -> None:
     """Lists, folders and copies that nobody can continue go; those of a run that goes on, and half copies, stay."""
     www = tmp_path / "www"
     (www / "maps").mkdir(parents=True)
-    script = "from dataferry.hosts.folder.private import private_name; print(private_name())"
+    script = "from dataferry.hosts.folder_files import temporary_name; print(temporary_name())"
     dead = [subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.strip()] * 2
     for folder, name in zip((www, www / "maps"), dead, strict=True):
         (folder / name).write_bytes(b"half")
@@ -330,7 +326,7 @@ def test_what_a_dead_run_left_goes_with_the_next_run(tmp_path: Path) -> None:
 
 
 def test_a_lock_of_a_dead_run_holds_nobody(tmp_path: Path) -> None:
-    from dataferry.hosts.folder.lists import locked
+    from dataferry.hosts.folder_files import locked
 
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
@@ -362,8 +358,8 @@ def test_no_reader_ever_sees_a_half_file(tmp_path: Path, nginx: Callable[..., An
     files = {f"maps/{n}.fits": os.urandom(4_000_000 + n) for n in range(4)}
     paths = {name: str(a_file(tmp_path / name.replace("/", "-"), data)) for name, data in files.items()}
     script = textwrap.dedent(f"""
-        from dataferry.hosts.folder import copying
-        copying._STEP = 1 << 16
+        from dataferry.hosts import folder_files
+        folder_files._BLOCK = 1 << 16
         from dataferry.publish import publish
         publish({paths!r}, "folder:{www}?url={server.url}", {str(tmp_path / "r.toml")!r}, progress=False)
     """)
@@ -454,12 +450,12 @@ def test_quota(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the file system says of a quota, as a quota says it: at the reservation, before a byte is written."""
     import errno
 
-    from dataferry.hosts.folder import room
+    from dataferry.hosts import folder_files
 
     def over(handle: int, size: int) -> None:
         raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
 
-    monkeypatch.setattr(room, "reserve", over)
+    monkeypatch.setattr(folder_files, "_reserve", over)
     source = a_file(tmp_path / "a", b"a" * 1000)
     www = tmp_path / "www"
     www.mkdir()

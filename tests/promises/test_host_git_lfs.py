@@ -21,8 +21,8 @@ import pytest
 from dataferry import PackageData
 from dataferry.config import Settings, load_settings
 from dataferry.errors import AccessDenied, BadName, Conflict, FileUnavailable, PublishError, TransferError
+from dataferry.hosts import git as git_module
 from dataferry.hosts import make_host
-from dataferry.hosts.git import run as git_run
 from dataferry.hosts.git_lfs import GitLFSHost
 from dataferry.publish import publish
 from dataferry.registry import Entry
@@ -34,7 +34,7 @@ TOKEN = "lfs-s3cret-write"
 @pytest.fixture(autouse=True)
 def quick(need: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     need("git-lfs")
-    monkeypatch.setattr(git_run, "FIRST_WAIT", 0.05)
+    monkeypatch.setattr(git_module, "FIRST_WAIT", 0.05)
 
 
 def git(folder: Path, *words: str | Path) -> str:

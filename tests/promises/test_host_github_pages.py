@@ -21,10 +21,10 @@ import pytest
 from dataferry import PackageData
 from dataferry.config import Settings
 from dataferry.errors import AccessDenied, BadName, Conflict, DataferryError, PublishError
-from dataferry.hosts import make_host
+from dataferry.hosts import git as git_module
+from dataferry.hosts import github_pages, make_host
 from dataferry.hosts.base import Limits, Upload
-from dataferry.hosts.git import run as git_run
-from dataferry.hosts.github_pages import GitHubPagesHost, publisher, serving
+from dataferry.hosts.github_pages import GitHubPagesHost
 from dataferry.publish import publish
 from dataferry.testing import HostContract, PublishContract
 
@@ -93,8 +93,8 @@ def site(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.Mon
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(git_run, "FIRST_WAIT", 0.05)
-    monkeypatch.setattr(serving, "SERVED_WITHIN", 20.0)
+    monkeypatch.setattr(git_module, "FIRST_WAIT", 0.05)
+    monkeypatch.setattr(github_pages, "SERVED_WITHIN", 20.0)
 
 
 class TestGitHubPagesHost(HostContract):
@@ -236,7 +236,7 @@ def test_the_token_goes_to_its_host_alone(site: Site, tmp_path: Path) -> None:
     asker = Git(tmp_path, "here", remote=site.git.url, token=Token("s3cret", "here"))
     for url, known in ((site.git.url, True), (other, False)):
         asked = f"url={url}x.git\n\n".encode()
-        said = asker.run("credential", "fill", told=asked, check=False)
+        said = asker.run("credential", "fill", stdin=asked, check=False)
         assert (b"s3cret" in said.out) is known
 
 
@@ -343,14 +343,14 @@ def test_limits(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         publish({"large.fits": large}, site.spec, tmp_path / "r.toml", progress=False)
     assert "104857600" in str(caught.value).replace(",", "") or "100 MiB" in str(caught.value)
     site.push({"by hand.dat": bytes(900_000)}, tmp_path / "clone")
-    limits = Limits(file_bytes=publisher.FILE_BYTES, total_bytes=1_000_000)
-    monkeypatch.setattr(publisher.GitHubPagesPublisher, "limits", limits)
+    limits = Limits(file_bytes=github_pages.FILE_BYTES, total_bytes=1_000_000)
+    monkeypatch.setattr(github_pages.GitHubPagesPublisher, "limits", limits)
     source = a_file(tmp_path / "a", os.urandom(200_000))
     with pytest.raises(DataferryError, match=r"1100000 bytes, with the 1 that are there, and 1000000 are the most"):
         publish({"a.fits": source}, site.spec, tmp_path / "r.toml", progress=False)
     assert site.commits() == 1
-    monkeypatch.setattr(publisher, "SITE_BYTES", 1_200_000)
-    monkeypatch.setattr(publisher, "FILE_BYTES", 300_000)
+    monkeypatch.setattr(github_pages, "SITE_BYTES", 1_200_000)
+    monkeypatch.setattr(github_pages, "FILE_BYTES", 300_000)
     pub = make_host(site.spec).publisher(Settings(), {})
     uploads = [Upload("a.fits", source, 200_000, "0" * 64, "0" * 32)]
     assert TOKEN not in pub.check_rights()
@@ -361,7 +361,7 @@ def test_limits(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_pushes_in_portions(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cut push begins again, so no push is very large."""
-    monkeypatch.setattr(publisher, "PUSH_BYTES", 250_000)
+    monkeypatch.setattr(github_pages, "PUSH_BYTES", 250_000)
     files = {f"{n}.fits": a_file(tmp_path / f"{n}", os.urandom(100_000)) for n in range(7)}
     publish(files, site.spec, tmp_path / "r.toml", progress=False)
     assert site.commits() == 3
@@ -408,7 +408,7 @@ def test_a_site_that_is_not_served(site: Site, tmp_path: Path, monkeypatch: pyte
     """Pages is off: said after the wait, with what to do; the push stays, and the next run goes on from there."""
     hook = site.repository / "hooks" / "post-receive"
     hook.rename(hook.with_name("off"))
-    monkeypatch.setattr(serving, "SERVED_WITHIN", 0.5)
+    monkeypatch.setattr(github_pages, "SERVED_WITHIN", 0.5)
     source = a_file(tmp_path / "a", b"a" * 100)
     with pytest.raises(PublishError, match="Pages must publish the branch gh-pages"):
         publish({"a.fits": source}, site.spec, tmp_path / "r.toml", progress=False)
@@ -468,17 +468,17 @@ def test_the_repository_is_the_second_source(
 
 
 def test_several_runs_have_work_folders_of_their_own(site: Site) -> None:
-    from dataferry.hosts.github_pages.access import WorkFolder
+    from dataferry.hosts.github_pages import Clone
 
-    first, second = WorkFolder(site.git.url), WorkFolder(site.git.url)
+    first, second = Clone(site.git.url), Clone(site.git.url)
     assert first.path != second.path
     first.path.mkdir()
     path = first.path
-    first.drop()
+    first.close()
     assert not path.exists()
-    third = WorkFolder(site.git.url)
+    third = Clone(site.git.url)
     assert third.path == path
-    threads = [threading.Thread(target=folder.drop) for folder in (second, third)]
+    threads = [threading.Thread(target=folder.close) for folder in (second, third)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -486,7 +486,7 @@ def test_several_runs_have_work_folders_of_their_own(site: Site) -> None:
 
 
 def test_hash_of_nothing() -> None:
-    from dataferry.hosts.github_pages.site import blob_of
+    from dataferry.hosts.github_pages import blob_id
 
     upload = Upload("a", Path(os.devnull), 0, hashlib.sha256().hexdigest(), "")
-    assert blob_of(upload, 40) == "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
+    assert blob_id(upload, 40) == "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"

@@ -21,9 +21,9 @@ from dataferry.config import load_settings
 from dataferry.errors import AccessDenied, Conflict, DataferryError, PublishError
 from dataferry.hosts import make_host
 from dataferry.hosts.base import Upload
-from dataferry.hosts.s3.bucket import upload_policy
-from dataferry.hosts.s3.parts import LARGEST_PART, MOST_PARTS, part_size
-from dataferry.hosts.s3.place import parse_place
+from dataferry.hosts.s3 import LARGEST_PART, MOST_PARTS, part_size
+from dataferry.hosts.s3_client import Bucket
+from dataferry.hosts.s3_setup import upload_policy
 from dataferry.publish import publish
 from dataferry.registry import Registry
 from dataferry.testing import PublishContract
@@ -31,7 +31,7 @@ from dataferry.testing.author import Author, empty_home
 
 MIB = 1 << 20
 #: What `dataferry host s3 policy` gives.
-RIGHTS = tuple(a for statement in upload_policy(parse_place("s3://any/"))["Statement"] for a in statement["Action"])
+RIGHTS = tuple(a for statement in upload_policy(Bucket.parse("s3://any/"))["Statement"] for a in statement["Action"])
 
 
 @pytest.fixture(autouse=True)
@@ -221,7 +221,7 @@ def test_over_tls(shop: Shop, tls_ca: Any) -> None:
     with pytest.raises(PublishError, match="CERTIFICATE_VERIFY_FAILED"):
         author.publish(files)
     shop.patch.setenv("SSL_CERT_FILE", str(tls_ca.pem))
-    author.stranger["SSL_CERT_FILE"] = str(tls_ca.pem)
+    author.anonymous["SSL_CERT_FILE"] = str(tls_ca.pem)
     author.publish(files)
     assert author.users_get(list(files)) == files
 
@@ -244,6 +244,40 @@ def test_strangers_may_come_another_way(shop: Shop, counted_link: Callable[[str]
     assert author.users_get(["a.dat"]) == {"a.dat": b"a"}
     assert link.sent > 0
     assert f'mirrors = ["{author.spec}"]' in author.registry.read_text()
+
+
+class TestObjectACLs:
+    """A bucket whose objects are made public one by one, by an ACL."""
+
+    def test_declared(self, shop: Shop) -> None:
+        author = shop.author(public=False, rights=(*RIGHTS, "s3:PutObjectAcl"))
+        author.spec += "&acl=public-read"
+        files = {"small.dat": b"small", "large.bin": os.urandom(17 * MIB)}
+        author.publish(files)
+        assert author.users_get(list(files)) == files
+
+    def test_not_declared(self, shop: Shop) -> None:
+        author = shop.author(public=False)
+        client = shop.radosgw.client()
+        client.put_object(Bucket=shop.bucket, Key="v1/old.dat", Body=b"old", ACL="public-read")
+        with pytest.raises(PublishError, match="the objects that are public have an ACL of their own") as caught:
+            author.publish({"new.dat": b"new"})
+        assert "acl=public-read" in caught.value.remedy
+        assert list(shop.objects()) == ["v1/old.dat"]
+
+
+def test_a_network_that_is_away_for_three_seconds(shop: Shop, counted_link: Callable[[str], Any]) -> None:
+    link = counted_link(shop.radosgw.url)
+    author = shop.author(endpoint=link.url)
+    files = {f"{n:02}.dat": os.urandom(100_000 + n) for n in range(80)} | {"large.bin": os.urandom(40 * MIB)}
+
+    def go_away() -> None:
+        link._cut()
+        threading.Timer(3.0, link.mend).start()
+
+    link.call_after(4 * MIB, go_away)
+    author.publish(files)
+    assert author.users_get(list(files)) == files
 
 
 class TestCut:
@@ -428,11 +462,13 @@ class TestRefused:
         author = shop.author(public=False)
         shop.radosgw.client().put_object(Bucket=shop.bucket, Key="v1/old.dat", Body=b"old")
         error = self.refused(author)
-        assert "strangers may not read" in str(error) and "host s3 setup" in error.remedy
+        assert "users may not read" in str(error) and "host s3 setup" in error.remedy
         assert list(shop.objects()) == ["v1/old.dat"]
 
     def test_a_private_bucket_that_is_empty(self, shop: Shop) -> None:
-        assert "users do not get it" in str(self.refused(shop.author(public=False)))
+        error = self.refused(shop.author(public=False))
+        assert "no policy lets everybody read" in str(error) and "host s3 setup" in error.remedy
+        assert shop.objects() == {}, "it is found before anything is uploaded"
 
     def test_a_full_quota(self, shop: Shop) -> None:
         author = shop.author(shop.radosgw.full_bucket(shop.ann, RIGHTS, MIB))
@@ -504,7 +540,7 @@ class TestSetup:
         author.publish(files)
         author.publish(files | {"small.dat": b"smaller"}, new_version=True)
         assert author.users_get(["large.bin"]) == {"large.bin": files["large.bin"]}
-        elsewhere = parse_place(shop.radosgw.spec(shop.bucket, "v2/"))
+        elsewhere = Bucket.parse(shop.radosgw.spec(shop.bucket, "v2/"))
         with pytest.raises(AccessDenied, match="put"):
             publish(
                 {"a.dat": __file__}, elsewhere_spec(elsewhere, author.spec), shop.folder / "v2.toml", progress=False

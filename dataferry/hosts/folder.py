@@ -1,0 +1,286 @@
+"""A folder of one's own that a web server publishes: a team's server, a supercomputer's web space."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..config.folders import expand_folder, folder_problem
+from ..download.source import Source
+from ..errors import BadName, Conflict, DataferryError, HostRefused, PublishError, TransferError
+from ..files import make_folders
+from ..registry.checksum_lists import CATALOG, SUMS, Listed, read_catalog
+from ..registry.names import check_url, quoted_name, redact_url
+from . import folder_files
+from .base import Host, HostedFile, Publisher, Upload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..config.settings import Settings
+    from ..registry.registry import Entry
+    from .folder_lfs import Repository
+
+__all__ = ["FolderHost"]
+
+_OPTIONS = {"url", "lfs", "remote"}
+
+
+class FolderHost(Host):
+    """Files below a URL, and the folder that a web server publishes there.
+
+    Parameters
+    ----------
+    spec : str
+        ``folder:/srv/www/mypkg-data?url=https://host/mypkg-data/``; ``&lfs=1`` where the folder is the work tree of a
+        git repository with git-lfs, ``&lfs=0`` where it is one and git is to be left alone, ``&remote=`` the remote
+        that is pushed to, by default ``origin``.
+
+    Raises
+    ------
+    BadName
+        If it is not of this form.
+    """
+
+    schemes = ("folder",)
+
+    def __init__(self, spec: str) -> None:
+        super().__init__(spec)
+        self.folder, _, query = spec.partition(":")[2].partition("?")
+        options = {}
+        for item in filter(None, query.split("&")):
+            key, _, options[key] = item.partition("=")
+        if not self.folder or not self.folder.startswith(("/", "~", "$")):
+            raise BadName(
+                f"{self.redacted} names no absolute folder; write folder:/path/of/the/folder?url=https://host/path/"
+            )
+        for key in options.keys() - _OPTIONS:
+            raise BadName(f"{self.redacted}: unknown option {key!r}; there are {', '.join(sorted(_OPTIONS))}")
+        if "url" not in options:
+            raise BadName(
+                f"{self.redacted} does not say at which URL the folder is published; add ?url=https://host/path/"
+            )
+        if options.get("lfs", "") not in {"", "0", "1"}:
+            raise BadName(f"{self.redacted}: lfs is 1 or 0, not {options['lfs']!r}")
+        self.url = check_url(options["url"], "the folder's URL")
+        if "@" in self.url.partition("://")[2].partition("/")[0]:
+            raise BadName(
+                f"{self.redacted}: everybody reads the URL; user and password belong into config.toml or .netrc"
+            )
+        self.lfs = {"1": True, "0": False}.get(options.get("lfs", ""))
+        self.remote = options.get("remote", "")
+
+    @property
+    def redacted(self) -> str:
+        """The host as it may be printed."""
+        return self.spec.partition("?")[0]
+
+    @property
+    def declared(self) -> str:
+        """What a registry holds of it: readers need not know the folder."""
+        return self.url
+
+    def sources(self, name: str, entry: Entry | None) -> Sequence[Source]:
+        """One URL: that of the folder and the quoted name."""
+        return [Source(self.url + quoted_name(name), redact_url(self.url))]
+
+    def hosted(self, settings: Settings) -> Mapping[str, HostedFile]:
+        """The files in the folder, where this machine has it; else what the catalog at the URL lists.
+
+        sha256 where a stamp vouches for it, or where only the catalog is at hand.
+        """
+        path, problem = expand_folder(self.folder)
+        problem = problem or folder_problem(path, settings.folder_timeout)
+        if not problem:
+            return folder_files.files_in(path)
+        from .api_client import ApiClient
+
+        with ApiClient(settings, self.url) as client:
+            try:
+                listed = read_catalog(client.call("GET", CATALOG).body)
+            except ValueError as error:
+                reason = f"the folder is not on this machine ({problem}), and {CATALOG} there cannot be read: {error}"
+                raise TransferError(redact_url(self.url + CATALOG), reason, kind="list", final=True) from None
+        return {name: HostedFile(file.size, file.sha256) for name, file in listed.items()}
+
+    def publisher(self, settings: Settings, about: Mapping[str, Any]) -> Publisher:
+        """See `Publisher`; for this machine only: the folder must be mounted here."""
+        if os.name != "posix":
+            raise PublishError(self.redacted, "folders are published to from POSIX systems only")
+        return FolderPublisher(self, settings, about)
+
+
+class FolderPublisher(Publisher):
+    """Copies files into a published folder; lists them there, and commits them where git-lfs is in use."""
+
+    parallel = 2
+    host: FolderHost
+
+    def __init__(self, host: FolderHost, settings: Settings, about: Mapping[str, Any]) -> None:
+        super().__init__(host, settings, about)
+        self.root, self._problem = expand_folder(host.folder)
+        self._opened: Repository | None = None
+        self._serves_git = False
+
+    @property
+    def declared(self) -> str:
+        """The URL: readers need not know the folder."""
+        return self.host.url
+
+    def check_rights(self) -> str:
+        """Whether files may be put into the folder, git may commit and push, and the URL serves the folder."""
+        problem = self._problem or folder_problem(self.root, self.settings.folder_timeout)
+        if problem:
+            remedy = f"make it (mkdir -p {self.root}), mount it, or run this on the machine that has it"
+            raise PublishError(self.host.redacted, problem, remedy)
+        folder_files.check_writable(self.root)
+        who = f"{folder_files.user_name(os.getuid())}, into {self.root} ({stat.filemode(os.stat(self.root).st_mode)})"
+        repository = self._repository()
+        if repository is not None:
+            who += f"; {repository.check()}"
+        self._check_url()
+        return who
+
+    def _check_url(self) -> None:
+        """Ask the URL for a file of the folder: a mistyped one shows before anything is copied."""
+        from .api_client import ApiClient
+
+        listed = (name for name in (CATALOG, SUMS) if os.path.isfile(self._path(name)))
+        name = next(listed, "") or next(iter(folder_files.files_in(self.root, most=1)), "")
+        url = self.host.url + quoted_name(name)
+        with ApiClient(self.settings.as_anonymous(), self.host.url) as client:
+            try:
+                client.call("HEAD", url, accept=() if name else range(300, 500))
+                if os.path.lexists(os.path.join(self.root, ".git")):
+                    self._serves_git = client.call("HEAD", ".git/HEAD", accept=range(300, 500)).status == 200
+            except HostRefused as error:
+                reason = f"{name} lies in the folder, and {redact_url(url)} answers HTTP {error.status}"
+                remedy = "compare ?url= with what the web server publishes"
+                raise PublishError(self.host.redacted, reason, remedy) from error
+            except TransferError as error:
+                remedy = "compare ?url= with the address of the web server, and look whether it runs"
+                raise PublishError(self.host.redacted, f"{redact_url(url)}: {error.reason}", remedy) from error
+
+    def remarks(self, uploads: Sequence[Upload]) -> Sequence[str]:
+        """Where the web server gives away the repository."""
+        if not self._serves_git:
+            return ()
+        refusal = "nginx: location ~ /\\.git { return 404; }  Apache: RedirectMatch 404 /\\.git"
+        return [f"{redact_url(self.host.url)}.git/ is served to everybody: let the web server refuse it ({refusal})"]
+
+    def _repository(self) -> Repository | None:
+        """The repository whose work tree this is, if git-lfs is wanted there."""
+        if self._opened is None and self.host.lfs is not False:
+            from .folder_lfs import Repository, has_lfs
+
+            if self.host.lfs or has_lfs(self.root):
+                required, place = bool(self.host.lfs), self.host.redacted
+                self._opened = Repository(self.root, self.host.remote, place, self.settings, required=required)
+        return self._opened
+
+    def hosted(self, uploads: Sequence[Upload]) -> Mapping[str, HostedFile]:
+        """What lies in the folder under the names; hashed where no stamp vouches for it."""
+        found = {}
+        for upload in uploads:
+            with self._naming_errors(upload.name):
+                there = folder_files.file_in(self._path(upload.name), upload.size)
+            if there is not None:
+                found[upload.name] = there
+        self._check_quota([upload for upload in uploads if upload.name not in found])
+        return found
+
+    def problem(self, upload: Upload) -> str:
+        """Why the folder cannot take a file."""
+        if folder_files.is_reserved(upload.name):
+            return "a name that dataferry or git uses in the folder for itself: choose another"
+        return ""
+
+    def begin(self, uploads: Sequence[Upload], notes: MutableMapping[str, Any]) -> None:
+        """Look before the first byte goes: rights in every folder, room on every file system, quotas."""
+        self._check_quota(uploads, reserve=True)
+
+    def _check_quota(self, uploads: Sequence[Upload], *, reserve: bool = False) -> None:
+        needed: dict[str, int] = {}
+        for upload in uploads:
+            folder = self._nearest(upload.name)
+            needed[folder] = needed.get(folder, 0) + upload.size
+        systems: dict[int, tuple[str, int]] = {}
+        for folder, size in needed.items():
+            folder_files.check_writable(folder)
+            resumed = folder_files.remove_temporary(folder, remove=reserve)
+            first, so_far = systems.get(os.stat(folder).st_dev, (folder, 0))
+            systems[os.stat(folder).st_dev] = first, so_far + size - resumed
+        for folder, size in systems.values():
+            folder_files.check_space(folder, max(0, size), reserve=reserve)
+
+    def upload(
+        self, upload: Upload, notes: MutableMapping[str, Any], moved: Callable[[int], None]
+    ) -> Mapping[str, str | int]:
+        """Copy one file; it becomes visible at once and whole."""
+        target = self._path(upload.name)
+        with self._naming_errors(upload.name, upload.size):
+            make_folders(self.root, os.path.dirname(target), folder_files.temporary_name())
+            try:
+                folder_files.copy_file(upload, target, moved)
+                folder_files.remember(target, upload.sha256)
+            except FileExistsError:
+                there = folder_files.file_in(target, upload.size)
+                if there is None or there.sha256 != upload.sha256:
+                    reason = "other bytes lie there already, and a published file is never overwritten"
+                    raise Conflict(f"{self.host.redacted}/{upload.name}", reason, "choose a new name") from None
+            except folder_files.ChangedError:
+                reason = f"{upload.path} changed while it was published"
+                raise PublishError(f"{self.host.redacted}/{upload.name}", reason, "run this again") from None
+        return {}
+
+    def finish(
+        self, uploads: Sequence[Upload], notes: MutableMapping[str, Any]
+    ) -> Mapping[str, Mapping[str, str | int]]:
+        """List the files in ``SHA256SUMS`` and the catalog; commit and push them where git-lfs is in use."""
+        files = {u.name: Listed(u.size, u.sha256) for u in uploads if os.path.isfile(self._path(u.name))}
+        known = folder_files.files_in(self.root)  # with what an earlier run placed, and could not list
+        files = {n: Listed(h.size, h.sha256) for n, h in known.items() if h.size is not None and h.sha256} | files
+        repository = self._repository()
+        if repository is not None:
+            files |= repository.publish({upload.name: files[upload.name] for upload in uploads if upload.name in files})
+        with self._naming_errors(SUMS):
+            folder_files.list_files(self.root, files, str(self.about.get("title") or ""))
+        for folder in {self.root, *(place for upload in uploads for place in self._folders(upload.name))}:
+            folder_files.remove_temporary(folder)
+        return {}
+
+    def seconds_until_served(self) -> float:
+        """A web server on another machine may remember for a minute that a name was not there."""
+        return 90.0
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self.root, *name.split("/"))
+
+    def _folders(self, name: str) -> Iterator[str]:
+        """The folders between a file and the root."""
+        folder = os.path.dirname(self._path(name))
+        while folder != self.root:
+            yield folder
+            folder = os.path.dirname(folder)
+
+    def _nearest(self, name: str) -> str:
+        """The folder nearest to a file that is there."""
+        for folder in self._folders(name):
+            if os.path.isdir(folder):
+                return folder
+            if os.path.lexists(folder):
+                reason = f"{folder} is a file, so that nothing can lie below it"
+                raise Conflict(f"{self.host.redacted}/{name}", reason, "choose a new name")
+        return self.root
+
+    @contextlib.contextmanager
+    def _naming_errors(self, name: str, size: int = 0) -> Iterator[None]:
+        try:
+            yield
+        except DataferryError:
+            raise
+        except OSError as error:
+            raise folder_files.failure(f"{self.host.redacted}/{name}", error, size) from error

@@ -1,0 +1,488 @@
+"""Files of a site on GitHub Pages: ``github-pages:owner/repo@branch``, committed and pushed without force."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+import threading
+import time
+import weakref
+from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote, urlsplit
+
+from ..cache.layout import writable_home
+from ..download.backoff import tries
+from ..download.source import Source
+from ..errors import BadName, Conflict, HostRefused, PublishError, TransferError
+from ..files import hash_file
+from ..registry.checksum_lists import CATALOG, SUMS, Listed, catalog_bytes, read_catalog
+from ..registry.names import check_name, check_url, is_name, quoted_name
+from .api_client import ApiClient
+from .base import Credential, Host, HostedFile, Limits, Publisher, Upload
+from .git import Branch, Git, find_git
+from .github import api_url, github_credentials, is_ref, is_repository
+
+if TYPE_CHECKING:
+    from ..config.credentials import Token
+    from ..config.settings import Settings
+    from ..registry.registry import Entry
+
+__all__ = ["GitHubPagesHost"]
+
+_OPTIONS = ("folder", "git", "path", "raw", "url")
+_MIB = 1 << 20
+#: GitHub refuses larger files, and warns of those above half of it.
+FILE_BYTES = 100 * _MIB
+#: A published site may be no larger.
+SITE_BYTES = 10**9
+#: What is pushed at once: a push that is cut begins again.
+PUSH_BYTES = 200 * _MIB
+#: Seconds that a deployment of Pages may take.
+SERVED_WITHIN = 600.0
+_GITS_OWN = re.compile(r"\.git[ .]*|git~\d+[ .]*", re.IGNORECASE)
+#: What a site has for itself.
+_RESERVED = {".nojekyll", "CNAME", "_config.yml", "index.html", "404.html", CATALOG, SUMS}
+_NO_PAGES = {"README.md", "LICENSE.md"}
+#: By this a page is known as one that may be written anew.
+_MARK = b'<meta name="generator" content="dataferry">'
+_REMEDY = (
+    "publishing there takes a token in GH_TOKEN, from `gh auth login`, in config.toml or the keyring: a fine-grained "
+    "one with Contents: read and write for this repository (https://github.com/settings/personal-access-tokens/new), "
+    "or a classic one with the scope repo"
+)
+
+
+class GitHubPagesHost(Host):
+    """The files of a branch, as GitHub Pages serves them, and as they lie in the repository.
+
+    Parameters
+    ----------
+    spec : str
+        ``github-pages:owner/repo@branch``; without a branch it is ``gh-pages``, and for ``owner/owner.github.io`` the
+        default branch. Behind it may stand, after a ``?`` and with ``&`` between: ``url=https://data.example.org/``
+        for a custom domain, ``path=v1`` for files below that path, ``folder=docs`` where Pages serves that folder of
+        the branch, and for servers other than github.com ``git=`` (URL of the repository) and ``raw=`` (base URL of
+        the branch's files).
+
+    Raises
+    ------
+    BadName
+        If it is no such line.
+    """
+
+    schemes = ("github-pages",)
+
+    def __init__(self, spec: str) -> None:
+        super().__init__(spec)
+        rest, _, query = spec.partition(":")[2].partition("?")
+        self.repository, _, self.branch = rest.partition("@")
+        owner, _, repo = self.repository.partition("/")
+        if not is_repository(self.repository):
+            raise self._bad(f"{self.repository!r} is not an owner and a repository, as in myorg/mypkg-data")
+        if "@" in rest and not is_ref(self.branch):
+            raise self._bad(f"{self.branch!r} is not a branch")
+        options: dict[str, str] = {}
+        for item in filter(None, query.split("&")):
+            key, _, value = item.partition("=")
+            if key not in _OPTIONS:
+                raise self._bad(f"{key!r} is not known (there are: {', '.join(_OPTIONS)})")
+            options[key] = value
+        if "git" in options and "url" not in options:
+            raise self._bad("with git= it also says url=, the site's URL")
+        at_root = repo.lower() == f"{owner}.github.io".lower()
+        self.branch = self.branch or ("" if at_root else "gh-pages")
+        self.folder, self.path = (self._below(options.get(key, "")) for key in ("folder", "path"))
+        self.git = options.get("git") or f"https://github.com/{self.repository}.git"
+        site = options.get("url") or f"https://{owner.lower()}.github.io/" + ("" if at_root else f"{repo}/")
+        raw = options.get("raw", "")
+        if not raw and "git" not in options:
+            ref = f"refs/heads/{quote(self.branch, safe='/')}" if self.branch else "HEAD"
+            raw = f"https://raw.githubusercontent.com/{self.repository}/{ref}/"
+        self.site = check_url(site, "the site's URL") + quoted_name(self.path)
+        self.raw = check_url(raw, "raw") + quoted_name(self.folder + self.path) if raw else ""
+        for url in (self.git, self.site, self.raw):
+            if urlsplit(url).username is not None and urlsplit(url).scheme in {"http", "https"}:
+                raise self._bad("everybody reads this line; credentials belong into the environment or config.toml")
+
+    @classmethod
+    def missing(cls, scheme: str) -> str:
+        """The program that publishes."""
+        return "" if shutil.which("git") else "git, to publish: apt install git, or conda install git"
+
+    @property
+    def credentials(self) -> tuple[Credential, ...]:
+        """The user's token for the server of the repository; without one git's own credential helpers decide."""
+        parts = urlsplit(self.git)
+        return github_credentials(f"{parts.scheme}://{parts.netloc}") if parts.scheme in {"http", "https"} else ()
+
+    def _bad(self, why: str) -> BadName:
+        return BadName(f"{self.redacted}: {why}")
+
+    def _below(self, path: str) -> str:
+        path = unquote(path).strip("/")
+        return check_name(path) + "/" if path else ""
+
+    @property
+    def redacted(self) -> str:
+        """The host as it may be printed."""
+        return self.spec.partition("?")[0]
+
+    @property
+    def prefix(self) -> str:
+        """Where the files lie in the repository."""
+        return self.folder + self.path
+
+    def sources(self, name: str, entry: Entry | None) -> Sequence[Source]:
+        """The site, then the repository."""
+        bases = (self.site, self.raw) if self.raw else (self.site,)
+        return [Source(base + quoted_name(name), self.redacted) for base in bases]
+
+    def hosted(self, settings: Settings) -> Mapping[str, HostedFile]:
+        """The files that the site's catalog lists, with sizes and sha256; without one, those of the branch."""
+        with ApiClient(settings, self.site) as client:
+            try:
+                listed = read_catalog(client.call("GET", CATALOG).body)
+                return {name: HostedFile(file.size, file.sha256) for name, file in listed.items()}
+            except ValueError:
+                pass
+            except HostRefused as error:
+                if error.status != 404:
+                    raise
+        try:
+            with contextlib.closing(Clone(self.git)) as clone:
+                branch = clone.branch(self, settings, self.token(settings))
+                branch.fetch()
+                files = branch.files()
+        except (PublishError, OSError) as error:
+            reason = f"the site has no {CATALOG}, and its branch cannot be read: {error}"
+            raise TransferError(self.redacted, reason) from error
+        plain = f"{self.folder}.nojekyll" in files
+        names = [path.removeprefix(self.prefix) for path in files if path.startswith(self.prefix)]
+        legal = [name for name in names if is_name(name) and name not in _RESERVED]
+        return {name: HostedFile() for name in legal if plain or not _jekyll_drops(name)}
+
+    def publisher(self, settings: Settings, about: Mapping[str, Any]) -> Publisher:
+        """What commits files and pushes them."""
+        return GitHubPagesPublisher(self, settings, about)
+
+    def is_made_by_jekyll(self, files: Collection[str]) -> bool:
+        """Whether somebody has pages there that Jekyll makes, which a ``.nojekyll`` would break; a README is none."""
+        inside = [path.removeprefix(self.folder) for path in files if path.startswith(self.folder)]
+        pages = [path for path in inside if path.endswith((".md", ".markdown")) and path not in _NO_PAGES]
+        return ".nojekyll" not in inside and bool(pages or {"_config.yml", "_config.yaml"} & set(inside))
+
+
+class Clone:
+    """A bare repository in the cache that one run uses; a later one takes over what a killed run left."""
+
+    def __init__(self, url: str) -> None:
+        import fcntl
+
+        digest = hashlib.sha256(url.encode()).hexdigest()[:16]
+        folder = Path(writable_home() or tempfile.gettempdir(), "git")
+        folder.mkdir(parents=True, exist_ok=True)
+        for number in range(1000):
+            self.path = folder / f"{digest}-{number}.git"
+            lock = open(f"{self.path}.lock", "ab")  # noqa: SIM115 - it is held as long as the clone is used
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.path.samestat(os.fstat(lock.fileno()), os.stat(lock.name)):
+                    break
+                lock.close()  # a run that ended just now took this file away
+            except (BlockingIOError, FileNotFoundError):
+                lock.close()
+            except OSError:  # no locks on this file system
+                lock.close()
+                self.path = Path(tempfile.mkdtemp(prefix=f"{digest}-", suffix=".git", dir=folder))
+                break
+        self._lock = lock
+        #: Takes it away; so does the end of this object.
+        self.close = weakref.finalize(self, _remove_clone, str(self.path), lock)
+        # the locks of git that a killed run left are nobody's: the folder is ours alone
+        for stale in (*self.path.glob("*.lock"), *self.path.glob("refs/**/*.lock")):
+            stale.unlink(missing_ok=True)
+
+    def branch(self, host: GitHubPagesHost, settings: Settings, token: Token | None) -> Branch:
+        """The branch of the site; nothing was fetched yet."""
+        find_git(host.redacted)
+        self.path.mkdir(exist_ok=True)
+        git = Git(self.path, host.redacted, settings=settings, remote=host.git, token=token, remedy=_REMEDY)
+        if not self._lock.closed:
+            git.inherited.append(self._lock.fileno())  # a git that outlives its run keeps the folder
+        git.run("init", "-q", "--bare", ".")
+        git.configure("remote.origin.url", host.git)
+        git.configure("remote.origin.promisor", "true")
+        git.configure("remote.origin.partialclonefilter", "blob:none")
+        # data do not compress against each other, and reading them once is enough
+        git.configure("core.bigFileThreshold", "1m")
+        git.configure("core.looseCompression", "1")
+        return Branch(git, "origin", host.branch or _default_branch(git), shallow=True)
+
+
+def _remove_clone(path: str, lock: Any) -> None:
+    shutil.rmtree(path, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        os.unlink(f"{path}.lock")
+    with contextlib.suppress(OSError):
+        lock.close()
+
+
+def _default_branch(git: Git) -> str:
+    for line in git.run("ls-remote", "--symref", "origin", "HEAD", again=True).text.splitlines():
+        ref, tab, name = line.partition("\t")
+        if tab and name == "HEAD" and ref.startswith("ref: refs/heads/"):
+            return ref.removeprefix("ref: refs/heads/")
+    return "main"
+
+
+class GitHubPagesPublisher(Publisher):
+    """Takes files to the branch that a site is made from; see `Publisher`."""
+
+    limits = Limits(file_bytes=FILE_BYTES, total_bytes=SITE_BYTES)
+    parallel = 2
+    host: GitHubPagesHost
+
+    def __init__(self, host: GitHubPagesHost, settings: Settings, about: Mapping[str, Any]) -> None:
+        super().__init__(host, settings, about)
+        self._lock = threading.Lock()
+        self._clone: Clone | None = None
+        self._opened: Branch | None = None
+        self._token: Token | None = None
+        self._staged: dict[str, tuple[Upload, str]] = {}
+        self._waiting = 0
+        self._jekyll = False
+        self._sizes: Mapping[str, int] = {}
+
+    @property
+    def _branch(self) -> Branch:
+        if self._opened is None:
+            self._token = self.host.token(self.settings, publishing=True)
+            self._clone = Clone(self.host.git)
+            self._opened = self._clone.branch(self.host, self.settings, self._token)
+        return self._opened
+
+    def check_rights(self) -> str:
+        """Ask for the branch, and whether a push would be taken, without pushing."""
+        branch = self._branch
+        tip = branch.fetch() or branch.commit({}, "check", [], "")
+        branch.push(tip, dry_run=True, to="dataferry-check")
+        found = f"the token of {self._token.origin}" if self._token else "git's own credentials"
+        return f"{found}, to the branch {branch.name} of {self.host.git}"
+
+    def hosted(self, uploads: Sequence[Upload]) -> Mapping[str, HostedFile]:
+        """What the branch has under the names, by git's own ids, without fetching files."""
+        branch = self._branch
+        branch.fetch()
+        files = branch.files()
+        self._jekyll = self.host.is_made_by_jekyll(files)
+        found = {}
+        for upload in uploads:
+            blob = files.get(self.host.prefix + upload.name)
+            if blob is None:
+                self._check_jekyll(upload)
+            elif blob == blob_id(upload, len(blob)):
+                found[upload.name] = HostedFile(upload.size, upload.sha256, upload.md5)
+            else:
+                data = branch.git.run("cat-file", "blob", blob, again=True).out
+                found[upload.name] = HostedFile(len(data), hashlib.sha256(data).hexdigest())
+        self._sizes = self._known_sizes(branch)
+        return found
+
+    def _check_jekyll(self, upload: Upload) -> None:
+        if not self._jekyll:
+            return
+        with open(upload.path, "rb") as file:
+            front_matter = file.read(4) in {b"---\n", b"---\r"}
+        page = front_matter or upload.name.endswith((".md", ".markdown", ".scss", ".sass"))
+        if page or _jekyll_drops(self.host.path + upload.name):
+            reason = "the site is made by Jekyll, which leaves such a file out or changes it"
+            remedy = "add an empty file .nojekyll to the site, or choose another name"
+            raise PublishError(f"{self.host.redacted}/{upload.name}", reason, remedy)
+
+    def occupied(self) -> Mapping[str, int]:
+        """All files of the site, by their names for this host."""
+        return {path.removeprefix(self.host.prefix): size for path, size in self._sizes.items()}
+
+    def _known_sizes(self, branch: Branch) -> dict[str, int]:
+        """The bytes of each file of the site, as far as they can be known without fetching it."""
+        known = {self.host.prefix + name: file.size for name, file in self._listed(branch).items()}
+        inside = [path for path in branch.files() if path.startswith(self.host.folder)]
+        listed = {*known, *(self.host.prefix + name for name in _RESERVED), f"{self.host.folder}.nojekyll"}
+        if branch.tip and not set(inside) <= listed:
+            known |= self._sizes_in_tree(branch.tip)
+        return {path: known.get(path, 0) for path in inside}
+
+    def _sizes_in_tree(self, commit: str) -> dict[str, int]:
+        """The sizes of all files of a commit, from the API: git itself would fetch the files to know them."""
+        parts = urlsplit(self.host.git)
+        if parts.scheme not in {"http", "https"}:
+            return {}
+        headers = {"Accept": "application/vnd.github+json"}
+        headers |= {"Authorization": f"Bearer {self._token.secret}"} if self._token else {}
+        with ApiClient(self.settings, api_url(f"{parts.scheme}://{parts.netloc}"), headers=headers) as api:
+            try:
+                path = f"repos/{self.host.repository}/git/trees/{commit}"
+                answer = api.call("GET", path, query={"recursive": "1"}).json()
+            except TransferError:
+                return {}
+        tree = answer.get("tree") if isinstance(answer, dict) else None
+        return {
+            str(item["path"]): int(item["size"])
+            for item in (tree if isinstance(tree, list) else ())
+            if isinstance(item, dict) and item.get("type") == "blob" and isinstance(item.get("size"), int)
+        }
+
+    def _listed(self, branch: Branch) -> dict[str, Listed]:
+        try:
+            return read_catalog(branch.read(self.host.prefix + CATALOG) or b"{}")
+        except ValueError:
+            return {}
+
+    def problem(self, upload: Upload) -> str:
+        """Why the branch cannot take a file."""
+        path = self.host.prefix + upload.name
+        if any(_GITS_OWN.fullmatch(part) for part in path.split("/")):
+            return "git keeps no file of that name: choose another"
+        if upload.name in _RESERVED or path.removeprefix(self.host.folder) in _RESERVED:
+            return "at the top of a site this name has a meaning of its own: choose another"
+        return ""
+
+    def remarks(self, uploads: Sequence[Upload]) -> Sequence[str]:
+        """What is near a limit."""
+        remarks = []
+        if large := [upload.name for upload in uploads if upload.size > FILE_BYTES // 2]:
+            remarks.append(f"{len(large)} files are larger than 50 MiB, of which GitHub warns: {', '.join(large[:5])}")
+        total = sum({**self.occupied(), **{upload.name: upload.size for upload in uploads}}.values())
+        if total > SITE_BYTES // 2:
+            remarks.append(f"the site will have {total / 1e9:.2f} GB, and 1 GB is the most")
+        if self._jekyll:
+            remarks.append("the site is made by Jekyll; .nojekyll is not added to it")
+        return remarks
+
+    def upload(
+        self, upload: Upload, notes: MutableMapping[str, Any], moved: Callable[[int], None]
+    ) -> Mapping[str, str | int]:
+        """Put one file into the clone; it is pushed with others, at the latest by `finish`."""
+        branch = self._branch
+        blob = branch.git.run("hash-object", "-w", "--no-filters", "--", os.path.abspath(upload.path)).text
+        if hash_file(upload.path).sha256 != upload.sha256 or blob != blob_id(upload, len(blob)):
+            place, reason = f"{self.host.redacted}/{upload.name}", f"{upload.path} changed while it was published"
+            raise PublishError(place, reason, "run this again")
+        with self._lock:
+            self._staged[upload.name] = upload, blob
+            self._waiting += upload.size
+            if self._waiting > PUSH_BYTES:
+                self._push()
+        moved(upload.size)
+        return {}
+
+    def finish(
+        self, uploads: Sequence[Upload], notes: MutableMapping[str, Any]
+    ) -> Mapping[str, Mapping[str, str | int]]:
+        """Push what was not pushed yet, and wait until the site serves it."""
+        with self._lock:
+            for upload in uploads:
+                if upload.name not in self._staged:
+                    blob = self._branch.files().get(self.host.prefix + upload.name, "")
+                    self._staged[upload.name] = upload, blob_id(upload, len(blob) or 40)
+            self._push()
+        if self._clone is not None:
+            self._clone.close()
+            self._clone = self._opened = None
+        self._wait_until_served({upload.name: Listed(upload.size, upload.sha256) for upload in uploads})
+        return {}
+
+    def _push(self) -> None:
+        names = list(self._staged)
+        noun = names[0] if len(names) == 1 else f"{len(names)} data files"
+        self._branch.add(self._changes, f"Add {noun}")
+        self._waiting = 0
+
+    def _changes(self) -> dict[str, str]:
+        """What the newest tip lacks."""
+        branch, host = self._branch, self.host
+        files = branch.files()
+        folders = {path[:at] for path in files for at, c in enumerate(path) if c == "/"}
+        blobs: dict[str, str] = {}
+        for name, (_, blob) in self._staged.items():
+            path = host.prefix + name
+            above = [path[:at] for at, c in enumerate(path) if c == "/"]
+            if files.get(path, blob) != blob or path in folders or any(part in files for part in above):
+                reason = "the branch has other bytes under that name, and a published file keeps its bytes"
+                raise Conflict(f"{host.redacted}/{name}", reason, "choose a new name")
+            if path not in files:
+                blobs[path] = blob
+        listed = self._listed(branch)
+        merged = listed | {name: Listed(upload.size, upload.sha256) for name, (upload, _) in self._staged.items()}
+        if not blobs and merged == listed:
+            return {}
+        title = str(self.about.get("title") or "")
+        page, jekyll = branch.read(f"{host.prefix}index.html"), host.is_made_by_jekyll(files)
+        blobs[host.prefix + CATALOG] = branch.store(catalog_bytes(merged, title))
+        if (page is None and not jekyll) or (page is not None and _MARK in page):
+            blobs[f"{host.prefix}index.html"] = branch.store(_index_page(merged, title))
+        if f"{host.folder}.nojekyll" not in files and not jekyll:
+            blobs[f"{host.folder}.nojekyll"] = branch.store(b"")
+        return blobs
+
+    def _wait_until_served(self, files: Mapping[str, Listed]) -> None:
+        """Wait until the site's own catalog lists files: then this build of the site is the one that is served."""
+        with ApiClient(self.settings.as_anonymous(), self.host.site) as client:
+            for _ in tries(SERVED_WITHIN, 0.2):
+                try:
+                    # another query each time: caches keep an answer for minutes
+                    answer = client.call("GET", CATALOG, query={"at": time.time_ns()}).body
+                    if files.items() <= read_catalog(answer).items():
+                        return
+                    reason = "it still serves an older state"
+                except ValueError:
+                    reason = f"it serves something else as {CATALOG}"
+                except TransferError as error:
+                    reason = f"it does not serve {CATALOG}: {error.reason}"
+        branch = f"the branch {self.host.branch}" if self.host.branch else "the default branch"
+        remedy = (
+            f"in the repository's settings, Pages must publish {branch}; then run this again: what was pushed stays"
+        )
+        raise PublishError(self.host.site, f"pushed, but after {SERVED_WITHIN:.0f} s {reason}", remedy)
+
+    def seconds_until_served(self) -> float:
+        """What is left after `finish` has waited: the caches of the site."""
+        return 60.0
+
+
+def _jekyll_drops(name: str) -> bool:
+    """Whether Jekyll leaves a file out of the site, as it does where there is no ``.nojekyll``."""
+    return any(part[0] in "_.#" or part[-1] == "~" for part in name.split("/"))
+
+
+def _index_page(files: Mapping[str, Listed], title: str) -> bytes:
+    """A page that lists files."""
+    rows = []
+    for name, (size, sha256) in sorted(files.items()):
+        link = f'<a href="./{escape(quote(name), quote=True)}">{escape(name)}</a>'
+        rows.append(f"<tr><td>{link}</td><td>{size:,}</td><td><code>{sha256}</code></td></tr>\n")
+    style = "body{font:16px/1.5 system-ui,sans-serif;margin:2em}td,th{padding:.1em 1em .1em 0;text-align:left}"
+    head = f'<meta charset="utf-8">\n{_MARK.decode()}\n<meta name="viewport" content="width=device-width">\n'
+    caption = escape(title or "Data files")
+    return (
+        f'<!doctype html>\n<html lang="en">\n<head>\n{head}<title>{caption}</title>\n<style>{style}</style>\n</head>\n'
+        f"<body>\n<h1>{caption}</h1>\n<table>\n<tr><th>file</th><th>bytes</th><th>sha256</th></tr>\n{''.join(rows)}"
+        "</table>\n</body>\n</html>\n"
+    ).encode()
+
+
+def blob_id(upload: Upload, digits: int) -> str:
+    """Git's id of a file, in a repository whose ids have so many digits."""
+    digest = hashlib.sha256() if digits == 64 else hashlib.sha1(usedforsecurity=False)
+    digest.update(b"blob %d\0" % upload.size)
+    with open(upload.path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

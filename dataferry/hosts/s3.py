@@ -1,0 +1,489 @@
+"""Buckets of Amazon S3 and of the stores that speak its language.
+
+``s3://bucket/prefix/?region=us-west-2`` in ``dataferry.toml``. Words of the query, all optional:
+
+============ ========================================================================================================
+``region``   where the bucket is; AWS needs it
+``endpoint`` the URL of a store that is not AWS, ``https://objects.example.org``
+``style``    ``virtual``, as AWS wants it (the bucket stands in the host of a URL), or ``path``, as other stores do
+``public``   the URL at which everybody finds the bucket, where a CDN or a domain of its own stands before it
+``class``    the storage class of new objects, ``INTELLIGENT_TIERING``
+``acl``      the ACL of new objects, ``public-read``, where the bucket is not made public by a policy
+``payer``    ``requester``: who reads signs and pays
+``version``  the registry's key for version ids, ``s3``; ``off`` to keep none
+============ ========================================================================================================
+
+Public files are read by plain HTTPS. All else goes through boto3.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib.util
+import math
+import mimetypes
+import os
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
+
+from ..download.source import Source
+from ..errors import AccessDenied, Conflict, DataferryError, MissingExtra, PublishError, TransferError
+from .base import Host, HostedFile, HostStatus, Limits, Publisher, Upload
+from .s3_client import REQUESTS, Bucket, S3Client, common_start, error_code, error_status
+
+if TYPE_CHECKING:
+    from ..config.settings import Settings
+    from ..registry.registry import Entry
+
+__all__ = ["S3Host", "part_size"]
+
+_MIB = 1 << 20
+#: Up to here a file goes up in one request.
+ONE_REQUEST = 16 * _MIB
+MOST_PARTS = 10_000
+LARGEST_PART = 5 << 30
+#: AWS since December 2025; what other stores take is not known, and what AWS took before is a fair guess.
+_AWS_FILE, _OTHER_FILE = MOST_PARTS * LARGEST_PART, 5 << 40
+_LONGEST_KEY = 1024
+#: Uploads of files, parts of one file and of all files at the same time.
+_UPLOADS, _PARTS, _ALL_PARTS = 32, 8, 16
+#: Attempts for each request of an upload: with their pauses about a minute. A question before it gets fewer.
+_ATTEMPTS = 8
+#: Seconds that a signed URL holds; long, since a large file is asked for in many pieces.
+_SIGNED_FOR = 24 * 3600
+#: Who sets it to "requester" agrees to pay for what is read; other programs know it too.
+_PAY_VARIABLE = "AWS_REQUEST_PAYER"
+#: An upload that got no part in this time is nobody's.
+_FORGOTTEN = timedelta(hours=1)
+_MD5 = re.compile(r'"?([0-9a-f]{32})"?').fullmatch
+#: A compressed file has the type of its archive and no Content-Encoding, so that nobody unpacks it on its journey.
+_TYPES = {**dict.fromkeys((".fits", ".fit", ".fz"), "application/fits"), ".gz": "application/gzip"}
+#: The object is there, or was being made by someone else.
+_BEFORE_US = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409", "NoSuchUpload"}
+_AGAIN = "run the same command again"
+_OTHER = "a published name keeps its bytes: choose a new name, or publish a new version to a bucket that keeps versions"
+
+
+class S3Host(Host):
+    """A bucket of Amazon S3, or of a store that speaks its language.
+
+    Parameters
+    ----------
+    spec : str
+        ``s3://bucket/prefix/?region=us-west-2``; all words are in the docstring of this module.
+
+    Raises
+    ------
+    BadName
+        If it does not describe a bucket, or holds credentials.
+    """
+
+    schemes = ("s3",)
+    example = "s3://bucket/"
+
+    def __init__(self, spec: str) -> None:
+        super().__init__(spec)
+        self.bucket = Bucket.parse(spec)
+        self.locator = self.bucket.locator  # each bucket may have a key of its own
+
+    @property
+    def redacted(self) -> str:
+        """The declaration; there are no secrets in it."""
+        return self.spec
+
+    @classmethod
+    def missing(cls, scheme: str) -> str:
+        """The library that publishes."""
+        if importlib.util.find_spec("boto3") is None:
+            return "boto3, to publish and for private buckets: pip install 'dataferry[s3]'"
+        return ""
+
+    def status(self, settings: Settings) -> HostStatus:
+        """What boto3 would find first, without it: loading it is slow, and it may ask the network."""
+        places = {"AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials", "AWS_CONFIG_FILE": "~/.aws/config"}
+        set_here = (f"the variable {name}" for name in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE") if os.environ.get(name))
+        paths = (os.path.expanduser(os.environ.get(name) or path) for name, path in places.items())
+        found = [*set_here, *filter(os.path.isfile, paths)]
+        return HostStatus("Amazon S3", "AWS_ACCESS_KEY_ID", found[0] if found else "")
+
+    def _version(self, entry: Entry | None) -> str:
+        return str(entry.locators.get(self.locator, "")) if entry is not None and self.locator else ""
+
+    def sources(self, name: str, entry: Entry | None) -> Sequence[Source]:
+        """The object's URL for everybody; none where readers pay, because they have to sign."""
+        if self.bucket.requester_pays:
+            return []
+        return [Source(self.bucket.url(name, self._version(entry)), self.redacted)]
+
+    def look_up(self, wanted: Mapping[str, Entry | None], settings: Settings) -> Mapping[str, Sequence[Source]]:
+        """Signed URLs, that hold for a day or as long as the credentials do; the store is not asked for the files."""
+        bucket = self.bucket
+        if bucket.requester_pays and os.environ.get(_PAY_VARIABLE) != "requester":
+            reason = f"the store charges whoever reads from this bucket: {_PAY_VARIABLE}=requester says yes to that"
+            raise TransferError(self.redacted, reason, kind="payer", final=True)
+        if settings.anonymous and not bucket.requester_pays:  # the proof that everybody can read
+            raise self._private()
+        with self._reading(settings) as client:
+            if client.credentials is None:
+                raise self._private()
+            if not bucket.endpoint and not bucket.region and (region := client.region()):
+                return S3Host(_with_region(self.spec, region)).look_up(wanted, settings)  # a signature names it
+            headers = {"x-amz-request-payer": "requester"} if bucket.requester_pays else {}
+            found = {}
+            for name, entry in wanted.items():
+                version = self._version(entry)
+                params = bucket.params(name) | ({"VersionId": version} if version else {})
+                url = client.boto.generate_presigned_url("get_object", Params=params, ExpiresIn=_SIGNED_FOR)
+                found[name] = [Source(str(url), self.redacted, headers)]
+            return found
+
+    @contextmanager
+    def _reading(self, settings: Settings, *, anonymous: bool = False) -> Iterator[S3Client]:
+        try:
+            client = S3Client(
+                self.bucket, self.redacted, settings, connections=REQUESTS, anonymous=anonymous, reading=True
+            )
+        except MissingExtra as error:
+            reason = f"it is not public, and to sign a request {error}"
+            raise TransferError(self.redacted, reason, kind="extra", final=True) from error
+        except PublishError as error:
+            raise TransferError(self.redacted, error.reason, kind="credentials", final=True) from error
+        try:
+            yield client
+        finally:
+            client.boto.close()
+
+    def _private(self, what: str = "") -> TransferError:
+        server = urlsplit(self.bucket.server).netloc
+        elsewhere = (
+            f", and, since this store is not AWS, AWS_ENDPOINT_URL_S3={self.bucket.endpoint}; or user and password "
+            f'under [hosts."s3://{server}"] of config.toml'
+        )
+        reason = (
+            "without an access key the store does not give the file: it is not there, or the bucket is private (the "
+            "store says the same to both); for a private one give an access key, by AWS_PROFILE or AWS_ACCESS_KEY_ID "
+            "and AWS_SECRET_ACCESS_KEY" + (elsewhere if self.bucket.endpoint else "")
+        )
+        return TransferError(self.redacted, what + reason, kind="credentials", final=True)
+
+    def hosted(self, settings: Settings) -> Mapping[str, HostedFile]:
+        """All objects below the prefix, asked for without a key first, then signed.
+
+        With md5 where an object went up in one piece, and sha256 where its author kept it in the object's metadata.
+        """
+        for anonymous in (False,) if self.bucket.requester_pays else (True, False):
+            with self._reading(settings, anonymous=anonymous) as client:
+                if not anonymous and client.credentials is None:
+                    break
+                try:
+                    found = client.listed()
+                    return found | client.heads_where_they_tell_more(list(found))
+                except AccessDenied as error:
+                    if not anonymous:
+                        reason = f"gives no list: {error.reason}"
+                        raise TransferError(self.redacted, reason, kind="list", final=True) from error
+                except PublishError as error:
+                    raise TransferError(self.redacted, error.reason, kind="list") from error
+        raise self._private("gives no list: ")
+
+    def publisher(self, settings: Settings, about: Mapping[str, Any]) -> Publisher:
+        """See `Publisher`."""
+        return S3Publisher(self, settings, about)
+
+
+def _with_region(spec: str, region: str) -> str:
+    parts = urlsplit(spec)
+    query = f"region={region}" + (f"&{parts.query}" if parts.query else "")
+    return urlunsplit((parts.scheme, parts.netloc, parts.path or "/", query, ""))
+
+
+class S3Publisher(Publisher):
+    """Takes files to a bucket; large ones in parts, which go on where they were cut."""
+
+    parallel = _UPLOADS
+
+    def __init__(self, host: S3Host, settings: Settings, about: Mapping[str, Any]) -> None:
+        super().__init__(host, settings, about)
+        self.bucket = host.bucket
+        self.limits = Limits(file_bytes=_OTHER_FILE if self.bucket.endpoint else _AWS_FILE)
+        self.versioned = bool(self.bucket.locator)  # it may be; `check_rights` asks the bucket
+        self._region = ""
+        self._attempts = 4
+        self._parts_at_once = threading.BoundedSemaphore(_ALL_PARTS)
+        self._unfinished: dict[str, list[str]] = {}
+
+    @property
+    def declared(self) -> str:
+        """The declaration, with the region if the author left it out: everybody needs it."""
+        return _with_region(self.host.spec, self._region) if self._region else self.host.spec
+
+    @cached_property
+    def _client(self) -> S3Client:
+        connections = 2 * _UPLOADS
+        return S3Client(
+            self.bucket, self.host.redacted, self.settings, connections=connections, attempts=self._attempts
+        )
+
+    def _reconnect(self) -> None:
+        self.__dict__.pop("_client").boto.close()
+
+    def check_rights(self) -> str:
+        """Ask what the access key may do, and whether everybody may read; nothing is written."""
+        client = self._client
+        client.check_rights(self.settings)
+        who, versioned, region = client.identity(), client.versioned(), client.region()
+        if region and not self.bucket.endpoint and region != self.bucket.region:
+            if self.bucket.region:
+                reason = f"the bucket is in {region}, and everybody would ask {self.bucket.region} for it"
+                raise PublishError(self.host.redacted, reason, f"declare region={region}")
+            self._region = region
+            self.bucket = replace(self.bucket, region=region)
+            self._reconnect()  # a signature names the region
+        self.versioned = versioned and bool(self.bucket.locator)
+        return who
+
+    def hosted(self, uploads: Sequence[Upload]) -> Mapping[str, HostedFile]:
+        """The objects that are there; of those in one piece the list tells the md5, the others are asked."""
+        found = self._client.hosted([upload.name for upload in uploads], versioned=self.versioned)
+        return {name: self._without_version(file) for name, file in found.items()}
+
+    def _without_version(self, file: HostedFile) -> HostedFile:
+        # a version id is worth keeping only where the bucket keeps versions
+        return file if self.versioned else replace(file, locators={})
+
+    def problem(self, upload: Upload) -> str:
+        """A key has 1,024 bytes at most."""
+        length = len((self.bucket.prefix + upload.name).encode())
+        return f"its key would have {length} bytes, and {_LONGEST_KEY} are the most" if length > _LONGEST_KEY else ""
+
+    def begin(self, uploads: Sequence[Upload], notes: MutableMapping[str, Any]) -> None:
+        """Look which multipart uploads other runs began; from now on a network may be away for some seconds."""
+        self._attempts = _ATTEMPTS
+        self._reconnect()
+        large = {upload.name for upload in uploads if upload.size > ONE_REQUEST}
+        self._unfinished = {}
+        for name, upload_id, _ in self._multipart_uploads(large):
+            self._unfinished.setdefault(name, []).append(upload_id)
+
+    def upload(
+        self, upload: Upload, notes: MutableMapping[str, Any], moved: Callable[[int], None]
+    ) -> Mapping[str, str | int]:
+        """Put a file there, in one request or in parts."""
+        put = self._put_parts if upload.size > ONE_REQUEST else self._put_whole
+        try:
+            with self._client.asking(upload.name):
+                version = put(upload, notes, moved)
+        except PublishError as error:
+            # another run, or a request whose answer was lost, may have been first
+            if error_code(error) not in _BEFORE_US:
+                raise
+            there = self._same(upload)
+            if there is None:
+                reason = f"{upload.name}: the upload was ended by someone"
+                raise PublishError(self.host.redacted, reason, _AGAIN) from error
+            return there.locators
+        except OSError as exc:
+            if isinstance(exc, DataferryError):
+                raise
+            raise PublishError(str(upload.path), f"cannot be read: {exc.strerror or exc}") from exc
+        keep = self.versioned and version not in {"", "null"}
+        return {self.bucket.locator: version} if keep else {}
+
+    def _same(self, upload: Upload) -> HostedFile | None:
+        """What is there under the name, unless it has other bytes; None if nothing is."""
+        there = self._client.head(upload.name)
+        if there is not None and there.matches(upload) is False:
+            raise Conflict(f"{self.host.redacted} ({upload.name})", "there are other bytes under this name", _OTHER)
+        return self._without_version(there) if there is not None else None
+
+    def _object(self, upload: Upload) -> dict[str, Any]:
+        """What is kept with an object."""
+        known = _TYPES.get(os.path.splitext(upload.name)[1].lower())
+        guess, encoding = mimetypes.guess_type(upload.name, strict=False)
+        kept = {"StorageClass": self.bucket.storage_class, "ACL": self.bucket.acl}
+        return {
+            **self.bucket.params(upload.name),
+            "ContentType": known or (guess if guess and not encoding else "application/octet-stream"),
+            "Metadata": {"sha256": upload.sha256},
+            **{word: value for word, value in kept.items() if value},
+        }
+
+    def _condition(self, upload: Upload) -> dict[str, str]:
+        """There must be no such object yet; a store may not heed it."""
+        return {} if upload.name in self.superseded else {"IfNoneMatch": "*"}
+
+    def _put_whole(self, upload: Upload, notes: MutableMapping[str, Any], moved: Callable[[int], None]) -> str:
+        params = self._object(upload) | self._condition(upload)
+        if not self.bucket.endpoint:
+            params["ChecksumSHA256"] = base64.b64encode(bytes.fromhex(upload.sha256)).decode()
+        with _body(upload, 0, upload.size, moved) as body:
+            answer = self._client.boto.put_object(Body=body, **params)
+        return str(answer.get("VersionId", ""))
+
+    def _put_parts(self, upload: Upload, notes: MutableMapping[str, Any], moved: Callable[[int], None]) -> str:
+        boto, params = self._client.boto, self._object(upload)
+        upload_id, done = self._resumed(upload, notes)
+        if not upload_id:
+            checksum = {} if self.bucket.endpoint else {"ChecksumAlgorithm": "CRC32"}
+            upload_id = notes["upload_id"] = str(boto.create_multipart_upload(**params, **checksum)["UploadId"])
+        moved(sum(_length(upload, number) for number in done))
+        which: dict[str, Any] = {**self.bucket.params(upload.name), "UploadId": upload_id}
+
+        def send(number: int) -> dict[str, Any]:
+            start, size = (number - 1) * part_size(upload.size), _length(upload, number)
+            with self._parts_at_once, _body(upload, start, size, moved) as body:
+                answer = boto.upload_part(Body=body, ContentLength=size, PartNumber=number, **which)
+            return _part(number, answer)
+
+        missing = [number for number in range(1, _count(upload) + 1) if number not in done]
+        with ThreadPoolExecutor(_PARTS, thread_name_prefix="dataferry-s3") as pool:
+            sent = [pool.submit(send, number) for number in missing]
+            try:
+                wait(sent, return_when=FIRST_EXCEPTION)
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+            failed = next((f.exception() for f in sent if f.done() and not f.cancelled() and f.exception()), None)
+            if failed is not None:
+                raise failed
+            parts = done | {part["PartNumber"]: part for part in (future.result() for future in sent)}
+        condition = self._condition(upload)
+        # not every store heeds the condition when it puts parts together
+        if condition and (there := self._same(upload)) is not None:
+            return str(there.locators.get(self.bucket.locator, ""))
+        whole = {"Parts": [parts[number] for number in sorted(parts)]}
+        answer = boto.complete_multipart_upload(MultipartUpload=whole, **which, **condition)
+        return str(answer.get("VersionId", ""))
+
+    def _multipart_uploads(self, names: set[str]) -> Iterator[tuple[str, str, bool]]:
+        """Of unfinished uploads of these files: name, upload id, and whether it is old."""
+        if not names:
+            return
+        prefix = self.bucket.prefix
+        try:
+            below = prefix + common_start(names)
+            for item, page in self._client.pages("list_multipart_uploads", "Uploads", "unfinished", Prefix=below):
+                date = page["ResponseMetadata"]["HTTPHeaders"].get("date")
+                now = parsedate_to_datetime(date) if date else datetime.now(UTC)
+                name = str(item["Key"])[len(prefix) :]
+                if name in names:
+                    yield name, str(item["UploadId"]), now - item["Initiated"] > _FORGOTTEN
+        except PublishError as error:
+            # a key that may not list them still goes on with those in its notes
+            if error_status(error) not in {403, 404, 405, 501}:
+                raise
+
+    def _resumed(self, upload: Upload, notes: MutableMapping[str, Any]) -> tuple[str, dict[int, dict[str, Any]]]:
+        """The upload to go on with, and its parts that hold this file's bytes."""
+        noted = str(notes.get("upload_id", ""))
+        best: tuple[str, dict[int, dict[str, Any]]] = ("", {})
+        for upload_id in dict.fromkeys([*([noted] if noted else []), *self._unfinished.get(upload.name, ())]):
+            right, wrong = self._compared(upload, upload_id)
+            if right is None:
+                continue
+            # one that somebody else began is taken over only if it is about the same bytes
+            if (upload_id == noted or (right and not wrong)) and (not best[0] or len(right) > len(best[1])):
+                best = upload_id, right
+        if best[0] and best[0] != noted:
+            notes["upload_id"] = best[0]
+        return best
+
+    def _compared(self, upload: Upload, upload_id: str) -> tuple[dict[int, dict[str, Any]] | None, int]:
+        """The parts that hold this file's bytes, and how many do not; None if there is no such upload."""
+        which = {"Key": self.bucket.prefix + upload.name, "UploadId": upload_id}
+        try:
+            found = [part for part, _ in self._client.pages("list_parts", "Parts", upload.name, **which)]
+        except PublishError as error:
+            if error_code(error) in {"NoSuchUpload", "NoSuchKey", "404", "AccessDenied", "403"}:
+                return None, 0  # it has ended, or is somebody else's
+            raise
+        right = {int(part["PartNumber"]): _part(part["PartNumber"], part) for part in found if _is_ours(upload, part)}
+        return right, len(found) - len(right)
+
+    def finish(
+        self, uploads: Sequence[Upload], notes: MutableMapping[str, Any]
+    ) -> Mapping[str, Mapping[str, str | int]]:
+        """Compare what is there now, since not every store keeps two authors apart; abort what is left of uploads."""
+        # where versions are kept, each author's bytes stay under their own version's id
+        there = {} if self.versioned else self.hosted(uploads)
+        for upload in () if self.versioned else uploads:
+            place, file = f"{self.host.redacted} ({upload.name})", there.get(upload.name)
+            if file is None:
+                raise PublishError(place, "it is not there any more", _AGAIN)
+            if file.matches(upload) is False:
+                raise Conflict(place, "someone else put other bytes under this name at the same time", _OTHER)
+        large = {upload.name: upload for upload in uploads if upload.size > ONE_REQUEST}
+        for name, upload_id, old in list(self._multipart_uploads(set(large))):
+            right, wrong = self._compared(large[name], upload_id)
+            if right is not None and not wrong and (right or old):
+                key = {"Bucket": self.bucket.name, "Key": self.bucket.prefix + name}
+                with self._client.asking("unfinished uploads"):
+                    self._client.boto.abort_multipart_upload(**key, UploadId=upload_id)
+        return {}
+
+
+@contextmanager
+def _body(upload: Upload, start: int, size: int, moved: Callable[[int], None]) -> Iterator[Any]:
+    """A part of a file as boto3 sends it; `moved` hears what went, and takes it back where the part failed."""
+    from s3transfer.utils import ReadFileChunk
+
+    if not size:
+        yield b""
+        return
+    sent = 0
+
+    def count(bytes_transferred: int) -> None:
+        nonlocal sent
+        sent += bytes_transferred
+        moved(bytes_transferred)
+
+    path = os.fspath(upload.path)
+    with ReadFileChunk.from_filename(path, start, size, callbacks=[count], enable_callbacks=False) as body:
+        try:
+            yield body
+        except BaseException:
+            moved(-sent)
+            raise
+    moved(size - sent)
+
+
+def part_size(size: int) -> int:
+    """The size of the parts of a file, which follows from its size alone: so another run can go on with them."""
+    return max(ONE_REQUEST, math.ceil(size / MOST_PARTS / _MIB) * _MIB)
+
+
+def _count(upload: Upload) -> int:
+    return math.ceil(upload.size / part_size(upload.size))
+
+
+def _length(upload: Upload, number: int) -> int:
+    step = part_size(upload.size)
+    return min(step, upload.size - (number - 1) * step)
+
+
+def _part(number: int, answer: Mapping[str, Any]) -> dict[str, Any]:
+    checksum = {"ChecksumCRC32": answer["ChecksumCRC32"]} if answer.get("ChecksumCRC32") else {}
+    return {"PartNumber": number, "ETag": answer["ETag"], **checksum}
+
+
+def _is_ours(upload: Upload, part: Mapping[str, Any]) -> bool:
+    """Whether a part at the store holds the bytes of the file; read again, since a wrong part spoils the object."""
+    number, found = int(part["PartNumber"]), _MD5(str(part["ETag"]))
+    if not 1 <= number <= _count(upload) or part["Size"] != _length(upload, number) or found is None:
+        return False
+    digest, left = hashlib.md5(usedforsecurity=False), int(part["Size"])
+    with open(upload.path, "rb") as file:
+        file.seek((number - 1) * part_size(upload.size))
+        while left and (block := file.read(min(_MIB, left))):
+            digest.update(block)
+            left -= len(block)
+    return digest.hexdigest() == found[1]

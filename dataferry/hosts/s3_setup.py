@@ -1,0 +1,194 @@
+"""Making a bucket that everybody can read, and what a key needs to publish there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import PublishError
+from .s3_client import Bucket, S3Client, error_code, error_status
+
+__all__ = ["Step", "setup_steps", "upload_policy", "user_commands"]
+
+_PUBLIC = "DataferryPublicRead"
+_CORS: dict[str, Any] = {
+    "ID": "dataferry",
+    "AllowedMethods": ["GET", "HEAD"],
+    "AllowedOrigins": ["*"],
+    "AllowedHeaders": ["*"],
+    "ExposeHeaders": ["Accept-Ranges", "Content-Length", "Content-Range", "ETag", "x-amz-version-id"],
+    "MaxAgeSeconds": 3600,
+}
+_LIFECYCLE: dict[str, Any] = {
+    "ID": "dataferry-unfinished",
+    "Status": "Enabled",
+    "Filter": {"Prefix": ""},
+    "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 30},
+}
+_UNKNOWN_THERE = {400, 405, 501}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that ``dataferry host s3 setup`` sees to; a store may not know an optional one."""
+
+    text: str
+    is_done: Callable[[], bool]
+    do: Callable[[], object]
+    client: S3Client
+    optional: bool = False
+
+    def run(self, *, dry: bool) -> str:
+        """See to it, or only look: ``already so``, ``to do``, ``done`` or ``unknown to this store``."""
+        try:
+            with self.client.asking(self.text):
+                if self.is_done():
+                    return "already so"
+                if dry:
+                    return "to do"
+                self.do()
+        except PublishError as error:
+            if self.optional and error_status(error) in _UNKNOWN_THERE:
+                return "unknown to this store"
+            raise
+        return "done"
+
+
+def setup_steps(client: S3Client) -> Iterator[Step]:
+    """What makes a bucket that everybody can read, in order: the next one may need what the last one did.
+
+    What others configured there stays. The bucket need not be there yet.
+    """
+    declared, boto, bucket = client.bucket, client.boto, {"Bucket": client.bucket.name}
+    aws = not declared.endpoint
+
+    def ask(operation: str, none: str, word: str = "") -> Any:
+        """What the bucket has, ``None`` if the store's word is that it has none."""
+        try:
+            with client.asking(operation):
+                answer = getattr(boto, operation)(**bucket)
+        except PublishError as error:
+            if error_code(error) == none:
+                return None
+            raise
+        return answer[word] if word else answer
+
+    def create() -> None:
+        region = boto.meta.region_name
+        elsewhere = aws and region != "us-east-1"
+        where = {"CreateBucketConfiguration": {"LocationConstraint": region}} if elsewhere else {}
+        boto.create_bucket(**bucket, **where)
+
+    def block() -> dict[str, bool]:
+        none = "NoSuchPublicAccessBlockConfiguration"
+        return dict(ask("get_public_access_block", none, "PublicAccessBlockConfiguration") or {})
+
+    def unblock() -> None:
+        # ACLs stay blocked: the policy is enough
+        blocked = {"BlockPublicAcls": True, "IgnorePublicAcls": True} if aws else {}
+        opened = {"BlockPublicPolicy": False, "RestrictPublicBuckets": False}
+        boto.put_public_access_block(**bucket, PublicAccessBlockConfiguration=block() | blocked | opened)
+
+    def statements() -> list[dict[str, Any]]:
+        policy = ask("get_bucket_policy", "NoSuchBucketPolicy", "Policy")
+        return list(json.loads(policy)["Statement"]) if policy else []
+
+    public = {
+        "Sid": _PUBLIC,
+        "Effect": "Allow",
+        "Principal": "*",
+        "Action": ["s3:GetObject", "s3:GetObjectVersion"],
+        "Resource": [_arn(declared, "*")],
+    }
+
+    def publish() -> None:
+        kept = [statement for statement in statements() if statement.get("Sid") != _PUBLIC]
+        boto.put_bucket_policy(**bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [*kept, public]}))
+
+    def cors() -> list[dict[str, Any]]:
+        return list(ask("get_bucket_cors", "NoSuchCORSConfiguration", "CORSRules") or ())
+
+    def lifecycle() -> list[dict[str, Any]]:
+        none = "NoSuchLifecycleConfiguration"
+        return list(ask("get_bucket_lifecycle_configuration", none, "Rules") or ())
+
+    def put_lifecycle() -> None:
+        rules = {"Rules": [*lifecycle(), _LIFECYCLE]}
+        boto.put_bucket_lifecycle_configuration(**bucket, LifecycleConfiguration=rules)
+
+    yield Step(
+        f"the bucket {declared.name} at {declared.server}",
+        lambda: ask("list_objects_v2", "NoSuchBucket") is not None,
+        create,
+        client,
+    )
+    yield Step(
+        "no block of public policies",
+        lambda: (
+            not (aws and not block())
+            and not any(block().get(word) for word in ("BlockPublicPolicy", "RestrictPublicBuckets"))
+        ),
+        unblock,
+        client,
+        optional=not aws,
+    )
+    yield Step("everybody may read objects and their versions", lambda: public in statements(), publish, client)
+    yield Step(
+        "versions are kept, so that a name's old bytes stay",
+        client.versioned,
+        lambda: boto.put_bucket_versioning(**bucket, VersioningConfiguration={"Status": "Enabled"}),
+        client,
+    )
+    yield Step(
+        "web pages may read, also pieces of files (CORS)",
+        lambda: any(rule.get("ID") == _CORS["ID"] for rule in cors()),
+        lambda: boto.put_bucket_cors(**bucket, CORSConfiguration={"CORSRules": [*cors(), _CORS]}),
+        client,
+        optional=True,
+    )
+    yield Step(
+        "uploads that nobody finishes are removed after 30 days",
+        lambda: any(rule.get("ID") == _LIFECYCLE["ID"] for rule in lifecycle()),
+        put_lifecycle,
+        client,
+        optional=True,
+    )
+
+
+def _arn(bucket: Bucket, below: str = "") -> str:
+    parts = {"cn": "aws-cn", "us-gov": "aws-us-gov", "eusc": "aws-eusc"}
+    partition = next((name for start, name in parts.items() if bucket.region.startswith(f"{start}-")), "aws")
+    return f"arn:{partition}:s3:::{bucket.name}" + (f"/{bucket.prefix}{below}" if below else "")
+
+
+def upload_policy(bucket: Bucket) -> dict[str, Any]:
+    """What a key needs to publish below a prefix, and no more: it can neither delete nor make anything public."""
+
+    def allow(sid: str, resource: str, *actions: str) -> dict[str, Any]:
+        return {"Sid": sid, "Effect": "Allow", "Action": [f"s3:{action}" for action in actions], "Resource": resource}
+
+    about_bucket = "ListBucket", "ListBucketMultipartUploads", "GetBucketVersioning", "GetBucketPolicy"
+    about_objects = "PutObject", "GetObject", "AbortMultipartUpload", "ListMultipartUploadParts"
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            # the whole list: with a condition on the prefix the store answers 403 for an object that is not there
+            allow("DataferryLook", _arn(bucket), *about_bucket),
+            allow("DataferryPut", _arn(bucket, "*"), *about_objects, *(["PutObjectAcl"] if bucket.acl else [])),
+        ],
+    }
+
+
+def user_commands(bucket: Bucket, spec: str) -> list[str]:
+    """The commands that make a user of AWS who may publish to a bucket; the policy is expected in ``policy.json``."""
+    user = f"dataferry-{bucket.name}"[:64]
+    return [
+        f"dataferry host s3 policy '{spec}' --json > policy.json",
+        f"aws iam create-user --user-name {user}",
+        f"aws iam put-user-policy --user-name {user} --policy-name dataferry-publish --policy-document file://policy.json",
+        f"aws iam create-access-key --user-name {user}",
+        f"aws configure --profile {user}",
+        f"AWS_PROFILE={user} dataferry publish ... --to '{spec}'",
+    ]
