@@ -81,10 +81,7 @@ LATE = """
 """
 
 
-TWO_RULES = pytest.mark.xfail(strict=False, reason="which cache is used depends on whether astropy has been imported")
-
-
-@pytest.mark.parametrize("where", [pytest.param("home", marks=TWO_RULES), "XDG"])
+@pytest.mark.parametrize("where", ["home", "XDG"])
 def test_what_the_plugin_finds_offline_the_package_finds(where: str, suite: Any, home: Path, monkeypatch: Any) -> None:
     """The two agree which cache is used, whatever has been imported by then."""
     suite.write("test_it.py", LATE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import configparser
 import os
 import re
@@ -82,6 +83,11 @@ def test_oldest_versions_are_tested(repository: Path) -> None:
     assert {name: version.removesuffix(".*") for name, version in pins} == minimum
 
 
+def test_the_tests_with_the_oldest_versions_are_there(repository: Path) -> None:
+    (names,) = re.findall(r'^OLDEST="([^"]*)"', (repository / ".ci" / "run").read_text(encoding="utf-8"), re.MULTILINE)
+    assert [n for n in names.split() if not (repository / "tests" / "promises" / f"test_{n}.py").is_file()] == []
+
+
 def test_no_host_of_a_package_registry_is_named(texts: dict[Path, str]) -> None:
     # put together here, so that this file does not hold them either
     hosts = ["pypi" + ".org", "pythonhosted" + ".org", "npmjs" + ".", "deb.debian" + ".org", "debian" + ".net"]
@@ -92,6 +98,33 @@ def test_no_path_of_a_machine_is_named(texts: dict[Path, str]) -> None:
     starts = ["/ro" + "ot/", "/wo" + "rk/", "/fa" + "rm/", "/opt/" + "df", "/tm" + r"p/[a-z]"]
     found = lines_that_match(texts, re.compile(rf"(?<![\w./}}~-])({'|'.join(starts)})"))
     assert found == []
+
+
+def imports(path: Path, package: str) -> set[str]:
+    """The modules of dataferry that a file imports, by their absolute names."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            module = ".".join([*base, *filter(None, [node.module])])
+            found |= {module, *(f"{module}.{name.name}" for name in node.names)}
+        elif isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+    return found
+
+
+def test_a_host_imports_no_other_host(repository: Path) -> None:
+    points = tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))["project"]["entry-points"]
+    modules = {".".join(point.partition(":")[0].split(".")[:3]) for point in points["dataferry.hosts"].values()}
+    folder, wrong = repository / "dataferry" / "hosts", []
+    for path in folder.rglob("*.py"):
+        parts = ["dataferry", "hosts", *path.relative_to(folder).with_suffix("").parts]
+        own = ".".join(parts[:3])
+        others = {f"{module}." for module in modules - {own}} if own in modules else set()
+        wrong += [
+            f"{path}: {name}" for name in imports(path, ".".join(parts[:-1])) if f"{name}.".startswith(tuple(others))
+        ]
+    assert wrong == []
 
 
 def test_no_file_is_a_grab_bag(tracked: list[Path]) -> None:
