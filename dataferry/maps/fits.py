@@ -205,6 +205,10 @@ class Column:
         return self.scale == 1 and self.zero == 0 and self.null is None and not self.logical
 
     @property
+    def nullable(self) -> bool:
+        return self.null is not None or self.logical
+
+    @property
     def natural(self) -> np.dtype[Any]:
         """The native type that holds the physical values, as astropy chooses it."""
         import numpy as np

@@ -77,7 +77,7 @@ class MapRequest:
             direct = self.dtype.itemsize >= 4 and holds(self.dtype, self.fill)
         else:
             # floats would round integers of 64 bits; of the others a null may be where nobody asks for it
-            exact = all(c.null is None for c in columns) or any(c.width == 8 for c in columns)
+            exact = not any(c.nullable for c in columns) or any(c.width == 8 for c in columns)
             direct = not (scaled or lower) and all(c.whole_numbers for c in columns)
             direct = direct and (exact or holds(self.dtype, self.fill))
         self.direct = direct
@@ -243,4 +243,6 @@ def _floats_for(columns: Sequence[Column]) -> np.dtype[Any]:
     import numpy as np
 
     found = np.result_type(*(column.natural for column in columns))
+    if found.kind == "b":
+        return np.dtype("f4")
     return found if found.kind == "f" and found.itemsize >= 4 else np.dtype("f8")

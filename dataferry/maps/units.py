@@ -19,8 +19,7 @@ __all__ = ["K_CMB", "K_RJ", "cmb_equivalencies", "factor_between", "parse_unit",
 
 _ABSENT = {"", "unknown", "none", "undefined", "n/a", "null", "unitless", "dimensionless", "1", "-"}
 # How headers spell units that astropy does not know, in lower case: whole texts, then words within a text.
-# "km/s": writers that put all values in upper case (AIPS, IRAF): S alone would be siemens.
-_TEXTS = {"km/s": "km/s", "hits": ""}
+_TEXTS = {"hits": ""}
 _WORDS = {
     "adus": "adu",  # CCD images
     "angstroms": "Angstrom",  # IRAF
@@ -128,10 +127,13 @@ def _parse(text: str, enabled: int) -> Any:
 
 
 def _parse_plain(text: str) -> Any:
-    """Read a text as it stands, else with words of `_WORDS`, else in other case where that leaves one reading."""
+    """Read a text as it stands, else with words of `_WORDS`, else in another case where that leaves one reading."""
     from astropy import units as u
 
-    with_words = re.sub(r"[A-Za-z]+", lambda word: _WORDS.get(word[0].lower(), word[0]), text)
+    # writers that put all values in upper case (AIPS, IRAF) mean km/s by KM/S, not siemens
+    with_words = re.sub(
+        r"[A-Za-z]+", lambda word: _WORDS.get(word[0].lower(), word[0]), text.lower() if text.isupper() else text
+    )
     for one in (text, with_words):
         try:
             return u.Unit(one)

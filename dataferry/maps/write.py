@@ -271,7 +271,8 @@ def _add_header(made: Header, more: Header, cards: dict[str, Any], context: Cont
     copied = more.get("XTENSION") == "BINTABLE" or "NSIDE" in more or "PIXTYPE" in more
     for card in more.cards:
         if not _is_structural(card.keyword, cards):
-            made.append(card, end=True)
+            if card.keyword not in ("BUNIT", "BSCALE", "BZERO", "BLANK"):  # of an image
+                made.append(card, end=True)
         elif not copied:
             raise _decided(card.keyword, context)
 

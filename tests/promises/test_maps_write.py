@@ -260,3 +260,51 @@ def test_a_callers_own_cards(tmp_path):
     path = maps.write_map(tmp_path / "a.fits", np.zeros(12), header=header)
     assert maps.header(path)["COORDSYS"] == "G"
     assert maps.header(path)["FREQ"] == 353
+
+
+@pytest.mark.parametrize("shape", [(12,), (3, 12 * 16**2)])
+@pytest.mark.parametrize("order", ["RING", "NESTED"])
+def test_masks_are_logical_columns(tmp_path, shape, order):
+    mask = np.random.default_rng(0).integers(0, 2, shape).astype(bool)
+    path = maps.write_map(tmp_path / "a.fits", mask, order=order)
+    with fits.open(path, checksum=True) as opened:
+        assert opened[1].columns[0].format.endswith("L")
+        assert opened[1].verify_datasum() == 1
+        np.testing.assert_array_equal(opened[1].data.field(0).ravel(), np.atleast_2d(mask)[0])
+    got = maps.read_map(path, 0 if len(shape) == 1 else None, order=order)
+    assert got.dtype == np.dtype(bool)
+    np.testing.assert_array_equal(got.value, mask)
+    part = maps.write_map(tmp_path / "b.fits", [True, False], pixels=[3, 5], nside=2)
+    assert maps.read_partial(part)[1].value.tolist() == [True, False]
+    with pytest.raises(MapError, match="pixels are masked"):
+        maps.write_map(tmp_path / "c.fits", np.ma.masked_array(np.ones(12, bool), np.arange(12) < 3))
+
+
+@pytest.mark.parametrize("hdu", ["table", "partial", "image"])
+def test_the_header_of_another_map(tmp_path, hdu):
+    """What it says of its own table is left out; the rest, comments and history too, is kept."""
+    cards = {"COORDSYS": ("G", "Galactic"), "FREQ": 353.0, "HIERARCH long keyword": 7}
+    if hdu == "image":
+        other = fits.ImageHDU(np.zeros(48, "f4"))
+        other.header.update({"PIXTYPE": "HEALPIX", "NSIDE": 2, "ORDERING": "NESTED", "BUNIT": "K"} | cards)
+        other.writeto(tmp_path / "other.fits")
+    else:
+        partial = {"pixels": [1, 2], "nside": 64} if hdu == "partial" else {}
+        values = np.zeros(2 if partial else 48)
+        maps.write_map(tmp_path / "other.fits", values, order="NESTED", unit="K", header=cards, **partial)
+    header = maps.header(tmp_path / "other.fits")
+    header["TTYPE7"] = "left over"
+    for word in ("first", "second"):
+        header.add_history(word)
+    header.add_comment("made by hand")
+    path = maps.write_map(tmp_path / "a.fits", np.arange(12.0), unit="s", header=header)
+    found = maps.header(path)
+    assert (found["NSIDE"], found["ORDERING"], found["TUNIT1"], found["OBJECT"]) == (1, "RING", "s", "FULLSKY")
+    assert not {"TTYPE7", "BUNIT"} & set(found)
+    assert (found["COORDSYS"], found.comments["COORDSYS"], found["FREQ"]) == ("G", "Galactic", 353)
+    assert found["LONG KEYWORD"] == 7
+    assert list(found["HISTORY"]) == ["first", "second"]
+    assert "made by hand" in found["COMMENT"]
+    with fits.open(path, checksum=True) as opened:
+        opened.verify("exception")
+    assert maps.read_map(path).value.tolist() == list(range(12))

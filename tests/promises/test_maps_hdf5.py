@@ -1,0 +1,137 @@
+"""HDF5 maps of other packages: attributes by their names and places, pixel numbers beside values, masks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from astropy import units as u
+
+from dataferry import maps
+from dataferry.errors import MapError
+
+NSIDE = 4
+NPIX = 12 * NSIDE**2
+
+
+@pytest.fixture
+def h5py(need):
+    return need.module("h5py")
+
+
+@pytest.mark.parametrize(
+    "attrs",
+    [
+        {"pixel_ordering_scheme": "nested"},
+        {"nested": True},
+        {"NESTED": np.bool_(True)},
+        {"nest": 1},
+        {"ordering": b"NESTED"},
+        {"ORDERING": " nest "},
+        {"ordering_scheme": "NESTED"},
+    ],
+)
+@pytest.mark.parametrize("level", ["file", "group", "dataset"])
+def test_the_ordering_is_found(h5py, tmp_path, attrs, level):
+    hp = pytest.importorskip("healpy")
+    with h5py.File(tmp_path / "a.h5", "w") as made:
+        made["sky/one"] = np.arange(NPIX)
+        {"file": made, "group": made["sky"], "dataset": made["sky/one"]}[level].attrs.update(attrs)
+    np.testing.assert_array_equal(maps.read_map(tmp_path / "a.h5").value, hp.reorder(np.arange(NPIX), n2r=True))
+    assert "order_from" not in maps.read_map(tmp_path / "a.h5").info.meta
+
+
+@pytest.mark.parametrize("nest", [False, 0, "False"])
+def test_attributes_that_say_ring(h5py, tmp_path, nest):
+    with h5py.File(tmp_path / "a.h5", "w") as made:
+        made["one"] = np.arange(NPIX)
+        made["one"].attrs["nested"] = nest
+        made.attrs["nested"] = True  # what is nearer counts
+    np.testing.assert_array_equal(maps.read_map(tmp_path / "a.h5").value, np.arange(NPIX))
+
+
+def test_an_ordering_that_was_assumed(h5py, tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as made:
+        made["one"] = np.arange(NPIX)
+    assert maps.read_map(tmp_path / "a.h5").info.meta["order_from"] == "assumed"
+    assert "a guess" in maps.info(tmp_path / "a.h5")
+
+
+@pytest.mark.parametrize("compression", [None, "gzip"])
+@pytest.mark.parametrize("key", ["_FillValue", "missing_value"])
+def test_scaled_values_with_nulls(h5py, tmp_path, key, compression):
+    stored = np.arange(NPIX, dtype="i2")
+    with h5py.File(tmp_path / "a.h5", "w") as made:
+        made.create_dataset("t", data=stored, compression=compression)
+        made["t"].attrs.update({"scale_factor": 0.5, "add_offset": 100.0, key: np.int16(7), "units": "mK"})
+    got = maps.read_map(tmp_path / "a.h5")
+    expected = 100 + 0.5 * stored
+    expected[7] = maps.UNSEEN
+    np.testing.assert_array_equal(got.value, expected)
+    assert got.unit == u.mK
+    with h5py.File(tmp_path / "b.h5", "w") as made:
+        made["t"] = np.where(stored == 7, np.nan, stored).astype("f4")
+        made["t"].attrs[key] = np.nan
+    assert maps.read_map(tmp_path / "b.h5", fill=-1).value[6:9].tolist() == [6, -1, 8]
+    with h5py.File(tmp_path / "c.h5", "w") as made:
+        made["t"] = stored
+        made["t"].attrs["scale_factor"] = "half"
+    with pytest.raises(MapError, match="scale_factor='half' is not a number"):
+        maps.read_map(tmp_path / "c.h5")
+
+
+@pytest.mark.parametrize("name", ["ipix", "pixels", "healpix_index"])
+def test_pixel_numbers_beside_values_of_the_whole_sky(h5py, tmp_path, name):
+    numbers = np.random.default_rng(0).permutation(NPIX)
+    with h5py.File(tmp_path / "a.h5", "w") as made:
+        made[name] = numbers
+        made["temperature"] = numbers * 2.0
+    for hdu in (None, "temperature"):
+        np.testing.assert_array_equal(maps.read_map(tmp_path / "a.h5", hdu=hdu).value, np.arange(NPIX) * 2.0)
+    pixels, values = maps.read_partial(tmp_path / "a.h5")
+    np.testing.assert_array_equal(pixels, numbers)
+    np.testing.assert_array_equal(values.value, numbers * 2.0)
+
+
+def test_pixel_numbers_beside_values_of_a_part(h5py, tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as made:
+        made["map/pixels"] = np.array([3, 500, 9])
+        made["map/values"] = np.array([1.0, 2.0, 3.0])
+        made["map"].attrs.update({"nside": 64, "ordering": "NESTED"})
+    got = maps.read_map(tmp_path / "a.h5", order="file")
+    assert got.info.meta["nside"] == 64
+    assert got.value[[3, 500, 9]].tolist() == [1, 2, 3]
+    assert (got.value == maps.UNSEEN).sum() == 12 * 64**2 - 3
+
+
+def test_pixel_numbers_alone_are_no_map(h5py, tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as made:
+        made["ipix"] = np.arange(NPIX)
+    with pytest.raises(MapError, match="no dataset has the shape of a HEALPix map.*'/ipix'"):
+        maps.read_map(tmp_path / "a.h5")
+    with h5py.File(tmp_path / "b.h5", "w") as made:
+        made["ipix"] = np.arange(NPIX)
+        made["one"] = made["two"] = np.zeros(NPIX)
+    with pytest.raises(MapError, match="'/one' or '/two'"):
+        maps.read_map(tmp_path / "b.h5")
+
+
+def test_masks(h5py, tmp_path):
+    mask = np.arange(NPIX) % 3 == 0
+    with h5py.File(tmp_path / "a.h5", "w") as made:
+        made["mask"] = mask
+        made["mask"].attrs["nside"] = str(NSIDE)
+    got = maps.read_map(tmp_path / "a.h5")
+    assert got.dtype == np.dtype(bool)
+    np.testing.assert_array_equal(got.value, mask)
+    np.testing.assert_array_equal(maps.read_map(tmp_path / "a.h5", pixels=[3, 4]).value, [True, False])
+
+
+@pytest.mark.parametrize("compression", [None, "gzip"])
+def test_a_user_block(h5py, tmp_path, compression):
+    values = np.random.default_rng(0).standard_normal((2, NPIX))
+    for size in (512, 4096):
+        path = tmp_path / f"{size}.h5"
+        with h5py.File(path, "w", userblock_size=size) as made:
+            made.create_dataset("t", data=values, compression=compression)
+        np.testing.assert_array_equal(maps.read_map(path, None).value, values)
+        assert "HEALPix map" in maps.info(path)
