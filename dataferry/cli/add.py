@@ -30,20 +30,22 @@ Examples:
 @click.command("add", cls=options.Command, epilog=_EXAMPLES)
 @click.argument("target", metavar="PACKAGE_OR_FOLDER", shell_complete=options.complete_package)
 @click.argument("files", nargs=-1, type=click.Path(), metavar="[FILES]...")
-@click.option("--as", "name", metavar="NAME", help="The name of the one file that is given.")
-@click.option("--prefix", default="", metavar="FOLDER", help="Put this before the names of files from elsewhere.")
+@click.option("--as", "name", metavar="NAME", help="The name to register, if one file is given.")
+@click.option("--prefix", default="", metavar="FOLDER", help="A prefix for the names of files outside the data folder.")
 @click.option(
     "--from",
     "lists",
     multiple=True,
     type=click.Path(allow_dash=True),
     metavar="LIST_OR_HOST",
-    help="Read names and sha256 from a SHA256SUMS file or a pooch registry, - is stdin; or from a host.",
+    help="Read names and hashes from a SHA256SUMS file, a pooch registry, stdin (-) or a host.",
 )
-@click.option("--only", multiple=True, metavar="GLOB", help="Of the files of a host only these.")
+@click.option("--only", multiple=True, metavar="GLOB", help="With --from HOST: only files that match.")
 @click.option("--dataurl", metavar="URL", help="Declare the package's primary host.")
-@click.option("--replace", is_flag=True, help="Let a registered name get other bytes: never for published files.")
-@options.dry_run("Say what would be written, and write nothing.")
+@click.option(
+    "--replace", is_flag=True, help="Let a registered name get other bytes. Never do this to published files."
+)
+@options.dry_run("Show what would be written, and write nothing.")
 @options.as_json
 def command(
     target: str,
@@ -59,13 +61,14 @@ def command(
 ) -> None:
     """Register files in a package's dataferry.toml.
 
-    Writes size and sha256 of each. A file below the package's data folder is named by its path there, any other by its
-    own name; the files of a folder keep their path below it. Comments and order of dataferry.toml stay. The files
-    themselves stay where they are.
+    Writes the size and sha256 of each file. The name of a file below the package's data folder is its path there. Any
+    other file has its file name, and files of a folder keep their path below it. The files are neither moved nor
+    copied, and the comments and the order of dataferry.toml stay.
 
-    --from HOST registers the files that a host has and declares it as a mirror. Files of which the host gives no sha256
-    are fetched once, to be hashed.
+    --from HOST registers the files that a host has, and declares the host as a mirror. If the host reports no sha256,
+    the files are downloaded once to compute it.
     """
+    from ..publish.register import declared_line
     from ..registry.editor import RegistryEditor
     from .targets import find_target, named_files, note_how_to_ship
 
@@ -79,8 +82,9 @@ def command(
     new_url = editor.set_dataurl(dataurl) if dataurl else False
     entries = [entry for origin in lists if not _is_host(origin) for entry in _read_list(origin)]
     hosts = [origin for origin in lists if _is_host(origin)]
+    lines = [declared_line(host) for host in hosts]  # refused before anything is asked, where one holds a login
     entries += [entry for host in hosts for entry in _hosted(host, only)]
-    new_hosts = [host for host in hosts if editor.add_mirror(host)]
+    new_hosts = [line for line in lines if editor.add_mirror(line)]
     entries += _hashed(named_files(files, path.parent, name, prefix))
     changes = editor.put(entries, replace=replace)
     written = [] if dry_run else editor.save()

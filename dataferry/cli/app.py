@@ -34,15 +34,15 @@ _MODULES = {
 
 EXIT_CODES = """\b
 Exit codes:
-  0    all went well
-  1    a file could not be fetched or published, or is not the registered one
-  2    usage: no such option, or a name that is not legal or not registered
-  3    only the network has a file, and it is switched off or away
-  4    dataferry.toml or config.toml cannot be used, or no such package
+  0    success
+  1    a file is not available, not the registered one, or not published
+  2    usage: unknown option, or a name that is not allowed or not registered
+  3    only the network has a file, and it is off or not reachable
+  4    dataferry.toml or config.toml is invalid, or there is no such package
   5    this machine: no cache to write to, no space, a missing extra
-  6    a host wants a token, or one with more rights
-  7    a published name has other bytes: the registry's or a host's
-  130  stopped by Ctrl-C; the same command goes on from there"""
+  6    a host needs a token, or one with more rights
+  7    a published name has other bytes, in the registry or at a host
+  130  stopped by Ctrl-C; the same command continues from there"""
 
 
 class Commands(Group):
@@ -122,10 +122,10 @@ def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> N
     context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 100},
 )
 def dataferry() -> None:
-    """Data files of scientific packages: from the nearest place, always the right bytes.
+    """Find, download, verify and publish the data files of scientific packages.
 
-    A package declares its files in mypkg/data/dataferry.toml. Each is looked for in folders of this
-    machine, in the package, in astropy's cache, and then at the package's hosts.
+    A package declares its files in mypkg/data/dataferry.toml. dataferry looks for a file in predefined
+    folders, in the package, in astropy's cache, and then at the package's hosts.
 
-    New here? "dataferry demo" shows how it works, and needs no network.
+    "dataferry demo" shows how it works, without a network.
     """

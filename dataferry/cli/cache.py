@@ -26,16 +26,16 @@ _PACKAGE = click.argument("package", required=False, shell_complete=options.comp
 
 @click.group("cache", cls=options.Group)
 def command() -> None:
-    """Show and clean what is kept in the cache.
+    """Show and clean the cache.
 
-    Files lie in astropy's own cache; dataferry adds a path with the file's name to each. The other files in
-    astropy's cache are never touched.
+    The files are in astropy's cache. dataferry adds a path with the file's own name to each. It never changes other
+    files in astropy's cache.
     """
 
 
 @command.command("dir", cls=options.Command)
 def directory() -> None:
-    """Print the folder of the cache, which CI services may keep."""
+    """Print the folder of the cache, for CI services."""
     from ..cache import layout
     from ..errors import CacheError
 
@@ -50,7 +50,7 @@ def directory() -> None:
 @_PACKAGE
 @options.as_json
 def list_views(package: str | None, as_json: bool) -> None:
-    """List the files that are kept, with their paths."""
+    """List the cached files with their paths."""
     from ..cache.prune import REGISTERED, kept_views
 
     views = kept_views(package)
@@ -67,7 +67,7 @@ def list_views(package: str | None, as_json: bool) -> None:
 @command.command("size", cls=options.Command)
 @options.as_json
 def size(as_json: bool) -> None:
-    """Sum up the cache by package, and name its folders."""
+    """Show the size of the cache for each package, and its folders."""
     from ..cache import layout
     from ..cache.prune import homes, kept_views
 
@@ -107,7 +107,7 @@ def size(as_json: bool) -> None:
 def clear(package: str | None, pattern: str, yes: bool, dry_run: bool) -> None:
     """Remove the files of a package, or of all packages, from the cache.
 
-    Their entries leave astropy's cache as well. Files in folders and in packages stay.
+    This also removes their entries from astropy's cache. Files in folders and in packages stay.
     """
     from fnmatch import fnmatchcase
 
@@ -119,23 +119,25 @@ def clear(package: str | None, pattern: str, yes: bool, dry_run: bool) -> None:
 
 
 @command.command("prune", cls=options.Command)
-@click.option("--uninstalled", is_flag=True, help="Also files of packages that are not installed in this environment.")
+@click.option(
+    "--uninstalled", is_flag=True, help="Also remove files of packages that are not installed in this environment."
+)
 @click.option(
     "--days",
     type=click.FloatRange(min=0),
     default=7.0,
     show_default=True,
     metavar="N",
-    help="Also what stopped downloads and uploads left that nobody has worked on for N days.",
+    help="Remove unfinished downloads and uploads that are older than this.",
 )
 @_YES
 @_DRY_RUN
 def prune(uninstalled: bool, days: float, yes: bool, dry_run: bool) -> None:
-    """Remove what no installed registry names any more.
+    """Remove files that no installed package needs any more.
 
-    A file goes if its package is installed here and its dataferry.toml does not name it. Other environments may share
-    this cache: a package that is not installed here keeps its files, and a file that another version still names is
-    fetched again when that version asks for it.
+    Removes a file if its package is installed here and the package's dataferry.toml does not name it. Other
+    environments may share the cache, so files of packages that are not installed here stay. If another version of a
+    package still needs a removed file, that version downloads it again.
     """
     from ..cache.prune import ABSENT, DROPPED, kept_views
 
@@ -225,15 +227,15 @@ def _total(views: list[View]) -> str:
     "--pytest",
     "arguments",
     metavar="ARGS",
-    help="Only the files that the tests need which pytest would run with these arguments.",
+    help="Only the files that the tests of this pytest command line need.",
 )
 @options.from_registry
 @options.as_json
 def key(packages: tuple[str, ...], arguments: str | None, registry: str | None, as_json: bool) -> None:
     """Print a key for the cache of a CI service.
 
-    It is made from the hashes of the registered files, so it changes when a file is added or gets other bytes, and
-    with nothing else. All keys begin with "dataferry-1-", for a service that restores the nearest one.
+    The key depends only on the hashes of the registered files: it changes when a file is added or changed. All keys
+    begin with "dataferry-1-", for services that restore the nearest key.
 
     \b
     Examples:

@@ -25,9 +25,9 @@ Examples:
 @click.command("check", cls=options.Command, epilog=_EXAMPLES)
 @options.package
 @options.pattern
-@click.option("--deep", is_flag=True, help="Fetch every file whole from every host, and hash it.")
-@click.option("-a", "--all", "everything", is_flag=True, help="Show good files as well.")
-@click.option("-j", "--jobs", type=click.IntRange(1, 64), help="How many files at once.")
+@click.option("--deep", is_flag=True, help="Download and hash all bytes of every file from every host.")
+@click.option("-a", "--all", "everything", is_flag=True, help="List good files too.")
+@click.option("-j", "--jobs", type=click.IntRange(1, 64), help="The number of files to check in parallel.")
 @options.from_registry
 @options.as_json
 def command(
@@ -41,9 +41,9 @@ def command(
 ) -> None:
     """Check that users still get every file from every host.
 
-    Asks without any login or token. Files up to 256 kB are fetched and hashed; of larger ones the size, samples and the
-    digest that the host gives are compared, or with --deep all bytes. Nothing is kept. Exit code 1 if a file cannot be
-    downloaded from a host, or is not the registered one there. Files that are part of the package need not be there.
+    Uses no credentials and stores nothing. Files up to 256 kB are downloaded and hashed. For larger files, the size,
+    samples and the digest that the host reports are compared; with --deep, all bytes. The exit code is 1 if a host does
+    not have a file, or has another one. Files that are bundled with the package need not be at a host.
     """
     from ..publish import State, check
 

@@ -53,7 +53,7 @@ def _as_bytes(ctx: click.Context, param: click.Parameter, value: str) -> int:
     default="10MB",
     show_default=True,
     metavar="SIZE",
-    help="What one data file may have.",
+    help="The limit for one data file.",
 )
 @click.option(
     "--max-total",
@@ -61,14 +61,14 @@ def _as_bytes(ctx: click.Context, param: click.Parameter, value: str) -> int:
     default="100MB",
     show_default=True,
     metavar="SIZE",
-    help="What all may have together.",
+    help="The limit for all data files together.",
 )
 @options.as_json
 def command(paths: tuple[Path, ...], max_file: int, max_total: int, as_json: bool) -> None:
-    """Check that a wheel or an sdist ships no large data.
+    """Check that a wheel or an sdist contains no large data.
 
-    PATH is a wheel, an sdist, or the folder of a source tree. Sizes are those of the unpacked files; code, libraries
-    and metadata do not count. Exit code 1 if a file or their sum is too large.
+    PATH is a wheel, an sdist, or the folder of a source tree. Sizes are those of the unpacked files. Code, libraries
+    and metadata do not count. The exit code is 1 if a file or the sum is too large.
 
     \b
     Examples:

@@ -72,11 +72,12 @@ _NEXT = (
 
 @click.command("demo", cls=options.Command)
 def command() -> None:
-    """See it work, without internet.
+    """See how dataferry works, without internet.
 
-    Real files and two web servers on this machine: a file comes from each kind of place, a wrong one is refused.
+    The demo uses real files and two web servers on this machine. It gets a file from each kind of place, and rejects a
+    wrong one.
 
-    Writes one picture, dataferry-demo.png, into the current directory. Needs healpy and matplotlib:
+    It writes one picture, dataferry-demo.png, into the current directory. It needs healpy and matplotlib:
     pip install 'dataferry[demo]'.
     """
     from ..package_data import PackageData

@@ -48,9 +48,9 @@ _CODES = {"configuration": REGISTRY, "package": REGISTRY, "cache": MACHINE}
 def command(package: str | None, registry: str | None, as_json: bool) -> None:
     """Show what dataferry finds on this machine.
 
-    Caches, offline state, proxies, kinds of hosts and what they lack, where tokens are (never the tokens themselves),
-    configuration, site and extras; with PACKAGE also its registry, hosts and folders. Asks no host.
-    Exit code 4 if the configuration cannot be used, 5 if no cache can be written.
+    Lists caches, offline state, proxies, kinds of hosts and missing libraries, the places of tokens (never the tokens),
+    configuration files, the site and the extras. With PACKAGE it also lists the package's registry, hosts and folders.
+    It contacts no host. The exit code is 4 if the configuration is invalid, and 5 if no cache can be written.
     """
     from ..config.settings import Settings
 

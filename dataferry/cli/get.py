@@ -31,12 +31,12 @@ Examples:
 @options.package
 @options.names
 @click.option("-o", "--output", type=click.Path(file_okay=False), metavar="DIR", help="Copy the files into a folder.")
-@click.option("-j", "--jobs", type=click.IntRange(min=1), help="Files at the same time.")
+@click.option("-j", "--jobs", type=click.IntRange(min=1), help="The number of parallel downloads.")
 @click.option(
     "--deadline",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
-    help="Give up after so many seconds in all; what came is kept for the next time.",
+    help="Limit the whole command to this time. The next run continues from there.",
 )
 @options.from_registry
 @options.as_json
@@ -51,7 +51,8 @@ def command(
 ) -> None:
     """Get files and print their paths.
 
-    Each comes from the nearest place that has it, verified. NAME is a name or a quoted glob, such as 'maps/dust_*'.
+    Each file comes from the nearest place that has it, and is verified. NAME is a name or a quoted glob, such as
+    'maps/dust_*'.
     """
     data = options.open_data(package, registry)
     wanted = options.expand(data, names)

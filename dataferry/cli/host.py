@@ -14,13 +14,13 @@ __all__ = ["command"]
 
 @click.group("host", cls=options.Group)
 def command() -> None:
-    """Show the kinds of hosts, and set some of them up."""
+    """List the kinds of hosts, and set some of them up."""
 
 
 @command.command("list", cls=options.Command)
 @options.as_json
 def list_hosts(as_json: bool) -> None:
-    """List the kinds of hosts that are installed, and what each can do."""
+    """List the installed kinds of hosts and what each can do."""
     from ..hosts import host_kind, host_names
     from ..hosts.base import Host
     from .doctor import by_reason, missing_libraries
@@ -54,14 +54,14 @@ def list_hosts(as_json: bool) -> None:
 
 @command.group("s3", cls=options.Group)
 def s3() -> None:
-    """Buckets of Amazon S3 and of stores that speak its language."""
+    """Create and describe buckets of Amazon S3 and compatible stores."""
 
 
 def _place_options(function: click.decorators.FC) -> click.decorators.FC:
     for option in (
         click.option("--prefix", default="", metavar="FOLDER/", help="Only this part of the bucket."),
-        click.option("--endpoint", default="", metavar="URL", help="The store, where it is not AWS."),
-        click.option("--region", default="", metavar="NAME", help="Where the bucket is to be, us-west-2 for one."),
+        click.option("--endpoint", default="", metavar="URL", help="The store, if it is not AWS."),
+        click.option("--region", default="", metavar="NAME", help="The region of the bucket, such as us-west-2."),
         click.argument("bucket", metavar="BUCKET"),
     ):
         function = option(function)
@@ -78,12 +78,13 @@ def _spec(bucket: str, region: str, endpoint: str, prefix: str) -> str:
 
 @s3.command("setup", cls=options.Command)
 @_place_options
-@options.dry_run("Say what would be done, and change nothing.")
+@options.dry_run("Show what would be done, and change nothing.")
 def setup(bucket: str, region: str, endpoint: str, prefix: str, dry_run: bool) -> None:
-    """Make a bucket that everybody can read and that keeps old versions.
+    """Create a bucket that everybody can read and that keeps old versions.
 
-    BUCKET is a name, or the whole s3://bucket/prefix/?region=... as in dataferry.toml. What is so already stays;
-    other rules of the bucket stay as well. Needs a key of the owner, by AWS_PROFILE for one.
+    BUCKET is a name, or the whole s3://bucket/prefix/?region=... as in dataferry.toml. You can run it again: it
+    changes only what is missing, and keeps other rules of the bucket. It needs the owner's key, for example from
+    AWS_PROFILE.
     """
     from ..config.settings import load_settings
     from ..errors import AccessDenied
@@ -108,9 +109,10 @@ def setup(bucket: str, region: str, endpoint: str, prefix: str, dry_run: bool) -
 @_place_options
 @options.as_json
 def policy(bucket: str, region: str, endpoint: str, prefix: str, as_json: bool) -> None:
-    """Print the rights that publishing to a bucket needs, and the commands that give them to a new user of AWS.
+    """Print the policy for publishing to a bucket.
 
-    BUCKET is a name, or the whole s3://bucket/prefix/?region=... as in dataferry.toml. With --json the policy alone.
+    Also prints the commands that create an AWS user with this policy; --json prints only the policy. BUCKET is a name,
+    or the whole s3://bucket/prefix/?region=... as in dataferry.toml.
     """
     from ..hosts.s3_client import Bucket
     from ..hosts.s3_setup import upload_policy, user_commands

@@ -26,8 +26,8 @@ __all__ = ["command"]
 def command(package: str, pattern: str, registry: str | None, as_json: bool) -> None:
     """List the registered files of a package.
 
-    HERE says in which place of this machine a file of the registered size lies: a folder, the package or a cache. It is
-    hashed when it is asked for; "dataferry verify" hashes all.
+    HERE is the place on this machine that has a file of the registered size: a folder, the package or a cache.
+    "list" does not hash the files; "dataferry verify" does.
     """
     from ..config.settings import load_settings
     from ..errors import UnknownFile

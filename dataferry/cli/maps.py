@@ -31,7 +31,7 @@ def _path(what: tuple[str, ...], registry: str | None) -> str:
 def info(what: tuple[str, ...], registry: str | None) -> None:
     """Describe a file: HDUs, units, ordering, coverage.
 
-    Says how to load it in Python, too. Headers are read, and of the data what the coverage needs.
+    Also prints how to load it in Python. Reads the headers, and only the data that the coverage needs.
     """
     from ..maps import info as describe
 
@@ -41,15 +41,16 @@ def info(what: tuple[str, ...], registry: str | None) -> None:
 @click.command("show", cls=options.Command)
 @_FILE
 @click.option(
-    "-o", "--output", metavar="PATH", help="The picture to write; without it a window opens, or a PNG is written here."
+    "-o", "--output", metavar="PATH", help="The picture to write. By default a window opens, or a PNG is written here."
 )
 @click.option("--field", metavar="N", help="Only this column, by number or name.")
 @click.option("--hdu", metavar="N", help="Number or EXTNAME of the HDU.")
 @options.from_registry
 def show(what: tuple[str, ...], output: str | None, field: str | None, hdu: str | None, registry: str | None) -> None:
-    """Write or open a picture of a map or an image.
+    """Draw a map or an image.
 
-    Maps in Mollweide's projection, all fields with their units; images stretched by asinh; tables as a summary.
+    Draws all fields of a map in Mollweide's projection, with their units, and images with an asinh stretch. Prints a
+    summary of a table.
     """
     from ..maps import show as draw
 

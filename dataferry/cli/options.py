@@ -103,21 +103,21 @@ def shared_options() -> list[click.Parameter]:
             is_flag=True,
             expose_value=False,
             callback=_set_offline,
-            help="Use no network, as DATAFERRY_OFFLINE=1 does.",
+            help="Do not use the network, as with DATAFERRY_OFFLINE=1.",
         ),
         click.Option(
             ["-v", "--verbose"],
             count=True,
             expose_value=False,
             callback=_set_verbose,
-            help="Show the log; twice for more of it.",
+            help="Show the log; give it twice for more.",
         ),
         click.Option(
             ["-q", "--quiet"],
             is_flag=True,
             expose_value=False,
             callback=_set_quiet,
-            help="Print results and errors only.",
+            help="Print only results and errors.",
         ),
     ]
 
@@ -182,7 +182,7 @@ from_registry = click.option(
     "--registry",
     type=click.Path(dir_okay=False),
     metavar="PATH",
-    help="Read this dataferry.toml, not the one of the installed package.",
+    help="Use this dataferry.toml instead of the installed package's.",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 

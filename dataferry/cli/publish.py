@@ -27,29 +27,36 @@ _WORDS = {
     "upload": "upload",
     "new version": "new version",
     "repair": "repair",
-    "held": "is there",
+    "hosted": "is there",
     "published": "published",
 }
 
 
 @click.command("publish", cls=options.Command, epilog=_EXAMPLES)
 @click.argument("files", nargs=-1, type=click.Path(), metavar="[FILES]...")
-@click.option("--to", "hosts", multiple=True, required=True, metavar="HOST", help="Where to; several are mirrors.")
+@click.option(
+    "--to", "hosts", multiple=True, required=True, metavar="HOST", help="The host to publish to. Repeat it for mirrors."
+)
 @click.option(
     "--package",
     "target",
     default=".",
     metavar="PACKAGE_OR_FOLDER",
     shell_complete=options.complete_package,
-    help="Whose dataferry.toml; by default that of the sources in the current folder.",
+    help="The package to publish for; by default the one in the current folder.",
 )
-@click.option("--as", "name", metavar="NAME", help="The name of the one file that is given.")
-@click.option("--prefix", default="", metavar="FOLDER", help="Put this before the names of files from elsewhere.")
-@options.dry_run("Say what would be done, and change nothing anywhere.")
-@click.option("--new-version", is_flag=True, help="Let names get other bytes, at hosts that keep the old ones as well.")
-@click.option("--repair", is_flag=True, help="Replace a host's copy of a registered file where it has other bytes.")
-@click.option("-j", "--jobs", type=click.IntRange(min=1), help="Uploads at the same time.")
-@click.option("--wait", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait so long until users get the files.")
+@click.option("--as", "name", metavar="NAME", help="The name to publish under, if one file is given.")
+@click.option("--prefix", default="", metavar="FOLDER", help="A prefix for the names of files outside the data folder.")
+@options.dry_run("Show what would be done, and change nothing anywhere.")
+@click.option("--new-version", is_flag=True, help="Let names get other bytes, at hosts that also keep the old ones.")
+@click.option("--repair", is_flag=True, help="Replace a host's copy that differs from the registered file.")
+@click.option("-j", "--jobs", type=click.IntRange(min=1), help="The number of parallel uploads.")
+@click.option(
+    "--wait",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="How long to wait until users can download the files.",
+)
 @options.as_json
 def command(
     files: tuple[str, ...],
@@ -64,11 +71,11 @@ def command(
     wait: float | None,
     as_json: bool,
 ) -> None:
-    """Upload files to hosts, prove that users get them, and register them.
+    """Upload files, verify that users get them, register them.
 
-    Each file is hashed, uploaded where it is not yet, fetched back without any token through the address that users
-    have, compared, and only then written into dataferry.toml. A published name never gets other bytes. Killed at any
-    point, the same command goes on from there. Names are given as by "dataferry add".
+    dataferry hashes each file, uploads it unless the host has it, downloads it again without credentials from the
+    address that users have, compares it, and only then writes it into dataferry.toml. A published name never gets other
+    bytes. If the command is interrupted, run it again: it continues from there. Names are as with "dataferry add".
     """
     from ..publish import Outcome, plan, run
     from .targets import find_target, named_files, note_how_to_ship
@@ -149,7 +156,7 @@ def _note_host(host: HostPlan, number: str = "") -> None:
         return
     todo = len(host.to_send)
     parts = [f"{todo} to upload, {size_text(host.bytes_to_go)}{_duration(host.seconds)}"] if todo else []
-    parts += [f"{len(there)} there already"] if (there := host.doing("held", "published")) else []
+    parts += [f"{len(there)} there already"] if (there := host.doing("hosted", "published")) else []
     parts += [host.who] if host.who else []
     note(f"{number}{host.host.redacted}: {'; '.join(parts) or 'nothing to do'}")
     _note_remarks(host.remarks, "  ")

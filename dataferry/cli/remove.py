@@ -13,13 +13,13 @@ __all__ = ["command"]
 @click.command("remove", cls=options.Command)
 @click.argument("target", metavar="PACKAGE_OR_FOLDER", shell_complete=options.complete_package)
 @options.names
-@options.dry_run("Say what would be removed, and write nothing.")
+@options.dry_run("Show what would be removed, and write nothing.")
 @options.as_json
 def command(target: str, names: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
-    """Take files out of a package's dataferry.toml.
+    """Remove files from a package's dataferry.toml.
 
-    NAME is a name or a quoted glob. The files themselves stay where they are, on this machine and at hosts: users of
-    released versions of the package still find them there.
+    NAME is a name or a quoted glob. The files themselves stay, on this machine and at hosts, because users of released
+    versions of the package still need them.
     """
     import fnmatch
 

@@ -16,10 +16,10 @@ __all__ = ["command"]
 @options.from_registry
 @options.as_json
 def command(package: str, pattern: str, registry: str | None, as_json: bool) -> None:
-    """Hash again what lies on this machine.
+    """Hash again all files that are on this machine.
 
-    Looks in every folder, the package and the caches, and fetches nothing. Exit code 1 if a file is not the registered
-    one.
+    Reads them in every folder, in the package and in the caches, and downloads nothing. The exit code is 1 if a file is
+    not the registered one.
     """
     data = options.open_data(package, registry)
     wanted = options.expand(data, (pattern,))

@@ -16,9 +16,10 @@ __all__ = ["command"]
 @options.from_registry
 @options.as_json
 def command(package: str, names: tuple[str, ...], registry: str | None, as_json: bool) -> None:
-    """Explain where files would come from.
+    """Explain where files come from.
 
-    Shows every place in the order in which "get" asks them, what is there, and which one answers. Nothing is fetched.
+    Lists every place in the order in which "get" uses them, what is there, and which one "get" would take. Downloads
+    nothing.
     """
     data = options.open_data(package, registry)
     found = [data.where(name) for name in options.expand(data, names)]

@@ -12,14 +12,15 @@ from pathlib import Path
 from ..errors import BadName, CacheError, Conflict, DataferryError, NeedsNetwork, PublishError, WrongBytes
 from ..files import hash_files
 from ..hosts import make_host
+from ..hosts.about import read_about
 from ..hosts.base import Upload
 from ..lookup.configured_hosts import engine_settings, offline_reason
-from ..registry.names import check_name, redact_url
+from ..registry.names import check_name, check_public, redact_url
 from .compare import Request, ask_host
 from .state import KnownRegistry, rates, read_known
 from .steps import HostPlan, Plan
 
-__all__ = ["check_public", "plan"]
+__all__ = ["check_declared", "plan"]
 
 
 def plan(
@@ -131,9 +132,9 @@ def name_clashes(names: Iterable[str], registered: Iterable[str]) -> list[Datafe
 
 def _host_plan(spec: str, request: Request) -> HostPlan:
     host, known = make_host(spec), request.known
-    publisher = host.publisher(request.settings, known.about if known else {})
+    publisher = host.publisher(request.settings, read_about(request.registry, known.about if known else {}))
     publisher.registered = tuple(filter(None, (known.dataurl, *known.mirrors))) if known else ()
-    check_public(publisher.declared)  # the dry run says it as well, before anything is uploaded
+    check_declared(publisher.declared)  # the dry run says it as well, before anything is uploaded
     return HostPlan(spec, host, publisher)
 
 
@@ -213,10 +214,10 @@ def _hosts_left_behind(uploads: Mapping[str, Upload], hosts: Sequence[HostPlan],
     return [f"{what}: {', '.join(others)} {refused}"]
 
 
-def check_public(spec: str) -> str:
+def check_declared(spec: str) -> str:
     """Return a line for the registry if it holds no secret; `PublishError` otherwise."""
-    import re
-
-    if re.search(r"//[^/?#]*@", spec):
-        raise PublishError(redact_url(spec), "its declaration holds a user or a password, which every user would get")
-    return spec
+    try:
+        return check_public(spec)
+    except BadName as error:
+        reason = "its declaration holds a user or a password, or another secret, which every user would get"
+        raise PublishError(redact_url(spec), reason, str(error)) from None

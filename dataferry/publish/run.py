@@ -16,7 +16,7 @@ from ..lookup.configured_hosts import engine_settings
 from ..registry.editor import RegistryEditor
 from ..registry.registry import Entry
 from .compare import Request, as_error, steps_at
-from .plan import check_public
+from .plan import check_declared
 from .progress import HostProgress, Stopped, TotalProgress, notify
 from .proof import Proof, not_proven
 from .state import Checkpoint, rates, read_known
@@ -268,7 +268,7 @@ class _HostRun(threading.Thread):
             every = [step.upload for name, step in self.plan.steps.items() if name in {*there, *published}]
             for name, more in publisher.finish(every, checkpoint.host).items():
                 locators.setdefault(name, {}).update(more)
-        self.declared = check_public(publisher.declared)
+        self.declared = check_declared(publisher.declared)
         if self.declared == self.plan.declared:
             for name in [step.upload.name for step in hosted if step.proven]:
                 self.files[name].proven, self.locators[name] = True, locators[name]

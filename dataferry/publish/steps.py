@@ -34,7 +34,7 @@ NEW_VERSION = "new version"
 #: It is uploaded in place of a damaged copy: the registry has its sha256, the host has other bytes.
 REPAIR = "repair"
 #: The host has these bytes; they are fetched back and registered.
-HOSTED = "held"
+HOSTED = "hosted"
 #: The host has these bytes and the registry knows.
 PUBLISHED = "published"
 _SENT = (UPLOAD, NEW_VERSION, REPAIR)
@@ -49,7 +49,7 @@ class Step:
     upload : Upload
         The file.
     action : str
-        ``"upload"``, ``"new version"``, ``"repair"`` (the host's copy is damaged), ``"held"`` (it is there, and will
+        ``"upload"``, ``"new version"``, ``"repair"`` (the host's copy is damaged), ``"hosted"`` (it is there, and will
         be proven and registered) or ``"published"`` (there is nothing to do).
     hosted : HostedFile or None
         What the host has under the name.

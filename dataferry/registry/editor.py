@@ -91,7 +91,7 @@ class RegistryEditor:
         check_public(spec)
         there = self._toml.table.get("mirrors", [])
         mirrors = list(self._mirrors if self._mirrors is not None else [there] if isinstance(there, str) else there)
-        if spec in mirrors:
+        if spec in {*mirrors, self._dataurl, self._toml.table.get("dataurl")}:
             return False
         mirrors.insert(min((mirrors.index(other) for other in before if other in mirrors), default=len(mirrors)), spec)
         self._mirrors = tuple(mirrors)
