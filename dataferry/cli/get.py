@@ -79,9 +79,11 @@ def command(
 @contextmanager
 def _cache_needed(needed: bool) -> Iterator[None]:
     """Refuse before a download whose file would be gone when this process ends: then a path of it is of no use."""
+    if not needed:
+        yield
+        return
     with warnings.catch_warnings():
-        if needed:
-            warnings.filterwarnings("error", "no cache can be written", RuntimeWarning)
+        warnings.filterwarnings("error", "no cache can be written", RuntimeWarning)
         try:
             yield
         except RuntimeWarning:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json as json_module
+import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from ..config.settings import Settings
 
 __all__ = ["LONGEST_WAIT", "ApiClient", "FileBody", "Headers", "Response", "error_message"]
+
+_log = logging.getLogger("dataferry")
 
 #: Seconds that are waited for a server that says when to come again; beyond it the error says when.
 LONGEST_WAIT = 120.0
@@ -274,16 +277,20 @@ class ApiClient:
                 most = _TRIES_TO_CONNECT if error.kind in _NOT_SENT else _TRIES - 1 if harmless else 1
                 if error.final or attempt >= most:
                     raise
+                _log.info("%s: %s; trying again", place, error.reason)
                 time.sleep(backoff(attempt - 1, FIRST_PAUSE))
                 continue
             status = response.status
+            _log.debug("%s: %d", place, status)
             if 200 <= status < 300 or status in accept or (not redirect and 300 <= status < 400):
                 return response
             wait = retry_after(response.headers, status)
             retried = status in (_AGAIN if harmless else (429, 503)) and attempt < _TRIES
             if not retried or (wait or 0) > LONGEST_WAIT:
                 raise HostRefused(place, status, error_message(response), wait)
-            time.sleep(backoff(attempt - 1, FIRST_PAUSE) if wait is None else wait)
+            seconds = backoff(attempt - 1, FIRST_PAUSE) if wait is None else wait
+            _log.info("%s: HTTP %d; trying again in %.0f s", place, status, seconds)
+            time.sleep(seconds)
         raise AssertionError  # the last attempt returns or raises
 
     def _once(

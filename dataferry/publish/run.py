@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import AccessDenied, Conflict, DataferryError, PublishError, WrongBytes
+from ..hosts import make_host
 from ..lookup.configured_hosts import engine_settings
 from ..registry.editor import RegistryEditor
 from ..registry.registry import Entry
@@ -130,8 +131,18 @@ def _write(plan: Plan, host: _HostRun, entries: list[Entry]) -> list[Path]:
             editor.set_dataurl(host.declared)
         else:
             order = [other.spec for other in plan.hosts]
-            editor.add_mirror(host.declared, before=order[order.index(host.plan.spec) :])
+            before = order[order.index(host.plan.spec) :]
+            if plan.new_version and known is not None:  # else users would download the old bytes first
+                before += [line for line in known.mirrors if _series(line) == host.plan.host.series != ""]
+            editor.add_mirror(host.declared, before=before)
     return editor.save()
+
+
+def _series(spec: str) -> str:
+    try:
+        return make_host(spec).series
+    except DataferryError:  # its kind is not installed here
+        return ""
 
 
 class _HostRun(threading.Thread):

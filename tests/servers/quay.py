@@ -42,6 +42,8 @@ class Quay:
         self.seconds = 0.0
         self.declares = ""
         self.versions = False
+        self.repairs = False
+        self.series = ""
 
     def at(self, step: str, name: str = "") -> None:
         self.done[step] += 1
@@ -60,6 +62,7 @@ class QuayHost(Host):
         super().__init__(spec)
         self.quay = QUAYS[spec.partition(":")[2].rpartition("@")[2]]
         self.locator = self.quay.locator
+        self.series = self.quay.series
 
     def sources(self, name, entry):
         if self.locator:
@@ -77,6 +80,7 @@ class QuayPublisher(Publisher):
         self.quay = host.quay
         self.limits = self.quay.limits
         self.versioned = self.quay.versions
+        self.repairs = self.quay.repairs
         self.tells_digests = bool(self.quay.tells)
 
     @property
@@ -111,6 +115,11 @@ class QuayPublisher(Publisher):
 
     def problem(self, upload):
         return "it has a plus sign" if "+" in upload.name else ""
+
+    def discard(self, names):
+        self.quay.at("discard")
+        for name in names:
+            (self.quay.public / name).unlink()
 
     def begin(self, uploads, notes):
         self.quay.at("begin")

@@ -1,0 +1,262 @@
+"""The command line on terminals, in pipes and in logs: colours, control characters, silence, and what can be typed."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from dataferry.testing import RangeServer
+
+PROGRAM = str(Path(sys.executable).with_name("dataferry"))
+
+
+@pytest.fixture
+def server() -> Iterator[RangeServer]:
+    with RangeServer({"maps/a.fits": b"a" * 5000, "maps/b.fits": b"b" * 300}) as running:
+        yield running
+
+
+@pytest.fixture
+def package(make_package, server):
+    files = {"maps/a.fits": b"a" * 5000, "maps/b.fits": b"b" * 300}
+    return make_package(files, {"small.txt": b"small\n"}, f'dataurl = "{server.url}"\n')
+
+
+def on_a_terminal(args: list[str], env: Mapping[str, str]) -> str:
+    """What a command prints on a terminal."""
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.execve(args[0], args, {**os.environ, **env})
+    printed = b""
+    try:
+        while select.select([fd], [], [], 60)[0]:
+            try:
+                data = os.read(fd, 65536)
+            except OSError:  # it has ended
+                break
+            if not data:
+                break
+            printed += data
+    finally:
+        os.close(fd)
+        os.waitpid(pid, 0)
+    return printed.decode()
+
+
+# -- terminals ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("env", "colours"),
+    [({"TERM": "xterm"}, True), ({"TERM": "xterm", "NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)],
+    ids=["a terminal", "NO_COLOR", "TERM=dumb"],
+)
+@pytest.mark.parametrize("args", [["list", "{package}"], ["get", "no_such_package", "x"], ["doctor"]], ids=" ".join)
+def test_colours_only_where_they_are_wanted(package, tmp_path, env, colours, args):
+    args = [PROGRAM, *(arg.format(package=package) for arg in args)]
+    printed = on_a_terminal(args, {"PYTHONPATH": str(tmp_path / "packages"), **env})
+    assert ("\x1b[" in printed) == colours
+
+
+ESCAPES = b"\x1b]52;c;cm0gLXJmIH4=\x07\x1b[2J\x9b1m"
+
+
+@pytest.fixture
+def hostile() -> Iterator[str]:
+    """A server that writes to the terminal of whoever shows its words."""
+    body = b'{"message": "\\u001b]52;c;cm0\\u0007 no"}'
+    answer = b"HTTP/1.1 418 " + ESCAPES + b"\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    answer += b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listening.accept()
+            except OSError:
+                return
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        listening.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["get", "{package}", "maps/a.fits"],
+        ["get", "--json", "{package}", "maps/a.fits"],
+        ["check", "{package}"],
+        ["check", "{package}", "--json"],
+        ["-vv", "get", "{package}", "maps/a.fits"],
+        ["add", "{registry}", "--from", "{url}"],
+        ["add", "{registry}", "--from", "figshare:{url}articles/1"],
+        ["publish", "{registry}", "--as", "x", "--package", "{registry}", "--to", "webdav:{url}"],
+    ],
+    ids=" ".join,
+)
+def test_a_servers_words_do_not_reach_the_terminal(command, make_package, hostile, tmp_path, monkeypatch, args):
+    monkeypatch.setenv("WEBDAV_TOKEN", "x")
+    package = make_package({"maps/a.fits": b"a"}, {}, f'dataurl = "{hostile}"\n')
+    registry = tmp_path / "packages" / package / "data" / "dataferry.toml"
+    done = command(*(arg.format(package=package, registry=registry, url=hostile) for arg in args))
+    assert done.exit_code != 0
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f]", done.stdout + done.stderr)
+
+
+# -- pipes and files ---------------------------------------------------------------------------------------------------
+
+
+def test_a_full_disk_behind_stdout_is_an_error(package, tmp_path):
+    with open("/dev/full", "w") as full:
+        env = os.environ | {"PYTHONPATH": str(tmp_path / "packages")}
+        run = subprocess.run([PROGRAM, "list", package], stdout=full, stderr=subprocess.PIPE, text=True, env=env)
+    assert run.returncode == 5
+    assert run.stderr == "error: the output cannot be written: No space left on device\n"
+
+
+def test_a_reader_that_has_enough_is_no_error(package, tmp_path):
+    env = {"PYTHONPATH": str(tmp_path / "packages"), "PATH": os.environ["PATH"]}
+    run = subprocess.run(
+        f"{PROGRAM} list {package} --json | head -1", shell=True, capture_output=True, text=True, env=os.environ | env
+    )
+    assert (run.stdout, run.stderr) == ("{\n", "")
+
+
+def test_a_log_gets_a_line_now_and_then(make_package, nginx, tmp_path):
+    """Where stderr is no terminal there is no bar, and no silence for minutes either."""
+    (tmp_path / "www").mkdir()
+    data = os.urandom(800_000)
+    (tmp_path / "www" / "large.fits").write_bytes(data)
+    served = nginx(tmp_path / "www", limit_rate="100k")
+    package = make_package({"large.fits": data}, {}, f'dataurl = "{served.url}"\n')
+    env = os.environ | {"PYTHONPATH": str(tmp_path / "packages")}
+    run = subprocess.run([PROGRAM, "get", package, "large.fits"], capture_output=True, text=True, env=env)
+    assert run.returncode == 0
+    assert re.search(r"^dataferry: 0 of 1 files, \d of 1 MB", run.stderr, re.MULTILINE), run.stderr
+
+
+def test_quiet_prints_results_and_errors_alone(command, package, tmp_path, monkeypatch):
+    (tmp_path / "folder" / package).mkdir(parents=True)
+    (tmp_path / "folder" / package / "small.txt").write_bytes(b"other\n")
+    monkeypatch.setenv("DATAFERRY_DATA", str(tmp_path / "folder"))
+    assert command("get", package, "small.txt").stderr.startswith("warning:")
+    for args in (["-q", "get", package, "small.txt"], ["get", "--quiet", package, "*"], ["list", "-q", package]):
+        done = command(*args)
+        assert (done.exit_code, done.stderr) == (0, "")
+        assert done.stdout
+    assert command("-q", "get", package, "../x").stderr.startswith("error: ")
+
+
+# -- what is typed -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("args", "meant"),
+    [
+        (["gte", "x", "y"], "get"),
+        (["pubilsh"], "publish"),
+        (["cache", "prun"], "prune"),
+        (["host", "lst"], "list"),
+        (["host", "s3", "seutp"], "setup"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else value,
+)
+def test_a_mistyped_command_is_answered_with_the_close_one(command, args, meant):
+    done = command(*args)
+    assert done.exit_code == 2
+    assert f"Did you mean {meant}?" in done.stderr
+
+
+def test_list_and_get_agree_on_what_is_not_there(command, package):
+    for name in ("nope*", "nope.fits", "maps/[cd].fits"):
+        listed = command("list", package, name)
+        assert (listed.exit_code, listed.stdout) == (2, "")
+        assert "is not registered" in listed.stderr
+    assert "did you mean 'maps/a.fits' or" in command("list", package, "maps/a.fit").stderr
+    assert command("get", package, "nope*").exit_code == 2
+
+
+def test_get_copies_files_into_a_folder(command, package, server, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = command("get", package, "small.txt", "maps/*", "-o", "out")
+    paths = done.stdout.splitlines()
+    assert paths == [str(tmp_path / "out" / name) for name in ("small.txt", "maps/a.fits", "maps/b.fits")]
+    assert [Path(path).read_bytes() for path in paths] == [b"small\n", b"a" * 5000, b"b" * 300]
+    assert not any(Path(path).is_symlink() for path in paths)
+    before = [os.stat(path).st_mtime_ns for path in paths]
+    again = json.loads(command("get", package, "*", "--output", "out", "--json").stdout)
+    assert {file["path"] for file in again["files"]} == set(paths)
+    assert [os.stat(path).st_mtime_ns for path in paths] == before, "what is there stays"
+    Path(paths[1]).write_bytes(b"mine")
+    refused = command("get", package, "maps/a.fits", "-o", "out")
+    assert (refused.exit_code, refused.stdout) == (5, "")
+    assert f"{paths[1]} is there with other bytes" in refused.stderr
+    assert Path(paths[1]).read_bytes() == b"mine"
+    assert sorted(path.name for path in (tmp_path / "out").rglob("*")) == ["a.fits", "b.fits", "maps", "small.txt"]
+
+
+def test_cache_dir(command, package):
+    folder = Path(command("cache", "dir").stdout.rstrip("\n"))
+    command("get", package, "maps/a.fits")
+    assert [path for path in folder.rglob("*") if path.is_file() and path.read_bytes() == b"a" * 5000]
+
+
+def test_the_version_of_a_clone_that_is_not_installed(repository, tmp_path):
+    code = (
+        "import sys, importlib.metadata as m\n"
+        "real = m.distribution\n"
+        "def without(name):\n"
+        "    if name == 'dataferry': raise m.PackageNotFoundError(name)\n"
+        "    return real(name)\n"
+        "m.distribution = without\n"
+        "sys.argv = ['dataferry', *sys.argv[1:]]\n"
+        "from dataferry.cli import main; main()\n"
+    )
+    for args, printed in (
+        (["--version"], f"dataferry (not installed, in {repository})\n"),
+        (["doctor"], "dataferry ?\n"),
+    ):
+        run = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, cwd=repository)
+        assert (run.returncode, run.stderr) == (0, "")
+        assert run.stdout.startswith(printed)
+
+
+@pytest.mark.filterwarnings("ignore:XDG_CACHE_HOME is set", "ignore:no cache can be written")
+def test_a_path_that_would_be_gone_is_not_given(command, package, server, home, monkeypatch, tmp_path):
+    """Without any cache that can be written the files live as long as the process: a command's path is of no use."""
+    (home / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / "file" / "x"))
+    monkeypatch.setenv("HOME", str(home / "file"))
+    assert command("get", package, "small.txt").exit_code == 0, "what is here needs no cache"
+    done = command("get", package, "maps/a.fits")
+    assert (done.exit_code, done.stdout) == (5, "")
+    assert "set ASTROPY_CACHE_DIR" in done.stderr
+    assert server.requests == []
+    copied = command("get", package, "maps/a.fits", "-o", tmp_path / "out")
+    assert (tmp_path / "out" / "maps" / "a.fits").read_bytes() == b"a" * 5000, copied.stderr
+
+
+def test_what_the_demo_says_to_try_can_be_typed(need, tmp_path):
+    for library in ("healpy", "matplotlib"):
+        need.module(library)
+    run = subprocess.run([PROGRAM, "demo"], cwd=tmp_path, capture_output=True, text=True)
+    lines = re.findall(r"^  (dataferry [a-z -]+?)  ", run.stdout.partition("Try next")[2], re.MULTILINE)
+    assert len(lines) == 4
+    for line in lines:
+        done = subprocess.run([PROGRAM, *line.split()[1:]], capture_output=True, text=True)
+        assert done.returncode == 0, line
