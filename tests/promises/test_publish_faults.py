@@ -29,7 +29,7 @@ def test_a_damaged_copy_of_a_registered_file_is_repaired(case, quay, tells):
             case.publish()
         assert "give the new ones another name" not in str(caught.value)
     dry = plan(case.files(FILES), "quay:a", case.registry, repair=True, progress=False)
-    assert [step.action for _, step in dry if step.action not in {"published", "held"}] == ["repair"]
+    assert [step.action for _, step in dry if step.action not in {"published", "hosted"}] == ["repair"]
     assert not here.done["discard"]
     text = case.registry.read_text()
     outcome = case.publish(repair=True)
