@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import PublishError
 
-__all__ = ["about_for", "as_list", "authors", "full_name", "name_parts", "read_about", "require"]
+__all__ = ["about_for", "as_list", "authors", "full_name", "name_parts", "plain_license", "read_about", "require"]
 
 _LONGEST_FILE = 1 << 20
 _EXAMPLE = """
@@ -88,6 +88,13 @@ def name_parts(author: Mapping[str, Any]) -> tuple[str, str]:
     if not comma:
         given, _, family = name.rpartition(" ")
     return str(author.get("family") or family).strip(), str(author.get("given") or given).strip()
+
+
+def plain_license(text: str) -> str:
+    """What the names of a license have in common: "CC-BY-4.0" of SPDX and "CC BY 4.0" of archives."""
+    # "CC0-1.0" and "CC0"; "GPL-3.0-or-later" and "GPL 3.0+"
+    text = text.lower().replace("-or-later", "+").replace("-only", "")
+    return re.sub(r"[^a-z0-9+]", "", text).replace("cc010", "cc0")
 
 
 def read_about(registry: Path, about: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,12 +15,12 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 from ..download.backoff import backoff
 from ..download.response import decoded, retry_after
-from ..download.session import Network, Transfer, borrowed
 from ..errors import HostRefused, Reason, TransferError
 from ..registry.names import redact_url
 
 if TYPE_CHECKING:
     from ..config.settings import Settings
+    from ..download.session import Network
 
 __all__ = ["LONGEST_WAIT", "ApiClient", "FileBody", "Headers", "Response", "error_message"]
 
@@ -305,6 +305,8 @@ class ApiClient:
         timeout: float,
         max_bytes: int,
     ) -> Response:
+        from ..download.session import Network, Transfer, borrowed  # loads libcurl; a host only names sources
+
         network = self._networks.get(timeout)
         if network is None:
             network = self._networks[timeout] = Network(self._settings, 10, timeout, logins=False)

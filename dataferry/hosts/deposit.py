@@ -30,6 +30,8 @@ __all__ = ["DOI", "DepositPublisher", "DraftFile", "UploadGone", "foreign_doi", 
 #: Bytes a second at which an archive computes digests at the least.
 _DIGESTS_PER_SECOND = 30e6
 _TIMES_AN_UPLOAD_BEGINS = 3
+#: Seconds in which a publication shows of which only the answer was lost.
+_LOST_ANSWER = 30.0
 _AGAIN = "run the same command again"
 
 DOI = re.compile(r"10\.[0-9]{4,9}(?:\.[0-9]+)*/[^\s?#]+")
@@ -387,7 +389,7 @@ class DepositPublisher(Publisher):
                 self.publish()
         except TransferError as error:
             failed = error
-        for _ in tries(self.patience[1]):
+        for _ in tries(self.patience[1] if failed is None else min(self.patience[1], _LOST_ANSWER)):
             with self.asking():
                 public = {file.bytes_of for file in self.public_files()}
             if all(file.bytes_of in public for file in files.values()):

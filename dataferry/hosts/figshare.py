@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, urlsplit
 from ..download.backoff import tries
 from ..errors import AccessDenied, BadName, PublishError, TransferError
 from ..registry.names import close_names, redact_url
-from .about import about_for, as_list, authors, full_name, require
+from .about import about_for, as_list, authors, full_name, plain_license, require
 from .api_client import ApiClient, FileBody, Response
 from .base import Credential, Host, HostedFile, Limits, Publisher, Source, Upload
 from .deposit import DOI, DepositPublisher, DraftFile, UploadGone, foreign_doi, is_status, without_resolver
@@ -675,9 +675,11 @@ class FigsharePublisher(DepositPublisher):
         if isinstance(given, int):
             return given
         known = self._offered("licenses")
-        wanted = _plain(str(given))
-        names = {_plain(str(item["name"])): int(item["value"]) for item in known}
-        names |= {_plain(re.sub(r"^https?://(?:www\.)?", "", str(item["url"]))): int(item["value"]) for item in known}
+        wanted = plain_license(str(given))
+        names = {plain_license(str(item["name"])): int(item["value"]) for item in known}
+        names |= {
+            plain_license(re.sub(r"^https?://(?:www\.)?", "", str(item["url"]))): int(item["value"]) for item in known
+        }
         for words in (wanted, re.sub(r"\d+$", "", wanted)):
             if (number := names.get(words)) is not None:
                 return number
@@ -826,9 +828,3 @@ def _changes(fields: Mapping[str, Any], article: Mapping[str, Any]) -> dict[str,
         "authors": [full_name(author) for author in named],
     }
     return {key: value for key, value in fields.items() if wanted[key] != now[key]}
-
-
-def _plain(text: str) -> str:
-    # "CC-BY-4.0" of SPDX and "CC BY 4.0" of Figshare; "CC0-1.0" and "CC0"; "GPL-3.0-or-later" and "GPL 3.0+"
-    text = text.lower().replace("-or-later", "+").replace("-only", "")
-    return re.sub(r"[^a-z0-9+]", "", text).replace("cc010", "cc0")

@@ -18,6 +18,7 @@ SPECS: dict[str, tuple[str, dict[str, str | int]]] = {
     "abfs": ("abfs://maps/v1/?account_name=team", {}),
     "abfss": ("abfss://maps@team.dfs.core.windows.net/v1/", {}),
     "az": ("az://maps/v1/?account_name=team", {}),
+    "dataverse": ("dataverse:doi:10.7910/DVN/ABCDEF", {"dataverse:dataverse.harvard.edu": 30123456}),
     "figshare": ("figshare:14763051", {"figshare": 30123456}),
     "folder": ("folder:/srv/www/data?url=https://host.example/data/", {}),
     "fsspec": ("fsspec:dropbox://folder/", {}),
@@ -44,6 +45,7 @@ CONTRACTS = {
     "abfs": "test_host_fsspec::TestAzureReading",
     "abfss": "test_host_fsspec::TestAzureReading",
     "az": "test_host_fsspec::TestAzureReading",
+    "dataverse": "test_host_dataverse::TestDataverseHost",
     "figshare": "test_host_figshare::TestFigshareHost",
     "folder": "test_host_folder::TestFolderHost",
     "fsspec": "test_host_fsspec::TestThroughFsspec",
@@ -64,7 +66,19 @@ CONTRACTS = {
     "zenodo-sandbox": "test_host_inveniordm::TestZenodoSandboxHost",
 }
 #: What only those who publish, or ask a provider, may wait for.
-HEAVY = {"astropy", "numpy", "urllib3", "requests", "boto3", "botocore", "fsspec", "paramiko", "keyring", "tomlkit"}
+HEAVY = {
+    "astropy",
+    "numpy",
+    "pycurl",
+    "urllib3",
+    "requests",
+    "boto3",
+    "botocore",
+    "fsspec",
+    "paramiko",
+    "keyring",
+    "tomlkit",
+}
 
 
 def collected(test: str, repository: Path) -> type[object]:

@@ -33,7 +33,7 @@ def test_built_in_hosts_are_there_without_metadata(tmp_path: Path, repository: P
         "from dataferry.hosts import host_names, make_host\n"
         "print(*host_names(), type(make_host('zenodo:1')).__name__, make_host('https://a.example/b/').redacted)"
     )
-    done = subprocess.run([sys.executable, "-S", "-B", "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-S", "-P", "-B", "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     *names, kind, url = done.stdout.split()
     assert names == sorted(p.name for p in entry_points(group="dataferry.hosts") if p.value.startswith("dataferry."))

@@ -14,6 +14,7 @@ fixture              call
 ``counted_link``     ``counted_link(url)``: a TCP link that counts what is sent, and is cut after so many bytes
 ``sshd``             ``sshd.declared(folder)``: SFTP for this user; ``sshd.trust(home)``: his key, and its own
 ``azurite``          ``azurite.container(name, public=True)``: blobs of Azure
+``dataverse``        a `Dataverse` that runs: datasets, drafts, versions, locks; plays faults
 ``figshare``         a `Figshare` that runs: accounts, articles, uploads in parts, downloads by redirect
 ``github``           GitHub's releases, with ``github.spec("v1")`` to read from and publish to
 ``invenio_standin``  an `InvenioStandIn` that runs: records, drafts, versions, files; plays faults
@@ -37,6 +38,7 @@ What a call gives has ``url`` (a slash at the end), ``port``, ``log`` (the path 
 from __future__ import annotations
 
 from .counted_link import counted_link
+from .dataverse import dataverse
 from .figshare import figshare
 from .git_hosts import giftless, giftless_python, git_http, lfs_token, pages
 from .github import github
@@ -61,6 +63,7 @@ __all__ = [
     "caddy",
     "case",
     "counted_link",
+    "dataverse",
     "delay_proxy",
     "figshare",
     "giftless",

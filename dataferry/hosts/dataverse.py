@@ -1,0 +1,375 @@
+"""Dataverse: datasets with a DOI at Harvard's and some hundred other installations; each file has a number."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from io import BytesIO
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, quote, urlsplit
+
+from ..download.backoff import tries
+from ..errors import AccessDenied, BadName, PublishError, TransferError
+from ..registry.names import redact_url
+from .about import about_for, as_list, authors, name_parts, plain_license, require
+from .api_client import ApiClient, FileBody
+from .base import Credential, Host, HostedFile, Limits, Publisher, Source, Upload
+from .deposit import DOI, DepositPublisher, DraftFile, foreign_doi, is_status, without_resolver
+
+if TYPE_CHECKING:
+    from ..config.credentials import Token
+    from ..config.settings import Settings
+    from ..registry.registry import Entry
+
+__all__ = ["DataverseHost"]
+
+_HARVARD = "https://dataverse.harvard.edu/"
+_FORMS = "dataverse:doi:10.7910/DVN/ABCDEF, with ?server=https://... for another installation, or dataverse:new"
+#: What the name of a file, and of a folder, may hold.
+_LABEL, _FOLDER = re.compile(r'[^:<>;#/"*|?\\]+'), re.compile(r"[A-Za-z0-9_][A-Za-z0-9_ ./-]*")
+#: Installations unpack these on arrival.
+_UNPACKED = (".zip", ".fits.gz", ".shp.zip")
+_LOCKED = 600.0
+_ORIGINAL = ("", "?format=original")
+
+
+class DataverseHost(Host):
+    """A dataset of a Dataverse installation.
+
+    Every file has a number of its own, which the registry keeps as its locator and which finds the same bytes in every
+    version of the dataset.
+
+    Parameters
+    ----------
+    spec : str
+        ``dataverse:doi:10.7910/DVN/ABCDEF`` at Harvard's installation, or behind it
+        ``?server=https://demo.dataverse.org``; ``dataverse:new?server=...&collection=alias`` to publish a new dataset.
+
+    Raises
+    ------
+    BadName
+        If it is no such line.
+    """
+
+    schemes = ("dataverse",)
+    example = "dataverse:new"
+
+    def __init__(self, spec: str) -> None:
+        super().__init__(spec)
+        rest, _, self.query = spec.partition(":")[2].partition("?")
+        given = dict(parse_qsl(self.query, keep_blank_values=True))
+        server = urlsplit(given.get("server", _HARVARD))
+        unknown = given.keys() - {"server", "collection"}
+        if unknown or server.scheme not in {"http", "https"} or not server.hostname or "@" in server.netloc:
+            why = f"{min(unknown)!r} is not known" if unknown else "server= is an http or https URL without a user"
+            raise BadName(f"{redact_url(spec)!r}: {why}; write {_FORMS}")
+        doi = without_resolver(rest)
+        if rest != "new" and not DOI.fullmatch(doi):
+            raise BadName(f"{redact_url(spec)!r} names no dataset; write {_FORMS}")
+        if "server" not in given and rest != "new" and (error := foreign_doi(doi, "Harvard Dataverse")):
+            raise error
+        self.server = f"{server.scheme}://{server.netloc}{server.path.rstrip('/')}/"
+        self.collection = given.get("collection", ":root")
+        self.dataset = "" if rest == "new" else f"doi:{doi}"
+        self.locator = f"dataverse:{server.netloc}"
+
+    @property
+    def credentials(self) -> tuple[Credential, ...]:
+        """An API token."""
+        page = f"{self.server}dataverseuser.xhtml?selectTab=apiTokenTab"
+        return (Credential("Dataverse", urlsplit(self.server).netloc, ("DATAVERSE_API_TOKEN",), (), page),)
+
+    def sources(self, name: str, entry: Entry | None) -> Sequence[Source]:
+        """The file's number; none where the registry holds no number, see `look_up`."""
+        number = str(entry.locators.get(self.locator, "")) if entry is not None else ""
+        # a table that was ingested gives the uploaded bytes only as its original, and other files have none
+        return [self._download(number, query) for query in _ORIGINAL] if number.isascii() and number.isdigit() else []
+
+    def _download(self, number: str | int, query: str = "") -> Source:
+        return Source(f"{self.server}api/access/datafile/{number}{query}", self.redacted)
+
+    def look_up(self, wanted: Mapping[str, Entry | None], settings: Settings) -> Mapping[str, Sequence[Source]]:
+        """Find the files in the dataset's list."""
+        files = {file.name: file for file in self._public(settings)}
+        found = {name: files[name] for name in wanted if name in files}
+        tables = {name: "originalFileName" in file.data["dataFile"] for name, file in found.items()}
+        return {name: [self._download(file.key, _ORIGINAL[tables[name]])] for name, file in found.items()}
+
+    def hosted(self, settings: Settings) -> Mapping[str, HostedFile]:
+        """All files of the newest public version."""
+        return {file.name: file for file in self._public(settings)}
+
+    def _public(self, settings: Settings) -> list[DraftFile]:
+        if not self.dataset:
+            reason = "this dataset is yet to be made: publish to it first"
+            raise TransferError(self.redacted, reason, kind="list", final=True)
+        api = _Api(settings, self, self.token(settings))
+        if (files := api.files(":latest-published")) is None:
+            raise TransferError(self.redacted, f"there is no public dataset {self.dataset}", kind="list", final=True)
+        return files
+
+    def publisher(self, settings: Settings, about: Mapping[str, Any]) -> Publisher:
+        """What uploads files to the dataset and publishes it."""
+        return DataversePublisher(self, settings, about)
+
+
+class _Api:
+    """Asks one installation about one dataset."""
+
+    def __init__(self, settings: Settings, host: DataverseHost, token: Token | None) -> None:
+        self.host, self.token, self.dataset = host, token, host.dataset
+        login = {"X-Dataverse-key": token.secret} if token else {}
+        self._client = ApiClient(settings, f"{host.server}api/", headers=login)
+
+    def ask(self, method: str, path: str, **how: Any) -> Any:
+        """The ``data`` of an answer."""
+        return self._client.call(method, path, **how).json().get("data")
+
+    def of_dataset(self, method: str, path: str, more: Mapping[str, str | int] = {}, **how: Any) -> Any:
+        """The ``data`` of an answer about the dataset."""
+        query = {"persistentId": self.dataset, **more}
+        return self.ask(method, f"datasets/:persistentId/{path}", query=query, **how)
+
+    def find(self, path: str, more: Mapping[str, str | int] = {}) -> Any:
+        """The same; None where there is none, or not for whoever asks."""
+        try:
+            return self.of_dataset("GET", path, more)
+        except TransferError as error:
+            if is_status(error, 401, 403, 404):
+                return None
+            raise
+
+    def files(self, version: str) -> list[DraftFile] | None:
+        """The files of a version."""
+        found = self.find(f"versions/{version}/files")
+        return None if found is None else [_file(item, self.host.locator) for item in found]
+
+
+def _file(item: Mapping[str, Any], locator: str) -> DraftFile:
+    data = item["dataFile"]
+    checksum = data.get("checksum") or {"type": "MD5", "value": data.get("md5")}
+    digests = {kind: str(checksum.get("value") or "").lower() or None for kind in [str(checksum.get("type")).upper()]}
+    # a table that was ingested is a .tab file there; its checksum is that of the original
+    label = str(data.get("originalFileName") or item["label"])
+    folder, size = item.get("directoryLabel"), data.get("originalFileSize") or data.get("filesize")
+    key, name = str(data["id"]), f"{folder}/{label}" if folder else label
+    return DraftFile(size, digests.get("SHA-256"), digests.get("MD5"), {locator: int(key)}, name, key, True, None, item)
+
+
+class DataversePublisher(DepositPublisher):
+    """Takes files to a dataset; see `DepositPublisher`."""
+
+    limits = Limits(empty=False)
+    one_of_a_name = True
+    patience = 0.0, _LOCKED
+    host: DataverseHost
+
+    def __init__(self, host: DataverseHost, settings: Settings, about: Mapping[str, Any]) -> None:
+        super().__init__(host, settings, about_for(about, "dataverse"))
+        self._known_api: _Api | None = None
+        self._email = ""
+
+    @property
+    def _api(self) -> _Api:
+        if self._known_api is None:
+            self._known_api = _Api(self.settings, self.host, self.require_token())
+        return self._known_api
+
+    @property
+    def declared(self) -> str:
+        """The line with the dataset's DOI, once there is one."""
+        dataset = self._known_api.dataset if self._known_api else ""
+        query = f"?{self.host.query}" if self.host.query else ""
+        return self.host.spec if self.host.dataset or not dataset else f"dataverse:{dataset}{query}"
+
+    def check_rights(self) -> str:
+        """Whose token it is, and whether the dataset is theirs."""
+        with self.asking():
+            user = self._api.ask("GET", "users/:me")
+        self._email = str(user.get("email") or "")
+        if self.host.dataset:
+            with self.asking():
+                rights = self._api.find("userPermissions")
+            if rights is not None and not (rights.get("canEditDataset") and rights.get("canPublishDataset")):
+                raise AccessDenied(self.at(), "this account may not edit and publish the dataset", self.remedy)
+            if self._api.files(":latest") is None:
+                raise AccessDenied(self.at(), "this account sees no such dataset", self.remedy)
+        else:
+            made = [spec for spec in self.registered if spec.startswith("dataverse:doi:")]
+            hosts = [other for other in map(DataverseHost, made) if other.server == self.host.server]
+            self._api.dataset = next((other.dataset for other in hosts if self.sees(other.dataset)), "")
+            require(self.about, ("title", "description", "authors"), self.provider, self.at())
+        origin = self._api.token.origin if self._api.token else ""
+        return f"{user.get('displayName') or user.get('identifier')}, by the token in {origin}"
+
+    def hosted(self, uploads: Sequence[Upload]) -> Mapping[str, HostedFile]:
+        """The files of the dataset, of its draft too."""
+        return super().hosted(uploads) if self._api.dataset else {}
+
+    def problem(self, upload: Upload) -> str:
+        """A name that Dataverse changes, or a file that it unpacks."""
+        path = PurePosixPath(upload.name)
+        if upload.name.lower().endswith(_UNPACKED):
+            return f"Dataverse unpacks files that end in {' or '.join(_UNPACKED)}: unpack it, or pack it with tar"
+        folder = str(path.parent)
+        if _LABEL.fullmatch(path.name) and (folder == "." or _FOLDER.fullmatch(folder)):
+            return ""
+        return (
+            "Dataverse takes only letters and digits of ASCII, '_', '.', '-' and spaces in folders, and none of "
+            ': < > ; # " * | in names'
+        )
+
+    def remarks(self, uploads: Sequence[Upload]) -> Sequence[str]:
+        """What cannot be undone."""
+        return ["what is published gets a DOI and stays: a version cannot be taken back"]
+
+    def open(self, uploads: Sequence[Upload]) -> None:
+        """Find or make the dataset, and wait until nothing locks it."""
+        if not self._api.dataset:
+            title = str(self.about["title"]).strip()
+            self._api.dataset = self.once(title)
+            fields = {"fields": [{"typeName": "title", "value": title}]}
+            self._api.of_dataset("PUT", "editMetadata", {"replace": "true"}, json=fields)
+        self._wait_for_locks()
+        self.refresh()
+
+    def reopen(self) -> bool:
+        """Find the dataset that an earlier run made."""
+        noted = str(self.notes.get("draft") or "")
+        if not self._api.dataset and noted and self.sees(noted):
+            self._api.dataset = noted
+        return bool(self._api.dataset)
+
+    def make(self, title: str) -> str:
+        """Make a dataset."""
+        path = f"dataverses/{quote(self.host.collection, safe=':')}/datasets"
+        return str(self._api.ask("POST", path, json=self._body(title))["persistentId"])
+
+    def sees(self, draft: str) -> bool:
+        """Whether the account sees a draft of a dataset, or may make one."""
+        with self.asking():
+            return self._api.find("versions/:latest/files", {"persistentId": draft}) is not None
+
+    def own_titles(self) -> Iterable[tuple[str, str]]:
+        """Datasets with the mark of a killed run, as far as the search knows them."""
+        found = self._api.ask(
+            "GET", "search", query={"q": f'"{self.notes["mark"]}"', "type": "dataset", "per_page": 25}
+        )
+        return [(str(item["global_id"]), str(item["name"])) for item in found.get("items", [])]
+
+    def list_files(self) -> list[DraftFile]:
+        """The files of the draft, or of the newest version where there is none."""
+        return self._api.files(":latest") or []
+
+    def public_files(self) -> list[DraftFile]:
+        """The files of the newest public version."""
+        return self._api.files(":latest-published") or []
+
+    def delete(self, file: DraftFile) -> None:
+        """Take a file out of the draft."""
+        self._api.ask("DELETE", f"files/{file.key}", accept=(404,))
+
+    def publish(self) -> None:
+        """Make the draft the next version."""
+        self._wait_for_locks()
+        self._api.of_dataset("POST", "actions/:publish", {"type": "major"})
+
+    def _wait_for_locks(self) -> None:
+        """An ingest, a workflow, or an earlier publication keeps others out for a while; a review does for long."""
+        for _ in tries(_LOCKED):
+            locks = {str(lock.get("lockType")) for lock in self._api.of_dataset("GET", "locks") or []}
+            if not locks:
+                return
+            if "InReview" in locks:
+                break
+        reason = f"the dataset is locked ({', '.join(sorted(locks))})"
+        raise PublishError(self.at(), reason, "run the same command again later")
+
+    def send(
+        self, upload: Upload, begun: DraftFile | None, notes: MutableMapping[str, Any], moved: Callable[[int], None]
+    ) -> DraftFile:
+        """Add a file in one request; a request that was cut leaves nothing behind."""
+        path = PurePosixPath(upload.name)
+        folder = {} if str(path.parent) == "." else {"directoryLabel": str(path.parent)}
+        self._wait_for_locks()
+        with _Form(upload, {"tabIngest": "false", "restrict": "false", **folder}, moved) as body:
+            headers = {"Content-Type": f"multipart/form-data; boundary={body.boundary}"}
+            added = self._api.of_dataset("POST", "add", body=body, headers=headers, again=False, timeout=600.0)
+        file = self.add(_file(added["files"][0], self.host.locator))
+        if file.name != upload.name or file.matches(upload) is False:
+            raise self.other_bytes(upload, file)
+        return file
+
+    def _body(self, title: str) -> dict[str, Any]:
+        """``[about]`` as Dataverse takes it."""
+        about, people = self.about, authors(self.about, self.at())
+        family, given = name_parts(people[0])
+        email = about.get("contact") or next((p["email"] for p in people if p.get("email")), self._email)
+        contact = {"datasetContactName": f"{family}, {given}".strip(", "), "datasetContactEmail": email}
+        fields = [
+            _field("title", title),
+            _field("author", [_author(person) for person in people]),
+            _field("datasetContact", [contact]),
+            _field("dsDescription", [{"dsDescriptionValue": str(about["description"])}]),
+            _field("subject", as_list(about.get("subjects") or ["Other"]), "controlledVocabulary"),
+        ]
+        if about.get("keywords"):
+            fields.append(_field("keyword", [{"keywordValue": str(word)} for word in as_list(about["keywords"])]))
+        version: dict[str, Any] = {"metadataBlocks": {"citation": {"fields": fields}}}
+        if about.get("license"):
+            wanted, offered = plain_license(str(as_list(about["license"])[0])), self._api.ask("GET", "licenses") or []
+            found = [one for one in offered if plain_license(str(one["name"])) == wanted]
+            if not found:
+                names = ", ".join(str(one["name"]) for one in offered)
+                reason = f"Dataverse does not offer the license {about['license']!r}"
+                raise PublishError(self.at(), reason, f"there are: {names}")
+            version["license"] = {"name": found[0]["name"], "uri": found[0]["uri"]}
+        return {"datasetVersion": version}
+
+
+def _author(person: Mapping[str, Any]) -> dict[str, str]:
+    family, given = name_parts(person)
+    author = {"authorName": f"{family}, {given}".strip(", ")}
+    if person.get("affiliation"):
+        author["authorAffiliation"] = str(as_list(person["affiliation"])[0])
+    if person.get("orcid"):
+        author |= {"authorIdentifierScheme": "ORCID", "authorIdentifier": str(person["orcid"])}
+    return author
+
+
+def _field(name: str, value: Any, kind: str = "primitive") -> dict[str, Any]:
+    """A field of a metadata block; compound ones hold fields themselves."""
+    compound = isinstance(value, list) and isinstance(value[0], dict)
+    if compound:
+        schemes = {"authorIdentifierScheme": "controlledVocabulary"}
+        value = [{k: _field(k, v, schemes.get(k, kind)) for k, v in item.items()} for item in value]
+    kind = "compound" if compound else kind
+    return {"typeName": name, "typeClass": kind, "multiple": isinstance(value, list), "value": value}
+
+
+class _Form(FileBody):
+    """A form with ``jsonData`` and a file, read from the disk as it goes."""
+
+    def __init__(self, upload: Upload, options: Mapping[str, str], moved: Callable[[int], None]) -> None:
+        super().__init__(upload.path, 0, upload.size, moved)
+        self.boundary = uuid.uuid4().hex
+        start = f"--{self.boundary}\r\nContent-Disposition: form-data; name="
+        head = f'{start}"jsonData"\r\n\r\n{json.dumps(options)}\r\n{start}"file"; filename="'
+        head += f'{PurePosixPath(upload.name).name}"\r\nContent-Type: application/octet-stream\r\n\r\n'
+        self._head, self._tail = BytesIO(head.encode()), BytesIO(f"\r\n--{self.boundary}--\r\n".encode())
+
+    def __len__(self) -> int:
+        return self.size + len(self._head.getbuffer()) + len(self._tail.getbuffer())
+
+    def read(self, count: int = -1) -> bytes:
+        """The next bytes, perhaps fewer."""
+        return self._head.read(count) or super().read(count) or self._tail.read(count)
+
+    def seek(self, offset: int) -> int:
+        """Go back to the beginning, the only place from which a request is sent again."""
+        self._head.seek(offset)
+        self._tail.seek(offset)
+        return super().seek(offset)
