@@ -269,7 +269,7 @@ class Host(ABC):
         TransferError
             If the host could not be asked, or has no list of its files.
         """
-        raise TransferError(self.redacted, "this kind of host gives no list of its files", kind="list", final=True)
+        raise TransferError(self.redacted, "this kind of host has no list of its files", kind="list", final=True)
 
     def publisher(self, settings: Settings, about: Mapping[str, Any]) -> Publisher:
         """What takes files there. Making it does no input or output.
@@ -292,7 +292,7 @@ class Host(ABC):
         PublishError
             If dataferry cannot publish to this kind of host, or not from here.
         """
-        raise PublishError(self.redacted, "files can be read from such a host, and not published to it by dataferry")
+        raise PublishError(self.redacted, "dataferry can read from this kind of host, but not publish to it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -621,7 +621,7 @@ def guarded(place: str) -> Iterator[None]:
     except Exception as error:
         logging.getLogger("dataferry").debug("%s", place, exc_info=error)
         detail = f"{type(error).__name__}: {error}"[:300]
-        reason = f"its answer has another form than dataferry knows, or the host itself is at fault ({detail})"
+        reason = f"its response does not have the expected form, or the host's module has an error ({detail})"
         raise TransferError(place, reason, kind="protocol", final=True) from error
 
 

@@ -45,10 +45,10 @@ _PREFIXES = {
     "10.7910": ("Harvard Dataverse", "write dataverse:doi:{doi}"),
     "10.17605": ("OSF", _WEB),
     "10.17632": ("Mendeley Data", _WEB),
-    "10.17616": ("re3data", "it lists repositories and holds no files"),
+    "10.17616": ("re3data", "it lists repositories and has no files"),
     "10.1594": ("PANGAEA", _WEB),
     "10.26093": ("CDS", _WEB),
-    "10.48550": ("arXiv", "it holds papers and no data files"),
+    "10.48550": ("arXiv", "it has papers and no data files"),
 }
 
 
@@ -192,9 +192,7 @@ class DepositPublisher(Publisher):
             yield
         except HostRefused as error:
             if is_status(error, 401, 403):
-                raise AccessDenied(
-                    self.at(name), f"the token has not the right to do this: {error}", self.remedy
-                ) from error
+                raise AccessDenied(self.at(name), f"the token does not allow this: {error}", self.remedy) from error
             if error.final:
                 raise PublishError(self.at(name), str(error), f"{_AGAIN} once that is corrected") from error
             raise
@@ -309,7 +307,7 @@ class DepositPublisher(Publisher):
         """The error where the draft has a file that nobody asked to replace."""
         return Conflict(
             self.at(upload.name),
-            "the draft has another file under this name, which this command did not bring",
+            "the draft has another file under this name, which this command did not upload",
             "A published name keeps its bytes: give the new ones another name, or publish with --new-version; "
             f"what somebody else put into the draft can be deleted on {self.draft_page}",
         )
@@ -363,7 +361,7 @@ class DepositPublisher(Publisher):
             self.at(upload.name),
             f"other bytes arrived (md5 {file.md5} there, {upload.md5} here); they are deleted there, and nothing was "
             "published",
-            f"{_AGAIN}; a file that changes while it is sent has to be finished first",
+            f"{_AGAIN}; if a program still writes the file, let it finish first",
         )
 
     def _tidy(self, uploads: Sequence[Upload], ours: Mapping[str, DraftFile], public: set[Any]) -> None:
@@ -398,7 +396,7 @@ class DepositPublisher(Publisher):
             raise failed
         raise PublishError(
             self.at(),
-            "it was sent to be published and is not public yet: a curator may have to approve it first",
+            "it was submitted and is not public yet: a curator may have to approve it first",
             f"{_AGAIN} once it is public; nothing will be uploaded twice",
         )
 

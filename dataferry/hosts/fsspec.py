@@ -106,16 +106,18 @@ class FsspecHost(Host):
         self.url = self.url.rstrip("/") + "/"
         parts, redacted = urlsplit(self.url), redact_url(spec)
         if not parts.scheme or not parts.netloc:
-            raise BadName(f"{redacted!r} is no URL for fsspec: write PROTOCOL://place/folder/")
+            raise BadName(f"{redacted!r} is not a URL for fsspec: write PROTOCOL://place/folder/")
         self.protocol = parts.scheme.lower()
         self.known = _PROTOCOLS.get(self.protocol) or _FILE_SYSTEMS.get(self.protocol) or _Protocol()
         if parts.password is not None:
-            raise BadName(f"{redacted!r} holds a password; a registry is public: use the protocol's own login")
+            raise BadName(f"{redacted!r} contains a password, and a registry is public: use the protocol's own login")
         options = dict(parse_qsl(query, keep_blank_values=True))
         public = options.pop("public", "")
         for key in options:
             if any(word in key.lower() for word in _SECRET):
-                raise BadName(f"{redacted!r}: {key} is a secret; a registry is public: use the protocol's own login")
+                raise BadName(
+                    f"{redacted!r}: {key} is a secret, and a registry is public: use the protocol's own login"
+                )
         self.options: dict[str, Any] = {key: _typed(value) for key, value in options.items()}
         self.stated = check_url(public, "public") if public else ""
         self.public = self.stated or _public_base(self.protocol, parts.netloc, parts.path, self.options)
@@ -304,7 +306,7 @@ class _Session:
             package = host.known.package if host.protocol in _PROTOCOLS else error.name or ""
             raise MissingExtra("fsspec", f"{module} for {host.protocol}://", package) from None
         except ValueError as error:
-            raise OSError(f"fsspec does not take {host.redacted}: {error}") from error
+            raise OSError(f"fsspec rejects {host.redacted}: {error}") from error
         except Exception as error:
             raise _as_os_error(error) from error
         return system, str(folder).rstrip("/")
@@ -370,7 +372,7 @@ def _not_for_a_package(host: FsspecHost, settings: Settings) -> str:
     if not allowed and (host.protocol not in _PROTOCOLS or "::" in host.url):
         return (
             f"a package may not choose fsspec's {host.protocol}:// (it may run code, write files or lead elsewhere); "
-            f'who trusts this package writes fsspec_protocols = ["{host.protocol}"] into config.toml'
+            f'if you trust this package, write fsspec_protocols = ["{host.protocol}"] into config.toml'
         )
     for option, value in host.options.items():
         # the name of an account becomes the begin of its server's name
@@ -406,7 +408,7 @@ def _sftp_to_known_hosts(url: str, **given: Any) -> tuple[Any, str]:
                     return
             known = hostname.strip("[]").replace("]:", " -p ")
             raise PermissionError(
-                f"the host key of {hostname} is in no known_hosts: log in once with ssh {known}, and look at its key"
+                f"the host key of {hostname} is not in known_hosts: log in once with ssh {known}, and check its key"
             )
 
     class KnownSFTP(SFTPFileSystem):  # type: ignore[misc]
@@ -498,7 +500,10 @@ class FsspecPublisher(Publisher):
         except DataferryError:
             raise
         except FileExistsError as error:
-            raise Conflict(place, "somebody has put a file there meanwhile; run this again to compare it") from error
+            raise Conflict(
+                place,
+                "somebody else has uploaded a file there in the meantime; run the same command again to compare it",
+            ) from error
         except PermissionError as error:
             raise self._denied(error) from error
         except OSError as error:

@@ -397,7 +397,7 @@ class GitHubReleaseHost(Host):
         """Ask the API with the user's token: for the files of private repositories."""
         token = self.token(settings)
         if token is None:
-            reason = f"its interface was not asked: {self._for_private()}"
+            reason = f"its API was not asked: {self._for_private()}"
             raise TransferError(self.redacted, reason, kind="token", final=True)
         api = _Api(self, settings, token)
         releases = {tag: api.find(tag) for tag in dict.fromkeys(map(self.tag_of, wanted.values()))}
@@ -634,7 +634,7 @@ class GitHubReleasePublisher(DepositPublisher):
     def _other_bytes(self, release: _Release, names: Sequence[str]) -> Conflict:
         remedy = f"A published file keeps its bytes: publish to @{_next_tag(release.tag)}"
         if release.draft:
-            remedy = f"Nobody has seen that draft: delete the assets there, or publish to @{_next_tag(release.tag)}"
+            remedy = f"That draft is not public: delete the assets there, or publish to @{_next_tag(release.tag)}"
         some = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
         return Conflict(self.host.redacted, f"{release.page} has other bytes under {some}", remedy)
 
@@ -658,7 +658,7 @@ class GitHubReleasePublisher(DepositPublisher):
             return ()
         remarks = []
         if self._tag not in self._series:
-            remarks.append(f"a release {self._tag} is made as a draft, and published once all files are proven")
+            remarks.append(f"a release {self._tag} is created as a draft, and published once all files are proven")
         elif self._series[self._tag].draft:
             remarks.append(f"the draft of {self._tag} is published once all files are proven")
         parts = {u.name: len(pieces(u.name, u.size, self.host.part)) for u in uploads}
@@ -740,7 +740,7 @@ class GitHubReleasePublisher(DepositPublisher):
         files = {upload.name: self.complete(upload) for upload in uploads}
         for name, file in files.items():
             if file is None:
-                reason = "GitHub does not have all of it, so that the release stays a draft"
+                reason = "GitHub does not have all files, so the release stays a draft"
                 raise PublishError(self.at(name), reason, "Run the same command again")
         self._verified = {name: file for name, file in files.items() if file is not None}
         return self._verified
@@ -792,7 +792,7 @@ class GitHubReleasePublisher(DepositPublisher):
         if is_status(error, 401, 403, 404):
             return self._too_weak(error.said)
         if "immutable release" in error.said:
-            reason = f"an immutable release had the tag {tag} once, and GitHub never gives it again"
+            reason = f"an immutable release had the tag {tag} once, and GitHub never allows it again"
             return PublishError(self.host.redacted, reason, f"Publish to @{_next_tag(self._tag)}")
         if "already_exists" in error.said:
             reason = f"somebody published another release {tag} at the same time"
@@ -857,7 +857,7 @@ class GitHubReleasePublisher(DepositPublisher):
         clash = release.assets.get(piece.asset.lower())
         reason = f"it did not arrive in {_ATTEMPTS} attempts: {failed}"
         if clash is not None and clash.name != piece.asset:
-            reason = f"GitHub has {clash.name}, and takes no names that differ in case only"
+            reason = f"GitHub has {clash.name}, and accepts no names that differ only in case"
         raise self._error(piece, reason) from failed
 
     def _post(self, release: _Release, piece: _Piece, moved: Callable[[int], None]) -> _Asset:
@@ -888,7 +888,7 @@ class GitHubReleasePublisher(DepositPublisher):
             return
         self._delete_asset(release, made)
         if made.name != piece.asset:
-            raise self._error(piece, f"GitHub calls the asset {piece.asset} {made.name}, where nobody would find it")
+            raise self._error(piece, f"GitHub calls the asset {piece.asset} {made.name}, where users would not find it")
         raise self._error(piece, "other bytes arrived than were sent, and were removed: did the file change?")
 
     def _was_cut(self, release: _Release, piece: _Piece, found: _Asset) -> bool:
@@ -906,7 +906,7 @@ class GitHubReleasePublisher(DepositPublisher):
             if age > _CUT_AFTER:
                 return True
         reason = f"somebody has been uploading it for {max(age, 0) / 60:.0f} min"
-        remedy = "Run the same command again later; what is not complete after an hour is taken as cut"
+        remedy = "Run the same command again later; after an hour an incomplete upload counts as interrupted"
         raise self._error(piece, reason, remedy)
 
     def _delete_asset(self, release: _Release, asset: _Asset) -> None:
@@ -925,8 +925,8 @@ class GitHubReleasePublisher(DepositPublisher):
             reason = f"the release {release.tag} became immutable and takes no more files"
             return self._error(piece, reason, f"Publish to @{_next_tag(release.tag)}")
         if "file_count" in error.said:
-            reason = f"the release {release.tag} has as many assets as it may"
-            return self._error(piece, reason, "Run the same command again: the rest goes to a further release")
+            reason = f"the release {release.tag} has the maximum number of assets"
+            return self._error(piece, reason, "Run the same command again: the other files go to another release")
         return self._error(piece, f"GitHub does not take it: {error.said}")
 
     def _error(self, piece: _Piece, reason: str, remedy: str = "") -> PublishError:
@@ -964,10 +964,10 @@ def _release_text(about: Mapping[str, Any], tag: str, place: str, *, further: bo
     known = {key: ", ".join(map(str, as_list(about[key]))) for key in ("license", "keywords") if about.get(key)}
     lines += [f"{key.capitalize()}: {value}" for key, value in known.items()]
     lines.append(
-        "These are data files of a Python package, which gets them by itself. In the names of assets `+-` stands for "
-        "the slash of a folder."
+        "These are data files of a Python package, which downloads them automatically. "
+        "In the names of assets `+-` stands for the slash of a folder."
     )
     if further:
         title += " (more)"
-        lines.append("This release holds what another one has no space for.")
+        lines.append("This release has the files that did not fit into another one.")
     return f"{title[:_LONGEST_TITLE]} ({tag})"[:250], "\n\n".join(lines)[:_LONGEST_BODY]

@@ -68,7 +68,7 @@ def _read_zenodo(spec: str, server: str) -> _Declared:
     if rest.startswith(("http://", "https://")):
         parts = urlsplit(rest)
         if (parts.hostname or "").removeprefix("www.") != urlsplit(server).hostname:
-            raise BadName(f"{redact_url(rest)!r} is no page of {urlsplit(server).hostname}; write inveniordm:{rest}")
+            raise BadName(f"{redact_url(rest)!r} is not a page of {urlsplit(server).hostname}; write inveniordm:{rest}")
         page = _PAGE.fullmatch(parts.path)
         if page and (page[1] == _NEW or _NUMBER.fullmatch(page[1])):
             return _Declared(server, "" if page[1] == _NEW else page[1])
@@ -89,7 +89,7 @@ def _read_address(spec: str) -> _Declared:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        raise BadName(f"what stands behind inveniordm: is no address: {error}") from None
+        raise BadName(f"what follows inveniordm: is no address: {error}") from None
     if parts.scheme not in {"http", "https"} or not host or parts.query or parts.fragment:
         raise wrong
     if parts.username is not None:
@@ -100,7 +100,7 @@ def _read_address(spec: str) -> _Declared:
         # a DOI ends with the id of its record, perhaps behind a word and a point; check_doi() sees whether
         record = path.partition("/")[2].rpartition(".")[2].rpartition("/")[2]
         if not _ID.fullmatch(record):
-            raise BadName(f"the DOI {path} does not hold the id of a record; write {forms}")
+            raise BadName(f"the DOI {path} does not contain the id of a record; write {forms}")
         return _Declared(server, record, path.lower())
     page = _PAGE.fullmatch(f"/{path}")
     record = page[1] if page else path
@@ -333,7 +333,7 @@ class InvenioHost(Host):
     def public_record(self, api: _Api, record: str) -> dict[str, Any]:
         """A published version (of all versions the newest one), or a `TransferError` that says why there is none."""
         if not record:
-            raise TransferError(self.redacted, "a record that is yet to be made has no files", kind="list", final=True)
+            raise TransferError(self.redacted, "a new record has no files yet", kind="list", final=True)
         try:
             found = api.record(record)
         except HostRefused as error:
@@ -369,7 +369,7 @@ class InvenioHost(Host):
 
 
 def _asker(api: _Api) -> str:
-    return f"the owner of the token in {api.token.origin}" if api.token else "a stranger"
+    return f"the owner of the token in {api.token.origin}" if api.token else "an anonymous user"
 
 
 class ZenodoHost(InvenioHost):
@@ -469,7 +469,7 @@ class InvenioPublisher(DepositPublisher):
                 yield
         except PublishError as error:
             if "/" in name and is_status(error.__cause__ or error, 404):
-                reason = f"it takes no folders in names, as InvenioRDM before version 13 does not ({error.reason})"
+                reason = f"it accepts no folders in names, like all versions of InvenioRDM before 13 ({error.reason})"
                 raise PublishError(self.at(name), reason) from error
             raise
 
@@ -478,7 +478,7 @@ class InvenioPublisher(DepositPublisher):
     def require_token(self) -> Token:
         """The author's token."""
         if not self.host.credentials:
-            raise AccessDenied(self.host.redacted, "no token goes over unencrypted http", "Name the server by https")
+            raise AccessDenied(self.host.redacted, "no token goes over unencrypted http", "Use https for the server")
         return super().require_token()
 
     def check_rights(self) -> str:
@@ -489,7 +489,7 @@ class InvenioPublisher(DepositPublisher):
             api.call("GET", "user/records", query={"size": 1})
         except HostRefused as error:
             if is_status(error, 401, 403):
-                raise AccessDenied(host.redacted, f"it does not take the token in {origin}", self.remedy) from error
+                raise AccessDenied(host.redacted, f"it rejects the token in {origin}", self.remedy) from error
             raise
         if host.declared.record:
             self._newest = self._own_record()
@@ -556,9 +556,9 @@ class InvenioPublisher(DepositPublisher):
 
     def remarks(self, uploads: Sequence[Upload]) -> Sequence[str]:
         """What cannot be undone, and what goes with a new version."""
-        remarks = ["what is published gets a DOI and stays: neither a version nor its files can be taken back"]
+        remarks = ["a publication gets a DOI and is permanent: neither a version nor its files can be removed"]
         if self._newest is not None and uploads:
-            remarks.append("the next version also has all files of the one before, which are not sent again")
+            remarks.append("the next version also has all files of the one before, which are not uploaded again")
         return remarks
 
     # -- the draft
@@ -722,9 +722,7 @@ class InvenioPublisher(DepositPublisher):
             self._api.call("PUT", path, body=body, headers=headers, timeout=600.0)
         if (file := self._commit(upload)) is not None:
             return file
-        raise PublishError(
-            self.at(upload.name), "other bytes arrived, and they were dropped", "run the same command again"
-        )
+        raise PublishError(self.at(upload.name), "other bytes arrived; they were deleted", "run the same command again")
 
     def _commit(self, upload: Upload, *, again: bool = True) -> DraftFile | None:
         """Say that all bytes went; None, with the file announced once more, if they are not those that are here."""

@@ -129,7 +129,7 @@ class S3Host(Host):
         """Signed URLs, that hold for a day or as long as the credentials do; the store is not asked for the files."""
         bucket = self.bucket
         if bucket.requester_pays and os.environ.get(_PAY_VARIABLE) != "requester":
-            reason = f"the store charges whoever reads from this bucket: {_PAY_VARIABLE}=requester says yes to that"
+            reason = f"the store charges the reader of this bucket: {_PAY_VARIABLE}=requester agrees to that"
             raise TransferError(self.redacted, reason, kind="payer", final=True)
         if settings.anonymous and not bucket.requester_pays:  # the proof that everybody can read
             raise self._private()
@@ -289,7 +289,7 @@ class S3Publisher(Publisher):
                 raise
             there = self._same(upload)
             if there is None:
-                reason = f"{upload.name}: the upload was ended by someone"
+                reason = f"{upload.name}: somebody else aborted the upload"
                 raise PublishError(self.host.redacted, reason, _AGAIN) from error
             return there.locators
         except OSError as exc:

@@ -204,7 +204,7 @@ def test_restricted_files_with_a_token(rdm: Any, ann: By, tmp_path: Path, monkey
     record, _ = ann.record({"a.dat": b"secret"}, access={"record": "public", "files": "restricted"})
     spec = f"inveniordm:{rdm.url}{record}"
     someone = user(tmp_path, spec, {"a.dat": b"secret"})
-    with refused("files of the record .* are restricted, and a stranger may not get them"):
+    with refused("files of the record .* are restricted, and an anonymous user may not get them"):
         someone.users_get(["a.dat"])
     # the variable could be for another server; what is said of this one is not
     monkeypatch.setenv("INVENIORDM_TOKEN", rdm.tokens["ann"])
@@ -226,7 +226,7 @@ def test_records_that_cannot_be_had(rdm: Any, ann: By, tmp_path: Path) -> None:
     rdm.delete(gone)
     draft = ann.draft({"a.dat": b"draft"})
     for record, says in (
-        (closed, "restricted, and a stranger may not see it"),
+        (closed, "restricted, and an anonymous user may not see it"),
         (gone, "was deleted"),
         (draft, "a draft has to be published first"),
         ("zzzzz-99999", "there is no published record"),
