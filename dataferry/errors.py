@@ -20,6 +20,7 @@ dataferry still catches the right thing::
     ├── CacheError       OSError       the cache cannot be read or written
     ├── MapError         ValueError    a FITS map that cannot be read; file, HDU and column
     │   └── UnknownField IndexError    the map has no such field
+    ├── ArchiveError     ValueError    an archive that is damaged, unsafe or not one
     ├── MissingExtra     ImportError   a library of an extra is not installed
     ├── FetchErrors      ExceptionGroup  several files could not be fetched
     └── PublishErrors    ExceptionGroup  several things keep files from being published
@@ -37,6 +38,7 @@ from typing import Any, NamedTuple, Self
 
 __all__ = [
     "AccessDenied",
+    "ArchiveError",
     "BadName",
     "CacheError",
     "Conflict",
@@ -167,6 +169,27 @@ class MapError(DataferryError, ValueError):
 
 class UnknownField(MapError, IndexError):
     """A map has no such field; the message names those that it has."""
+
+
+class ArchiveError(DataferryError, ValueError):
+    """An archive that cannot be unpacked: it is damaged, unsafe, too large, or no archive.
+
+    Parameters
+    ----------
+    archive : str
+        The archive's path.
+    reason : str
+        What is wrong with it.
+    remedy : str
+        What to do.
+    """
+
+    def __init__(self, archive: str, reason: str, remedy: str = "") -> None:
+        self.archive, self.reason, self.remedy = archive, reason, remedy
+        super().__init__(f"{archive} {reason}{f'; {remedy}' if remedy else ''}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.archive, self.reason, self.remedy)
 
 
 class MissingExtra(DataferryError, ImportError):

@@ -1,0 +1,305 @@
+"""Unpack an archive into a folder: bounded, verified member by member, and visible only when it is whole."""
+
+from __future__ import annotations
+
+import bz2
+import fnmatch
+import gzip
+import io
+import json
+import lzma
+import os
+import shutil
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import IO, Any
+
+from ..errors import ArchiveError, MissingExtra
+from ..registry.names import close_names
+
+__all__ = ["Limits", "members_of", "unpack"]
+
+_BLOCK = 1 << 20
+_STAMP = ".dataferry-unpacked"
+_BROKEN = (
+    EOFError,
+    OSError,
+    RuntimeError,
+    ValueError,
+    zlib.error,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    tarfile.TarError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What an archive may unpack to. A DEFLATE stream grows by at most 1:1032, and data sets by far less."""
+
+    total_bytes: int | None = None
+    ratio: int = 200
+    least_bytes: int = 1 << 28
+    members: int = 1_000_000
+
+    def bytes_for(self, packed: int) -> int:
+        """The most bytes that an archive of `packed` bytes may unpack to."""
+        return self.total_bytes if self.total_bytes is not None else max(self.least_bytes, self.ratio * packed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    name: str
+    size: int | None  # a single compressed file does not know it
+    is_folder: bool
+    open: Callable[[], IO[bytes]]
+
+
+def members_of(archive: str) -> list[str]:
+    """The names of the files in an archive."""
+    with _opened(archive, Limits()) as members:
+        return [member.name for member in members if not member.is_folder]
+
+
+def unpack(archive: str, folder: str, *, members: Iterable[str] | None = None, sha256: str = "", limits: Limits) -> str:
+    """Unpack an archive; a folder that an earlier call made of the same bytes is used again.
+
+    `folder` becomes visible by one rename, when all of it is there. Its stamp says which archive and members it holds.
+    """
+    wanted = None if members is None else sorted({members} if isinstance(members, str) else set(members))
+    stamp = {"archive": sha256 or _identity(archive), "members": wanted}
+    if _stamp_of(folder) == stamp:
+        return folder
+    private = f"{folder}.{os.getpid()}.{os.urandom(4).hex()}.unpacking"
+    os.makedirs(private)
+    try:
+        try:
+            _extract(archive, private, wanted, limits)
+        except ArchiveError:
+            raise
+        except _BROKEN as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # the disk's word, not the archive's
+            raise ArchiveError(
+                archive, f"is damaged or incomplete: {error}", "get the file again, or ask its author"
+            ) from error
+        with open(os.path.join(private, _STAMP), "w", encoding="utf-8") as file:
+            json.dump(stamp, file)
+        _publish(private, folder, stamp)
+    finally:
+        shutil.rmtree(private, ignore_errors=True)
+    return folder
+
+
+def _publish(private: str, folder: str, stamp: dict[str, Any]) -> None:
+    while True:
+        try:
+            os.rename(private, folder)
+        except OSError:
+            if _stamp_of(folder) == stamp:  # another process was first, with the same bytes
+                return
+            old = f"{private}.old"
+            os.rename(folder, old)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            return
+
+
+def _extract(archive: str, private: str, wanted: list[str] | None, limits: Limits) -> None:
+    room = limits.bytes_for(os.path.getsize(archive))
+    names: list[str] = []
+    seen: set[str] = set()
+    done: set[str] = set()
+    with _opened(archive, limits) as members:
+        for member in members:
+            name = _checked(archive, member.name)
+            if name.casefold() in seen and not member.is_folder:
+                raise ArchiveError(archive, f"has two members called {name!r} where a file system folds case")
+            seen.add(name.casefold())
+            if member.is_folder:
+                if wanted is None and name:
+                    os.makedirs(os.path.join(private, name), exist_ok=True)
+                continue
+            names.append(name)
+            matched = [pattern for pattern in wanted or () if _matches(name, pattern)]
+            if wanted is not None and not matched:
+                continue
+            done.update(matched)
+            room = _copy(archive, member, os.path.join(private, name), room)
+    missing = [w for w in wanted or () if w not in done]
+    if missing:
+        close = close_names(missing[0], names)
+        hint = f"; it has {' and '.join(map(repr, close))}" if close else ""
+        raise ArchiveError(archive, f"has no member {missing[0]!r}{hint}")
+
+
+def _matches(name: str, wanted: str) -> bool:
+    return name == wanted or name.startswith(f"{wanted.rstrip('/')}/") or fnmatch.fnmatchcase(name, wanted)
+
+
+def _copy(archive: str, member: _Member, path: str, room: int) -> int:
+    if member.size is not None and member.size > room:
+        raise _bomb(archive)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    try:
+        target = open(path, "xb")  # noqa: SIM115
+    except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
+        raise ArchiveError(archive, f"has a file and a folder called {member.name!r}") from error
+    with target, member.open() as source:
+        while block := source.read(_BLOCK):
+            room -= len(block)
+            if room < 0:
+                raise _bomb(archive)
+            target.write(block)
+    return room
+
+
+def _bomb(archive: str) -> ArchiveError:
+    return ArchiveError(
+        archive,
+        "unpacks to far more bytes than its size suggests, as a decompression bomb does",
+        "if you trust it, call unpack with max_bytes=",
+    )
+
+
+def _checked(archive: str, name: str) -> str:
+    """A member's name, relative and without `..`; also as Windows reads it."""
+    plain = name.replace("\\", "/")
+    parts = plain.rstrip("/").split("/")
+    while parts and parts[0] == ".":  # tar -c . begins names with ./
+        del parts[0]
+    if plain.startswith("/") or ":" in (parts[0] if parts else "")[1:2]:
+        raise ArchiveError(archive, f"has an absolute name, {name!r}")
+    if ".." in parts:
+        raise ArchiveError(archive, f"has a name that leads out of its folder, {name!r}")
+    if any(not part or part == "." for part in parts) or any(ord(c) < 32 or ord(c) == 127 for c in plain):
+        raise ArchiveError(archive, f"has a name that no file can have, {name!r}")
+    if parts == [_STAMP]:
+        raise ArchiveError(archive, f"has a member called {_STAMP!r}, a name that dataferry needs")
+    return "/".join(parts)
+
+
+class _opened:  # noqa: N801 - a context manager
+    """The members of an archive, whatever its kind; its first bytes tell, not its name."""
+
+    def __init__(self, archive: str, limits: Limits) -> None:
+        self._archive, self._limits = archive, limits
+        self._file: Any = None
+
+    def __enter__(self) -> Iterator[_Member]:
+        with open(self._archive, "rb") as file:
+            head = file.read(8)
+        if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+            if _zip_directory_bytes(self._archive) > 256 * self._limits.members:  # zipfile reads all of it into memory
+                raise ArchiveError(self._archive, f"has more than {self._limits.members} members")
+            self._file = zipfile.ZipFile(self._archive)
+            return self._counted(_zip_members(self._archive, self._file))
+        opener = _decompressor(self._archive, head)
+        stream = opener(self._archive) if opener else open(self._archive, "rb")
+        self._file = stream
+        try:
+            bounded: Any = _Bounded(self._archive, stream, self._limits)
+            tar = tarfile.open(fileobj=bounded, mode="r|")  # a stream: each member once, in its order
+        except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError):
+            stream.close()
+            if opener is None:
+                raise ArchiveError(self._archive, "is no zip, tar, gz, bz2, xz or zst file") from None
+            name = os.path.splitext(os.path.basename(self._archive))[0]
+            return iter([_Member(name, None, False, lambda: opener(self._archive))])
+        return self._counted(_tar_members(self._archive, tar))
+
+    def __exit__(self, *exc: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def _counted(self, members: Iterator[_Member]) -> Iterator[_Member]:
+        for number, member in enumerate(members):
+            if number >= self._limits.members:
+                raise ArchiveError(self._archive, f"has more than {self._limits.members} members")
+            yield member
+
+
+class _Bounded:
+    """A stream that ends with an error behind the limit: tarfile reads a PAX header of any size into memory."""
+
+    def __init__(self, archive: str, stream: IO[bytes], limits: Limits) -> None:
+        self._archive, self._stream = archive, stream
+        self._left = limits.bytes_for(os.path.getsize(archive)) + (1 << 20) + 1536 * 1024  # headers and padding
+
+    def read(self, size: int) -> bytes:
+        block = self._stream.read(size)
+        self._left -= len(block)
+        if self._left < 0:
+            raise _bomb(self._archive)
+        return block
+
+
+def _zip_directory_bytes(archive: str) -> int:
+    """The size of a zip's central directory, as its end record says (APPNOTE.TXT 4.3.14 and 4.3.16)."""
+    with open(archive, "rb") as file:
+        file.seek(max(0, os.path.getsize(archive) - 66_000))
+        tail = file.read()
+    wide = tail.rfind(b"PK\x06\x06")
+    if wide >= 0:
+        return int.from_bytes(tail[wide + 40 : wide + 48], "little")
+    end = tail.rfind(b"PK\x05\x06")
+    return int.from_bytes(tail[end + 12 : end + 16], "little") if end >= 0 else 0  # zipfile says what is missing
+
+
+def _zip_members(archive: str, file: zipfile.ZipFile) -> Iterator[_Member]:
+    for info in file.infolist():
+        kind = stat.S_IFMT(info.external_attr >> 16)
+        if kind and not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
+            raise ArchiveError(archive, f"has a link or a special file, {info.filename!r}")
+        if info.flag_bits & 1:
+            raise ArchiveError(archive, "is encrypted", "unpack it yourself: dataferry asks for no password")
+        yield _Member(info.filename, info.file_size, info.is_dir(), partial(file.open, info))
+
+
+def _tar_members(archive: str, file: tarfile.TarFile) -> Iterator[_Member]:
+    for info in file:
+        if not info.isreg() and not info.isdir():
+            raise ArchiveError(archive, f"has a link or a special file, {info.name!r}")
+        yield _Member(info.name, info.size, info.isdir(), partial(_reader, file, info))
+
+
+def _reader(file: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
+    stream = file.extractfile(info)
+    return io.BytesIO() if stream is None else stream
+
+
+def _decompressor(archive: str, head: bytes) -> Callable[[str], Any] | None:
+    if head.startswith(b"\x1f\x8b"):
+        return gzip.GzipFile
+    if head.startswith(b"BZh"):
+        return bz2.BZ2File
+    if head.startswith(b"\xfd7zXZ\x00"):
+        return lzma.LZMAFile
+    if head.startswith(b"\x28\xb5\x2f\xfd"):
+        try:
+            from compression import zstd  # Python 3.14
+        except ImportError:
+            try:
+                from backports import zstd
+            except ImportError:
+                raise MissingExtra("zstd", "backports.zstd") from None
+        return zstd.ZstdFile  # type: ignore[no-any-return]
+    return None
+
+
+def _stamp_of(folder: str) -> Any:
+    try:
+        with open(os.path.join(folder, _STAMP), encoding="utf-8") as file:
+            return json.load(file)
+    except (OSError, ValueError):
+        return None
+
+
+def _identity(archive: str) -> str:
+    info = os.stat(archive)
+    return f"{info.st_size} {info.st_mtime_ns} {info.st_ino}"
