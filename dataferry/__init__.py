@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .download.progress import FileProgress, Progress
     from .errors import (
+        ArchiveError,
         BadName,
         CacheError,
         DataferryError,
@@ -30,8 +31,10 @@ if TYPE_CHECKING:
     from .package_data import PackageData, RemoteData
     from .plain import get_data_filename
     from .registry.registry import Entry, Registry
+    from .retrieve import retrieve
 
 __all__ = [
+    "ArchiveError",
     "Arrival",
     "BadName",
     "CacheError",
@@ -56,6 +59,7 @@ __all__ = [
     "WrongBytes",
     "__version__",
     "get_data_filename",
+    "retrieve",
 ]
 
 _MODULES = {
@@ -69,6 +73,7 @@ _MODULES = {
     "Step": "lookup.report",
     "Where": "lookup.report",
     "get_data_filename": "plain",
+    "retrieve": "retrieve",
 }
 
 

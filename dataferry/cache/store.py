@@ -151,8 +151,9 @@ def _takes_links(home: str) -> bool:
 class Store:
     """The caches as one package sees them. Where they are is looked up once."""
 
-    def __init__(self, package: str, base: str) -> None:
+    def __init__(self, package: str, base: str, *, url: str = "") -> None:
         self.package, self.base = package, base
+        self._url = url  # of the only file, where it is not base and name
         self.cache = layout.astropy_cache()
         self.homes = layout.cache_folders()
         self._written: str | None = None
@@ -163,6 +164,9 @@ class Store:
             home = os.path.join(self.cache, layout.OWN)
             if os.path.realpath(home) == os.path.join(os.path.realpath(self.cache), layout.OWN):
                 self._beside = home
+
+    def _url_of(self, name: str) -> str:
+        return self._url or self.base + name
 
     # -- find
 
@@ -191,7 +195,7 @@ class Store:
         return None, verdict
 
     def _find_entry(self, cache: str, name: str, entry: Entry | None, rehash: bool) -> tuple[Verdict, str]:
-        url = self.base + name
+        url = self._url_of(name)
         contents = entry_path(cache, url)
         stamps = [layout.stamps_of(home) for home in self.homes]
         verdict = examine(contents, entry, stamps, layout.url_key(url), settled=True, rehash=rehash)
@@ -208,7 +212,7 @@ class Store:
             if place is not None and _takes_links(place):
                 for view in (first, second):
                     with contextlib.suppress(OSError, ValueError):
-                        if self._link(place, view, contents, self.base + name):
+                        if self._link(place, view, contents, self._url_of(name)):
                             return f"{place}/{view}"
         return contents
 
@@ -262,7 +266,7 @@ class Store:
         CacheError
             If it can be kept nowhere.
         """
-        url, home = self.base + name, self.writable()
+        url, home = self._url_of(name), self.writable()
         reason = "astropy finds no cache folder: set ASTROPY_CACHE_DIR and ASTROPY_CONFIG_DIR"
         if self.cache is not None and home is not None and any(_takes_links(h) for h in (home, *self.homes[1:])):
             try:
@@ -296,7 +300,7 @@ class Store:
 
     def replace(self, name: str, file: str) -> str:
         """Keep the newest version of a file that is not registered; raises `CacheError`."""
-        url = self.base + name
+        url = self._url_of(name)
         try:
             if self.cache is None:
                 raise OSError("there is no home")
@@ -319,7 +323,7 @@ class Store:
 
     def entry(self, name: str) -> str | None:
         """Astropy's path of a file, if it is there."""
-        contents = entry_path(self.cache, self.base + name) if self.cache is not None else ""
+        contents = entry_path(self.cache, self._url_of(name)) if self.cache is not None else ""
         return contents if contents and os.path.isfile(contents) else None
 
     def _verified(self, home: str, key: str, path: str, sha256: str) -> None:

@@ -1,0 +1,313 @@
+"""One URL, verified: a file without a package and without a registry."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from .cache.astropy_cache import astropy_timeout
+from .cache.store import Store, incoming
+from .config.settings import Settings
+from .download.source import Arrived, Source
+from .errors import BadName, Failure, FileUnavailable, Offline, Reason, WrongBytes
+from .hosts import make_host
+from .hosts.base import Host
+from .lookup.configured_hosts import download_from_hosts, engine_settings, offline_reason
+from .lookup.options import FetchOptions
+from .registry.names import check_name, redact_url
+from .registry.registry import Entry
+
+if TYPE_CHECKING:
+    from .download.progress import Progress
+
+__all__ = ["retrieve", "split_url"]
+
+#: Hexadecimal digits of each hash; the weak ones show damage, and not an attack.
+_DIGITS = {"sha256": 64, "sha512": 128, "sha1": 40, "md5": 32}
+_WEAK = frozenset({"md5", "sha1"})
+#: Archives whose DOIs hold the id of a record.
+_DOIS = (
+    (re.compile(r"10\.5281/zenodo\.(\d+)"), "zenodo:{}"),
+    (re.compile(r"10\.6084/m9\.figshare\.(\d+(?:\.v\d+)?)"), "figshare:{}"),
+    (re.compile(r"(10\.\d+/(?:DVN|FK2)/\w+)"), "dataverse:doi:{}"),
+)
+_warned: set[str] = set()
+
+
+def retrieve(
+    url: str,
+    known_hash: str | None = None,
+    *,
+    name: str | None = None,
+    cache_key: str | None = None,
+    mirrors: Sequence[str] = (),
+    folder: str | os.PathLike[str] | None = None,
+    timeout: float | None = None,
+    deadline: float | None = None,
+    progress: bool | Callable[[Progress], None] = True,
+) -> str:
+    """Get one file from its URL, verified and cached.
+
+    Parameters
+    ----------
+    url : str
+        An ``https://`` URL; or a host as in ``dataferry.toml``, a slash and the name of the file there:
+        ``zenodo:4924875/map.fits``, ``figshare:14763051/map.fits``, ``doi:10.5281/zenodo.4924875/map.fits``,
+        ``github-release:owner/repo@v1/map.fits``, ``s3://bucket/v1/map.fits?region=us-west-1``.
+    known_hash : str, optional
+        ``"sha256:..."``, or ``sha512``, ``sha1`` or ``md5``. Without it nothing is verified, and a warning in the log
+        tells the hash that you can write down.
+    name : str, optional
+        The name of the local file; the last part of the URL by default.
+    cache_key : str, optional
+        The key in astropy's cache; `url` by default. Give one where the URL changes and the file does not.
+    mirrors : sequence of str
+        Further URLs of the same file, asked in this order after `url`.
+    folder : path-like, optional
+        Keep a plain file in this folder and not in astropy's cache.
+    timeout : float, optional
+        Seconds without progress after which a server is given up; 30 by default, or astropy's ``remote_timeout``.
+    deadline : float, optional
+        Seconds for all of it.
+    progress : bool or callable
+        Whether to show a progress bar; or a function that is called with a `Progress`.
+
+    Returns
+    -------
+    str
+        An absolute path that ends in the file's name.
+
+    Raises
+    ------
+    BadName
+        If the URL, the hash or the name is not legal.
+    FileUnavailable
+        If no URL gave the file; the error names each with its reason.
+    Offline
+        If the network is needed, and is switched off or away.
+    CacheError
+        If the file arrived and cannot be kept.
+    """
+    urls = [_checked(each) for each in (url, *mirrors)]
+    algorithm, digest = _hash(known_hash)
+    name = check_name(name) if name is not None else _name_of(urls[0])
+    key = cache_key or url
+    place = _Place(key, name, folder, algorithm, digest)
+    found = place.find()
+    if found is not None:
+        return found
+    if offline := offline_reason():
+        tried = [Failure(redact_url(each), f"not asked: {offline}", Reason.OFFLINE) for each in urls]
+        raise Offline(name, tried, "where there is a network, run the same call once")
+    return _download(urls, place, timeout=timeout, deadline=deadline, progress=progress)
+
+
+def split_url(url: str) -> tuple[str, str]:
+    """A host as in ``dataferry.toml`` and the file's name there. Raises `BadName`."""
+    if url.startswith("doi:"):
+        url = _of_doi(url)
+    bare, mark, options = url.partition("?")
+    if bare.startswith(("http://", "https://")):
+        base, slash, name = bare.rpartition("/")
+        return base + slash, name + mark + options
+    problem = BadName(f"{redact_url(url)!r} names no file: it reads {bare.partition(':')[0]}:.../NAME")
+    starts = [match.end() for match in re.finditer(r"\.git/", bare)] or [m.end() for m in re.finditer("/", bare)]
+    for start in starts:
+        spec, name = bare[:start], bare[start:]
+        if not name or spec.endswith("//"):
+            continue
+        for candidate in (spec, spec.rstrip("/")):
+            try:
+                make_host(candidate + mark + options)
+            except BadName as error:
+                problem = error
+            else:
+                return candidate + mark + options, check_name(name)
+    raise problem
+
+
+def _of_doi(url: str) -> str:
+    for pattern, spec in _DOIS:
+        match = pattern.match(url, len("doi:"))
+        if match and url[match.end() : match.end() + 1] == "/":
+            return spec.format(match[1]) + url[match.end() :]
+    raise BadName(f"{url!r}: the DOI is of none of Zenodo, Figshare and Dataverse, or no file's name follows it")
+
+
+def _checked(url: str) -> str:
+    scheme, colon, _ = url.partition(":")
+    if not colon:
+        raise BadName(f"{url!r} is no URL: it has no scheme, such as https://")
+    if scheme.lower() in {"http", "https"}:
+        parts = urlsplit(url)
+        if parts.fragment or "#" in url:
+            raise BadName(f"{redact_url(url)!r} has a fragment, which servers never see; leave out what follows #")
+        if "@" in parts.netloc:
+            raise BadName(f"{redact_url(url)!r} holds a login; put that into ~/.netrc or [hosts] of config.toml")
+        if not parts.hostname:
+            raise BadName(f"{url!r} names no host")
+        return url
+    split_url(url)
+    return url
+
+
+def _hash(known_hash: str | None) -> tuple[str, str]:
+    if known_hash is None:
+        return "", ""
+    algorithm, colon, digest = known_hash.partition(":")
+    algorithm, digest = algorithm.strip().lower(), digest.strip().lower()
+    known = ", ".join(f"{each}:" for each in _DIGITS)
+    if not colon or algorithm not in _DIGITS:
+        raise BadName(f"known_hash {known_hash!r} does not say which hash it is: it starts with one of {known}")
+    digits = _DIGITS[algorithm]
+    if len(digest) != digits or set(digest) - set("0123456789abcdef"):
+        raise BadName(f"known_hash: a {algorithm} has {digits} hexadecimal digits, and {known_hash!r} does not")
+    return algorithm, digest
+
+
+def _name_of(url: str) -> str:
+    if url.startswith(("http://", "https://")):
+        name = unquote(urlsplit(url).path).rpartition("/")[2]
+    else:
+        name = split_url(url)[1].rpartition("/")[2]
+    try:
+        return check_name(name)
+    except BadName as error:
+        raise BadName(f"{redact_url(url)!r} gives no name for the local file ({error}); say name=") from error
+
+
+class _Place:
+    """Where the file is kept, and whether what is there is the right one."""
+
+    def __init__(self, key: str, name: str, folder: str | os.PathLike[str] | None, algorithm: str, digest: str) -> None:
+        self.key, self.name, self.algorithm, self.digest = key, name, algorithm, digest
+        self.path = None if folder is None else os.path.join(os.path.abspath(os.path.expanduser(folder)), name)
+        self._store: Store | None = None
+
+    @property
+    def store(self) -> Store:
+        if self._store is None:
+            self._store = Store("retrieve", self.key, url=self.key)
+        return self._store
+
+    def find(self) -> str | None:
+        if self.path is not None:
+            return self.path if os.path.isfile(self.path) and self.problem(self.path) is None else None
+        if self.algorithm == "sha256":
+            return self.store.find(self.name, Entry(self.name, self.digest))[0]
+        path = self.store.find(self.name, None)[0]
+        return path if path is not None and self.problem(path) is None else None
+
+    def problem(self, path: str) -> str | None:
+        """Why a file is not the right one; None where it is, or where nothing is known of it."""
+        if not self.algorithm:
+            return None
+        found = _digest(path, self.algorithm)
+        return None if found == self.digest else f"{self.algorithm} is {found}, not {self.digest}"
+
+    def keep(self, file: str) -> str:
+        if problem := self.problem(file):
+            raise WrongBytes(problem)
+        if self.path is not None:
+            os.makedirs(os.path.dirname(self.path), exist_ok=True)
+            os.replace(file, self.path)
+            return self.path
+        if self.algorithm == "sha256":
+            return self.store.put(self.name, self.digest, file)
+        return self.store.replace(self.name, file)
+
+    def flush(self) -> None:
+        if self._store is not None:
+            self._store.flush()
+        if self.path is not None and not any(entry.is_dir() for entry in self.workdir().glob("*")):  # no partial file
+            shutil.rmtree(self.workdir(), ignore_errors=True)
+
+    def workdir(self) -> Path:
+        if self.path is None:
+            return Path(incoming())
+        return Path(os.path.dirname(self.path), ".dataferry-incoming")
+
+
+def _download(
+    urls: Sequence[str],
+    place: _Place,
+    *,
+    timeout: float | None,
+    deadline: float | None,
+    progress: bool | Callable[[Progress], None],
+) -> str:
+    verified = place.algorithm == "sha256"
+    options = FetchOptions.from_now(None, progress, deadline)
+    patience = timeout or astropy_timeout() or 30.0
+    tried: list[Failure] = []
+    offline = True
+    # where the engine cannot compare the hash, one URL at a time is asked
+    for group in [urls] if verified else [[each] for each in urls]:
+        try:
+            result = download_from_hosts(
+                [_FileHost(each) for each in group],
+                [Entry(place.name, place.digest if verified else "")],
+                settings=engine_settings(),
+                workdir=place.workdir(),
+                store=lambda item, file: Path(place.keep(str(file))),
+                compare=verified,
+                timeout=patience,
+                options=options,
+            )[place.name]
+        except WrongBytes as error:
+            tried.append(Failure(redact_url(group[0]), str(error), Reason.SHA256))
+            offline = False
+            continue
+        finally:
+            place.flush()
+        if isinstance(result, Arrived):
+            _report_hash(place, str(result.path))
+            return str(result.path)
+        tried += result.failures
+        offline = offline and isinstance(result, Offline)
+    kind = Offline if offline else FileUnavailable
+    raise kind(place.name, tried, "check the URL and the hash; a file that was changed on purpose has a new hash")
+
+
+class _FileHost(Host):
+    """One file at a host, whatever it is called there."""
+
+    def sources(self, name: str, entry: Entry | None) -> Sequence[Source]:
+        if self.spec.startswith(("http://", "https://")):
+            return [Source(self.spec, self.redacted)]
+        host, there = self._host()
+        return host.sources(there, None)
+
+    def look_up(self, wanted: Mapping[str, Entry | None], settings: Settings) -> Mapping[str, Sequence[Source]]:
+        if self.spec.startswith(("http://", "https://")):
+            return {}
+        host, there = self._host()
+        found = host.look_up({there: None}, settings).get(there, ())
+        return dict.fromkeys(wanted, found)
+
+    def _host(self) -> tuple[Host, str]:
+        spec, name = split_url(self.spec)
+        return make_host(spec), name
+
+
+def _report_hash(place: _Place, path: str) -> None:
+    import logging
+
+    log = logging.getLogger("dataferry")
+    if place.algorithm in _WEAK:
+        log.info("%s: verified by its %s, which shows damage but no attack", place.name, place.algorithm)
+    elif not place.algorithm and place.key not in _warned:
+        _warned.add(place.key)
+        sha256 = _digest(path, "sha256")
+        log.warning('%s was not verified; call retrieve with known_hash="sha256:%s"', redact_url(place.key), sha256)
+
+
+def _digest(path: str, algorithm: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()

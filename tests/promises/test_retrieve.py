@@ -1,0 +1,136 @@
+"""`dataferry.retrieve`: one URL, verified, without a package."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from pathlib import Path
+
+import pytest
+
+import dataferry
+from dataferry.errors import BadName, FileUnavailable, Offline
+from dataferry.testing import RangeServer
+
+MAP = bytes(range(256)) * 900
+SHA = hashlib.sha256(MAP).hexdigest()
+
+
+@pytest.fixture
+def server():
+    with RangeServer({"v1/map.fits": MAP, "other/map.fits": MAP[::-1]}) as server:
+        yield server
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512", "sha1", "md5"])
+def test_each_hash_verifies(server, algorithm):
+    digest = hashlib.new(algorithm, MAP).hexdigest()
+    url = server.url_of("v1/map.fits")
+    path = dataferry.retrieve(url, f"{algorithm}:{digest}", progress=False)
+    assert Path(path).read_bytes() == MAP
+    assert Path(path).name == "map.fits"
+    asked = len(server.requests)
+    assert dataferry.retrieve(url, f"{algorithm}:{digest.upper()}", progress=False) == path
+    assert len(server.requests) == asked
+    with pytest.raises(FileUnavailable, match=algorithm):
+        dataferry.retrieve(url, f"{algorithm}:{'0' * len(digest)}", progress=False)
+
+
+def test_astropy_finds_it_under_the_url(server):
+    from astropy.utils.data import is_url_in_cache
+
+    url = server.url_of("v1/map.fits")
+    dataferry.retrieve(url, f"sha256:{SHA}", progress=False)
+    assert is_url_in_cache(url)
+    dataferry.retrieve(url, f"sha256:{SHA}", cache_key="https://key.example/map.fits", progress=False)
+    assert is_url_in_cache("https://key.example/map.fits")
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "md5"])
+def test_a_mirror_takes_over(server, algorithm):
+    digest = hashlib.new(algorithm, MAP).hexdigest()
+    wrong, gone = server.url_of("other/map.fits"), server.url_of("v1/gone.fits")
+    path = dataferry.retrieve(
+        gone, f"{algorithm}:{digest}", mirrors=[wrong, server.url_of("v1/map.fits")], name="map.fits", progress=False
+    )
+    assert Path(path).read_bytes() == MAP
+    with pytest.raises(FileUnavailable) as caught:
+        dataferry.retrieve(gone, f"{algorithm}:{digest[::-1]}", mirrors=[wrong], progress=False)
+    assert gone in str(caught.value)
+    assert wrong in str(caught.value)
+
+
+def test_the_hash_to_write_down_is_logged_once(server, caplog):
+    url = server.url_of("v1/map.fits")
+    with caplog.at_level(logging.WARNING, "dataferry"):
+        for _ in range(2):
+            dataferry.retrieve(url, progress=False)
+    assert caplog.text.count(f"sha256:{SHA}") == 1
+
+
+def test_a_plain_file_in_a_folder(server, tmp_path):
+    url = server.url_of("v1/map.fits")
+    path = dataferry.retrieve(url, f"sha256:{SHA}", folder=tmp_path / "data", name="a b.fits", progress=False)
+    assert path == str(tmp_path / "data/a b.fits")
+    assert os.listdir(tmp_path / "data") == ["a b.fits"]
+    Path(path).write_bytes(b"another")
+    assert Path(dataferry.retrieve(url, f"sha256:{SHA}", folder=tmp_path / "data", name="a b.fits", progress=False))
+    assert Path(path).read_bytes() == MAP
+
+
+def test_a_query_is_sent_and_is_no_part_of_the_name(server):
+    with pytest.raises(FileUnavailable):
+        dataferry.retrieve(server.url_of("v1/none.fits") + "?download=1", f"sha256:{SHA}", progress=False)
+    assert server.requests[-1].path.endswith("/v1/none.fits?download=1")
+
+
+def test_offline_says_so(server, monkeypatch):
+    monkeypatch.setenv("DATAFERRY_OFFLINE", "1")
+    with pytest.raises(Offline, match="DATAFERRY_OFFLINE"):
+        dataferry.retrieve(server.url_of("v1/map.fits"), f"sha256:{SHA}", progress=False)
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "words"),
+    [
+        ("map.fits", {}, "no scheme"),
+        ("https://host.example/map.fits#hdu1", {}, "fragment"),
+        ("https://me:secret@host.example/map.fits", {}, "netrc"),
+        ("gopher://host.example/map.fits", {}, "gopher"),
+        ("https://host.example/", {}, "say name="),
+        ("https://host.example/a/%2e%2e", {}, "say name="),
+        ("zenodo:4924875", {}, "NAME"),
+        ("doi:10.1000/xyz/map.fits", {}, "DOI"),
+        ("https://host.example/map.fits", {"known_hash": SHA}, "which hash"),
+        ("https://host.example/map.fits", {"known_hash": "crc32:00000000"}, "which hash"),
+        ("https://host.example/map.fits", {"known_hash": "sha256:" + SHA[1:]}, "64 hexadecimal digits"),
+        ("https://host.example/map.fits", {"known_hash": "md5:" + "x" * 32}, "32 hexadecimal digits"),
+        ("https://host.example/map.fits", {"name": "../map.fits"}, "map.fits"),
+    ],
+)
+def test_bad_input(url, options, words):
+    with pytest.raises(BadName) as caught:
+        dataferry.retrieve(url, **options)
+    assert words in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "spec", "name"),
+    [
+        ("zenodo:4924875/maps/a.fits", "zenodo:4924875", "maps/a.fits"),
+        ("doi:10.5281/zenodo.4924875/a.fits", "zenodo:4924875", "a.fits"),
+        ("figshare:14763051/a.fits", "figshare:14763051", "a.fits"),
+        ("github-release:owner/repo@v1/a.fits", "github-release:owner/repo@v1", "a.fits"),
+        ("s3://bucket/v1/a.fits?region=us-west-1", "s3://bucket/?region=us-west-1", "v1/a.fits"),
+    ],
+)
+def test_a_host_in_place_of_a_url(url, spec, name, monkeypatch):
+    monkeypatch.setenv("DATAFERRY_OFFLINE", "1")
+    from dataferry.retrieve import split_url
+
+    assert split_url(url) == (spec, name)
+    with pytest.raises(Offline) as caught:
+        dataferry.retrieve(url, f"sha256:{SHA}")
+    assert caught.value.name == name.rpartition("/")[2]
