@@ -117,6 +117,7 @@ class FolderPublisher(Publisher):
     """Copies files into a published folder; lists them there, and commits them where git-lfs is in use."""
 
     parallel = 2
+    repairs = True
     host: FolderHost
 
     def __init__(self, host: FolderHost, settings: Settings, about: Mapping[str, Any]) -> None:
@@ -215,6 +216,12 @@ class FolderPublisher(Publisher):
             systems[os.stat(folder).st_dev] = first, so_far + size - resumed
         for folder, size in systems.values():
             folder_files.check_space(folder, max(0, size), reserve=reserve)
+
+    def discard(self, names: Sequence[str]) -> None:
+        """Remove damaged copies."""
+        for name in names:
+            with self._naming_errors(name), contextlib.suppress(FileNotFoundError):
+                os.unlink(self._path(name))
 
     def upload(
         self, upload: Upload, notes: MutableMapping[str, Any], moved: Callable[[int], None]

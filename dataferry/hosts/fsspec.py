@@ -449,6 +449,7 @@ def _as_os_error(error: BaseException) -> OSError:
 class FsspecPublisher(Publisher):
     """Takes files to a store: under a temporary name where a file is visible while it grows, never onto other bytes."""
 
+    repairs = True
     host: FsspecHost
 
     def __init__(self, host: FsspecHost, settings: Settings, about: Mapping[str, Any]) -> None:
@@ -517,6 +518,13 @@ class FsspecPublisher(Publisher):
                 return {name: file for name, file in self._session.listing().items() if name in names}
             except FileNotFoundError:
                 return {}
+
+    def discard(self, names: Sequence[str]) -> None:
+        """Remove damaged copies."""
+        with self._naming_errors(self.host.redacted), self._session.using() as (system, folder):
+            for name in names:
+                with suppress(FileNotFoundError):
+                    system.rm_file(f"{folder}/{name}")
 
     def upload(
         self, upload: Upload, notes: MutableMapping[str, Any], moved: Callable[[int], None]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import hashlib
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urljoin, urlsplit
 
 from ..download.source import Source
@@ -18,11 +21,14 @@ if TYPE_CHECKING:
 
 __all__ = ["GitLFSHost"]
 
+_EMPTY = hashlib.sha256().hexdigest()
 _JSON = "application/vnd.git-lfs+json"
 #: Objects in one question, as git-lfs itself asks.
 _BATCH = 100
-#: What a server answers to a stranger; some hide what is private behind a 404.
-_STRANGER = frozenset({401, 403, 404})
+#: Bytes of an answer about so many objects; their URLs may hold long signatures.
+_LONGEST_ANSWER = 4 << 20
+#: What a server answers without a login; some hide what is private behind a 404.
+_ANONYMOUS = frozenset({401, 403, 404})
 
 
 class GitLFSHost(Host):
@@ -66,39 +72,22 @@ class GitLFSHost(Host):
         return []
 
     def look_up(self, wanted: Mapping[str, Entry | None], settings: Settings) -> Mapping[str, Sequence[Source]]:
-        """Ask the server for the objects with the registered sha256.
-
-        Parameters
-        ----------
-        wanted : mapping of str to Entry or None
-            The files; what is not registered cannot be found.
-        settings : Settings
-            The user's settings; token, user and password for the server count.
-
-        Returns
-        -------
-        mapping of str to sequence of Source
-            The files that the server has.
-
-        Raises
-        ------
-        TransferError
-            If it could not be asked.
-        """
+        """Ask the server for the objects with the registered sha256; what it has for single files, an error too."""
         from .api_client import ApiClient
 
-        asked = {n: (e.sha256, e.size) for n, e in wanted.items() if e is not None and e.size is not None}
-        objects = sorted(set(asked.values()))
-        answers: dict[str, Source] = {}
-        with ApiClient(settings, self._server) as service:
+        entries = {name: entry for name, entry in wanted.items() if entry is not None}
+        # a registry without sizes asks with 0, which most servers do not compare; an empty file is no object
+        objects = sorted({(e.sha256, e.size or 0) for e in entries.values() if e.sha256 != _EMPTY})
+        found: dict[str, Source] = {_EMPTY: self._stream(_EMPTY, lambda start: io.BytesIO())}
+        with ApiClient(settings, self._server) as client:
             login: str | None = None
             for start in range(0, len(objects), _BATCH):
-                told, login = self._ask(service, settings, objects[start : start + _BATCH], login)
-                answers |= {oid: self._source(action) for oid, action in _downloads(told)}
-        return {name: [answers[sha256]] for name, (sha256, _) in asked.items() if sha256 in answers}
+                answer, login = self._ask(client, settings, objects[start : start + _BATCH], login)
+                found |= self._answered(answer)
+        return {name: [found[entry.sha256]] for name, entry in entries.items() if entry.sha256 in found}
 
     def _ask(
-        self, service: ApiClient, settings: Settings, objects: Sequence[tuple[str, int]], login: str | None
+        self, client: ApiClient, settings: Settings, objects: Sequence[tuple[str, int]], login: str | None
     ) -> tuple[object, str | None]:
         body = {
             "operation": "download",
@@ -112,34 +101,53 @@ class GitLFSHost(Host):
             headers = {"Accept": _JSON, "Content-Type": _JSON}
             headers |= {"Authorization": credentials} if credentials else {}
             try:
-                reply = service.call("POST", "objects/batch", json=body, headers=headers, again=True)
-                return reply.json(), credentials
+                response = client.call(
+                    "POST", "objects/batch", json=body, headers=headers, again=True, max_bytes=_LONGEST_ANSWER
+                )
+                return response.json(), credentials
             except HostRefused as error:
                 refusal = refusal if refusal is not None and error.status == 404 else error
                 last = error
-                if error.status not in _STRANGER:
+                if error.status not in _ANONYMOUS:
                     raise
         if refusal is None or last is None:
             raise TransferError(self.redacted, "it was not asked", kind="list")
-        said = f"{refusal.reason}; a private repository wants a token that may read it"
+        reason = f"{refusal.reason}; a private repository wants a token that may read it"
         if last is not refusal:
-            said += f" (with your login: {last.reason})"
-        raise TransferError(self.redacted, said, kind="status", final=True)
+            reason += f" (with your login: {last.reason})"
+        raise TransferError(self.redacted, reason, kind="status", final=True)
 
-    def _source(self, action: Mapping[str, Any]) -> Source:
-        header = action.get("header")
-        headers = {str(k): str(v) for k, v in header.items()} if isinstance(header, dict) else {}
-        return Source(urljoin(self._server, str(action["href"])), self.redacted, headers)
+    def _answered(self, answer: object) -> dict[str, Source]:
+        """The objects of an answer of which nothing is believed."""
+        objects = answer.get("objects") if isinstance(answer, dict) else None
+        found = {}
+        for item in objects if isinstance(objects, list) else ():
+            if not isinstance(item, dict):
+                continue
+            oid, actions, error = str(item.get("oid")), item.get("actions"), item.get("error")
+            action = actions.get("download") if isinstance(actions, dict) else None
+            if isinstance(action, dict) and isinstance(action.get("href"), str):
+                header = action.get("header")
+                headers = {str(k): str(v) for k, v in header.items()} if isinstance(header, dict) else {}
+                found[oid] = Source(urljoin(self._server, action["href"]), self.redacted, headers)
+            elif isinstance(error, dict):
+                reason = f"the server refuses this object: {error.get('message')} ({error.get('code')})"[:500]
+                found[oid] = self._stream(oid, _Refusal(self.redacted, reason))
+        return found
+
+    def _stream(self, oid: str, opener: Callable[[int], BinaryIO]) -> Source:
+        return Source(f"{self._server}objects/{oid}", self.redacted, opener=opener)
 
 
-def _downloads(told: object) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The objects that can be downloaded, from an answer of which nothing is believed."""
-    objects = told.get("objects") if isinstance(told, dict) else None
-    for item in objects if isinstance(objects, list) else ():
-        actions = item.get("actions") if isinstance(item, dict) else None
-        action = actions.get("download") if isinstance(actions, dict) else None
-        if isinstance(action, dict) and isinstance(action.get("href"), str):
-            yield str(item.get("oid")), action
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """What the server says of one object, as the error of one file: the others are downloaded all the same."""
+
+    place: str
+    reason: str
+
+    def __call__(self, start: int) -> BinaryIO:
+        raise TransferError(self.place, self.reason, kind="status", final=True)
 
 
 def _logins(url: str, settings: Settings) -> Iterator[str]:

@@ -211,6 +211,7 @@ class S3Publisher(Publisher):
     """Takes files to a bucket; large ones in parts, which go on where they were cut."""
 
     parallel = _UPLOADS
+    repairs = True
 
     def __init__(self, host: S3Host, settings: Settings, about: Mapping[str, Any]) -> None:
         super().__init__(host, settings, about)
@@ -221,6 +222,7 @@ class S3Publisher(Publisher):
         self._attempts = 4
         self._parts_at_once = threading.BoundedSemaphore(_ALL_PARTS)
         self._unfinished: dict[str, list[str]] = {}
+        self._damaged: set[str] = set()
 
     @property
     def declared(self) -> str:
@@ -275,6 +277,10 @@ class S3Publisher(Publisher):
         for name, upload_id, _ in self._multipart_uploads(large):
             self._unfinished.setdefault(name, []).append(upload_id)
 
+    def discard(self, names: Sequence[str]) -> None:
+        """Let uploads take the place of damaged copies, in one step and without the right to delete."""
+        self._damaged |= set(names)
+
     def upload(
         self, upload: Upload, notes: MutableMapping[str, Any], moved: Callable[[int], None]
     ) -> Mapping[str, str | int]:
@@ -320,7 +326,7 @@ class S3Publisher(Publisher):
 
     def _condition(self, upload: Upload) -> dict[str, str]:
         """There must be no such object yet; a store may not heed it."""
-        return {} if upload.name in self.superseded else {"IfNoneMatch": "*"}
+        return {} if upload.name in {*self.superseded, *self._damaged} else {"IfNoneMatch": "*"}
 
     def _put_whole(self, upload: Upload, notes: MutableMapping[str, Any], moved: Callable[[int], None]) -> str:
         params = self._object(upload) | self._condition(upload)

@@ -176,7 +176,9 @@ def check_public(spec: str) -> str:
     authority = _authority(server[2]) if server is not None else ""
     host = authority.rpartition("@")[2].partition(":")[0] or "the.host"
     belongs = f'a registry is public, and a login belongs to [hosts."{host}"] of config.toml'
-    if "@" in authority:
+    # abfs://CONTAINER@ACCOUNT.dfs.core.windows.net/ is how Azure names a container, and no login
+    azure = re.match(r"(?:fsspec:)?abfss?://[^:@/]*@", spec, re.IGNORECASE)
+    if "@" in authority and not azure:
         raise BadName(f"{redact_url(spec)} was given with a user or a password: {belongs}")
     query = spec.partition("#")[0].partition("?")[2]
     for key, _ in parse_qsl(query, keep_blank_values=True):

@@ -420,6 +420,56 @@ def test_no_reader_ever_sees_a_half_file(tmp_path: Path, nginx: Callable[..., An
     assert not list(www.rglob(".*"))
 
 
+def test_a_damaged_copy_is_replaced_on_demand(tmp_path: Path) -> None:
+    www, data = tmp_path / "www", b"data" * 1000
+    www.mkdir()
+    source = a_file(tmp_path / "a", data)
+    with RangeServer(www) as server:
+        to, registry = f"folder:{www}?url={server.url}", tmp_path / "r.toml"
+        publish({"maps/a.fits": source}, to, registry, progress=False)
+        (www / "maps/a.fits").chmod(0o644)
+        a_file(www / "maps/a.fits", b"half")
+        with pytest.raises(Conflict, match="--repair"):
+            publish({"maps/a.fits": source}, to, registry, progress=False)
+        publish({"maps/a.fits": source}, to, registry, progress=False, repair=True)
+    assert (www / "maps/a.fits").read_bytes() == data
+    checked_sums(www)
+
+
+def test_a_mistyped_url_is_found_before_anything_is_copied(tmp_path: Path) -> None:
+    www = tmp_path / "www"
+    a_file(www / "there" / "old.fits", b"old")
+    source = a_file(tmp_path / "a", b"a" * 1000)
+    with RangeServer(www) as server:
+        wrong = {f"{server.url}their/": "old.fits lies in the folder, and .* answers HTTP 404"}
+        wrong |= {"http://127.0.0.1:1/there/": "127.0.0.1:1"}
+        for url, reason in wrong.items():
+            with pytest.raises(PublishError, match=reason) as caught:
+                publish({"a.fits": source}, f"folder:{www}/there?url={url}", tmp_path / "r.toml", progress=False)
+            assert "compare ?url=" in caught.value.remedy
+            assert list(contents(www)) == ["there/old.fits"]
+        publish({"a.fits": source}, f"folder:{www}/there?url={server.url}there/", tmp_path / "r.toml", progress=False)
+
+
+def test_the_dry_run_finds_that_there_is_no_room(tmp_path: Path, need: Any, command: Callable[..., Any]) -> None:
+    need.that("mount", os.geteuid() == 0, "only root mounts")
+    www = tmp_path / "www"
+    www.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", www], capture_output=True, text=True)
+    need.that("mount", mounted.returncode == 0, mounted.stderr)
+    try:
+        big = a_file(tmp_path / "big.fits", os.urandom(2_000_000))
+        (tmp_path / "dataferry.toml").touch()
+        with RangeServer(www) as server:
+            to = f"folder:{www}?url={server.url}"
+            done = command("publish", big, "--to", to, "--package", tmp_path / "dataferry.toml", "--dry-run")
+        assert done.exit_code != 0
+        assert "2000000 bytes are to go there" in done.stderr and "make room" in done.stderr
+        assert contents(www) == {}
+    finally:
+        subprocess.run(["umount", "-l", www], check=True)
+
+
 def test_no_room(tmp_path: Path, need: Any) -> None:
     """A full file system is an error before the first byte, and nothing of it stays."""
     need.that("mount", os.geteuid() == 0, "only root mounts")

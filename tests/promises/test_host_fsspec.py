@@ -349,6 +349,49 @@ class TestPublishToAzure(PublishContract):
         assert not author.registry.exists()
 
 
+def test_a_user_in_the_declaration_is_found_by_the_dry_run(
+    sshd: Any, home: Path, tmp_path: Path, command: Callable[..., Result]
+) -> None:
+    sshd.trust(home)
+    (tmp_path / "dust.fits").write_bytes(DUST)
+    (tmp_path / "www").mkdir()
+    (tmp_path / "dataferry.toml").touch()
+    to = sshd.declared(tmp_path / "www").replace("//", "//ann@", 1)
+    words = ["publish", tmp_path / "dust.fits", "--to", to, "--package", tmp_path / "dataferry.toml", "--dry-run"]
+    done = command(*words)
+    assert done.exit_code != 0
+    assert 'a login belongs to [hosts."127.0.0.1"] of config.toml' in done.stderr
+    assert list((tmp_path / "www").iterdir()) == []
+
+
+def test_a_damaged_copy_is_replaced_on_demand(sshd: Any, home: Path, tmp_path: Path) -> None:
+    from dataferry.publish import publish
+
+    sshd.trust(home)
+    www, source = tmp_path / "www", tmp_path / "dust.fits"
+    www.mkdir()
+    source.write_bytes(DUST)
+    to, registry = sshd.declared(www), tmp_path / "dataferry.toml"
+    publish({"dust.fits": source}, to, registry, progress=False)
+    (www / "dust.fits").write_bytes(DUST[:1000])
+    publish({"dust.fits": source}, to, registry, progress=False, repair=True)
+    assert (www / "dust.fits").read_bytes() == DUST
+
+
+def test_a_store_without_anonymous_access_says_so(
+    sshd: Any, home: Path, tmp_path: Path, command: Callable[..., Result]
+) -> None:
+    """The proof needs a login there, and so does every user."""
+    sshd.trust(home)
+    (tmp_path / "dust.fits").write_bytes(DUST)
+    (tmp_path / "www").mkdir()
+    (tmp_path / "dataferry.toml").touch()
+    to = sshd.declared(tmp_path / "www")
+    done = command("publish", tmp_path / "dust.fits", "--to", to, "--package", tmp_path / "dataferry.toml", "--dry-run")
+    assert done.exit_code == 0, done.stderr
+    assert "sftp has no anonymous access" in done.stdout + done.stderr
+
+
 def test_a_cut_upload_by_sftp_goes_on_where_it_was(sshd: Any, home: Path, tmp_path: Path) -> None:
     from dataferry.publish import publish
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import random
 import shutil
@@ -10,8 +11,10 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -138,7 +141,6 @@ def test_real_files(way: str, server: str, request: pytest.FixtureRequest, tmp_p
 @contextmanager
 def served(files: Mapping[str, bytes], url: str, scope: str, tmp_path: Path, token: str = "") -> Iterator[GitLFSHost]:
     """Files in a git-lfs server, put there as git-lfs puts them."""
-    import json
     from urllib.request import Request
 
     objects = [{"oid": hashlib.sha256(data).hexdigest(), "size": len(data)} for data in files.values()]
@@ -262,6 +264,46 @@ def test_a_pointer_instead_of_the_file(
             PackageData(gone, show_progress=False).get("gone.fits")
 
 
+def test_errors_of_single_objects(tmp_path: Path, make_package: Callable[..., str]) -> None:
+    """One object is over a quota: it is named with the server's words, and the others come; so does an empty file."""
+    good, refused = FILES["maps/a.fits"], b"over the quota" * 100
+    asked: list[dict[str, Any]] = []
+
+    class Server(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            asked.extend(body["objects"])
+            objects = [
+                {**item, "error": {"code": 509, "message": "bandwidth quota exceeded"}}
+                if item["oid"] == hashlib.sha256(refused).hexdigest()
+                else {**item, "actions": {"download": {"href": f"{web.url}a.fits"}}}
+                for item in body["objects"]
+            ]
+            answer = json.dumps({"objects": objects}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, form: str, *args: object) -> None:
+            """Quiet."""
+
+    with RangeServer({"a.fits": good}) as web, ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        files = {"a.fits": good, "quota.fits": refused, "empty.fits": b""}
+        spec = f"git-lfs:http://127.0.0.1:{server.server_port}/team/data"
+        package = make_package(files, head=f'mirrors = ["{spec}"]\n')
+        above = next(Path(entry) for entry in sys.path if (Path(entry) / package).is_dir())
+        registry = above / package / "data" / "dataferry.toml"
+        registry.write_text(registry.read_text().replace(f"size = {len(good)}\n", ""))
+        assert fetched(package, ["a.fits", "empty.fits"]) == {"a.fits": good, "empty.fits": b""}
+        with pytest.raises(FileUnavailable, match="bandwidth quota exceeded"):
+            PackageData(package, show_progress=False).get("quota.fits")
+        server.shutdown()
+    assert {"oid": hashlib.sha256(good).hexdigest(), "size": 0} in asked
+    assert hashlib.sha256().hexdigest() not in {item["oid"] for item in asked}
+
+
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
@@ -376,6 +418,44 @@ def test_detected_without_being_told(tmp_path: Path) -> None:
         assert git(repository, "ls-tree", "--name-only", "main").split() == [".gitattributes", "b.fits"]
         publish({"c.fits": source}, f"{to}&lfs=0", tmp_path / "r.toml", progress=False)
         assert git(repository, "rev-list", "--count", "--all") == "1"
+
+
+def test_a_repository_without_a_remote(tmp_path: Path) -> None:
+    """As the seed makes its folder: git init, git lfs track, git add, git commit. It is committed there alone."""
+    www = tmp_path / "www"
+    www.mkdir()
+    git(www, "init", "-q", "-b", "main", ".")
+    git(www, "lfs", "install", "--local")
+    git(www, "lfs", "track", "*.fits")
+    a_file(www / "old.fits", b"old" * 1000)
+    git(www, "add", ".")
+    git(www, "commit", "-q", "-m", "data")
+    new, empty = a_file(tmp_path / "new", b"new" * 2000), a_file(tmp_path / "empty", b"")
+    with RangeServer(www) as web:
+        to, registry = f"folder:{www}?url={web.url}", tmp_path / "r.toml"
+        who = make_host(to).publisher(Settings(), {}).check_rights()
+        assert "pushed nowhere: the repository has no remote" in who
+        outcome = publish({"maps/new.fits": new, "empty.fits": empty}, to, registry, progress=False)
+        assert all(file.proven for file in outcome.files)
+        publish({"maps/new.fits": new}, to, registry, progress=False)
+    assert git(www, "status", "--porcelain") == ""
+    assert git(www, "rev-list", "--count", "HEAD") == "2"
+    assert git(www, "show", "HEAD:maps/new.fits").startswith("version https://git-lfs")
+    assert sorted(git(www, "lfs", "ls-files", "-n").splitlines()) == ["maps/new.fits", "old.fits"]
+    assert git(www, "lfs", "fsck").endswith("OK")
+    got = clone(f"file://{www}", tmp_path / "clone")
+    assert got == {"old.fits": b"old" * 1000, "maps/new.fits": new.read_bytes(), "empty.fits": b""}
+
+
+def test_a_repository_that_the_web_server_gives_away(tmp_path: Path, nginx: Callable[..., Any]) -> None:
+    www = tmp_path / "www"
+    www.mkdir()
+    git(www, "init", "-q", "-b", "main", ".")
+    a_file(www / ".gitattributes", b"*.fits filter=lfs diff=lfs merge=lfs -text\n")
+    for extra, served in (("", True), ("location ~ /\\.git { return 404; }", False)):
+        publisher = make_host(f"folder:{www}?url={nginx(www, extra=extra).url}").publisher(Settings(), {})
+        publisher.check_rights()
+        assert ("return 404" in " ".join(publisher.remarks([]))) is served
 
 
 def test_what_is_wrong_with_a_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

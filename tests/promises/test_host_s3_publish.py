@@ -215,6 +215,17 @@ def test_a_bucket_without_versions_gets_no_new_version(shop: Shop) -> None:
     assert shop.objects() == {}
 
 
+@pytest.mark.parametrize("versioned", [False, True])
+def test_a_damaged_copy_is_replaced_on_demand(shop: Shop, versioned: bool) -> None:
+    author, files = shop.author(versioned=versioned), {"small.dat": b"small", "large.bin": os.urandom(17 * MIB)}
+    author.publish(files)
+    for name in files:
+        shop.radosgw.client().put_object(Bucket=shop.bucket, Key=f"v1/{name}", Body=b"damage")
+    author.publish(files, repair=True)
+    assert shop.objects() == {f"v1/{name}": data for name, data in files.items()}
+    assert author.users_get(list(files)) == files
+
+
 def test_over_tls(shop: Shop, tls_ca: Any) -> None:
     author = shop.author(endpoint=shop.radosgw.tls_url)
     files = {"small.dat": b"small", "middle.dat": os.urandom(2 * MIB), "large.bin": os.urandom(17 * MIB)}
