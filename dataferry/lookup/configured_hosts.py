@@ -149,7 +149,7 @@ def download_from_hosts(
         for line, found, why_not in known_sources(specs, entry.name, entry):
             sources += found
             if why_not:
-                failures[entry.name].append(Failure(f"host {redact_url(line)}", why_not))
+                failures[entry.name].append(Failure(f"host {redact_url(line)}", why_not, Reason.UNKNOWN))
         size, sha256 = (entry.size, entry.sha256) if compare else (None, None)
         wanted.append(Wanted(entry.name, base + entry.name if base else "", size, sha256, tuple(sources)))
         if not base:

@@ -6,10 +6,11 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 from ..errors import DataferryError, FileUnavailable, NeedsNetwork, TransferError, UnknownFile
@@ -21,7 +22,7 @@ from .sampling import State, sample
 if TYPE_CHECKING:
     from ..config.settings import Settings
     from ..download.http_client import Client
-    from ..download.source import Source
+    from ..download.source import Source, Wanted
     from ..hosts.base import Host, HostedFile
     from ..lookup.candidates import Candidates
     from ..lookup.resolver import Resolver
@@ -116,7 +117,7 @@ def check(
     specs = data._resolver.host_specs()
     if reason := offline_reason():
         raise NeedsNetwork("the check", [(f"host {redact_url(spec)}", f"not asked: {reason}") for spec in specs])
-    findings = _Check(places, engine_settings().as_anonymous(), deep, jobs).every_host(specs, entries)
+    findings = _Check(places, engine_settings().as_anonymous(), deep, jobs, progress).every_host(specs, entries)
     if progress and not deep and sys.stderr.isatty():  # fetching has bars of its own
         from tqdm import tqdm
 
@@ -125,24 +126,13 @@ def check(
     yield from findings
 
 
-class _Task(NamedTuple):
-    """One file at one host: what is asked, and why nothing is where there is no source."""
-
-    entry: Entry
-    sources: Sequence[Source]
-    hosted: HostedFile | None = None
-    why_not: str = ""
-    kind: str = "unknown"
-    looked_up: bool = False
-
-
 class _Check:
     """The check of one package."""
 
-    def __init__(self, places: Candidates, settings: Settings, deep: bool, jobs: int | None) -> None:
+    def __init__(self, places: Candidates, settings: Settings, deep: bool, jobs: int | None, progress: bool) -> None:
         from ..lookup.configured_hosts import stall_timeout
 
-        self._places, self._settings, self._deep, self._jobs = places, settings, deep, jobs
+        self._places, self._settings, self._deep, self._jobs, self._progress = places, settings, deep, jobs, progress
         self._stall_timeout = stall_timeout(places.registry)
 
     def every_host(self, specs: Sequence[str], entries: Sequence[Entry]) -> Iterator[Finding]:
@@ -171,98 +161,91 @@ class _Check:
                 yield finding
 
     def _one_host(self, spec: str, entries: Sequence[Entry], client: Client) -> Iterator[Finding]:
+        """The findings at one host: the good ones as they come, then the others."""
         place = redact_url(spec)
+        bad: dict[str, Finding] = {}
+        served = False
         try:
             with guarded(place):
                 host = make_host(spec)
-                tasks = self._tasks(host, entries)
+                findings = self._fetched(host, entries) if self._deep else self._asked(host, entries, client)
+            for finding in findings:
+                if finding.state is State.BAD:
+                    bad[finding.name] = finding
+                else:
+                    served = True
+                    bad.pop(finding.name, None)
+                    yield finding
         except DataferryError as error:
-            kind = getattr(error, "kind", "error")
             for entry in entries:
-                yield Finding(entry.name, place, place, State.BAD, str(error), kind)
+                yield Finding(entry.name, place, place, State.BAD, str(error), getattr(error, "kind", "error"))
             return
-        bad = {
-            task.entry.name: Finding(task.entry.name, place, place, State.BAD, task.why_not, task.kind)
-            for task in tasks
-            if not task.sources
-        }
-        served = False
-        tasks = [task for task in tasks if task.sources]
-        breaker = _CircuitBreaker()
-        for finding in self._findings(host, tasks, client, breaker):
-            if finding.state is State.BAD:
-                bad[finding.name] = finding
-            else:
-                served = True
-                yield finding
-        # users also follow what the host says when it is asked
-        late = self._looked_up(host, [task for task in tasks if task.entry.name in bad])
-        bad |= {finding.name: finding for finding in self._findings(host, late, client, breaker)}
         # S3 answers 403 for a missing object to those who may not list the bucket
         missing = _MISSING | ({"denied"} if served else frozenset())
         for entry in entries:
             if entry.name in bad:
                 finding = bad[entry.name]
                 needed = bool(host.locator) and host.locator in entry.locators
-                if finding.state is State.BAD and finding.kind in missing and not needed and self._bundled(entry):
+                if finding.kind in missing and not needed and self._bundled(entry):
                     note = "part of the package, and not at this host"
                     finding = replace(finding, state=State.BUNDLED, note=note, kind="")
                 yield finding
 
-    def _tasks(self, host: Host, entries: Sequence[Entry]) -> list[_Task]:
-        known = {entry.name: host.sources(entry.name, entry) for entry in entries}
-        without = {entry.name: entry for entry in entries if not known[entry.name]}
-        why_not, kind = "the host does not know the file", "unknown"
-        if without:
-            try:
-                with guarded(host.redacted):
-                    known |= host.look_up(without, self._settings)
-            except DataferryError as error:
-                why_not, kind = str(error), getattr(error, "kind", "error")
+    def _asked(self, host: Host, entries: Sequence[Entry], client: Client) -> Iterator[Finding]:
+        """Ask for samples where the declaration leads, and then where the host says that files are, as for users."""
+        breaker = _CircuitBreaker()
+        with guarded(host.redacted):
+            sources = {entry.name: host.sources(entry.name, entry) for entry in entries}
         hosted: Mapping[str, HostedFile] = {}
+        with suppress(DataferryError), guarded(host.redacted):  # a list helps, and is not needed
+            hosted = host.hosted(self._settings)
+        left = {entry.name: entry for entry in entries}
+        known = [entry for entry in entries if sources[entry.name]]
+        for finding in self._in_threads(host, known, sources, hosted, client, breaker):
+            if finding.state is not State.BAD:
+                del left[finding.name]
+            yield finding
+        if not left:
+            return
+        why_not, kind, found = "the host does not know the file", "unknown", {}
         try:
             with guarded(host.redacted):
-                hosted = host.hosted(self._settings)
-        except DataferryError:  # a list helps, and is not needed
-            pass
-        return [
-            _Task(e, known.get(e.name, ()), hosted.get(e.name), why_not, kind, looked_up=e.name in without)
-            for e in entries
-        ]
+                found = dict(host.look_up(left, self._settings))
+        except DataferryError as error:
+            why_not, kind = str(error), getattr(error, "kind", "error")
+        for name in left:
+            if not found.get(name) and not sources[name]:
+                yield Finding(name, host.redacted, host.redacted, State.BAD, why_not, kind)
+        late = [e for e in left.values() if found.get(e.name) and found[e.name][0].url != _url(sources[e.name])]
+        yield from self._in_threads(host, late, found, hosted, client, breaker)
 
-    def _looked_up(self, host: Host, tasks: Sequence[_Task]) -> list[_Task]:
-        """The tasks for which the host names other sources than the declaration did."""
-        tasks = [task for task in tasks if not task.looked_up]
-        if not tasks:
-            return []
-        try:
-            with guarded(host.redacted):
-                found = host.look_up({task.entry.name: task.entry for task in tasks}, self._settings)
-                return [
-                    task._replace(sources=sources)
-                    for task in tasks
-                    if (sources := found.get(task.entry.name)) and sources[0].url != task.sources[0].url
-                ]
-        except DataferryError:  # what the declaration leads to is bad, and that is the finding
-            return []
-
-    def _findings(
-        self, host: Host, tasks: Sequence[_Task], client: Client, breaker: _CircuitBreaker
+    def _in_threads(
+        self,
+        host: Host,
+        entries: Sequence[Entry],
+        sources: Mapping[str, Sequence[Source]],
+        hosted: Mapping[str, HostedFile],
+        client: Client,
+        breaker: _CircuitBreaker,
     ) -> Iterator[Finding]:
-        if not tasks:
-            return
-        if self._deep:
-            yield from self._fetched(host, tasks)
-            return
         with ThreadPoolExecutor(max_workers=self._jobs or 8, thread_name_prefix="dataferry-check") as pool:
             try:
-                yield from pool.map(lambda task: self._sampled(host, task, client, breaker), tasks)
+                yield from pool.map(
+                    lambda e: self._sampled(host, e, sources[e.name][0], hosted.get(e.name), client, breaker), entries
+                )
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def _sampled(self, host: Host, task: _Task, client: Client, breaker: _CircuitBreaker) -> Finding:
-        entry, hosted, source = task.entry, task.hosted, task.sources[0]
+    def _sampled(
+        self,
+        host: Host,
+        entry: Entry,
+        source: Source,
+        hosted: HostedFile | None,
+        client: Client,
+        breaker: _CircuitBreaker,
+    ) -> Finding:
         place = host.redacted
         if reason := breaker.reason(source):
             return Finding(entry.name, place, source.redacted, State.BAD, f"not asked: {reason}", "aside")
@@ -279,37 +262,36 @@ class _Check:
             state, note = State.LIKELY, f"{note} and the sha256 that the host gives"
         return Finding(entry.name, place, source.redacted, state, note)
 
-    def _fetched(self, host: Host, tasks: Sequence[_Task]) -> Iterator[Finding]:
+    def _fetched(self, host: Host, entries: Sequence[Entry]) -> Iterator[Finding]:
         """Fetch whole files from one host alone; each is dropped as soon as its hash is known."""
         from ..cache.store import incoming
-        from ..download.fetch import Wanted, fetch
+        from ..lookup.configured_hosts import download_from_hosts
+        from ..lookup.options import FetchOptions
 
         def drop(_: Wanted, file: Path) -> Path:
             file.unlink()
             return file
 
+        place = host.redacted
         with TemporaryDirectory(prefix="check-", dir=incoming()) as workdir:
-            wanted = [
-                Wanted(entry.name, task.sources[0].url, entry.size, entry.sha256, tuple(task.sources))
-                for task in tasks
-                for entry in [task.entry]
-            ]
-            results = fetch(
-                wanted,
-                find=lambda _: None,
-                store=drop,
-                workdir=Path(workdir),
+            results = download_from_hosts(
+                [host],
+                entries,
                 settings=self._settings,
-                jobs=self._jobs,
-                stall_timeout=self._stall_timeout,
+                workdir=Path(workdir),
+                store=drop,
+                timeout=self._stall_timeout,
+                options=FetchOptions(self._jobs, self._progress),
             )
-        for task, result in zip(tasks, results, strict=True):
+        for name, result in results.items():
             if isinstance(result, FileUnavailable):
-                place, reason, kind = result.failures[-1] if result.failures else (host.redacted, str(result), "fetch")
-                yield Finding(task.entry.name, host.redacted, place, State.BAD, reason, kind)
+                # what a server answered says more than that the host itself could not be asked
+                failures = sorted(result.failures, key=lambda failure: not failure.place.startswith("host "))
+                where, reason, kind = failures[-1] if failures else (place, str(result), "fetch")
+                yield Finding(name, place, where, State.BAD, reason, kind)
             else:
-                place = result.source.redacted if result.source else host.redacted
-                yield Finding(task.entry.name, host.redacted, place, State.PROVEN, "sha256 of all bytes")
+                where = result.source.redacted if result.source else place
+                yield Finding(name, place, where, State.PROVEN, "sha256 of all bytes")
 
     def _here(self, entry: Entry) -> str | None:
         """A verified file on this machine."""
@@ -323,6 +305,10 @@ class _Check:
             if wanted(candidate.kind) and self._places.examine(candidate, entry).accepted:
                 return candidate.path
         return self._places.store().find(entry.name, entry)[0] if wanted("cache") else None
+
+
+def _url(sources: Sequence[Source]) -> str:
+    return sources[0].url if sources else ""
 
 
 def _series(spec: str) -> str:

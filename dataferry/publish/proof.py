@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..download.fetch import Progress, Wanted, fetch
+from ..download.source import Wanted
 from ..errors import CacheError, DataferryError, FileUnavailable, Offline, PublishError
 from ..files import hash_file
 from ..hosts import make_host
-from ..hosts.base import guarded
+from ..lookup.configured_hosts import download_from_hosts
+from ..lookup.options import FetchOptions
 from .state import PROOF
 
 if TYPE_CHECKING:
     from ..config.settings import Settings
-    from ..download.source import Source
+    from ..download.progress import Progress
     from ..registry.registry import Entry
 
 __all__ = ["Proof", "not_proven"]
@@ -63,91 +64,39 @@ class Proof:
     ) -> dict[str, str | DataferryError]:
         """Name -> the sha256 of what came (with `compare` also of other bytes), or why nothing came."""
         results: dict[str, str | DataferryError] = {}
-        sources: dict[str, Sequence[Source]] = {}
-        for entry in entries:
-            try:
-                with guarded(self.host.redacted):
-                    sources[entry.name] = list(self.host.sources(entry.name, entry))
-            except DataferryError as error:
-                results[entry.name] = error
-        results |= self._download([e for e in entries if sources.get(e.name)], sources, progress, compare)
-        left = {entry.name: entry for entry in entries if not isinstance(results.get(entry.name), str)}
-        if left:
-            try:
-                with guarded(self.host.redacted):
-                    found = dict(self.host.look_up(left, self._settings))
-            except DataferryError as error:
-                return dict.fromkeys(left, error) | results
-            results |= self._download([e for e in left.values() if found.get(e.name)], found, progress, compare)
-        nowhere = PublishError(self.host.redacted, "it does not say where users would get the file")
-        return {entry.name: results.get(entry.name, nowhere) for entry in entries}
-
-    def _download(
-        self,
-        entries: Sequence[Entry],
-        sources: Mapping[str, Sequence[Source]],
-        progress: Callable[[Progress], None] | bool,
-        compare: bool,
-    ) -> dict[str, str | DataferryError]:
-        results: dict[str, str | DataferryError] = {}
         small = [entry for entry in entries if (entry.size or 0) <= _LARGE]
         large = [entry for entry in entries if (entry.size or 0) > _LARGE]
         for batch, jobs in ((small, None), (large, 1)):
-            if not batch:
-                continue
-            try:
-                workdir = self._workdir(max(entry.size or 0 for entry in batch))
-            except CacheError as error:
-                results |= {entry.name: error for entry in batch}
-                continue
-            try:
-                results |= self._fetch(batch, sources, workdir, jobs, progress, compare)
-            except CacheError as error:
-                results |= {entry.name: results.get(entry.name, error) for entry in batch}
-            finally:
-                shutil.rmtree(workdir, ignore_errors=True)
-        return results
+            if batch:
+                try:
+                    results |= self._fetch(batch, FetchOptions(jobs, progress), compare)
+                except CacheError as error:
+                    results |= {entry.name: error for entry in batch}
+        return {entry.name: results[entry.name] for entry in entries}
 
-    def _fetch(
-        self,
-        entries: Sequence[Entry],
-        sources: Mapping[str, Sequence[Source]],
-        workdir: Path,
-        jobs: int | None,
-        progress: Callable[[Progress], None] | bool,
-        compare: bool,
-    ) -> dict[str, str | DataferryError]:
-        arrived: dict[str, str] = {}
+    def _fetch(self, entries: Sequence[Entry], options: FetchOptions, compare: bool) -> dict[str, str | DataferryError]:
+        hashes: dict[str, str] = {}
 
         def store(wanted: Wanted, file: Path) -> Path:
-            arrived[wanted.name] = (
-                wanted.sha256 or hash_file(file).sha256
-            )  # where it is known, the engine has compared it
+            hashes[wanted.name] = wanted.sha256 or hash_file(file).sha256  # the engine has compared a known one
             file.unlink()
             return file
 
-        wanted = [
-            Wanted(
-                entry.name,
-                sources[entry.name][0].url,
-                None if compare else entry.size,
-                None if compare else entry.sha256,
-                tuple(sources[entry.name]),
+        workdir = self._workdir(max(entry.size or 0 for entry in entries))
+        try:
+            results = download_from_hosts(
+                [self.host],
+                entries,
+                settings=self._settings,
+                workdir=workdir,
+                store=store,
+                compare=not compare,
+                options=options,
             )
-            for entry in entries
-        ]
-        results = fetch(
-            wanted,
-            find=lambda _: None,
-            store=store,
-            workdir=workdir,
-            settings=self._settings,
-            jobs=jobs,
-            progress=progress,
-        )
+        finally:
+            shutil.rmtree(workdir, ignore_errors=True)
         return {
-            item.name: result if isinstance(result, FileUnavailable) else arrived[item.name]
-            for item, result in zip(wanted, results, strict=True)
+            name: result if isinstance(result, FileUnavailable) else hashes[name] for name, result in results.items()
         }
 
     def _workdir(self, size: int) -> Path:

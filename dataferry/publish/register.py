@@ -9,17 +9,17 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from ..cache.store import incoming
-from ..download.fetch import Wanted, fetch
-from ..errors import BadName, FetchErrors, FileUnavailable, NeedsNetwork, PublishError, TransferError, WrongBytes
+from ..download.source import Wanted
+from ..errors import BadName, FetchErrors, FileUnavailable, NeedsNetwork, PublishError, WrongBytes
 from ..files import hash_file
 from ..hosts import make_host
 from ..hosts.base import checked_files, guarded
-from ..lookup.configured_hosts import engine_settings, offline_reason
+from ..lookup.configured_hosts import download_from_hosts, engine_settings, offline_reason
+from ..lookup.options import FetchOptions
 from ..registry.names import check_public, redact_url
 from ..registry.registry import Entry
 
 if TYPE_CHECKING:
-    from ..download.source import Source
     from ..hosts.base import Host, HostedFile
 
 __all__ = ["declared_line", "entries_at"]
@@ -68,7 +68,6 @@ def _hash_by_fetching(host: Host, unknown: Mapping[str, HostedFile], show_progre
     """Size and sha256 of files."""
     if not unknown:
         return {}
-    sources = _sources(host, unknown)
     found: dict[str, tuple[int, str]] = {}
     errors: list[FileUnavailable | WrongBytes] = []
 
@@ -81,29 +80,19 @@ def _hash_by_fetching(host: Host, unknown: Mapping[str, HostedFile], show_progre
         path.unlink()
         return path
 
+    # a made-up digest stands in entries that only carry locators: any bytes will do
+    entries = [Entry(name, "0" * 64, file.size, dict(file.locators)) for name, file in unknown.items()]
     with TemporaryDirectory(prefix="adopt-", dir=incoming()) as workdir:
-        results = fetch(
-            [Wanted(name, sources[name][0].url, None, None, tuple(sources[name])) for name in unknown],
-            find=lambda _: None,
-            store=hash_it,
-            workdir=Path(workdir),
+        results = download_from_hosts(
+            [host],
+            entries,
             settings=engine_settings(),
-            progress=show_progress,
+            workdir=Path(workdir),
+            store=hash_it,
+            compare=False,
+            options=FetchOptions(progress=show_progress),
         )
-    errors += [result for result in results if isinstance(result, FileUnavailable)]
+    errors += [result for result in results.values() if isinstance(result, FileUnavailable)]
     if errors:
         raise FetchErrors(f"{len(errors)} of {len(unknown)} files could not be registered:", errors)
     return found
-
-
-def _sources(host: Host, unknown: Mapping[str, HostedFile]) -> dict[str, Sequence[Source]]:
-    # the digest is what is asked for, so a made-up one stands in entries that only carry locators
-    entries = {name: Entry(name, "0" * 64, file.size, dict(file.locators)) for name, file in unknown.items()}
-    with guarded(host.redacted):
-        sources: dict[str, Sequence[Source]] = {name: host.sources(name, entry) for name, entry in entries.items()}
-        missing = {name: entries[name] for name, several in sources.items() if not several}
-        if missing:
-            sources |= host.look_up(missing, engine_settings())
-    if lost := [name for name in unknown if not sources.get(name)]:
-        raise TransferError(host.redacted, f"lists {lost[0]!r}, and not where it is", kind="list", final=True)
-    return sources
