@@ -24,7 +24,7 @@ _EXAMPLES = """\b
 Examples:
   dataferry get mypkg maps/dust_064.fits
   dataferry get mypkg '*'               all, before a job on nodes without internet
-  dataferry get mypkg 'maps/*' -o data  plain files below the folder "data\""""
+  dataferry get mypkg 'dust_*' -o data  plain files below the folder "data\""""
 
 
 @click.command("get", cls=options.Command, epilog=_EXAMPLES)
