@@ -130,7 +130,10 @@ class Circleci(Service):
         return text.replace('{{ checksum "data.key" }}', (self.checkout / "data.key").read_text().strip())
 
 
-@pytest.mark.parametrize("kind", [Github, Gitlab, Circleci])
+NIGHTLY = [pytest.param(kind, marks=pytest.mark.nightly) for kind in (Gitlab, Circleci)]
+
+
+@pytest.mark.parametrize("kind", [Github, *NIGHTLY])
 def test_recipe(kind, suite, need, repository):
     yaml = need.module("yaml")
     need("bash")

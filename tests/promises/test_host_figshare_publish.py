@@ -443,13 +443,13 @@ def test_a_package_is_published_and_used(package: Package) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "which"),
     [
-        ("POST", "/account/articles$", 1),
-        ("PATCH", r"/account/articles/\d+$", 1),
-        ("POST", "/files$", 2),
+        pytest.param("POST", "/account/articles$", 1, marks=pytest.mark.nightly),
+        pytest.param("PATCH", r"/account/articles/\d+$", 1, marks=pytest.mark.nightly),
+        pytest.param("POST", "/files$", 2, marks=pytest.mark.nightly),
         ("PUT", r"/upload/", 3),
-        ("POST", r"/files/\d+$", 1),
+        pytest.param("POST", r"/files/\d+$", 1, marks=pytest.mark.nightly),
         ("POST", "/publish$", 1),
-        ("GET", r"/ndownloader/", 1),
+        pytest.param("GET", r"/ndownloader/", 1, marks=pytest.mark.nightly),
     ],
 )
 def test_killed(package: Package, method: str, path: str, which: int) -> None:
