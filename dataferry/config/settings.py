@@ -82,6 +82,8 @@ class Settings:
         What else dataferry calls itself towards hosts behind its own name: astropy's user agent.
     anonymous : bool
         Whether hosts are asked without any token, login or ``.netrc``.
+    named_hosts : list of str
+        Declarations that the user typed, and that no package chose: their servers may get the user's credentials.
     """
 
     def __init__(
@@ -99,11 +101,13 @@ class Settings:
         files: list[Path] | None = None,
         agent: str = "",
         anonymous: bool = False,
+        named_hosts: list[str] | None = None,
     ) -> None:
         self.offline, self.verify, self.site, self.folder_timeout = offline, verify, site, folder_timeout
         self.folders, self.packages, self.sites = folders or [], packages or {}, sites or {}
         self.hosts, self.fsspec_protocols = hosts or {}, fsspec_protocols or []
         self.files, self.agent, self.anonymous = files or [], agent, anonymous
+        self.named_hosts = named_hosts or []
 
     def package(self, name: str) -> PackageSettings:
         """What is said of one package; empty settings where nothing is."""

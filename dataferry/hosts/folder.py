@@ -78,11 +78,6 @@ class FolderHost(Host):
         """The host as it may be printed."""
         return self.spec.partition("?")[0]
 
-    @property
-    def declared(self) -> str:
-        """What a registry holds of it: readers need not know the folder."""
-        return self.url
-
     def sources(self, name: str, entry: Entry | None) -> Sequence[Source]:
         """One URL: that of the folder and the quoted name."""
         return [Source(self.url + quoted_name(name), redact_url(self.url))]

@@ -170,7 +170,7 @@ class FsspecHost(Host):
     def hosted(self, settings: Settings) -> Mapping[str, HostedFile]:
         """All files below the URL; md5 where the store tells it."""
         try:
-            return self.session("login").listing()
+            return self.session("publish" if self.spec in settings.named_hosts else "login").listing()
         except FileNotFoundError:
             return {}
         except OSError as error:

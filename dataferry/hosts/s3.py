@@ -151,7 +151,12 @@ class S3Host(Host):
     def _reading(self, settings: Settings, *, anonymous: bool = False) -> Iterator[S3Client]:
         try:
             client = S3Client(
-                self.bucket, self.redacted, settings, connections=REQUESTS, anonymous=anonymous, reading=True
+                self.bucket,
+                self.redacted,
+                settings,
+                connections=REQUESTS,
+                anonymous=anonymous,
+                reading=self.spec not in settings.named_hosts,
             )
         except MissingExtra as error:
             reason = f"it is not public, and to sign a request {error}"

@@ -20,6 +20,7 @@ from ..registry.names import check_public, redact_url
 from ..registry.registry import Entry
 
 if TYPE_CHECKING:
+    from ..config.settings import Settings
     from ..hosts.base import Host, HostedFile
 
 __all__ = ["declared_line", "entries_at"]
@@ -49,7 +50,7 @@ def entries_at(spec: str, patterns: Sequence[str] = (), *, show_progress: bool =
         raise NeedsNetwork(f"the list of {redact_url(spec)}", [(f"host {redact_url(spec)}", f"not asked: {reason}")])
     host = make_host(spec)
     with guarded(host.redacted):
-        hosted, skipped = checked_files(host.redacted, host.hosted(engine_settings()))
+        hosted, skipped = checked_files(host.redacted, host.hosted(_settings(host)))
     if patterns:
         hosted = {name: file for name, file in hosted.items() if any(fnmatch.fnmatchcase(name, p) for p in patterns)}
     if not hosted:
@@ -62,6 +63,13 @@ def entries_at(spec: str, patterns: Sequence[str] = (), *, show_progress: bool =
         digests[name], sizes[name] = sha256, size
     entries = [Entry(name, digests[name], sizes[name], dict(hosted[name].locators)) for name in sorted(hosted)]
     return entries, skipped
+
+
+def _settings(host: Host) -> Settings:
+    """The user typed the host's name, as in ``publish``: its server may get the user's credentials."""
+    settings = engine_settings()
+    settings.named_hosts = [host.spec]
+    return settings
 
 
 def _hash_by_fetching(host: Host, unknown: Mapping[str, HostedFile], show_progress: bool) -> dict[str, tuple[int, str]]:
@@ -86,7 +94,7 @@ def _hash_by_fetching(host: Host, unknown: Mapping[str, HostedFile], show_progre
         results = download_from_hosts(
             [host],
             entries,
-            settings=engine_settings(),
+            settings=_settings(host),
             workdir=Path(workdir),
             store=hash_it,
             compare=False,

@@ -436,6 +436,20 @@ def test_a_damaged_copy_is_replaced_on_demand(tmp_path: Path) -> None:
     checked_sums(www)
 
 
+def test_the_path_of_a_folder_is_nobodys_business(tmp_path: Path, command: Callable[..., Any]) -> None:
+    """``add --from folder:...`` writes the URL into the registry, once, and not where the author keeps the files."""
+    www, package = tmp_path / "a private place", tmp_path / "pkg"
+    a_file(www / "a.fits", b"a" * 100)
+    a_file(package / "__init__.py", b"")
+    with RangeServer(www) as server:
+        for _ in range(2):
+            done = command("add", package, "--from", f"folder:{www}?url={server.url}")
+            assert done.exit_code == 0, done.stderr
+        text = (package / "data" / "dataferry.toml").read_text()
+        assert text.count(server.url) == 1
+        assert "a private place" not in text
+
+
 def test_a_mistyped_url_is_found_before_anything_is_copied(tmp_path: Path) -> None:
     www = tmp_path / "www"
     a_file(www / "there" / "old.fits", b"old")

@@ -312,6 +312,24 @@ def test_the_list_of_a_bucket(radosgw: Any, sign_in: Callable[[Any], None]) -> N
         assert bool(hosted["bands.ecsv"].locators.get("s3")) is public
 
 
+def test_who_adds_a_bucket_names_its_store_as_who_publishes(
+    radosgw: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Callable[..., Result]
+) -> None:
+    """A key in the environment goes to the store that the user typed, without AWS_ENDPOINT_URL_S3."""
+    bucket = radosgw.bucket(public=False)
+    put(radosgw, bucket, FILES)
+    for variable, value in radosgw.owner.environ.items():
+        monkeypatch.setenv(variable, value)
+    (tmp_path / "pkg").mkdir()
+    (tmp_path / "pkg" / "__init__.py").touch()
+    kept = {name: {"sha256": hashlib.sha256(data).hexdigest()} for name, data in FILES.items()}
+    for name, data in FILES.items():
+        radosgw.client().put_object(Bucket=bucket, Key=name, Body=data, Metadata=kept[name])
+    done = command("add", tmp_path / "pkg", "--from", radosgw.spec(bucket))
+    assert done.exit_code == 0, done.stderr
+    assert "2 added, mirror declared" in done.stdout
+
+
 def test_hosts_are_listed_with_what_they_can_do(command: Callable[..., Result]) -> None:
     told = {
         scheme: kind
