@@ -189,7 +189,8 @@ class RegistryEditor:
                 written += self._list.write(list_with(self._list.text, listed, gone))
         tabled = [changes[n].entry for n in order if self._list is None or n in here]
         gone = (self._removed & self._in_toml) | moved
-        if tabled or gone or self._dataurl is not None or self._mirrors is not None:
+        unnamed = self._list is not None and "registry" not in self._toml.table
+        if tabled or gone or unnamed or self._dataurl is not None or self._mirrors is not None:
             text = self._edited(tabled, gone, bool(moved))
             written += self._toml.write(text)
         self._in_toml = here - self._removed | {entry.name for entry in tabled}
