@@ -10,6 +10,7 @@ import errno
 import hashlib
 import os
 import re
+import shutil
 import stat
 import sys
 import time
@@ -330,6 +331,30 @@ def _sync_file_systems(paths: list[str]) -> set[str]:
             finally:
                 os.close(handle)
     return done
+
+
+def place_files(paths: Mapping[str, str], folder: str, *, links: bool = True) -> list[str]:
+    """Put files under their names below a folder: links, or copies where there are none or none are wanted."""
+    placed = []
+    for name, path in paths.items():
+        target = os.path.join(folder, name)
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        source = os.path.realpath(path)
+        placed.append(target)
+        if links and os.path.lexists(target) and os.path.realpath(target) == source:
+            continue
+        private = f"{target}.{os.getpid()}.{os.urandom(4).hex()}"
+        try:
+            if links:
+                with contextlib.suppress(OSError, NotImplementedError):
+                    os.symlink(source, private)
+            if not os.path.lexists(private):
+                shutil.copyfile(source, private)
+            os.replace(private, target)
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(private)
+    return placed
 
 
 @contextlib.contextmanager

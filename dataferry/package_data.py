@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar, overload
 
-from .errors import BadName, FileUnavailable
+from .errors import BadName, FileUnavailable, UnknownFile
+from .files import place_files
 from .lookup.options import FetchOptions
 from .lookup.report import Arrival, Step, Where
 from .lookup.resolver import Resolver
-from .registry.names import check_name
+from .registry.names import check_name, close_names
 from .registry.packages import REGISTRY_NAME, package_folders
 from .registry.registry import Registry
 
@@ -273,6 +274,153 @@ class PackageData:
         if set(mode) & set("wax+"):
             raise ValueError(f"data files are opened for reading only, not with mode {mode!r}")
         return open(self.get(name), mode, **options)
+
+    def unpack(
+        self,
+        name: str,
+        members: str | Iterable[str] | None = None,
+        *,
+        max_bytes: int | None = None,
+        deadline: float | None = None,
+        progress: bool | Callable[[Progress], None] | None = None,
+    ) -> str:
+        """Get an archive and unpack it.
+
+        Parameters
+        ----------
+        name : str
+            A zip, a tar (plain, gz, bz2, xz or zst), or a single file that is packed by one of these.
+        members : str or iterable of str, optional
+            Names, folders or globs inside the archive; everything by default.
+        max_bytes : int, optional
+            The most that it may unpack to; by default 200 times its size, and at least 256 MiB.
+        deadline, progress : optional
+            As for `fetch`; they hold for the download.
+
+        Returns
+        -------
+        str
+            An absolute path of a folder with the members. It is in the cache: do not write there. A second call, also
+            of another process, returns the same folder at once.
+
+        Raises
+        ------
+        ArchiveError
+            If the archive is damaged, encrypted or no archive, has no such member, or holds what no data set needs:
+            absolute names, ``..``, links, special files, or a decompression bomb. Nothing is unpacked then.
+        DataferryError
+            As `get` does.
+        """
+        from .cache.archive import Limits, unpack
+
+        wanted = sorted({members} if isinstance(members, str) else set(members)) if members is not None else None
+        archive = self.get(name, deadline=deadline, progress=progress)
+        entry = self.registry.find(name)
+        folder = self._resolver.candidates().store().unpacked(name, wanted)
+        return unpack(archive, folder, members=wanted, sha256=entry.sha256 if entry else "", limits=Limits(max_bytes))
+
+    def folder(self, prefix: str, **options: Any) -> str:
+        """Get all files below a prefix, for formats that are a folder: zarr, parquet, CASA tables.
+
+        Parameters
+        ----------
+        prefix : str
+            What the names begin with, ``cube.zarr/``.
+        **options
+            As for `fetch`.
+
+        Returns
+        -------
+        str
+            The absolute path of a folder with every registered file below the prefix under its own name.
+
+        Raises
+        ------
+        UnknownFile
+            If no registered name begins with the prefix.
+        DataferryError
+            As `fetch` does.
+        """
+        prefix = prefix.rstrip("/") + "/"
+        names = [name for name in self.registry.names() if name.startswith(prefix)]
+        if not names:
+            raise UnknownFile(prefix, str(self.registry.path), close_names(prefix, self.registry.names()))
+        paths = self.fetch(names, **options)
+        roots = {path.removesuffix(name) for name, path in zip(names, paths, strict=True) if path.endswith(name)}
+        if len(roots) == 1 and all(path.endswith(name) for name, path in zip(names, paths, strict=True)):
+            return os.path.join(roots.pop(), prefix.rstrip("/"))
+        # they lie in several places: one folder of links, or of copies where there are no links
+        target = self._resolver.candidates().store().unpacked(prefix.rstrip("/"), names)
+        place_files(dict(zip(names, paths, strict=True)), target)
+        return os.path.join(target, prefix.rstrip("/"))
+
+    def copy(self, names: str | Iterable[str], to: str | os.PathLike[str], **options: Any) -> list[str]:
+        """Get files and put them into a folder of yours as plain files.
+
+        Parameters
+        ----------
+        names : str or iterable of str
+            Names and globs.
+        to : path-like
+            The folder; it is made if need be. A file of yours there is overwritten only by the registered bytes.
+        **options
+            As for `fetch`.
+
+        Returns
+        -------
+        list of str
+            The paths in that folder.
+
+        Raises
+        ------
+        DataferryError
+            As `fetch` does.
+        """
+        wanted = self._resolver.expand(names)
+        return place_files(
+            dict(zip(wanted, self.fetch(wanted, **options), strict=True)), os.path.abspath(to), links=False
+        )
+
+    def url(self, name: str) -> str:
+        """The URL of a file: its key in astropy's cache. Nothing is fetched.
+
+        Parameters
+        ----------
+        name : str
+            The file's name.
+
+        Returns
+        -------
+        str
+            ``dataurl`` and the name.
+
+        Raises
+        ------
+        BadName, UnknownFile
+            As `get` does.
+        """
+        self._resolver.entry(name)
+        return self.registry.base + name
+
+    def is_available(self, name: str) -> bool:
+        """Whether `get` would find a file on this machine, without a network.
+
+        Parameters
+        ----------
+        name : str
+            The file's name.
+
+        Returns
+        -------
+        bool
+            Whether it is here, verified.
+
+        Raises
+        ------
+        BadName, UnknownFile
+            As `get` does.
+        """
+        return self._resolver.find(name)[0] is not None
 
     @overload
     def contents(self, name: str, encoding: None = None) -> bytes: ...

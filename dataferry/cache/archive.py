@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import fnmatch
 import gzip
 import io
@@ -14,17 +15,22 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import IO, Any
 
-from ..errors import ArchiveError, MissingExtra
+from ..errors import ArchiveError, CacheError, MissingExtra
+from ..files import sync_files
 from ..registry.names import close_names
 
-__all__ = ["Limits", "members_of", "unpack"]
+__all__ = ["UNPACKING", "Limits", "unpack"]
 
 _BLOCK = 1 << 20
+#: Seconds to wait for another process that unpacks the same archive.
+_LONGEST_WAIT = 600.0
+#: The end of the name of a folder that is not whole yet.
+UNPACKING = ".unpacking"
 _STAMP = ".dataferry-unpacked"
 _BROKEN = (
     EOFError,
@@ -60,40 +66,50 @@ class _Member:
     open: Callable[[], IO[bytes]]
 
 
-def members_of(archive: str) -> list[str]:
-    """The names of the files in an archive."""
-    with _opened(archive, Limits()) as members:
-        return [member.name for member in members if not member.is_folder]
+def unpack(
+    archive: str, folder: str, *, members: Sequence[str] | None = None, sha256: str = "", limits: Limits = Limits()
+) -> str:
+    """Unpack an archive into a folder that becomes visible by one rename, when all of it is there.
 
-
-def unpack(archive: str, folder: str, *, members: Iterable[str] | None = None, sha256: str = "", limits: Limits) -> str:
-    """Unpack an archive; a folder that an earlier call made of the same bytes is used again.
-
-    `folder` becomes visible by one rename, when all of it is there. Its stamp says which archive and members it holds.
+    A folder that an earlier call made of the same archive and members is used again. Processes wait for each other, so
+    that one of them does the work; where locks do not work each does it, and one result stays.
     """
-    wanted = None if members is None else sorted({members} if isinstance(members, str) else set(members))
-    stamp = {"archive": sha256 or _identity(archive), "members": wanted}
+    stamp = {"archive": sha256 or _identity(archive), "members": members and list(members)}
     if _stamp_of(folder) == stamp:
         return folder
-    private = f"{folder}.{os.getpid()}.{os.urandom(4).hex()}.unpacking"
+    from filelock import FileLock, Timeout
+
+    os.makedirs(os.path.dirname(folder), exist_ok=True)
+    lock = FileLock(f"{folder}.lock", timeout=_LONGEST_WAIT)
+    with contextlib.suppress(Timeout, OSError, NotImplementedError):
+        lock.acquire()
+    try:
+        if _stamp_of(folder) != stamp:
+            _unpack(archive, folder, stamp, members, limits)
+    finally:
+        lock.release()
+    return folder
+
+
+def _unpack(archive: str, folder: str, stamp: dict[str, Any], members: Sequence[str] | None, limits: Limits) -> None:
+    private = f"{folder}.{os.getpid()}.{os.urandom(4).hex()}{UNPACKING}"
     os.makedirs(private)
     try:
         try:
-            _extract(archive, private, wanted, limits)
+            _extract(archive, private, members, limits)
         except ArchiveError:
             raise
         except _BROKEN as error:
             if isinstance(error, OSError) and error.errno is not None:
-                raise  # the disk's word, not the archive's
-            raise ArchiveError(
-                archive, f"is damaged or incomplete: {error}", "get the file again, or ask its author"
-            ) from error
+                raise CacheError(f"{folder}: {error.strerror or error}; an unpacked archive needs more room") from error
+            remedy = "get the file again, or ask its author"
+            raise ArchiveError(archive, f"is damaged or incomplete: {error}", remedy) from error
         with open(os.path.join(private, _STAMP), "w", encoding="utf-8") as file:
             json.dump(stamp, file)
+        sync_files(path for path, folders, files in os.walk(private) for path in [os.path.join(path, f) for f in files])
         _publish(private, folder, stamp)
     finally:
         shutil.rmtree(private, ignore_errors=True)
-    return folder
 
 
 def _publish(private: str, folder: str, stamp: dict[str, Any]) -> None:
@@ -110,7 +126,7 @@ def _publish(private: str, folder: str, stamp: dict[str, Any]) -> None:
             return
 
 
-def _extract(archive: str, private: str, wanted: list[str] | None, limits: Limits) -> None:
+def _extract(archive: str, private: str, wanted: Sequence[str] | None, limits: Limits) -> None:
     room = limits.bytes_for(os.path.getsize(archive))
     names: list[str] = []
     seen: set[str] = set()
@@ -145,8 +161,8 @@ def _matches(name: str, wanted: str) -> bool:
 def _copy(archive: str, member: _Member, path: str, room: int) -> int:
     if member.size is not None and member.size > room:
         raise _bomb(archive)
-    os.makedirs(os.path.dirname(path), exist_ok=True)
     try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
         target = open(path, "xb")  # noqa: SIM115
     except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
         raise ArchiveError(archive, f"has a file and a folder called {member.name!r}") from error

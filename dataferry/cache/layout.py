@@ -34,7 +34,7 @@ __all__ = [
 #: dataferry's own part of a cache folder.
 OWN = "dataferry"
 #: What lies there beside the readable paths of files.
-APART = frozenset({"download", "etags", "git", "incoming", "publish", "stamps"})
+APART = frozenset({"download", "etags", "git", "incoming", "publish", "stamps", "unpacked"})
 
 
 def view_name(package: str, dataurl: str, name: str) -> str:

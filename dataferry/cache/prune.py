@@ -16,6 +16,7 @@ from ..files import is_private
 from ..registry.packages import REGISTRY_NAME, package_folders
 from ..registry.registry import Registry
 from . import layout
+from .archive import UNPACKING
 from .astropy_cache import STAGED, drop_entry, entry_url
 
 __all__ = [
@@ -167,6 +168,9 @@ def remove(views: Iterable[View], others: Iterable[View]) -> int:
                 freed += _remove_entry(os.path.realpath(view.path), os.path.dirname(view.home))
             with contextlib.suppress(FileNotFoundError):  # another command removes as well
                 os.unlink(view.path)
+            unpacked = os.path.join(view.home, "unpacked", os.path.relpath(view.path, view.home))
+            freed += _size(unpacked) if os.path.isdir(unpacked) else 0
+            shutil.rmtree(unpacked, ignore_errors=True)
         except OSError as error:
             raise CacheError(f"{view.path} cannot be removed: {error.strerror or error}") from error
         if key not in needed:
@@ -204,6 +208,11 @@ def remains(home: str) -> Iterator[tuple[str, int]]:
                 path = os.path.join(folder, name)
                 if ours(name) and _age(path, now) > _IN_USE_SECONDS:
                     yield path, _size(path)
+    for folder, folders, _ in os.walk(os.path.join(home, "unpacked")):
+        for name in [name for name in folders if name.endswith(UNPACKING)]:
+            path = os.path.join(folder, name)
+            if _age(path, now) > _IN_USE_SECONDS:
+                yield path, _size(path)
     etags = os.path.join(home, "etags")
     with contextlib.suppress(OSError):
         for name in sorted(os.listdir(etags)):

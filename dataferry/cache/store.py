@@ -256,6 +256,12 @@ class Store:
             self._written = layout.writable_home()
         return self._written
 
+    def unpacked(self, name: str, members: Sequence[str] | None) -> str:
+        """The folder for an archive's members, on the file system of the cache."""
+        selection = "all" if members is None else hashlib.sha256("\n".join(members).encode()).hexdigest()[:16]
+        home = self.writable() or _for_this_process()
+        return f"{home}/unpacked/{layout.view_name(self.package, self.base, name)}/{selection}"
+
     # -- keep
 
     def put(self, name: str, sha256: str, file: str) -> str:

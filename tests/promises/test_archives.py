@@ -1,0 +1,169 @@
+"""`PackageData.unpack`, `folder` and `copy`: archives and folders of files."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from dataferry import PackageData
+from dataferry.errors import ArchiveError, UnknownFile
+from dataferry.testing import RangeServer
+
+FILES = {"a/one.fits": b"1" * 5000, "two.txt": b"2" * 10}
+
+
+def zipped(files=FILES, **options) -> bytes:
+    with io.BytesIO() as file:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, data in files.items():
+                archive.writestr(name, data)
+        return file.getvalue()
+
+
+def tarred(files=FILES, mode="w", **facts) -> bytes:
+    with io.BytesIO() as file:
+        with tarfile.open(fileobj=file, mode=mode) as archive:
+            for name, data in files.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                for key, value in facts.items():
+                    setattr(info, key, value)
+                archive.addfile(info, io.BytesIO(data) if info.isreg() else None)
+        return file.getvalue()
+
+
+@pytest.fixture
+def made(make_package):
+    """Make a package of archives that are bundled with it."""
+
+    def make(**files: bytes) -> PackageData:
+        return PackageData(make_package(bundled={name.replace("__", "."): data for name, data in files.items()}))
+
+    return make
+
+
+def tree(folder: str) -> dict[str, bytes]:
+    root = Path(folder)
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in root.rglob("*")
+        if path.is_file() and not path.name.startswith(".dataferry")
+    }
+
+
+@pytest.mark.parametrize("mode", ["zip", "w", "w:gz", "w:bz2", "w:xz"])
+def test_every_kind(made, mode):
+    data = made(x__bin=zipped() if mode == "zip" else tarred(mode=mode))
+    folder = data.unpack("x.bin")
+    assert tree(folder) == FILES
+    assert data.unpack("x.bin") == folder
+    assert tree(data.unpack("x.bin", "a")) == {"a/one.fits": FILES["a/one.fits"]}
+    assert tree(data.unpack("x.bin", ["*.txt"])) == {"two.txt": FILES["two.txt"]}
+    with pytest.raises(ArchiveError, match="no member 'two.text'.*'two.txt'"):
+        data.unpack("x.bin", "two.text")
+
+
+@pytest.mark.parametrize("library", [gzip, bz2, lzma])
+def test_a_single_packed_file(made, library):
+    data = made(map__fits__gz=library.compress(FILES["a/one.fits"]))
+    assert tree(data.unpack("map.fits.gz")) == {"map.fits": FILES["a/one.fits"]}
+
+
+def bomb() -> bytes:
+    return zipped({"zeros": bytes(257 << 20)})
+
+
+def encrypted() -> bytes:
+    data = bytearray(zipped({"a": b"secret"}))
+    for sign, at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.index(sign) + at] |= 1
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("archive", "words"),
+    [
+        (tarred({"/etc/x": b"1"}), "absolute name"),
+        (tarred({"C:/x": b"1"}), "absolute name"),
+        (tarred({"a/../../x": b"1"}), "out of its folder"),
+        (zipped({"..\\x": b"1"}), "out of its folder"),
+        (tarred({"a\nb": b"1"}), "no file can have"),
+        (tarred({"l": b""}, type=tarfile.SYMTYPE, linkname="/etc/passwd"), "link or a special file"),
+        (tarred({"l": b""}, type=tarfile.LNKTYPE, linkname="two.txt"), "link or a special file"),
+        (tarred({"l": b""}, type=tarfile.FIFOTYPE), "link or a special file"),
+        (tarred({"l": b""}, type=tarfile.CHRTYPE), "link or a special file"),
+        (zipped({"A": b"1", "a": b"2"}), "folds case"),
+        (zipped({"a": b"1", "a/b": b"2"}), "a file and a folder"),
+        (zipped()[:-40], "damaged or incomplete"),
+        (tarred(mode="w:gz")[:-20], "damaged or incomplete"),
+        (tarred({"x": bytes(3000)})[:1500], "damaged or incomplete"),
+        (b"no archive" * 100, "is no zip"),
+        (b"", "is no zip"),
+        (encrypted(), "encrypted"),
+        (bomb(), "decompression bomb"),
+    ],
+    ids=lambda value: value.replace(" ", "-") if isinstance(value, str) else "",
+)
+def test_what_is_refused_leaves_nothing(made, archive, words):
+    data = made(x__bin=archive)
+    with pytest.raises(ArchiveError, match=words) as caught:
+        data.unpack("x.bin")
+    assert "x.bin" in str(caught.value)
+    unpacked = [path for path in Path(os.environ["HOME"]).rglob("*") if "unpacked" in path.parts and path.is_file()]
+    assert [path for path in unpacked if path.suffix != ".lock"] == []
+
+
+def test_a_user_may_allow_more(made):
+    archive = bomb()
+    data = made(x__zip=archive)
+    assert os.path.getsize(data.unpack("x.zip", max_bytes=1 << 30) + "/zeros") == 257 << 20
+
+
+def test_eight_processes_unpack_once(made):
+    data = made(x__zip=zipped({f"{i}.bin": os.urandom(20_000) for i in range(300)}))
+    code = (
+        "import os, sys; from dataferry import PackageData;"
+        "data = PackageData('x', registry=sys.argv[1]);"
+        "folder = data.unpack('x.zip'); print(os.stat(folder).st_ino, len(os.listdir(folder)))"
+    )
+    words = [sys.executable, "-c", code, str(data.registry.path)]
+    runs = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(8)]
+    assert len({run.communicate()[0] for run in runs}) == 1
+    assert [run.returncode for run in runs] == [0] * 8
+
+
+def test_a_folder_of_files(make_package, tmp_path):
+    files = {f"cube.zarr/{i}/0.0": bytes([i]) * 100 for i in range(20)}
+    files |= {"cube.zarr/.zattrs": b"{}", "other.txt": b"x"}
+    with RangeServer(files) as server:
+        data = PackageData(make_package(files, head=f'dataurl = "{server.url}"'), show_progress=False)
+        folder = data.folder("cube.zarr/")
+        expected = {name.removeprefix("cube.zarr/"): value for name, value in files.items() if "zarr" in name}
+        assert tree(folder) == expected
+        with pytest.raises(UnknownFile, match="cube"):
+            data.folder("cube.zar")
+        copied = data.copy("cube.zarr/*", tmp_path / "mine")
+        assert not any(os.path.islink(path) for path in copied)
+        assert tree(str(tmp_path / "mine/cube.zarr")) == expected
+        assert data.url("other.txt") == server.url + "other.txt"
+        assert not data.is_available("other.txt")
+        data.get("other.txt")
+        assert data.is_available("other.txt")
+
+
+def test_a_folder_whose_files_lie_apart(make_package, tmp_path):
+    (tmp_path / "shared/t.zarr").mkdir(parents=True)
+    (tmp_path / "shared/t.zarr/a").write_bytes(b"a")
+    package = make_package({"t.zarr/a": b"a"}, {"t.zarr/b": b"b"})
+    data = PackageData(package, folders=[tmp_path / "shared"])
+    assert tree(data.folder("t.zarr")) == {"a": b"a", "b": b"b"}
