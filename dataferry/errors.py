@@ -311,7 +311,7 @@ class FileUnavailable(DataferryError, OSError):
     name : str
         The file.
     tried : iterable of Failure or (str, str)
-        Every place in the order it was tried, with the reason why it did not do.
+        Every place in the order it was tried, with the reason.
     remedy : str
         The command or step that would help.
 
@@ -321,7 +321,7 @@ class FileUnavailable(DataferryError, OSError):
         Every place in the order it was tried, with the reason for people and a short word for programs.
     """
 
-    headline = "could not be had from any place"
+    headline = "is not available from any place"
     quoted = True
 
     def __init__(self, name: str, tried: Iterable[Failure | tuple[str, str]], remedy: str = "") -> None:
@@ -344,20 +344,20 @@ class FileUnavailable(DataferryError, OSError):
 
 
 class Offline(FileUnavailable):
-    """The network was needed and is switched off or away."""
+    """The network is needed, and it is switched off or not reachable."""
 
     headline = "is not here and the network is not available"
 
 
 class NeedsNetwork(Offline):
-    """A task that is nothing without the network, which is switched off; ``name`` says which."""
+    """A task that needs the network, which is switched off; ``name`` is the task."""
 
     headline = "needs the network"
     quoted = False
 
 
 class PublishError(DataferryError, OSError):
-    """A host did not take a file, or could not be asked whether it would.
+    """A host did not accept a file, or could not be asked.
 
     Parameters
     ----------

@@ -479,7 +479,7 @@ class PackageData:
         Raises
         ------
         MapError
-            If the file is no map, or cannot be had as asked.
+            If the file is no map, or cannot be read as requested.
         DataferryError
             As `PackageData.get` does.
         """

@@ -62,19 +62,19 @@ def retrieve(
         ``github-release:owner/repo@v1/map.fits``, ``s3://bucket/v1/map.fits?region=us-west-1``.
     known_hash : str, optional
         ``"sha256:..."``, or ``sha512``, ``sha1`` or ``md5``. Without it nothing is verified, and a warning in the log
-        tells the hash that you can write down.
+        has the hash that you can write down.
     name : str, optional
         The name of the local file; the last part of the URL by default.
     cache_key : str, optional
-        The key in astropy's cache; `url` by default. Give one where the URL changes and the file does not.
+        The key in astropy's cache; ``url`` by default. Give one if the URL changes and the file does not.
     mirrors : sequence of str
-        Further URLs of the same file, asked in this order after `url`.
+        Further URLs of the same file, asked in this order after ``url``.
     folder : path-like, optional
         Keep a plain file in this folder and not in astropy's cache.
     timeout : float, optional
-        Seconds without progress after which a server is given up; 30 by default, or astropy's ``remote_timeout``.
+        Give up on a server after this many seconds without progress; 30 by default, or astropy's ``remote_timeout``.
     deadline : float, optional
-        Seconds for all of it.
+        A limit in seconds for the whole call.
     progress : bool or callable
         Whether to show a progress bar; or a function that is called with a `Progress`.
 
@@ -88,11 +88,11 @@ def retrieve(
     BadName
         If the URL, the hash or the name is not legal.
     FileUnavailable
-        If no URL gave the file; the error names each with its reason.
+        If the file is not available; the error names each URL with its reason.
     Offline
-        If the network is needed, and is switched off or away.
+        If the network is needed, and is switched off or not reachable.
     CacheError
-        If the file arrived and cannot be kept.
+        If the file cannot be stored.
     """
     urls = [_checked(each) for each in (url, *mirrors)]
     algorithm, digest = _hash(known_hash)

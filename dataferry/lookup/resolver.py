@@ -250,7 +250,7 @@ class Resolver:
         errors += [result for result in came.values() if isinstance(result, DataferryError)]
         paths |= {name: result for name, result in came.items() if isinstance(result, str)}
         if errors:
-            group = FetchErrors(f"{len(errors)} of {len(wanted)} files could not be had", errors)
+            group = FetchErrors(f"{len(errors)} of {len(wanted)} files are not available", errors)
             group.paths = {name: paths[name] for name in wanted if name in paths}
             raise group
         return [paths[name] for name in wanted]
@@ -424,7 +424,7 @@ class Resolver:
         return f"where there is a network, run: {self._command('get', name)}"
 
     def _look_closer(self, name: str) -> str:
-        return f"each step is shown by: {self._command('where', name)}"
+        return f"for every step, run: {self._command('where', name)}"
 
     def _command(self, verb: str, name: str) -> str:
         import shlex

@@ -62,7 +62,7 @@ def test_what_arrived_is_printed_and_what_did_not_is_said(command, package, serv
     result = command("get", package, "maps/*")
     assert result.exit_code == 1
     assert [Path(path).name for path in result.stdout.splitlines()] == ["a.fits"]
-    assert result.stderr.startswith("error: 1 of 2 files could not be had\n'maps/b.fits' could not be had")
+    assert result.stderr.startswith("error: 1 of 2 files are not available\n'maps/b.fits' is not available")
     assert f"{server.url}maps/b.fits: answered 404" in result.stderr
     assert f"dataferry where {package} maps/b.fits" in result.stderr
 

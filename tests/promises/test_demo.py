@@ -66,7 +66,7 @@ def test_each_place_answers_once(redacted):
     assert "then:  primary: gave 3.2 MB, verified" in primary
     assert "a second get finds it in the cache" in primary
     assert "then:  primary: no connection > mirror: gave 403 kB, verified" in mirror
-    assert "could not be had from any place" in refused
+    assert "is not available from any place" in refused
     assert " ".join(refused.split()).count("sha256 is not the registered one") == 2
     assert "dataferry where mypkg" in refused
     assert "fetched back anonymously, verified > registered" in published
