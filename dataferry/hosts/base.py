@@ -415,6 +415,8 @@ class Publisher(ABC):
     registered : sequence of str
         The hosts that the registry declares. A line that asks for something new, ``figshare:new``, means what it made
         the last time, if that is among them.
+    notify : callable
+        Takes a line for the author, on what the host is waited for; by default it goes to the log.
     """
 
     limits: Limits = Limits()
@@ -429,6 +431,7 @@ class Publisher(ABC):
         self.about = about
         self.superseded: Mapping[str, HostedFile] = {}
         self.registered: Sequence[str] = ()
+        self.notify: Callable[[str], object] = logging.getLogger("dataferry").info
 
     @property
     def declared(self) -> str:

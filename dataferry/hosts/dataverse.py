@@ -11,7 +11,6 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
-from ..download.backoff import tries
 from ..errors import AccessDenied, BadName, PublishError, TransferError
 from ..registry.names import redact_url
 from .about import about_for, as_list, authors, name_parts, plain_license, require
@@ -279,7 +278,7 @@ class DataversePublisher(DepositPublisher):
 
     def _wait_for_locks(self) -> None:
         """An ingest, a workflow, or an earlier publication keeps others out for a while; a review does for long."""
-        for _ in tries(_LOCKED):
+        for _ in self.waiting(_LOCKED, "the dataset is no longer locked"):
             locks = {str(lock.get("lockType")) for lock in self._api.of_dataset("GET", "locks") or []}
             if not locks:
                 return

@@ -8,7 +8,9 @@ that was lost is no failure.
 
 from __future__ import annotations
 
+import logging
 import re
+import time
 import uuid
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
@@ -25,13 +27,25 @@ from .base import Host, HostedFile, Publisher, Upload
 if TYPE_CHECKING:
     from ..config.settings import Settings
 
-__all__ = ["DOI", "DepositPublisher", "DraftFile", "UploadGone", "foreign_doi", "is_status", "without_resolver"]
+__all__ = [
+    "DOI",
+    "DepositPublisher",
+    "DraftFile",
+    "UploadGone",
+    "foreign_doi",
+    "is_status",
+    "wait_for_limit",
+    "without_resolver",
+]
 
+_log = logging.getLogger("dataferry")
 #: Bytes a second at which an archive computes digests at the least.
 _DIGESTS_PER_SECOND = 30e6
 _TIMES_AN_UPLOAD_BEGINS = 3
 #: Seconds in which a publication shows of which only the answer was lost.
 _LOST_ANSWER = 30.0
+#: Seconds without a word to the author.
+_SILENT = 3.0
 _AGAIN = "run the same command again"
 
 DOI = re.compile(r"10\.[0-9]{4,9}(?:\.[0-9]+)*/[^\s?#]+")
@@ -68,6 +82,14 @@ def foreign_doi(doi: str, archive: str) -> BadName | None:
 def is_status(error: BaseException, *statuses: int) -> bool:
     """Whether a host answered with one of these statuses."""
     return isinstance(error, HostRefused) and error.status in statuses
+
+
+def wait_for_limit(provider: str, seconds: float) -> None:
+    """Wait until a rate limit is over; longer waits are said."""
+    if seconds > _SILENT:
+        _log.warning("waiting %.0f s: %s limits the rate of requests", seconds, provider)
+    if seconds > 0:
+        time.sleep(seconds)
 
 
 class UploadGone(Exception):
@@ -329,10 +351,19 @@ class DepositPublisher(Publisher):
         self._publish(files)
         return _locators(files)
 
+    def waiting(self, seconds: float, what: str) -> Iterator[None]:
+        """Try again and again as `tries` does, and say once what is waited for."""
+        began, silent = time.monotonic(), True
+        for _ in tries(seconds):
+            if silent and time.monotonic() - began > _SILENT:
+                self.notify(f"{self.at()}: waiting up to {seconds:.0f} s until {what}")
+                silent = False
+            yield
+
     def verify(self, uploads: Sequence[Upload]) -> dict[str, DraftFile]:
         """Wait for the archive's digests. Raises `PublishError` where it has other bytes, or none."""
         seconds = self.patience[0] + sum(upload.size for upload in uploads) / _DIGESTS_PER_SECOND
-        for _ in tries(seconds):
+        for _ in self.waiting(seconds, f"{self.provider} has computed the digests"):
             self.refresh()
             found = {upload.name: self.complete(upload) for upload in uploads}
             waiting = [upload for upload in uploads if found[upload.name] is None]
@@ -387,7 +418,8 @@ class DepositPublisher(Publisher):
                 self.publish()
         except TransferError as error:
             failed = error
-        for _ in tries(self.patience[1] if failed is None else min(self.patience[1], _LOST_ANSWER)):
+        seconds = self.patience[1] if failed is None else min(self.patience[1], _LOST_ANSWER)
+        for _ in self.waiting(seconds, "what was published shows"):
             with self.asking():
                 public = {file.bytes_of for file in self.public_files()}
             if all(file.bytes_of in public for file in files.values()):

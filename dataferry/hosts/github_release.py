@@ -21,7 +21,7 @@ from ..registry.names import check_name
 from .about import as_list, authors, full_name
 from .api_client import LONGEST_WAIT, ApiClient, FileBody, Response, error_message
 from .base import Credential, Host, HostedFile, Limits, Part, Publisher, Source, Upload
-from .deposit import DepositPublisher, DraftFile, is_status
+from .deposit import DepositPublisher, DraftFile, is_status, wait_for_limit
 from .github import api_url, github_credentials, is_ref, is_repository
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class _Api:
             if waited + seconds > _WAITS:
                 raise _too_long(reply, seconds)
             waited += seconds
-            time.sleep(seconds)
+            wait_for_limit("GitHub", seconds)
             if body is not None:
                 body.seek(0)
 
@@ -190,7 +190,7 @@ class _Api:
             now = time.monotonic()
             due = max(now, self._created[0] + 60) if len(self._created) == _CREATED_A_MINUTE else now
             self._created.append(due)
-        time.sleep(due - now)
+        wait_for_limit("GitHub", due - now)
 
 
 def _seconds_to_wait(reply: Response) -> float | None:

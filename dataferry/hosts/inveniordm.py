@@ -18,7 +18,7 @@ from ..registry.names import redact_url
 from .about import about_for, as_list, authors, name_parts, require
 from .api_client import ApiClient, FileBody, Response
 from .base import Credential, Host, HostedFile, Limits, Publisher, Source, Upload
-from .deposit import DOI, DepositPublisher, DraftFile, foreign_doi, is_status, without_resolver
+from .deposit import DOI, DepositPublisher, DraftFile, foreign_doi, is_status, wait_for_limit, without_resolver
 
 if TYPE_CHECKING:
     from ..config.credentials import Token
@@ -131,8 +131,7 @@ class _Api:
         """Ask; waits where the server has said that its limit is reached."""
         with self._lock:
             wait = min(self._not_before - time.time(), _LONGEST_WAIT)
-        if wait > 0:
-            time.sleep(wait)
+        wait_for_limit("the server", wait)
         headers = {"Accept": _ACCEPT, **how.pop("headers", {})}
         reply = self._client.call(method, path, headers=headers, **how)
         if reply.headers.get("X-RateLimit-Remaining", "").strip() == "0":

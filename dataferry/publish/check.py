@@ -231,11 +231,29 @@ class _Check:
         with ThreadPoolExecutor(max_workers=self._jobs or 8, thread_name_prefix="dataferry-check") as pool:
             try:
                 yield from pool.map(
-                    lambda e: self._sampled(host, e, sources[e.name][0], hosted.get(e.name), client, breaker), entries
+                    lambda e: self._sampled_at_any(host, e, sources[e.name], hosted.get(e.name), client, breaker),
+                    entries,
                 )
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
+
+    def _sampled_at_any(
+        self,
+        host: Host,
+        entry: Entry,
+        sources: Sequence[Source],
+        hosted: HostedFile | None,
+        client: Client,
+        breaker: _CircuitBreaker,
+    ) -> Finding:
+        """The first source that is good, as for a user: Figshare's download host answers programs with an empty 202."""
+        findings = []
+        for source in sources:
+            findings.append(self._sampled(host, entry, source, hosted, client, breaker))
+            if findings[-1].state is not State.BAD:
+                return findings[-1]
+        return findings[0]
 
     def _sampled(
         self,

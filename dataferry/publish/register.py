@@ -55,7 +55,8 @@ def entries_at(spec: str, patterns: Sequence[str] = (), *, show_progress: bool =
         hosted = {name: file for name, file in hosted.items() if any(fnmatch.fnmatchcase(name, p) for p in patterns)}
     if not hosted:
         which = f" that fits {' or '.join(patterns)}" if patterns else ""
-        raise BadName(f"{host.redacted} has no file{which}")
+        left_out = f"; left out: {'; '.join(skipped[:3])}" if skipped else ""
+        raise BadName(f"{host.redacted} has no file{which}{left_out}")
     digests = {name: file.sha256.lower() for name, file in hosted.items() if file.sha256}
     sizes = {name: file.size for name, file in hosted.items()}
     unknown = {name: file for name, file in hosted.items() if name not in digests}

@@ -250,6 +250,7 @@ class _HostRun(threading.Thread):
         todo = [step.upload for step in self.plan.to_send]
         hosted = self.plan.doing(HOSTED)
         locators = {step.upload.name: dict(step.hosted.locators) for step in hosted if step.hosted is not None}
+        publisher.notify = lambda text: notify(text, self._progress)
         publisher.superseded = {
             step.upload.name: step.hosted for step in self.plan.doing(NEW_VERSION) if step.hosted is not None
         }
