@@ -28,7 +28,7 @@ def real_file(
     request: pytest.FixtureRequest, need: Any, tmp_path_factory: pytest.TempPathFactory, real_environ: dict[str, str]
 ) -> Callable[[str, str], Path]:
     """A file inside a package: installed, or from its wheel at the package index."""
-    cache = request.config.cache
+    cache = getattr(request.config, "cache", None)  # pytest may run without it
     home = tmp_path_factory.mktemp("wheels") if cache is None else cache.mkdir("maps-real")
 
     def real_file(package: str, name: str) -> Path:
