@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ..registry.registry import Entry
 
-__all__ = ["Arrival", "Step", "Where"]
+__all__ = ["Arrival", "Step", "Where", "contact_of"]
+
+#: Labels of `[project.urls]` that lead to people, best first; in lower case, without spaces.
+_PAGES = ("issues", "issuetracker", "bugtracker", "bugs", "support", "homepage", "home", "source", "repository")
 
 
 class Arrival(NamedTuple):
@@ -113,3 +117,26 @@ class Where(NamedTuple):
         )
         head = "".join(f'<th style="text-align:left">{word}</th>' for word in ("", "kind", "found", "place", "origin"))
         return f"<b>{escape(self.name)}</b> ({escape(known)})<table><tr>{head}</tr>{rows}</table>"
+
+
+def contact_of(package: str, about: Mapping[str, Any]) -> str:
+    """Where users of a package report a missing file: its page, else its authors; empty where neither is known."""
+    from importlib import metadata
+
+    top = package.partition(".")[0]
+    try:
+        found: Any = metadata.metadata(top)
+    except metadata.PackageNotFoundError:  # a distribution may have another name than its package
+        names = metadata.packages_distributions().get(top, ())
+        found = metadata.metadata(names[0]) if names else None
+    if found is not None:
+        lines = [line.partition(",") for line in found.get_all("Project-URL") or ()]
+        pages = {label.strip().lower().replace(" ", "").replace("-", ""): url.strip() for label, _, url in lines}
+        page = next((pages[label] for label in _PAGES if label in pages), found.get("Home-page"))
+        if page:
+            return str(page)
+    authors = about.get("authors") or []
+    authors = authors if isinstance(authors, list) else [authors]
+    named = [author.get("name", "") if isinstance(author, Mapping) else str(author) for author in authors]
+    email = found.get("Author-email") or found.get("Author") if found is not None else ""
+    return ", ".join(filter(None, named)) or str(email or "")

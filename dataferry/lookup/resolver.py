@@ -16,7 +16,7 @@ from ..registry.names import check_name, close_names, redact_url
 from ..registry.packages import find_registry
 from ..registry.registry import Entry, Registry
 from .candidates import Candidate, Candidates
-from .report import Arrival, Step, Where
+from .report import Arrival, Step, Where, contact_of
 
 if TYPE_CHECKING:
     from ..download.progress import Progress
@@ -424,7 +424,12 @@ class Resolver:
         return f"where there is a network, run: {self._command('get', name)}"
 
     def _look_closer(self, name: str) -> str:
-        return f"for every step, run: {self._command('where', name)}"
+        variable = self.registry.env
+        folder = f"a folder that {variable or DATA_VARIABLE} names" + ("" if variable else f", below {self.package}/")
+        contact = contact_of(self.package, self.registry.about)
+        authors = f"; the authors of {self.package}: {contact}" if contact else ""
+        every_step = f"for every step, run: {self._command('where', name)}"
+        return f"{every_step}\nor put a copy of your own into {folder}{authors}"
 
     def _command(self, verb: str, name: str) -> str:
         import shlex

@@ -260,3 +260,42 @@ def test_what_the_demo_says_to_try_can_be_typed(need, tmp_path):
     for line in lines:
         done = subprocess.run([PROGRAM, *line.split()[1:]], capture_output=True, text=True)
         assert done.returncode == 0, line
+
+
+# -- errors that help --------------------------------------------------------------------------------------------------
+
+
+def test_a_hundred_errors_of_one_kind_are_short(command, make_package):
+    package = make_package({f"{n:03}.fits": b"x" * n for n in range(100)}, {}, 'dataurl = "http://127.0.0.1:9/"\n')
+    done = command("get", package, "*")
+    assert done.exit_code == 1
+    assert done.stderr.startswith("error: 100 of 100 files could not be had\n")
+    assert len(done.stderr.splitlines()) < 20
+    assert "99.fits" not in done.stderr
+    told = json.loads(command("get", package, "*", "--json").stdout)
+    assert "'099.fits' could not be had" in told["files"][99]["error"]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "about", "contact"),
+    [
+        ("Project-URL: Issue Tracker, https://h.example/issues\nHome-page: https://h.example/", "", "h.example/issues"),
+        ("Project-URL: Homepage, https://h.example/home", "", "https://h.example/home"),
+        ("Author-email: Ann <ann@h.example>", "", "Ann <ann@h.example>"),
+        ("", 'authors = ["Ann Author", {name = "Bo Writer", orcid = "0000-0002-1825-0097"}]', "Ann Author, Bo Writer"),
+        ("", "", ""),
+    ],
+    ids=["issues", "homepage", "email", "about", "nobody"],
+)
+def test_an_error_says_whom_to_ask_and_what_one_can_do(command, make_package, tmp_path, metadata, about, contact):
+    with RangeServer({}) as server:
+        head = f'dataurl = "{server.url}"\n' + (f"[about]\n{about}\n" if about else "")
+        package = make_package({"a.fits": b"a"}, {}, head)
+        info = tmp_path / "packages" / f"{package}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n{metadata}\n")
+        end = command("get", package, "a.fits").stderr.splitlines()[-2:]
+    assert end[0] == f"for every step, run: dataferry where {package} a.fits"
+    assert end[1].startswith(f"or put a copy of your own into a folder that DATAFERRY_DATA names, below {package}/")
+    assert end[1].endswith(contact)
+    assert ("the authors of" in end[1]) == bool(contact)
