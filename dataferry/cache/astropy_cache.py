@@ -11,7 +11,6 @@ import contextlib
 import errno
 import hashlib
 import os
-import shutil
 from typing import Any
 
 from .layout import url_key
@@ -112,12 +111,12 @@ def put_entry(cache: str, url: str, file: str, sha256: str | None = None) -> str
         raise
     finally:
         if not done:
-            shutil.rmtree(staged, ignore_errors=True)
+            _rmtree(staged)
     if cache not in _confirmed:
         _confirmed[cache] = _ask_astropy(url) == contents
         if not _confirmed[cache]:  # another layout than that of astropy 5 to 8
             _move(contents, file, sha256)
-            shutil.rmtree(os.path.dirname(contents), ignore_errors=True)
+            _rmtree(os.path.dirname(contents))
             return _import(url, file)
     return contents
 
@@ -153,7 +152,13 @@ def drop_entry(contents: str) -> None:
     staged = f"{os.path.dirname(os.path.dirname(folder))}/{STAGED}{os.urandom(6).hex()}"
     with contextlib.suppress(FileNotFoundError):
         os.rename(folder, staged)
-        shutil.rmtree(staged, ignore_errors=True)
+        _rmtree(staged)
+
+
+def _rmtree(folder: str) -> None:
+    import shutil  # it loads every kind of compression, which a hit in the cache does not need
+
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _mkdir(folder: str, parent: str) -> None:

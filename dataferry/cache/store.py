@@ -203,11 +203,15 @@ class Store:
 
     def readable(self, name: str, contents: str) -> str:
         """A path with the file's own name for an entry of astropy's cache; the entry itself where none can be made."""
-        first, second = layout.view_names(self.package, self.base, name)
+        first = layout.view_name(self.package, self.base, name)
         for home in self.homes:
             with contextlib.suppress(OSError, ValueError):
                 if os.readlink(f"{home}/{first}") == self._target(home, first, contents):
                     return f"{home}/{first}"
+        return self._view(name, contents)
+
+    def _view(self, name: str, contents: str) -> str:
+        first, second = layout.view_names(self.package, self.base, name)
         for place in dict.fromkeys([self.writable(), *self.homes[1:]]):
             if place is not None and _takes_links(place):
                 for view in (first, second):
@@ -285,7 +289,7 @@ class Store:
                     else:
                         replace_entry(contents, file, sha256)
                 self._verified(self.homes[0], layout.url_key(url), contents, sha256)
-                return self.readable(name, contents)
+                return self._view(name, contents)
             except OSError as error:
                 reason = f"astropy's cache {self.cache}, {redact_url(url)}: {error.strerror or error}"
         return self._keep_apart(name, sha256, file, reason)
