@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
+import sys
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -63,3 +66,50 @@ def test_the_timeout_that_nobody_changed_is_dataferrys_own():
     assert astropy_timeout() is None
     with astropy_data.conf.set_temp("remote_timeout", 45):
         assert astropy_timeout() == 45
+
+
+PLACES = """
+import json, os, sys, warnings
+from dataferry.cache.layout import cache_folders
+
+warnings.simplefilter("ignore")
+cases = json.loads(sys.argv[1])
+
+def places():
+    for case in cases:
+        os.environ |= case
+        yield cache_folders()
+
+before = list(places())
+import astropy.config
+print([case for case, mine, theirs in zip(cases, before, places(), strict=True) if mine != theirs])
+"""
+
+
+def test_the_rule_which_cache_is_meant_is_astropys(tmp_path):
+    """Every case of the variables and of folders in a home, before and after astropy has been imported."""
+    (tmp_path / "own").mkdir()
+    (tmp_path / "xdg").mkdir()
+    cases = []
+    for number, (own, xdg, legacy, new) in enumerate(
+        product(
+            ["", f"{tmp_path}/own", f"{tmp_path}/gone"],
+            ["", f"{tmp_path}/xdg", f"{tmp_path}/gone", "xdg"],
+            *2 * [[0, 1]],
+        )
+    ):
+        user = tmp_path / str(number)
+        user.mkdir()
+        if legacy:
+            (user / ".astropy/cache").mkdir(parents=True)
+        if new:
+            (user / ".cache/astropy").mkdir(parents=True)
+        cases.append({"HOME": str(user), "ASTROPY_CACHE_DIR": own, "XDG_CACHE_HOME": xdg})
+    done = subprocess.run(
+        [sys.executable, "-c", PLACES, json.dumps(cases)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "[]\n"
