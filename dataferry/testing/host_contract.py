@@ -5,9 +5,8 @@
 from __future__ import annotations
 
 import hashlib
-import socket
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from urllib.parse import urlsplit
@@ -29,6 +28,22 @@ __all__ = ["HostContract"]
 def content(name: str) -> bytes:
     """Some bytes that no other name has, as many as two blocks of FITS."""
     return hashlib.sha256(name.encode()).digest() * 180
+
+
+@contextmanager
+def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fail a test that opens a connection, through Python or through libcurl."""
+
+    def refuse(*args: object, **kwargs: object) -> NoReturn:
+        pytest.fail("a host must not use the network to name its sources")
+
+    with monkeypatch.context() as patch:
+        for name in ("socket.socket", "socket.create_connection", "socket.getaddrinfo"):
+            patch.setattr(name, refuse)
+        for name in ("pycurl.Curl", "pycurl.CurlMulti"):
+            with suppress(ImportError):  # only downloads need it
+                patch.setattr(name, refuse)
+        yield
 
 
 class HostContract:
@@ -184,13 +199,7 @@ class HostContract:
 
     def test_asking_for_sources_opens_no_socket(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Sources come from the declaration and the registry alone, and are the same each time."""
-
-        def refuse(*args: object, **kwargs: object) -> NoReturn:
-            pytest.fail("a host must not use the network to name its sources")
-
-        with self.serving({name: content(name) for name in self.names}) as host, monkeypatch.context() as patch:
-            for name in ("socket", "create_connection", "getaddrinfo"):
-                patch.setattr(socket, name, refuse)
+        with self.serving({name: content(name) for name in self.names}) as host, no_network(monkeypatch):
             for name in self.names:
                 first, second = (self.sources(host, name, content(name)) for _ in range(2))
                 assert first, f"no source for {name!r}"

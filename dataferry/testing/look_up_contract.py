@@ -4,16 +4,15 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import pytest
 
 from ..errors import FileUnavailable, TransferError
-from .host_contract import HostContract, content
+from .host_contract import HostContract, content, no_network
 
 if TYPE_CHECKING:
     from ..config.settings import Settings
@@ -70,15 +69,9 @@ class LookUpContract(HostContract):
 
     def test_asking_for_sources_opens_no_socket(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """What the declaration tells comes without the network; one question finds all files, and no others."""
-
-        def refuse(*args: object, **kwargs: object) -> NoReturn:
-            pytest.fail("a host must not use the network to name its sources")
-
         files = {name: content(name) for name in self.names}
         with self.serving(files) as host:
-            with monkeypatch.context() as patch:
-                for name in ("socket", "create_connection", "getaddrinfo"):
-                    patch.setattr(socket, name, refuse)
+            with no_network(monkeypatch):
                 for name, data in files.items():
                     host.sources(name, self.entry(name, data))
                     host.sources(name, None)

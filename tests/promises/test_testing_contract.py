@@ -13,8 +13,10 @@ from typing import Any
 from urllib.parse import quote
 from urllib.request import urlopen
 
+import pycurl
 import pytest
 
+from dataferry.errors import SettingsError
 from dataferry.hosts.base import Host, Source
 from dataferry.hosts.web import WebHost
 from dataferry.testing import HostContract, RangeServer
@@ -51,6 +53,9 @@ class Bad(Host):
     def sources(self, name: str, entry: Any) -> Sequence[Source]:
         if self.habit == "asks the server":
             urlopen(self.spec + "index").close()
+        if self.habit == "asks the server through libcurl":
+            curl = pycurl.Curl()
+            curl.setopt(pycurl.URL, self.spec)
         if self.habit == "does not quote":
             return [Source(self.spec + name, self.redacted)]
         if self.habit == "quotes the percent sign away":
@@ -69,6 +74,8 @@ def contract(habit: str) -> HostContract:
         secrets = (("https://ann:s3cret@host.example/data/", "s3cret"),)
 
         def host_at(self, url: str) -> Host:
+            if "refuses a login" in habit and "@" in url:
+                raise SettingsError(f"a login belongs into .netrc{url if 'shows' in habit else ''}")
             host = Bad(url)
             host.habit = habit
             return host
@@ -84,9 +91,12 @@ CHECKS = [name for name in dir(HostContract) if name.startswith("test_")]
     [
         ("", set()),
         ("asks the server", {"test_asking_for_sources_opens_no_socket"}),
+        ("asks the server through libcurl", {"test_asking_for_sources_opens_no_socket"}),
         ("does not quote", {"test_urls_are_quoted", "test_bytes_come_back"}),
         ("quotes the percent sign away", {"test_bytes_come_back"}),
         ("shows the login", {"test_credentials_stay_secret"}),
+        ("refuses a login", set()),
+        ("refuses a login and shows it", {"test_credentials_stay_secret"}),
         ("has no source", {"test_asking_for_sources_opens_no_socket"}),
         ("takes the base name", {"test_bytes_come_back"}),
     ],
