@@ -170,7 +170,8 @@ class FsspecHost(Host):
     def hosted(self, settings: Settings) -> Mapping[str, HostedFile]:
         """All files below the URL; md5 where the store tells it."""
         try:
-            return self.session("publish" if self.spec in settings.named_hosts else "login").listing()
+            purpose = "read" if settings.anonymous else "login"
+            return self.session("publish" if self.spec in settings.named_hosts else purpose).listing()
         except FileNotFoundError:
             return {}
         except OSError as error:
@@ -442,6 +443,7 @@ def _as_os_error(error: BaseException) -> OSError:
         word in type(error).__name__ for word in ("Auth", "Permission", "Credential", "Forbidden")
     )
     text = str(error).strip().partition("\n")[0]
+    denied = denied or text.startswith("530 ")  # FTP: not logged in
     reason = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return PermissionError(reason) if denied else OSError(reason)
 

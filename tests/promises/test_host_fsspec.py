@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socketserver
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -23,6 +25,7 @@ from dataferry.errors import AccessDenied, BadName, DataferryError, FileUnavaila
 from dataferry.hosts import make_host
 from dataferry.hosts.base import Host
 from dataferry.hosts.fsspec import FsspecHost
+from dataferry.publish import check
 from dataferry.testing import HostContract, PublishContract, RangeServer
 
 #: Azurite's own account key, a constant of the program.
@@ -390,6 +393,47 @@ def test_a_store_without_anonymous_access_says_so(
     done = command("publish", tmp_path / "dust.fits", "--to", to, "--package", tmp_path / "dataferry.toml", "--dry-run")
     assert done.exit_code == 0, done.stderr
     assert "sftp has no anonymous access" in done.stdout + done.stderr
+
+
+class FtpServer(socketserver.ThreadingTCPServer):
+    daemon_threads = True  # nobody waits for connections that a client keeps
+    block_on_close = False
+
+
+class RefusingFtp(socketserver.StreamRequestHandler):
+    """Asks who it is, and lets nobody in."""
+
+    users: ClassVar[list[str]] = []
+
+    def handle(self) -> None:
+        self.wfile.write(b"220 hello\r\n")
+        while line := self.rfile.readline().decode().strip():
+            word, _, rest = line.partition(" ")
+            if word == "USER":
+                self.users.append(rest)
+            answers = {"USER": "331 and the password?", "PASS": "530 not you", "QUIT": "221 bye"}
+            self.wfile.write(f"{answers.get(word, '502 unknown')}\r\n".encode())
+
+
+def test_ftp_is_asked_without_a_login_first_and_the_proof_has_none(
+    home: Path, tmp_path: Path, make_package: Callable[..., str]
+) -> None:
+    RefusingFtp.users.clear()
+    with FtpServer(("127.0.0.1", 0), RefusingFtp) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        place = f"127.0.0.1:{server.server_address[1]}"
+        config = home / ".config" / "dataferry" / "config.toml"
+        config.parent.mkdir(parents=True, exist_ok=True)
+        config.write_text(f'[hosts."{place}"]\nuser = "ann"\npassword = "s3cret"\n')
+        package = make_package({"dust.fits": DUST}, head=f'mirrors = ["ftp://{place}/data/"]')
+        with pytest.raises(FileUnavailable, match="not you") as caught:
+            PackageData(package, show_progress=False).get("dust.fits")
+        assert "s3cret" not in str(caught.value)
+        assert list(dict.fromkeys(RefusingFtp.users)) == ["anonymous", "ann"]
+        RefusingFtp.users.clear()
+        assert list(check(PackageData(package, show_progress=False)))
+        assert set(RefusingFtp.users) == {"anonymous"}
+        server.shutdown()
 
 
 def test_a_cut_upload_by_sftp_goes_on_where_it_was(sshd: Any, home: Path, tmp_path: Path) -> None:
