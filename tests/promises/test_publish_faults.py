@@ -161,3 +161,21 @@ def test_a_registered_file_that_is_bundled(command, make_package):
         assert done.stderr == f"{server.url}: 1 proven, 1 bundled of 2\n"
         deep = command("check", package, "--deep", "--json")
         assert (deep.exit_code, '"state": "bundled"' in deep.stdout) == (0, True)
+
+
+def test_each_release_has_its_own_files(case, quay, command):
+    """Releases divide a data set among them: what another one has is not missing, what none has is."""
+    made = {name: quay(name) for name in "ab"}
+    for here in made.values():
+        here.series = "one repository"
+    case.publish({"c.fits": C}, "quay:a")
+    case.publish({"maps/a.fits": FILES["maps/a.fits"]}, "quay:b")
+    words = ["check", "mypkg", "--registry", case.registry, "--all"]
+    done = command(*words)
+    assert done.exit_code == 0, done.stdout
+    assert "elsewhere  maps/a.fits: quay:b has it\n" in done.stdout
+    assert "elsewhere  c.fits: quay:a has it\n" in done.stdout
+    (made["b"].public / "maps" / "a.fits").unlink()
+    done = command(*words)
+    assert done.exit_code == 1
+    assert done.stdout.count("bad        maps/a.fits: answered 404") == 2
