@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from ..errors import DataferryError, Failure, FileUnavailable, Offline
-from .access import host_option
+from ..errors import DataferryError, Failure, FileUnavailable, Offline, Reason
+from .origin import host_option
 from .progress import Progress, Reporter
 from .source import Arrived, Source, Wanted
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Arrived", "Progress", "Wanted", "fetch"]
 
 _LARGE = 1 << 23
-_PATIENCE = 60.0  # seconds, at least, to wait for another process that has a file and shows no progress
+_FIRST_PAUSE = 0.25  # seconds before a second attempt; less for who has little patience
 _STREAMS = 4  # at once from a host that does not speak HTTP: its library may have less patience than a web server
 
 
@@ -42,9 +43,9 @@ def fetch(
     wanted : sequence of Wanted
         The files.
     find : callable
-        Says where a file is if it is here; asked again just before a download. May be called from several threads.
+        Says where a file is if it is here; asked again just before a download.
     store : callable
-        Moves a verified private file to its place and returns it. May be called from several threads.
+        Moves a verified private file to its place and returns it.
     workdir : Path
         Where partials lie, on the file system of the cache.
     settings : Settings
@@ -68,15 +69,11 @@ def fetch(
     CacheError
         If nothing can be written in `workdir`.
     """
-    from .blame import disk_error
-    from .client import Client
-    from .crew import Crew
-    from .health import HostHealth
-    from .job import Job
-    from .strays import sweep
-    from .watch import Watch
-    from .way import Way
-    from .yard import Yard
+    from .file_download import FileDownload, SourceState
+    from .host_limiter import HostLimiter
+    from .partial_file import disk_error, stale_small_files
+    from .scheduler import Scheduler
+    from .session import Network, borrowed
 
     results: dict[int, Arrived | FileUnavailable] = {}
     missing: dict[str, list[int]] = {}
@@ -85,52 +82,54 @@ def fetch(
         if here is not None:
             results[index] = Arrived(item, here, None, 0.0, 0)
         elif settings.offline:
-            results[index] = Offline(item.name, [Failure("network", str(settings.offline), "offline")])
+            results[index] = Offline(item.name, [Failure("network", str(settings.offline), Reason.OFFLINE)])
         else:
             missing.setdefault(item.key, []).append(index)
-    if missing:
-        try:
-            workdir.mkdir(parents=True, exist_ok=True)
-        except OSError as exc:
-            raise disk_error(exc, workdir) from exc
-        sweep(workdir)
-        hosts: dict[str, HostHealth] = {}
+    if not missing:
+        return [results[index] for index in range(len(wanted))]
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise disk_error(exc, workdir) from exc
+    for path in stale_small_files(workdir):
+        with contextlib.suppress(OSError):
+            path.unlink()
+    hosts: dict[str, HostLimiter] = {}
+    known: dict[str, HostLimiter] = {}
 
-        known: dict[str, HostHealth] = {}
-
-        def health(source: Source) -> HostHealth:
-            # Thousands of URLs have one beginning: it is taken apart once.
-            url = source.url
-            begin = url[: url.find("/", url.find("//") + 2)] if source.opener is None else ""
-            found = known.get(begin)
-            if found is None:
-                found = asked(source)
-                if begin:
-                    known[begin] = found
-            return found
-
-        def asked(source: Source) -> HostHealth:
+    def limiter(source: Source) -> HostLimiter:
+        # Thousands of URLs have one beginning: it is taken apart once.
+        begin = source.url[: source.url.find("/", source.url.find("//") + 2)] if source.opener is None else ""
+        found = known.get(begin)
+        if found is None:
             parts = urlsplit(source.url)
             name = parts.netloc.rpartition("@")[2]
             if source.opener is not None:
                 name = f"{parts.scheme}://{name}"
-            if name not in hosts:
+            found = hosts.get(name)
+            if found is None:
                 limit, rate = (host_option(settings, parts, option) for option in ("connections", "rate"))
                 limit = limit or (_STREAMS if source.opener is not None else None)
-                hosts[name] = HostHealth(name, limit, rate)
-            return hosts[name]
+                found = hosts[name] = HostLimiter(name, limit, rate, min(_FIRST_PAUSE, stall_timeout / 40))
+            if begin:
+                known[begin] = found
+        return found
 
-        client = Client(settings, connect_timeout, stall_timeout)
-        todo = []
-        for indices in missing.values():
+    network = Network(settings, connect_timeout, stall_timeout)
+    with borrowed() as session:
+        scheduler = Scheduler(
+            session, network, workdir, find, store, patience=stall_timeout, jobs=jobs, deadline=deadline
+        )
+        files = {}
+        for key, indices in missing.items():
             item = wanted[indices[0]]
-            todo.append(Job(item, [Way(source, health(source)) for source in item.sources], workdir))
+            states = [SourceState(source, limiter(source)) for source in item.sources]
+            files[key] = FileDownload(item, states, scheduler)
         # What is large is begun first, so that no long one is left for the end.
-        todo.sort(key=lambda job: -(job.size or 0) if (job.size or 0) > _LARGE else 0)
-        reporter = Reporter(todo, progress)
-        crew = Crew(Yard(client, workdir, find, store), todo, jobs)
+        order = sorted(files.values(), key=lambda file: -(file.size or 0) if (file.size or 0) > _LARGE else 0)
+        reporter = Reporter(order, progress)
         try:
-            Watch(crew, deadline, max(_PATIENCE, 2 * stall_timeout)).run(reporter.tick)
+            scheduler.run(order, reporter.tick)
         except KeyboardInterrupt as exc:
             exc.add_note("dataferry: what has arrived is kept; the same command goes on from there")
             raise
@@ -140,9 +139,8 @@ def fetch(
             raise disk_error(exc, exc.filename or workdir) from exc
         finally:
             reporter.close()
-            client.close()
-        for job in todo:
-            for index in missing[job.wanted.key]:
-                if job.result is not None:
-                    results[index] = job.result
+    for key, file in files.items():
+        for index in missing[key]:
+            if file.result is not None:
+                results[index] = file.result
     return [results[index] for index in range(len(wanted))]

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
+from ..config.credentials import netrc_login
 from ..errors import Reason, SettingsError, TransferError
 from ..registry.names import redact_url
 
@@ -61,26 +62,10 @@ def authorization(url: SplitResult, settings: Settings, *, redirected: bool = Fa
         return f"Bearer {token}"
     if user := host_option(settings, url, "user"):
         return basic(str(user), str(host_option(settings, url, "password") or ""))
-    # .netrc knows no ports and no schemes: it counts for the very place that was asked for, where nobody listens.
-    if redirected or not (url.scheme == "https" or (url.hostname or "") in _LOOPBACK):
-        return None
-    return _from_netrc(url.hostname or "")
-
-
-def _from_netrc(host: str) -> str | None:
-    import netrc
-
-    for place in (os.environ.get("NETRC"), "~/.netrc", "~/_netrc"):
-        path = os.path.expanduser(place) if place else ""
-        if path and os.path.isfile(path):
-            try:
-                known = netrc.netrc(path)
-            except (netrc.NetrcParseError, OSError, UnicodeError):
-                return None  # it must not stop a download that may not need it
-            # The default entry is for any host: to send it to whoever is asked would give a password away.
-            found = known.authenticators(host) if host in known.hosts else None
-            return basic(found[0] or found[1] or "", found[2] or "") if found else None
-    return None
+    if redirected:
+        return None  # .netrc is for the place that was asked for, and not for where it sends us
+    login = netrc_login(url.scheme, url.hostname or "", url.port)
+    return basic(*login) if login else None
 
 
 # -- proxies -----------------------------------------------------------------------------------------------------------
@@ -114,8 +99,8 @@ def _usable_proxy(proxy: str, kind: str) -> str:
             f"the system's {kind} proxy",
         )
         raise SettingsError(
-            f"{variable} is not http://HOST:PORT, https://HOST:PORT or socks5h://HOST:PORT of a proxy; in a user and "
-            "password before it write / as %2F, ? as %3F, # as %23, : as %3A and @ as %40"
+            f"{variable} is not http://HOST:PORT (or https, socks5h...) of a proxy; in a user and password before it "
+            "write / as %2F, ? as %3F, # as %23, : as %3A and @ as %40"
         )
     return parts.geturl()
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .job import Job
+    from .file_download import FileDownload
 
 __all__ = ["FileProgress", "Progress", "Reporter", "teller"]
 
@@ -82,13 +82,13 @@ class Reporter:
 
     Parameters
     ----------
-    jobs : list of Job
+    jobs : list of FileDownload
         The files of the run.
     progress : bool or callable
         Bars or lines, nothing, or who is told.
     """
 
-    def __init__(self, jobs: list[Job], progress: bool | Callable[[Progress], None]) -> None:
+    def __init__(self, jobs: list[FileDownload], progress: bool | Callable[[Progress], None]) -> None:
         self._jobs = jobs
         self._started = self._last = time.monotonic()
         self._samples: list[tuple[float, int]] = [(self._started, self._there() if progress else 0)]
@@ -123,9 +123,9 @@ class Reporter:
         arrived = sum(isinstance(job.result, Arrived) for job in jobs)
         failed = sum(job.result is not None for job in jobs) - arrived
         files = tuple(
-            FileProgress(job.wanted.name, job.done_bytes(), job.size, not job.leased)
+            FileProgress(job.wanted.name, job.done_bytes(), job.size, not job.locked)
             for job in jobs
-            if job.result is None and (job.leased or job.waiting_since)
+            if job.result is None and (job.locked or job.waiting_since)
         )
         eta = (total - done) / rate if total is not None and rate > 0 else None
         return Progress(files, arrived, failed, len(jobs), done, total, rate, eta, now - self._started, finished)

@@ -12,6 +12,7 @@ from time import time
 from ..errors import Reason, TransferError
 
 __all__ = ["Head", "check_body", "check_head", "decoded", "describe_body", "parse_head", "retry_after", "strong_etag"]
+__all__ += ["refusal", "validator"]
 
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _TRANSIENT = frozenset({408, 425, 429, *range(500, 600)})
@@ -24,6 +25,7 @@ _GZIPPED = (".gz", ".tgz", ".svgz", ".gzip")
 _NO_ENCODING = frozenset({"", "identity", "none", "binary", "utf-8", "7bit", "8bit"})
 #: Seconds to wait, or the time to come again, of those who do not send Retry-After (GitHub, Zenodo, GitLab; RFC draft).
 _RESET = ("x-ratelimit-reset", "ratelimit-reset", "x-rate-limit-reset")
+_A_MINUTE = 60
 _A_DATE = 1_000_000_000  # a reset later than this is a time and not a number of seconds
 
 #: What a 4xx most often means for data files, and what to do about it.
@@ -103,6 +105,18 @@ def strong_etag(headers: Mapping[str, str]) -> str | None:
     """What tells one version of a file from another for sure, fit for ``If-Range``; None if there is nothing."""
     etag = headers.get("etag", "")
     return etag if len(etag) > 2 and etag.startswith('"') and etag.endswith('"') and etag.isprintable() else None
+
+
+def validator(headers: Mapping[str, str]) -> str | None:
+    """What ``If-Range`` may name: a strong ETag, else a date of change that is a minute old (RFC 9110, 8.8.2.2)."""
+    etag = strong_etag(headers)
+    if etag is not None or "etag" in headers:
+        return etag
+    try:
+        changed, now = (parsedate_to_datetime(headers[name]) for name in ("last-modified", "date"))
+        return headers["last-modified"] if (now - changed).total_seconds() >= _A_MINUTE else None
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
 
 
 def describe_body(head: bytes, headers: Mapping[str, str] | None, name: str) -> tuple[Reason, str] | None:

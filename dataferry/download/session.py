@@ -153,7 +153,8 @@ class Transfer:
     curl: Any = None
     whole = False  # the body of an error is wanted too
     hops = 0
-    owner: Any = None
+    http2 = False
+    round_trip = 0.0  # seconds from the request to the first byte of its answer
     # what `Session` knows of its pace: times, bytes, and the window in which too few bytes are a stall
     connected = last = 0.0
     seen = 0
@@ -175,6 +176,12 @@ class Transfer:
             if head.status >= 200:
                 self._head = head
         return self._head
+
+    def measure(self) -> float:
+        """Seconds from the request to the first byte of its answer, while it runs."""
+        if self.curl is None:
+            return 0.0
+        return float(self.curl.getinfo(pycurl.STARTTRANSFER_TIME) - self.curl.getinfo(pycurl.PRETRANSFER_TIME))
 
     def rewind(self, offset: int) -> int:
         """Send the body again from there, as libcurl asks for where a kept connection turns out to be closed."""
@@ -345,6 +352,9 @@ class Session:
     def _finish(self, transfer: Transfer, code: int, text: str) -> None:
         network = self._network[transfer]
         head = transfer.head
+        if not code and not transfer.large:
+            transfer.http2 = bool(transfer.lines) and transfer.lines[0].startswith(b"HTTP/2")
+            transfer.round_trip = transfer.measure()
         if code and (head is None or head.status in (200, 206) or transfer.whole):
             transfer.error = _error_of(transfer, code, text, network)  # any other status says more than its body's end
         elif transfer.error is None and transfer.follows():

@@ -21,9 +21,7 @@ import pytest
 
 from dataferry.config import Settings
 from dataferry.download.fetch import Arrived, Progress, Wanted, fetch
-from dataferry.download.follow import Follower
-from dataferry.download.leftovers import read_journal
-from dataferry.download.partial import Partial, identity_of
+from dataferry.download.partial_file import PartialFile, identity_of, read_journal
 from dataferry.errors import CacheError, FileUnavailable, Offline
 from dataferry.hosts.base import Source
 from dataferry.testing import Cut, Fault, IgnoresRange, OtherFile, RangeServer, Reset, Stall, Status
@@ -64,7 +62,7 @@ class Gate(Fault):
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dataferry.download.health.HostHealth.backoff", staticmethod(lambda attempt: 0.02))
+    monkeypatch.setattr("dataferry.download.host_limiter.backoff", lambda *_: 0.02)
 
 
 def order(name: str, data: bytes, *servers: RangeServer, registered: bool = True) -> Wanted:
@@ -187,8 +185,8 @@ def test_what_a_killed_run_left_of_a_file_without_a_size_is_used(
     server = range_server({"a.bin": DATA})
     wanted = dataclasses.replace(order("a.bin", DATA, server, registered=registered), size=None)
     (tmp_path / "incoming").mkdir()
-    left = Partial.open(tmp_path / "incoming", identity_of(wanted.sha256, wanted.key), size, "a.bin")
-    left.write(0, memoryview(DATA)[:count])
+    left = PartialFile.open(tmp_path / "incoming", identity_of(wanted.sha256, wanted.key), size, "a.bin")
+    left.write(0, [DATA[:count]], count)
     left.describe(etag=of_bytes(DATA, 0).etag, source=wanted.sources[0].redacted)
     left.keep()
     (result,) = bring(tmp_path, wanted)
@@ -503,10 +501,8 @@ def test_who_waits_sees_the_progress_of_who_brings(who: str, tmp_path: Path, ran
 
 def test_a_process_that_stands_still_is_not_waited_for_forever(
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     range_server: Serve,  # noqa: F811
 ) -> None:
-    monkeypatch.setattr("dataferry.download.fetch._PATIENCE", 1.0)
     server = range_server({"a.bin": DATA})
     frozen = held_in_the_middle(tmp_path, server)
     frozen.send_signal(signal.SIGSTOP)  # it keeps its lock, as a process on a machine that hangs does
@@ -517,7 +513,7 @@ def test_a_process_that_stands_still_is_not_waited_for_forever(
         frozen.kill()
         frozen.communicate()
     assert fine(result) and result.path.read_bytes() == DATA
-    assert result.moved_bytes == len(DATA)
+    assert 0 < result.moved_bytes < len(DATA)  # it goes on from a copy of what the other had
 
 
 def test_ctrl_c_ends_soon_and_leaves_what_came(tmp_path: Path, range_server: Serve) -> None:  # noqa: F811
@@ -582,56 +578,6 @@ def test_a_full_disk_is_found_before_the_bytes_come(tmp_path: Path, range_server
         assert sum(request.sent for request in server.requests) < 15 * MB
     finally:
         subprocess.run(["umount", place])
-
-
-def test_bytes_are_kept_if_the_end_comes_while_they_are_hashed(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    range_server: Serve,  # noqa: F811
-) -> None:
-    real, data, released = hashlib.sha256, DATA[: 5 * MB], threading.Event()
-
-    class Slow:
-        def __init__(self) -> None:
-            self.real = real()
-
-        def update(self, data: memoryview) -> None:
-            released.wait(60)  # no hash is known before the end
-            self.real.update(data)
-
-        def hexdigest(self) -> str:
-            return self.real.hexdigest()
-
-    class Clock:
-        late = 0.0
-
-        def monotonic(self) -> float:
-            if kept(tmp_path) == len(data):  # the deadline comes once all bytes are there
-                self.late = 1000.0
-            return time.monotonic() + self.late
-
-    def close(self: Follower) -> None:
-        with self._change:
-            self._ended = True
-        released.set()
-        real_close(self)
-
-    server, real_close = range_server({"a.bin": data}), Follower.close
-    wanted = order("a.bin", data, server)
-    with monkeypatch.context() as patch:
-        patch.setattr("dataferry.download.follow.hashlib.sha256", Slow)
-        patch.setattr("dataferry.download.watch.time", Clock())
-        patch.setattr(Follower, "close", close)
-        (result,) = bring(tmp_path, wanted, deadline=900)
-    assert isinstance(result, FileUnavailable)
-    assert [failure.kind for failure in result.failures] == ["deadline"]
-    assert f"{len(data)} bytes are kept" in str(result)
-    server.forget()
-    (result,) = bring(tmp_path, wanted)
-    assert fine(result) and result.path.read_bytes() == data
-    assert result.moved_bytes == 0
-    assert not server.requests
-    assert not leftovers(tmp_path)
 
 
 def test_threads_have_names_and_end(tmp_path: Path, range_server: Serve) -> None:  # noqa: F811

@@ -104,7 +104,7 @@ def bring(
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dataferry.download.health.HostHealth.backoff", staticmethod(lambda attempt: 0.02))
+    monkeypatch.setattr("dataferry.download.host_limiter.backoff", lambda *_: 0.02)
 
 
 @pytest.fixture

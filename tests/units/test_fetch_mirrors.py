@@ -26,7 +26,7 @@ Serve = Callable[..., RangeServer]
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dataferry.download.health.HostHealth.backoff", staticmethod(lambda attempt: 0.02))
+    monkeypatch.setattr("dataferry.download.host_limiter.backoff", lambda *_: 0.02)
 
 
 def bring(place: Path, files: Mapping[str, bytes], *servers: RangeServer, **options: Any) -> list[Any]:

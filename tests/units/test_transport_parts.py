@@ -17,7 +17,7 @@ import pytest
 
 from dataferry.config import Settings
 from dataferry.download.fetch import Arrived, Wanted, fetch
-from dataferry.download.leftovers import read_journal
+from dataferry.download.partial_file import read_journal
 from dataferry.errors import FileUnavailable
 from dataferry.hosts.base import Part, Source
 from dataferry.testing import Cut, Flaky, FlippedByte, IgnoresRange, RangeServer, Stall, Status, WrongLength
@@ -32,7 +32,7 @@ Serve = Callable[..., RangeServer]
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dataferry.download.health.HostHealth.backoff", staticmethod(lambda attempt: 0.02))
+    monkeypatch.setattr("dataferry.download.host_limiter.backoff", lambda *_: 0.02)
 
 
 def parted(base: str, pieces: dict[str, bytes] = PIECES) -> Source:

@@ -22,7 +22,7 @@ import pytest
 from dataferry import testing
 from dataferry.config import Settings
 from dataferry.download.fetch import Arrived, Wanted, fetch
-from dataferry.download.leftovers import read_journal
+from dataferry.download.partial_file import read_journal
 from dataferry.errors import FileUnavailable, MissingExtra, Offline
 from dataferry.hosts.base import Source
 from dataferry.testing import Cut, RangeServer, Stall, Status
@@ -36,7 +36,7 @@ Opener = Callable[[int], BinaryIO]
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dataferry.download.health.HostHealth.backoff", staticmethod(lambda attempt: 0.02))
+    monkeypatch.setattr("dataferry.download.host_limiter.backoff", lambda *_: 0.02)
 
 
 def bring(place: Path, *sources: Source, data: bytes = DATA, registered: bool = True, **options: Any) -> Any:

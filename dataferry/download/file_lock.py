@@ -1,0 +1,132 @@
+"""One byte-range lock for each file that is downloaded: it only saves work, and nothing depends on it.
+
+All locks of one place are bytes of one file, so that thousands of downloads leave no thousands of lock files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+__all__ = ["FileLock"]
+
+_table = threading.Lock()
+_locked: set[tuple[str, int]] = set()
+_files: dict[str, int] = {}
+_SHA256 = 64
+
+
+class FileLock:
+    """The right to download one file.
+
+    Parameters
+    ----------
+    workdir : Path or str
+        Where partial files lie.
+    identity : str
+        The file.
+    """
+
+    __slots__ = ("_key", "_mine", "_on_disk")
+
+    def __init__(self, workdir: Path | str, identity: str) -> None:
+        if len(identity) == _SHA256:
+            byte = int(identity[:12], 16)
+        else:
+            byte = int.from_bytes(hashlib.blake2b(identity.encode(), digest_size=6).digest())
+        self._key = str(workdir), byte
+        self._mine = self._on_disk = False
+
+    def acquire(self, *, force: bool = False) -> bool:
+        """Try to take it, without waiting; with `force` also where another process seems to have it."""
+        place, byte = self._key
+        with _table:
+            if self._key in _locked:
+                return force
+            fd = _file(place)
+            self._on_disk = fd >= 0 and _lock(fd, byte)
+            if not self._on_disk and fd >= 0 and not force:
+                return False
+            self._mine = True
+            _locked.add(self._key)
+            return True
+
+    def release(self) -> None:
+        """Let others have it."""
+        if not self._mine:
+            return
+        place, byte = self._key
+        with _table:
+            self._mine = False
+            _locked.discard(self._key)
+            fd = _files.get(place, -1)
+            if fd < 0:
+                return
+            if self._on_disk:
+                _unlock(fd, byte)
+            if not any(other == place for other, _ in _locked):
+                # No lock is left to lose, and an open file would keep the file system from being unmounted.
+                os.close(_files.pop(place))
+
+
+def _file(place: str) -> int:
+    """The lock file, kept open while a lock is taken: to close it would give all of them back."""
+    fd = _files.get(place, -1)
+    try:
+        if fd >= 0 and os.fstat(fd).st_nlink:
+            return fd
+        fd = os.open(os.path.join(place, "locks"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | _NONBLOCK, 0o666)
+    except OSError:
+        return -1
+    _files[place] = fd
+    return fd
+
+
+_NONBLOCK = getattr(os, "O_NONBLOCK", 0)  # a FIFO of that name must not hang us
+
+
+def _forget() -> None:
+    """In a forked child: locks of byte ranges are not inherited, and another thread may have had the table."""
+    global _table  # noqa: PLW0603
+    _table = threading.Lock()
+    _locked.clear()
+    _files.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+try:
+    import fcntl
+
+    def _lock(fd: int, byte: int) -> bool:
+        try:
+            fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
+        except (BlockingIOError, PermissionError):
+            return False
+        except OSError:
+            return True  # no locks there (ENOLCK, ENOSYS, EIO): private names and renames keep it right
+        return True
+
+    def _unlock(fd: int, byte: int) -> None:
+        with suppress(OSError):
+            fcntl.lockf(fd, fcntl.LOCK_UN, 1, byte)
+
+except ImportError:
+    import msvcrt
+
+    def _lock(fd: int, byte: int) -> bool:
+        try:
+            os.lseek(fd, byte & 0x7FFFFFFF, os.SEEK_SET)
+            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        except OSError:
+            return False
+        return True
+
+    def _unlock(fd: int, byte: int) -> None:
+        with suppress(OSError):
+            os.lseek(fd, byte & 0x7FFFFFFF, os.SEEK_SET)
+            msvcrt.locking(fd, msvcrt.LK_UNLCK, 1)  # type: ignore[attr-defined]

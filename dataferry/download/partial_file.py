@@ -1,0 +1,511 @@
+"""The bytes of a file that is being downloaded, and a journal of its finished ranges, from which a later run resumes.
+
+``incoming/<identity>.<process>.<number>/`` belongs to one process as long as it downloads; ``incoming/<identity>/`` is
+what was left in good order. Each holds ``bytes`` and ``ranges``. A line of the journal counts once it has its newline,
+which is written after its bytes were. Whoever downloads keeps a lock on ``bytes`` and touches ``ranges`` now and then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import json
+import os
+import re
+import shutil
+import socket
+import stat
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ..errors import CacheError
+from ..files import is_alive
+from .segments import Ranges
+
+try:
+    import fcntl
+except ImportError:  # Windows: age alone tells who is alive
+    fcntl = None  # type: ignore[assignment,unused-ignore]
+
+__all__ = ["PartialFile", "StalePartial", "claims", "disk_error", "identity_of", "process_token", "progress_of"]
+__all__ += ["prune_partials", "read_journal", "stale_partials", "stale_small_files"]
+
+Facts = dict[str, Any]
+_ALIVE = 120.0  # seconds without a sign of life after which somebody else's partial file may be taken
+_ABANDONED = 86400.0  # seconds that a small file never waits between its writing and its move
+_JOURNAL_BYTES, _JOURNAL_SECONDS = 1 << 20, 0.5  # after which the journal is written
+_RESERVED = 1 << 24  # bytes from which a full disk would be found late
+_KEEP_SIZE, _PUNCH_HOLE = 1, 2  # of fallocate(2)
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_PARTS_OF_A_WRITE = 512  # below IOV_MAX
+_SMALL_FILE = re.compile(r"(?:url-)?[0-9a-f]{64}\.(?:([^.]+)\.)?(\d+)\.[0-9a-f]+").fullmatch
+_numbers = iter(range(1 << 62))
+
+
+def identity_of(sha256: str | None, url: str) -> str:
+    """The name of a file's partial: its sha256, whoever serves it, else one made of its URL."""
+    if sha256 is not None:
+        return sha256
+    import hashlib
+
+    return "url-" + hashlib.sha256(url.encode()).hexdigest()
+
+
+def process_token() -> str:
+    """What tells this process from all others: machine, namespace of process numbers, number."""
+    return f"{_machine()}.{os.getpid()}"
+
+
+@lru_cache(maxsize=1)
+def _machine() -> str:
+    name = "".join(c if c.isalnum() or c == "-" else "-" for c in socket.gethostname())[:40]
+    try:
+        # Containers of one name have process numbers of their own.
+        return f"{name}-{os.stat('/proc/self/ns/pid').st_ino}"
+    except OSError:
+        return name
+
+
+@lru_cache(maxsize=1)
+def _boot() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def disk_error(exc: OSError, place: object) -> CacheError:
+    """What went wrong on disk, with what would help."""
+    elsewhere = "let ASTROPY_CACHE_DIR name"
+    remedies = {
+        errno.ENOSPC: f"free some space there, or {elsewhere} a place with more",
+        errno.EDQUOT: f"the quota there is used up; {elsewhere} another place",
+        errno.EIO: f"the disk fails; {elsewhere} another place",
+        errno.EROFS: f"the file system is read-only; {elsewhere} a place that can be written",
+        errno.EACCES: f"it cannot be written by this user; {elsewhere} a place that can",
+        errno.EPERM: f"it cannot be written by this user; {elsewhere} a place that can",
+    }
+    remedy = remedies.get(exc.errno or 0, f"{elsewhere} another place")
+    error = CacheError(f"{place}: {exc.strerror or exc}; {remedy}; what has arrived so far is kept where it can be")
+    error.errno = exc.errno
+    return error
+
+
+# -- what lies there ---------------------------------------------------------------------------------------------------
+
+
+def read_journal(directory: Path) -> tuple[Ranges, Facts]:
+    """The bytes that a partial file has for sure, and what else its journal says; OSError or ValueError without one."""
+    facts: Facts = {}
+    ranges = Ranges()
+    for path in (directory / "bytes", directory / "ranges"):
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            raise ValueError(f"{path} is no file")
+    there = (directory / "bytes").stat().st_size
+    for line in (directory / "ranges").read_bytes().split(b"\n")[:-1]:  # torn, the last line has no newline
+        if line.startswith(b"#"):
+            facts |= json.loads(line[1:])
+            continue
+        start, stop = map(int, line.split(b" "))
+        if 0 <= start <= stop <= there:
+            ranges.add(start, stop)
+    return ranges, facts
+
+
+def claims(workdir: Path, identity: str) -> list[Path]:
+    """The partial files of a file that processes have taken, alive or not."""
+    try:
+        with os.scandir(workdir) as entries:
+            return [Path(e.path) for e in entries if e.name.startswith(identity + ".") and e.is_dir()]
+    except OSError:
+        return []
+
+
+def progress_of(path: Path) -> tuple[int, float]:
+    """The bytes that a partial file has, and the time of its last sign of life."""
+    with contextlib.suppress(OSError, ValueError):
+        return read_journal(path)[0].total(), _sign_of_life(path)
+    return 0, 0.0
+
+
+def _sign_of_life(path: Path) -> float:
+    try:
+        return (path / "ranges").stat().st_mtime
+    except OSError:
+        return path.stat().st_mtime  # between its making and its first line it has no journal
+
+
+def _lock(fd: int) -> bool:
+    """Whether the lock on ``bytes`` is ours now; it is left on as long as the file is open."""
+    if fcntl is None:
+        return False  # type: ignore[unreachable]
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _state(path: Path) -> str:
+    """``"alive"``, ``"dead"`` or, where locks prove nothing, ``"unknown"``: the owner of a partial file."""
+    if not _same_boot(path):
+        return "unknown"  # an owner on another machine, whose locks may be none of ours
+    try:
+        handles = [os.open(path / "bytes", os.O_RDWR | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0)) for _ in "12"]
+    except OSError:
+        return "unknown"
+    try:
+        if not _lock(handles[0]):
+            return "alive"
+        return "unknown" if _lock(handles[1]) else "dead"  # a lock that two can have is none
+    finally:
+        for handle in handles:
+            os.close(handle)
+
+
+def _same_boot(path: Path) -> bool:
+    with contextlib.suppress(OSError, ValueError):
+        return bool(_boot()) and read_journal(path)[1].get("boot") == _boot()
+    return False
+
+
+def _in_use(path: Path, patience: float = _ALIVE) -> bool:
+    """Whether somebody seems to download into a partial file; a lock that nobody has says no at once, else its age."""
+    try:
+        silent = time.time() - _sign_of_life(path) > patience
+        return not silent and _state(path) != "dead"
+    except OSError:
+        return True  # gone meanwhile
+
+
+class PartialFile:
+    """A file that is being downloaded; made by `PartialFile.open`."""
+
+    def __init__(self, directory: Path, identity: str, size: int | None, ranges: Ranges, facts: Facts) -> None:
+        self.directory = directory
+        self.identity = identity
+        self.size = size
+        self.ranges = ranges
+        self.validator = str(facts["etag"]) if facts.get("etag") else None
+        self.source = str(facts.get("source", ""))
+        self.resumed = ranges.total()
+        self.path = directory / "bytes"
+        self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._journal = os.open(directory / "ranges", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._unwritten: dict[int, int] = {}  # stop -> start of ranges that the journal lacks
+        self._count, self._written = 0, time.monotonic()
+        self._reserved = False
+        for _ in range(20):  # somebody may be looking just now whether it is locked
+            if _lock(self.fd):
+                break
+            time.sleep(0.002)
+
+    @classmethod
+    def open(
+        cls, workdir: Path, identity: str, size: int | None, name: str = "", patience: float = _ALIVE
+    ) -> PartialFile:
+        """Take what an earlier attempt left, or begin with nothing; nobody else has it then.
+
+        What a process left that may still be alive, frozen or on another machine is copied, so that nobody else has
+        these bytes open for writing.
+        """
+        mine = workdir / f"{identity}.{process_token()}.{next(_numbers)}"
+        released = workdir / identity
+        for found in [released, *claims(workdir, identity)]:
+            if found != released and _in_use(found, patience):
+                continue
+            kept = _take(found, mine, size, copied=found != released and _state(found) != "dead")
+            if kept is not None:
+                known = kept[1].get("size") if size is None else size
+                return cls(mine, identity, known, *kept)
+        mine.mkdir(mode=0o700)
+        partial = cls(mine, identity, size, Ranges(), {})
+        try:
+            partial.describe(name=name, since=time.time_ns())
+            if size:
+                os.ftruncate(partial.fd, size)
+        except BaseException:
+            partial.discard()
+            raise
+        return partial
+
+    def describe(self, **facts: object) -> None:
+        """Add facts such as ``etag`` to the journal; later ones win."""
+        self.validator = str(facts["etag"]) if facts.get("etag") else self.validator
+        self.source = str(facts.get("source", self.source))
+        text = json.dumps({"size": self.size, "boot": _boot(), **facts})
+        os.write(self._journal, b"#" + text.encode() + b"\n")
+
+    def write(self, start: int, chunks: Sequence[bytes], count: int) -> None:
+        """Write bytes, `count` in all, where they belong; the journal follows within half a second."""
+        at = start
+        for first in range(0, len(chunks), _PARTS_OF_A_WRITE):
+            parts = chunks[first : first + _PARTS_OF_A_WRITE]
+            left, done = sum(map(len, parts)), _write_at(self.fd, parts, at)
+            if done < left:  # an interrupted or nearly full disk
+                data = memoryview(b"".join(parts))
+                while done < left:
+                    done += os.pwrite(self.fd, data[done:], at + done)
+            at += left
+        stop = start + count
+        self.ranges.add(start, stop)
+        self._unwritten[stop] = self._unwritten.pop(start, start)
+        self._count += count
+        if self._count >= _JOURNAL_BYTES:
+            self.note()
+
+    def note(self, now: float | None = None) -> None:
+        """Write the journal, with a time at hand only if it is due."""
+        if self._unwritten and (now is None or now - self._written > _JOURNAL_SECONDS):
+            lines = b"".join(b"%d %d\n" % (start, stop) for stop, start in self._unwritten.items())
+            self._unwritten.clear()
+            self._count, self._written = 0, now or time.monotonic()
+            os.write(self._journal, lines)
+
+    def sign_of_life(self) -> None:
+        """Show other processes that this file is in use."""
+        with contextlib.suppress(OSError):
+            os.utime(self._journal)
+
+    def is_lost(self) -> bool:
+        """Whether another process took it, as it may from one that was frozen for long."""
+        try:
+            return os.stat(self.path).st_ino != os.fstat(self.fd).st_ino
+        except OSError:
+            return True
+
+    def older_claim(self) -> bool:
+        """Whether another process seems to download the same file and began first."""
+        mine = _age(self.directory)
+        others = [path for path in claims(self.directory.parent, self.identity) if path != self.directory]
+        return any(_age(path) < mine and _in_use(path) for path in others)
+
+    def reserve(self) -> None:
+        """Reserve the space of the whole file where the file system can; OSError if there is not so much."""
+        if self.size is None:
+            return
+        if hasattr(os, "statvfs"):
+            space = os.statvfs(self.directory)
+            free, needed = space.f_bavail * space.f_frsize, self.size - self.resumed
+            if free < needed and space.f_blocks:
+                raise OSError(errno.ENOSPC, f"{needed} bytes are needed, {free} are free")
+        if self.size - self.resumed >= _RESERVED:
+            failed = _fallocate(self.fd, 0, 0, self.size)
+            if failed in _FULL:
+                raise OSError(failed, os.strerror(failed))
+            self._reserved = not failed
+
+    def close(self) -> None:
+        """Write the journal and close the files."""
+        if self.fd >= 0:
+            fds, self.fd = (self.fd, self._journal), -1
+            try:
+                self.note()
+            finally:
+                for fd in fds:
+                    os.close(fd)
+
+    def keep(self) -> None:
+        """Leave it for whoever goes on with it; an empty one is removed."""
+        if self.fd < 0:
+            return
+        lost = self.is_lost()
+        if self._reserved and self.size is not None and not lost:
+            for start, stop in self.ranges.missing(self.size):
+                _fallocate(self.fd, _KEEP_SIZE | _PUNCH_HOLE, start, stop - start)
+        with contextlib.suppress(OSError):
+            self.close()
+        if not self.ranges.total() or lost:
+            self.discard()
+            return
+        # A rename onto a partial file that another process left fails: this one stays under its own name.
+        with contextlib.suppress(OSError):
+            self.directory.rename(self.directory.with_name(self.identity))
+
+    def discard(self) -> None:
+        """Remove it."""
+        self._unwritten.clear()
+        self.close()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def _write_at(fd: int, parts: Sequence[bytes], at: int) -> int:
+    if hasattr(os, "pwritev"):
+        return os.pwritev(fd, parts, at)
+    os.lseek(fd, at, os.SEEK_SET)
+    return os.write(fd, b"".join(parts))
+
+
+def _age(path: Path) -> tuple[int, str]:
+    """When a claim was made, as the first line of its journal says; ties are broken by name."""
+    with contextlib.suppress(OSError, ValueError), open(path / "ranges", "rb") as journal:
+        return int(json.loads(journal.readline()[1:]).get("since", 0)), path.name
+    return 1 << 62, path.name
+
+
+def _take(found: Path, mine: Path, size: int | None, *, copied: bool) -> tuple[Ranges, Facts] | None:
+    """Make another's partial file ours, if it is of use; what is no partial file is set aside."""
+    try:
+        os.close(os.open(found / "ranges", os.O_WRONLY | os.O_APPEND | getattr(os, "O_NONBLOCK", 0)))
+    except PermissionError:
+        return None  # somebody else's
+    except OSError:
+        pass
+    try:
+        found.rename(mine)
+    except OSError:
+        return None
+    try:
+        ranges, facts = read_journal(mine)
+        if mine.name.startswith("url-"):
+            # Nothing proves an unregistered file in the end: after a crash of the machine the journal may say too much.
+            fit = bool(facts.get("etag")) and facts.get("boot") == _boot()
+        else:
+            fit = size is None or facts.get("size") in (size, None)
+        if fit and ranges.total():
+            if copied:
+                _copy(mine, ranges, facts)
+            return ranges, facts
+    except (OSError, ValueError):
+        pass
+    if mine.is_dir() and not mine.is_symlink():
+        shutil.rmtree(mine, ignore_errors=True)
+    else:
+        mine.unlink(missing_ok=True)
+    return None
+
+
+def _copy(directory: Path, ranges: Ranges, facts: Facts) -> None:
+    """Put the known ranges into a new file and a new journal."""
+    old, new = (directory / name for name in ("bytes", "bytes.new"))
+    with open(old, "rb") as source, open(new, "xb") as target:
+        os.ftruncate(target.fileno(), os.fstat(source.fileno()).st_size)
+        for start, stop in ranges.pairs():
+            at = start
+            while at < stop:
+                at += _copy_range(source.fileno(), target.fileno(), at, stop - at)
+    text = b"#" + json.dumps(facts).encode() + b"\n"
+    text += b"".join(b"%d %d\n" % pair for pair in ranges.pairs())
+    (directory / "ranges.new").write_bytes(text)
+    os.replace(directory / "ranges.new", directory / "ranges")
+    os.replace(new, old)
+
+
+def _copy_range(source: int, target: int, at: int, count: int) -> int:
+    if hasattr(os, "copy_file_range"):
+        with contextlib.suppress(OSError):
+            if done := os.copy_file_range(source, target, count, at, at):
+                return done
+    os.lseek(source, at, os.SEEK_SET)
+    data = os.read(source, min(count, 1 << 20))
+    if not data:
+        raise OSError(errno.EIO, "a partial file is shorter than its journal says")
+    os.lseek(target, at, os.SEEK_SET)
+    return os.write(target, data)
+
+
+# -- reserved space ----------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1)
+def _fallocate_function() -> Any:
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        library = ctypes.CDLL(None, use_errno=True)
+    except OSError:
+        return None
+    found = getattr(library, "fallocate64", None) or getattr(library, "fallocate", None)
+    if found is not None:
+        found.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_longlong, ctypes.c_longlong]
+    return found
+
+
+def _fallocate(fd: int, mode: int, start: int, count: int) -> int:
+    """0, or an error number; `os.posix_fallocate` writes zeros where the file system reserves nothing."""
+    function = _fallocate_function()
+    if function is None:
+        return errno.ENOSYS
+    return 0 if function(fd, mode, start, count) == 0 else ctypes.get_errno()
+
+
+# -- what interrupted runs left ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StalePartial:
+    """What an interrupted download left.
+
+    Parameters
+    ----------
+    path : Path
+        Its directory.
+    name : str
+        The file.
+    have : int
+        Bytes that are there for sure.
+    size : int or None
+        Bytes of the whole file, if known.
+    age : float
+        Seconds since it last grew.
+    """
+
+    path: Path
+    name: str
+    have: int
+    size: int | None
+    age: float
+
+
+def stale_partials(workdir: Path, older_than_days: float = 0.0) -> list[StalePartial]:
+    """The partial files that nobody downloads into, oldest first, without those younger than so many days."""
+    return sorted(_stale_partials(workdir, older_than_days), key=lambda item: -item.age)
+
+
+def _stale_partials(workdir: Path, older_than_days: float) -> Iterator[StalePartial]:
+    for path in sorted(workdir.iterdir()) if workdir.is_dir() else []:
+        try:
+            if path.is_dir() and os.path.lexists(path / "ranges") and not ("." in path.name and _in_use(path)):
+                age = time.time() - (path / "ranges").lstat().st_mtime
+                ranges, facts = _journal_or_nothing(path)
+                if age >= older_than_days * 86400:
+                    yield StalePartial(path, str(facts.get("name", "")), ranges.total(), facts.get("size"), age)
+        except OSError:
+            continue  # it was taken or finished meanwhile
+
+
+def _journal_or_nothing(path: Path) -> tuple[Ranges, Facts]:
+    try:
+        return read_journal(path)
+    except (OSError, ValueError):
+        return Ranges(), {}
+
+
+def prune_partials(workdir: Path, older_than_days: float) -> list[StalePartial]:
+    """Remove the partial files that nobody has worked on for so many days; what was removed."""
+    gone = stale_partials(workdir, older_than_days)
+    for item in gone:
+        shutil.rmtree(item.path, ignore_errors=True)
+    return gone
+
+
+def stale_small_files(workdir: Path) -> list[Path]:
+    """Small files that nobody will move to their places any more: their process is gone, or they are a day old."""
+    found = []
+    with contextlib.suppress(OSError), os.scandir(workdir) as entries:
+        for entry in entries:
+            name = _SMALL_FILE(entry.name)
+            if name is None:
+                continue
+            with contextlib.suppress(OSError):  # its owner has just moved it
+                old = time.time() - entry.stat(follow_symlinks=False).st_mtime > _ABANDONED
+                gone = name[1] == _machine() and not is_alive(int(name[2]))
+                if entry.is_file(follow_symlinks=False) and (old or gone):
+                    found.append(Path(entry.path))
+    return found

@@ -1,0 +1,115 @@
+"""The sha256 of a file that is being written, taken from the file itself, in a thread that follows the writes."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import threading
+from collections.abc import Callable
+
+__all__ = ["RollingHash"]
+
+_BLOCK = 1 << 20
+
+
+class RollingHash:
+    """Reads back what has been written without a gap, and hashes it: what is hashed is what the file has.
+
+    Parameters
+    ----------
+    fd : int
+        The file; it is duplicated.
+    done : callable
+        Called in the thread once all is hashed, or reading failed.
+    """
+
+    def __init__(self, fd: int, done: Callable[[], None]) -> None:
+        self._fd = os.dup(fd)
+        self._done = done
+        self._digest = hashlib.sha256()
+        self._change = threading.Condition()
+        self._reach = self.hashed = 0
+        self._size: int | None = None
+        self._ended = False
+        self._error: BaseException | None = None
+        self._thread: threading.Thread | None = None
+        self._buffer = memoryview(b"")
+
+    def advance(self, reach: int) -> None:
+        """Say how far the file is written without a gap."""
+        if reach - self._reach >= _BLOCK or (self._size is not None and reach > self._reach):
+            with self._change:
+                self._reach = reach
+                self._change.notify()
+
+    def start(self) -> None:
+        """Follow the writes in a thread; where the system gives none, `finish` hashes."""
+        thread = threading.Thread(target=self._follow, name="dataferry-hash", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # ulimit -u
+            return
+        self._thread = thread
+
+    def finish(self, size: int) -> None:
+        """Say that the file is written as a whole; `done` is called when its hash is known."""
+        with self._change:
+            self._reach = self._size = size
+            self._change.notify()
+        if self._thread is None:
+            self._follow()
+
+    def digest(self) -> str | None:
+        """The hash in hexadecimal digits; None as long as it is not known; what reading raised."""
+        if self._error is not None:
+            raise self._error
+        return self._digest.hexdigest() if self._size is not None and self.hashed == self._size else None
+
+    def close(self) -> None:
+        """End the thread."""
+        with self._change:
+            self._ended = True
+            self._change.notify()
+        if self._thread is None:
+            self._shut()
+        elif self._thread is not threading.current_thread():
+            self._thread.join(5)
+
+    def _is_over(self) -> bool:
+        return self._ended
+
+    def _shut(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def _follow(self) -> None:
+        try:
+            while self.hashed != self._size and not self._is_over():
+                with self._change:
+                    while not self._ended and self.hashed == self._reach and self._size is None:
+                        self._change.wait()
+                self._hash_to(self._reach)
+        except BaseException as error:  # noqa: BLE001
+            self._error = error
+        if self._thread is not None:
+            self._shut()
+        if not self._ended:
+            self._done()
+
+    def _hash_to(self, reach: int) -> None:
+        self._buffer = self._buffer or memoryview(bytearray(_BLOCK))
+        while self.hashed < reach and not self._ended:
+            part = self._buffer[: min(_BLOCK, reach - self.hashed)]
+            if hasattr(os, "preadv"):
+                count = os.preadv(self._fd, [part], self.hashed)
+            else:
+                os.lseek(self._fd, self.hashed, os.SEEK_SET)
+                data = os.read(self._fd, len(part))
+                count = len(data)
+                part[:count] = data
+            if count <= 0:
+                raise OSError(errno.EIO, f"the file ends at byte {self.hashed} and was written up to {reach}")
+            self._digest.update(part[:count])
+            self.hashed += count
