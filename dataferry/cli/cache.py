@@ -193,9 +193,9 @@ def _partials(days: float) -> list[Any]:
     from pathlib import Path
 
     from ..cache.prune import homes
-    from ..download.leftovers import stale
+    from ..download.partial_file import stale_partials
 
-    return [item for home in homes() for item in stale(Path(home, "incoming"), days)]
+    return [item for home in homes() for item in stale_partials(Path(home, "incoming"), days)]
 
 
 def _leftovers(days: float) -> list[Leftover]:

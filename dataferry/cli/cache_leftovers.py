@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..cache.prune import remains, remove_remains
-from ..download.lease import Lease
-from ..download.strays import strays
+from ..download.file_lock import FileLock
+from ..download.partial_file import stale_small_files
 
 __all__ = ["Leftover", "drop", "leftovers"]
 
@@ -58,7 +58,7 @@ def leftovers(home: str, days: float) -> list[Leftover]:
         Clones of repositories, notes of uploads, work folders, and small files however young.
     """
     found = [Leftover(Path(path), "private file", size) for path, size in remains(home)]
-    found += [Leftover(path, "small file", _size(path)[0]) for path in strays(Path(home, "incoming"))]
+    found += [Leftover(path, "small file", _size(path)[0]) for path in stale_small_files(Path(home, "incoming"))]
     for path, what in _candidates(Path(home)):
         size, touched = _size(path)
         least = days * 86400 if what != "work folder" else max(days * 86400, _WORK_SECONDS)
@@ -126,12 +126,12 @@ def _size(path: Path) -> tuple[int, float]:
 def _alone(path: Path, what: str) -> Iterator[bool]:
     """Whether no run uses a folder; meanwhile none can begin to."""
     if what == "upload notes":
-        lease = Lease(path.parent, path.name)
-        taken = lease.take()
+        claim = FileLock(path.parent, path.name)
+        taken = claim.acquire()
         try:
             yield taken
         finally:
-            lease.give_back()
+            claim.release()
     elif what == "clone":
         import fcntl
 

@@ -26,7 +26,7 @@ from .rolling_hash import RollingHash
 from .segments import Segment, Segments
 from .session import Transfer
 from .source import Arrived, Part, Source, Wanted
-from .stream_reader import StreamReader
+from .stream import StreamReader
 
 __all__ = ["SMALL", "FileDownload", "FileTransfer", "Run", "SourceState"]
 

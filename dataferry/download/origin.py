@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["authorization", "basic", "check_headers", "check_url", "host_option", "is_loopback", "proxy_for"]
 __all__ += ["redirect_target", "trusted_roots"]
 
+ROOT_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _PORTS = {"http": 80, "https": 443}
 _UNFIT_FOR_URL = re.compile(r"[^\x21-\x7e]")
 _UNFIT_FOR_VALUE = re.compile(r"[^\x20-\x7e\t]")
@@ -124,8 +125,7 @@ def _in_excluded_network(host: str | None, proxies: Mapping[str, str]) -> bool:
 
 def trusted_roots(ca_bundle: str | None = None) -> tuple[str, str]:
     """A file and a directory of trusted roots: the system's, certifi's, those of variables and of a host's own."""
-    named = [(name, os.environ[name]) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)]
-    named += [(name, os.environ[name]) for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE") if os.environ.get(name)]
+    named = [(name, os.environ[name]) for name in ROOT_VARIABLES if os.environ.get(name)]
     if ca_bundle:
         named.append(("ca_bundle", os.path.expanduser(ca_bundle)))
     return _merged_roots(tuple(named))

@@ -16,7 +16,7 @@ from .file_download import FileDownload, FileTransfer, SourceState, error_of_fil
 from .host_limiter import HostLimiter
 from .session import SLOWEST, Network, Session
 from .source import Wanted
-from .stream_reader import StreamReader
+from .stream import StreamReader
 
 __all__ = ["Scheduler"]
 

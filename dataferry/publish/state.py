@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..cache import layout
-from ..download.lease import Lease
+from ..download.file_lock import FileLock
 from ..registry.registry import Registry
 
 __all__ = ["COMPARE", "PROOF", "Checkpoint", "KnownRegistry", "Notes", "rates", "read_known"]
@@ -78,7 +78,7 @@ class Checkpoint:
         key = f"{os.path.realpath(registry)}\0{spec}"
         self.home = _home()
         self.folder = self.home / hashlib.sha256(key.encode()).hexdigest()[:16]
-        self._lock = Lease(self.home, self.folder.name)
+        self._lock = FileLock(self.home, self.folder.name)
         self.host = Notes(self.folder / "host.json")
         self._proven = self.folder / "proven.json"
 
@@ -123,7 +123,7 @@ class Checkpoint:
         """Try to become the only run that publishes there; True as well where locks do not work."""
         with contextlib.suppress(OSError):
             self.home.mkdir(parents=True, exist_ok=True)
-        if not self._lock.take(force=force):
+        if not self._lock.acquire(force=force):
             return False
         self.host = Notes(self.folder / "host.json")  # the run before may have written it
         for left in self.folder.glob(f"{PROOF}*"):
@@ -136,7 +136,7 @@ class Checkpoint:
 
     def release(self) -> None:
         """Let other runs publish there."""
-        self._lock.give_back()
+        self._lock.release()
 
     def workdirs(self, paths: Iterable[Path]) -> list[Path]:
         """Where files may lie for a moment: in the cache, else beside the author's files."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from astropy.utils.data import download_file, is_url_in_cache
 
-from dataferry.download.leftovers import owner
+from dataferry.download.partial_file import process_token
 from dataferry.testing import RangeServer
 
 FILES = {"maps/a.fits": b"a" * 5000, "maps/b.fits": b"b" * 300}
@@ -187,10 +187,14 @@ def test_old_unfinished_downloads_go(command, home):
 def test_small_files_of_a_killed_run_go(command, home):
     incoming = home / ".cache/dataferry/incoming"
     incoming.mkdir(parents=True)
-    machine = owner().rpartition(".")[0]
+    machine = process_token().rpartition(".")[0]
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    names = [f"{'a' * 64}.{machine}.{gone.pid}.7f00", f"{'b' * 64}.{owner()}.7f00", f"{'c' * 64}.elsewhere.1.7f00"]
+    names = [
+        f"{'a' * 64}.{machine}.{gone.pid}.7f00",
+        f"{'b' * 64}.{process_token()}.7f00",
+        f"{'c' * 64}.elsewhere.1.7f00",
+    ]
     for name in [*names, "kept"]:
         (incoming / name).write_bytes(bytes(100))
     assert "   100 B  left by runs that were stopped (1)" in command("cache", "size").stdout

@@ -144,11 +144,11 @@ def test_public_names_are_on_the_interface_page(repository: Path) -> None:
 def test_every_key_and_variable_is_described(repository: Path) -> None:
     from dataferry.config import settings
     from dataferry.config.sites import _NAMING
-    from dataferry.download import tls
+    from dataferry.download.origin import ROOT_VARIABLES
     from dataferry.registry import registry
 
     page = (repository / "docs" / "toml.rst").read_text()
-    variables = {DATA_VARIABLE, OFFLINE_VARIABLE, *_NAMING, *tls._READ_BY_OPENSSL, *tls._READ_HERE}
+    variables = {DATA_VARIABLE, OFFLINE_VARIABLE, *_NAMING, *ROOT_VARIABLES}
     keys = registry._KEYS | settings._TOP | settings._PACKAGE
     assert {word for word in variables | keys if not re.search(rf"\b{word}\b", page)} == set()
 
