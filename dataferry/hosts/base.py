@@ -93,7 +93,7 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class HostStatus:
-    """What can be said about a host on this machine without asking it.
+    """What this machine knows about a host without asking it.
 
     Parameters
     ----------
@@ -193,7 +193,7 @@ class Host(ABC):
         return next((token for token in found if token is not None), None)
 
     def status(self, settings: Settings) -> HostStatus:
-        """What can be said about the host without asking it.
+        """What this machine knows about the host without asking it.
 
         Parameters
         ----------

@@ -14,9 +14,9 @@ from urllib.parse import parse_qsl, quote, urlsplit
 from ..errors import AccessDenied, BadName, PublishError, TransferError
 from ..registry.names import redact_url
 from .about import about_for, as_list, authors, name_parts, plain_license, require
-from .api_client import ApiClient, FileBody
+from .api_client import FileBody
 from .base import Credential, Host, HostedFile, Limits, Publisher, Source, Upload
-from .deposit import DOI, DepositPublisher, DraftFile, foreign_doi, is_status, without_resolver
+from .deposit import DOI, ArchiveApi, DepositPublisher, DraftFile, foreign_doi, is_status, without_resolver
 
 if TYPE_CHECKING:
     from ..config.credentials import Token
@@ -115,25 +115,25 @@ class DataverseHost(Host):
         return DataversePublisher(self, settings, about)
 
 
-class _Api:
+class _Api(ArchiveApi):
     """Asks one installation about one dataset."""
 
     def __init__(self, settings: Settings, host: DataverseHost, token: Token | None) -> None:
-        self.host, self.token, self.dataset = host, token, host.dataset
         login = {"X-Dataverse-key": token.secret} if token else {}
-        self._client = ApiClient(settings, f"{host.server}api/", headers=login)
+        super().__init__(settings, f"{host.server}api/", token, login)
+        self.host, self.dataset = host, host.dataset
 
     def ask(self, method: str, path: str, **how: Any) -> Any:
         """The ``data`` of an answer."""
-        return self._client.call(method, path, **how).json().get("data")
+        return super().ask(method, path, **how).get("data")
 
     def of_dataset(self, method: str, path: str, more: Mapping[str, str | int] = {}, **how: Any) -> Any:
         """The ``data`` of an answer about the dataset."""
         query = {"persistentId": self.dataset, **more}
         return self.ask(method, f"datasets/:persistentId/{path}", query=query, **how)
 
-    def find(self, path: str, more: Mapping[str, str | int] = {}) -> Any:
-        """The same; None where there is none, or not for whoever asks."""
+    def seen(self, path: str, more: Mapping[str, str | int] = {}) -> Any:
+        """The ``data`` of an answer about the dataset; None where there is none, or not for whoever asks."""
         try:
             return self.of_dataset("GET", path, more)
         except TransferError as error:
@@ -143,7 +143,7 @@ class _Api:
 
     def files(self, version: str) -> list[DraftFile] | None:
         """The files of a version."""
-        found = self.find(f"versions/{version}/files")
+        found = self.seen(f"versions/{version}/files")
         return None if found is None else [_file(item, self.host.locator) for item in found]
 
 
@@ -158,7 +158,7 @@ def _file(item: Mapping[str, Any], locator: str) -> DraftFile:
     return DraftFile(size, digests.get("SHA-256"), digests.get("MD5"), {locator: int(key)}, name, key, True, None, item)
 
 
-class DataversePublisher(DepositPublisher):
+class DataversePublisher(DepositPublisher[_Api]):
     """Takes files to a dataset; see `DepositPublisher`."""
 
     limits = Limits(empty=False)
@@ -168,45 +168,41 @@ class DataversePublisher(DepositPublisher):
 
     def __init__(self, host: DataverseHost, settings: Settings, about: Mapping[str, Any]) -> None:
         super().__init__(host, settings, about_for(about, "dataverse"))
-        self._known_api: _Api | None = None
         self._email = ""
 
-    @property
-    def _api(self) -> _Api:
-        if self._known_api is None:
-            self._known_api = _Api(self.settings, self.host, self.require_token())
-        return self._known_api
+    def connect(self, token: Token) -> _Api:
+        """The installation's interface."""
+        return _Api(self.settings, self.host, token)
 
     @property
     def declared(self) -> str:
         """The line with the dataset's DOI, once there is one."""
-        dataset = self._known_api.dataset if self._known_api else ""
+        dataset = self.api.dataset if "api" in vars(self) else ""
         query = f"?{self.host.query}" if self.host.query else ""
         return self.host.spec if self.host.dataset or not dataset else f"dataverse:{dataset}{query}"
 
     def check_rights(self) -> str:
         """Whose token it is, and whether the dataset is theirs."""
         with self.asking():
-            user = self._api.ask("GET", "users/:me")
+            user = self.api.ask("GET", "users/:me")
         self._email = str(user.get("email") or "")
         if self.host.dataset:
             with self.asking():
-                rights = self._api.find("userPermissions")
+                rights = self.api.seen("userPermissions")
             if rights is not None and not (rights.get("canEditDataset") and rights.get("canPublishDataset")):
                 raise AccessDenied(self.at(), "this account may not edit and publish the dataset", self.remedy)
-            if self._api.files(":latest") is None:
+            if self.api.files(":latest") is None:
                 raise AccessDenied(self.at(), "this account sees no such dataset", self.remedy)
         else:
             made = [spec for spec in self.registered if spec.startswith("dataverse:doi:")]
             hosts = [other for other in map(DataverseHost, made) if other.server == self.host.server]
-            self._api.dataset = next((other.dataset for other in hosts if self.sees(other.dataset)), "")
+            self.api.dataset = next((other.dataset for other in hosts if self.sees(other.dataset)), "")
             require(self.about, ("title", "description", "authors"), self.provider, self.at())
-        origin = self._api.token.origin if self._api.token else ""
-        return f"{user.get('displayName') or user.get('identifier')}, by the token in {origin}"
+        return f"{user.get('displayName') or user.get('identifier')}, by the token in {self.origin}"
 
     def hosted(self, uploads: Sequence[Upload]) -> Mapping[str, HostedFile]:
         """The files of the dataset, of its draft too."""
-        return super().hosted(uploads) if self._api.dataset else {}
+        return super().hosted(uploads) if self.api.dataset else {}
 
     def problem(self, upload: Upload) -> str:
         """A name that Dataverse changes, or a file that it unpacks."""
@@ -221,65 +217,59 @@ class DataversePublisher(DepositPublisher):
             ': < > ; # " * | in names'
         )
 
-    def remarks(self, uploads: Sequence[Upload]) -> Sequence[str]:
-        """What cannot be undone."""
-        return ["what is published gets a DOI and stays: a version cannot be taken back"]
-
     def open(self, uploads: Sequence[Upload]) -> None:
         """Find or make the dataset, and wait until nothing locks it."""
-        if not self._api.dataset:
+        if not self.api.dataset:
             title = str(self.about["title"]).strip()
-            self._api.dataset = self.once(title)
+            self.api.dataset = self.once(title)
             fields = {"fields": [{"typeName": "title", "value": title}]}
-            self._api.of_dataset("PUT", "editMetadata", {"replace": "true"}, json=fields)
+            self.api.of_dataset("PUT", "editMetadata", {"replace": "true"}, json=fields)
         self._wait_for_locks()
         self.refresh()
 
     def reopen(self) -> bool:
         """Find the dataset that an earlier run made."""
         noted = str(self.notes.get("draft") or "")
-        if not self._api.dataset and noted and self.sees(noted):
-            self._api.dataset = noted
-        return bool(self._api.dataset)
+        if not self.api.dataset and noted and self.sees(noted):
+            self.api.dataset = noted
+        return bool(self.api.dataset)
 
     def make(self, title: str) -> str:
         """Make a dataset."""
         path = f"dataverses/{quote(self.host.collection, safe=':')}/datasets"
-        return str(self._api.ask("POST", path, json=self._body(title))["persistentId"])
+        return str(self.api.ask("POST", path, json=self._body(title))["persistentId"])
 
     def sees(self, draft: str) -> bool:
         """Whether the account sees a draft of a dataset, or may make one."""
         with self.asking():
-            return self._api.find("versions/:latest/files", {"persistentId": draft}) is not None
+            return self.api.seen("versions/:latest/files", {"persistentId": draft}) is not None
 
     def own_titles(self) -> Iterable[tuple[str, str]]:
         """Datasets with the mark of a killed run, as far as the search knows them."""
-        found = self._api.ask(
-            "GET", "search", query={"q": f'"{self.notes["mark"]}"', "type": "dataset", "per_page": 25}
-        )
+        found = self.api.ask("GET", "search", query={"q": f'"{self.notes["mark"]}"', "type": "dataset", "per_page": 25})
         return [(str(item["global_id"]), str(item["name"])) for item in found.get("items", [])]
 
     def list_files(self) -> list[DraftFile]:
         """The files of the draft, or of the newest version where there is none."""
-        return self._api.files(":latest") or []
+        return self.api.files(":latest") or []
 
     def public_files(self) -> list[DraftFile]:
         """The files of the newest public version."""
-        return self._api.files(":latest-published") or []
+        return self.api.files(":latest-published") or []
 
     def delete(self, file: DraftFile) -> None:
         """Take a file out of the draft."""
-        self._api.ask("DELETE", f"files/{file.key}", accept=(404,))
+        self.api.ask("DELETE", f"files/{file.key}", accept=(404,))
 
     def publish(self) -> None:
         """Make the draft the next version."""
         self._wait_for_locks()
-        self._api.of_dataset("POST", "actions/:publish", {"type": "major"})
+        self.api.of_dataset("POST", "actions/:publish", {"type": "major"})
 
     def _wait_for_locks(self) -> None:
         """An ingest, a workflow, or an earlier publication keeps others out for a while; a review does for long."""
         for _ in self.waiting(_LOCKED, "the dataset is no longer locked"):
-            locks = {str(lock.get("lockType")) for lock in self._api.of_dataset("GET", "locks") or []}
+            locks = {str(lock.get("lockType")) for lock in self.api.of_dataset("GET", "locks") or []}
             if not locks:
                 return
             if "InReview" in locks:
@@ -296,7 +286,7 @@ class DataversePublisher(DepositPublisher):
         self._wait_for_locks()
         with _Form(upload, {"tabIngest": "false", "restrict": "false", **folder}, moved) as body:
             headers = {"Content-Type": f"multipart/form-data; boundary={body.boundary}"}
-            added = self._api.of_dataset("POST", "add", body=body, headers=headers, again=False, timeout=600.0)
+            added = self.api.of_dataset("POST", "add", body=body, headers=headers, again=False, timeout=600.0)
         file = self.add(_file(added["files"][0], self.host.locator))
         if file.name != upload.name or file.matches(upload) is False:
             raise self.other_bytes(upload, file)
@@ -319,7 +309,7 @@ class DataversePublisher(DepositPublisher):
             fields.append(_field("keyword", [{"keywordValue": str(word)} for word in as_list(about["keywords"])]))
         version: dict[str, Any] = {"metadataBlocks": {"citation": {"fields": fields}}}
         if about.get("license"):
-            wanted, offered = plain_license(str(as_list(about["license"])[0])), self._api.ask("GET", "licenses") or []
+            wanted, offered = plain_license(str(as_list(about["license"])[0])), self.api.ask("GET", "licenses") or []
             found = [one for one in offered if plain_license(str(one["name"])) == wanted]
             if not found:
                 names = ", ".join(str(one["name"]) for one in offered)

@@ -13,15 +13,17 @@ import re
 import time
 import uuid
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ..config.credentials import Token
 from ..download.backoff import tries
 from ..errors import AccessDenied, BadName, Conflict, HostRefused, PublishError, TransferError
+from .api_client import ApiClient
 from .base import Host, HostedFile, Publisher, Upload
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DOI",
+    "ArchiveApi",
     "DepositPublisher",
     "DraftFile",
     "UploadGone",
@@ -85,7 +88,7 @@ def is_status(error: BaseException, *statuses: int) -> bool:
 
 
 def wait_for_limit(provider: str, seconds: float) -> None:
-    """Wait until a rate limit is over; longer waits are said."""
+    """Wait until a rate limit is over; longer waits are announced."""
     if seconds > _SILENT:
         _log.warning("waiting %.0f s: %s limits the rate of requests", seconds, provider)
     if seconds > 0:
@@ -112,7 +115,29 @@ class DraftFile(HostedFile):
         return self.name, self.size, self.md5, self.sha256
 
 
-class DepositPublisher(Publisher):
+class ArchiveApi(ApiClient):
+    """Asks an archive, as somebody or anonymously; threads may share it."""
+
+    def __init__(
+        self, settings: Settings, base: str, token: Token | None = None, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(settings, base, headers=headers)
+        self.token, self.lock = token, Lock()
+
+    def ask(self, method: str, path: str, **how: Any) -> Any:
+        """The JSON that is answered."""
+        return self.call(method, path, **how).json()
+
+    def find(self, path: str, absent: Collection[int] = (404,), **how: Any) -> Any:
+        """The JSON at a path; None if there is none."""
+        response = self.call("GET", path, accept=absent, **how)
+        return None if response.status in absent else response.json()
+
+
+_Api = TypeVar("_Api", bound=ArchiveApi)
+
+
+class DepositPublisher(Publisher, Generic[_Api]):
     """Publishes through a draft; see the module, and `Publisher` for the order of calls."""
 
     parallel = 2
@@ -131,8 +156,12 @@ class DepositPublisher(Publisher):
     # -- what an archive has to say -----------------------------------------------------------------------------------
 
     @abstractmethod
+    def connect(self, token: Token) -> _Api:
+        """The interface of the archive, with the author's token."""
+
+    @abstractmethod
     def open(self, uploads: Sequence[Upload]) -> None:
-        """Find or make the draft, describe it, and see whether it has room."""
+        """Find or make the draft, describe it, and check its quota."""
 
     @abstractmethod
     def reopen(self) -> bool:
@@ -181,17 +210,27 @@ class DepositPublisher(Publisher):
         """Where the author sees the draft."""
         return "its page"
 
+    def remarks(self, uploads: Sequence[Upload]) -> Sequence[str]:
+        """What cannot be undone."""
+        return ["a publication gets a DOI and is permanent: neither a version nor its files can be removed"]
+
     def stored_name(self, name: str) -> str:
         """What the archive calls a file."""
         return name
 
     # -- errors -------------------------------------------------------------------------------------------------------
 
-    def require_token(self) -> Token:
-        """The author's token. Raises `AccessDenied`."""
+    @cached_property
+    def api(self) -> _Api:
+        """The interface of the archive, with the author's token. Raises `AccessDenied` if there is none."""
         if token := self.host.token(self.settings, publishing=True):
-            return token
+            return self.connect(token)
         raise AccessDenied(self.host.redacted, f"no token for {self.provider} was found", self.remedy)
+
+    @property
+    def origin(self) -> str:
+        """Where the author's token was found."""
+        return self.api.token.origin if self.api.token else ""
 
     @property
     def provider(self) -> str:
@@ -284,7 +323,7 @@ class DepositPublisher(Publisher):
             self.files = [other for other in self.files if other.key != file.key]
 
     def may_replace(self, upload: Upload, file: DraftFile) -> bool:
-        """Whether a file may leave the draft for another one: this command brought it, or it is the version before."""
+        """Whether a file may leave the draft for another one: this command added it, or it is the version before."""
         before = self.superseded.get(upload.name)
         same = before is not None and (before.size, before.md5, before.sha256) == (file.size, file.md5, file.sha256)
         return same or file.key in self.notes.get("begun", ())

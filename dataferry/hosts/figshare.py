@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
 from ..download.backoff import tries
@@ -18,7 +18,7 @@ from ..registry.names import close_names, redact_url
 from .about import about_for, as_list, authors, full_name, plain_license, require
 from .api_client import ApiClient, FileBody, Response
 from .base import Credential, Host, HostedFile, Limits, Publisher, Source, Upload
-from .deposit import DOI, DepositPublisher, DraftFile, UploadGone, foreign_doi, is_status, without_resolver
+from .deposit import DOI, ArchiveApi, DepositPublisher, DraftFile, UploadGone, foreign_doi, is_status, without_resolver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -148,14 +148,12 @@ _PAGE_SIZE = 1000
 _LOCKED = 60.0
 
 
-class _Api:
-    """Asks one server, as somebody or anonymously; threads may share it."""
+class _Api(ArchiveApi):
+    """Figshare's interface within its limits."""
 
     def __init__(self, settings: Settings, base: str, token: Token | None = None) -> None:
-        self.settings, self.base, self.token = settings, base, token
-        self._bearer = False
-        self._client = ApiClient(settings, base)
-        self._lock = threading.Lock()
+        super().__init__(settings, base, token)
+        self.settings, self._bearer = settings, False
         self._left, self._asked = _BURST, time.monotonic()
 
     @property
@@ -177,7 +175,7 @@ class _Api:
         for _ in tries(_LOCKED, 0.3):
             self._wait()
             try:
-                return self._client.call(method, path, headers=self.login, **how)
+                return super().call(method, path, headers=self.login, **how)
             except TransferError as error:
                 # an article is locked for a while after it was published, and nothing was done
                 if not is_status(error, 409, 423):
@@ -185,24 +183,16 @@ class _Api:
                 locked = error
         raise locked
 
-    def get(self, path: str, **query: str | int) -> Any:
-        """The JSON at a path."""
-        return self.call("GET", path, query=query).json()
-
-    def find(self, path: str) -> dict[str, Any] | None:
-        """The object at a path; None if there is none, or not for whoever asks."""
-        try:
-            return dict(self.get(path))
-        except TransferError as error:
-            if is_status(error, 401, 403, 404):
-                return None
-            raise
+    def find(self, path: str, absent: Collection[int] = (401, 403, 404), **how: Any) -> Any:
+        """The JSON at a path; None if there is none, or not for whoever asks."""
+        return super().find(path, absent, **how)
 
     def pages(self, path: str) -> list[dict[str, Any]]:
         """A whole list, however many pages it has."""
         items: list[dict[str, Any]] = []
         while True:
-            page = self.get(path, page=len(items) // _PAGE_SIZE + 1, page_size=_PAGE_SIZE)
+            query = {"page": len(items) // _PAGE_SIZE + 1, "page_size": _PAGE_SIZE}
+            page = self.ask("GET", path, query=query)
             if not isinstance(page, list):
                 raise TransferError(self.base + path, "no list came", kind="json", final=True)
             items += page
@@ -212,7 +202,8 @@ class _Api:
     def article_of_doi(self, declared: _Declared, place: str) -> int:
         """The id of the article with a DOI."""
         for doi in dict.fromkeys([f"{declared.doi}.v{declared.version or ''}", declared.doi]):
-            for item in self.get("articles", doi=doi, page_size=10) if not doi.endswith(".v") else ():
+            query = {"doi": doi, "page_size": 10}
+            for item in self.ask("GET", "articles", query=query) if not doi.endswith(".v") else ():
                 known = str(item.get("doi", "")).lower()
                 if known == doi or known.rpartition(".v")[0] == doi:
                     return int(item["id"])
@@ -222,19 +213,13 @@ class _Api:
         raise TransferError(place, reason, kind="status", final=True)
 
     def _wait(self) -> None:
-        with self._lock:
+        with self.lock:
             now = time.monotonic()
             self._left = min(_BURST, self._left + (now - self._asked) * _PER_SECOND) - 1.0
             self._asked = now
             wait = -self._left / _PER_SECOND
         if wait > 0:
             time.sleep(wait)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._client.close()
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------
@@ -313,30 +298,27 @@ class FigshareHost(Host):
             raise TransferError(
                 self.redacted, "this article is yet to be made: publish to it first", kind="list", final=True
             )
-        with _Api(settings, declared.api) as api:
-            article = declared.article or api.article_of_doi(declared, self.redacted)
-            path = f"articles/{article}/versions/{declared.version}" if declared.version else f"articles/{article}"
-            details = api.find(path)
-            if details is not None and details.get("files"):
-                return _in_folders(api.pages(f"{path}/files"), details), {}
-            if details is not None:
-                reason = _why_no_files(details)
-            elif declared.version and api.find(f"articles/{article}") is not None:
-                reason = f"there is no version {declared.version}"
-            else:
-                reason = f"there is no public article {article}"
-        token = self.token(settings)
-        if token is None:
-            reason += (
-                "; who may see a private one needs a token in FIGSHARE_TOKEN, or as token under "
-                f'[hosts."{urlsplit(declared.api).netloc}"] of config.toml'
-            )
-            raise TransferError(self.redacted, reason, kind="list", final=True)
-        with _Api(settings, declared.api, token) as owner:
-            for _ in range(2):
-                if (own := owner.find(f"account/articles/{article}")) is not None:
-                    return _in_folders(owner.pages(f"account/articles/{article}/files"), own), owner.login
-                owner.other_form()
+        api = _Api(settings, declared.api)
+        article = declared.article or api.article_of_doi(declared, self.redacted)
+        path = f"articles/{article}/versions/{declared.version}" if declared.version else f"articles/{article}"
+        details = api.find(path)
+        if details is not None and details.get("files"):
+            return _in_folders(api.pages(f"{path}/files"), details), {}
+        if details is not None:
+            reason = _why_no_files(details)
+        elif declared.version and api.find(f"articles/{article}") is not None:
+            reason = f"there is no version {declared.version}"
+        else:
+            reason = f"there is no public article {article}"
+        if (token := self.token(settings)) is None:
+            server = urlsplit(declared.api).netloc
+            reason += "; who may see a private one needs a token in FIGSHARE_TOKEN, or as token under "
+            raise TransferError(self.redacted, f'{reason}[hosts."{server}"] of config.toml', kind="list", final=True)
+        owner = _Api(settings, declared.api, token)
+        for _ in range(2):
+            if (own := owner.find(f"account/articles/{article}")) is not None:
+                return _in_folders(owner.pages(f"account/articles/{article}/files"), own), owner.login
+            owner.other_form()
         reason += f", and the token in {token.origin} opens no private one"
         raise TransferError(self.redacted, reason, kind="list", final=True)
 
@@ -382,7 +364,7 @@ _NEEDED = ("title", "description", "keywords", "categories", "license")
 _PARTS_AT_ONCE, _PART_LOCKED, _PART_FAILURES = 3, 120.0, 5
 
 
-class FigsharePublisher(DepositPublisher):
+class FigsharePublisher(DepositPublisher[_Api]):
     """Takes files to an article; see `DepositPublisher`."""
 
     # what any account has; _check_quota() knows what this one has
@@ -392,7 +374,6 @@ class FigsharePublisher(DepositPublisher):
     def __init__(self, host: FigshareHost, settings: Settings, about: Mapping[str, Any]) -> None:
         super().__init__(host, settings, about_for(about, "figshare"))
         self.article = ""
-        self._known_api: _Api | None = None
         self._account: dict[str, Any] = {}
 
     @property
@@ -401,11 +382,9 @@ class FigsharePublisher(DepositPublisher):
         line = self.host.declared
         return line.spec(self.article) if line.new and self.article else self.host.spec
 
-    @property
-    def _api(self) -> _Api:
-        if self._known_api is None:
-            self._known_api = _Api(self.settings, self.host.declared.api, self.require_token())
-        return self._known_api
+    def connect(self, token: Token) -> _Api:
+        """Figshare's interface."""
+        return _Api(self.settings, self.host.declared.api, token)
 
     @property
     def _path(self) -> str:
@@ -435,22 +414,21 @@ class FigsharePublisher(DepositPublisher):
                 require(self.about, _NEEDED, self.provider, self.host.redacted)
         else:
             with self.asking():
-                self.article = str(line.article or self._api.article_of_doi(line, self.host.redacted))
+                self.article = str(line.article or self.api.article_of_doi(line, self.host.redacted))
             self._check_article()
         name = " ".join(filter(None, (self._account.get("first_name"), self._account.get("last_name"))))
         into = f", into {self.declared}, which was made before" if line.new and self.article else ""
-        origin = self._api.token.origin if self._api.token else ""
-        return f"{name or 'account'} ({self._account.get('id')}), by the token in {origin}{into}"
+        return f"{name or 'account'} ({self._account.get('id')}), by the token in {self.origin}{into}"
 
     def _own_account(self) -> dict[str, Any]:
         for form in range(2):
             try:
                 with self.asking():
-                    return dict(self._api.get("account"))
+                    return dict(self.api.ask("GET", "account"))
             except AccessDenied:
                 if form:
                     raise
-                self._api.other_form()
+                self.api.other_form()
         raise AssertionError  # the loop returns or raises
 
     def _made_before(self) -> str:
@@ -466,12 +444,12 @@ class FigsharePublisher(DepositPublisher):
     def sees(self, draft: str) -> bool:
         """Whether the account may change an article."""
         with self.asking():
-            return self._api.find(f"account/articles/{draft}") is not None
+            return self.api.find(f"account/articles/{draft}") is not None
 
     def _check_article(self) -> dict[str, Any]:
         with self.asking():
-            details = self._api.find(self._path)
-            public = self._api.find(f"articles/{self.article}") if details is None else None
+            details = self.api.find(self._path)
+            public = self.api.find(f"articles/{self.article}") if details is None else None
         if details is None:
             reason = "it is somebody else's article" if public else "this account sees none of that number"
             remedy = "have yourself added as a collaborator of its project, or publish to figshare:new"
@@ -480,7 +458,7 @@ class FigsharePublisher(DepositPublisher):
             raise PublishError(self.declared, "the article is under embargo, so nobody could fetch its files")
         if details.get("is_metadata_record") or details.get("has_linked_file"):
             raise PublishError(self.declared, "the article only describes or links data, so it takes no files")
-        return details
+        return dict(details)
 
     def hosted(self, uploads: Sequence[Upload]) -> Mapping[str, HostedFile]:
         """The complete files of the article, of its draft too."""
@@ -499,10 +477,6 @@ class FigsharePublisher(DepositPublisher):
             f"Figshare has flat names of at most {_LONGEST_NAME} characters, and this one becomes {len(flat)} there: "
             "give it a shorter name, or one with fewer characters beyond ASCII"
         )
-
-    def remarks(self, uploads: Sequence[Upload]) -> Sequence[str]:
-        """What cannot be undone."""
-        return ["what is published gets a DOI and stays: a version cannot be taken back"]
 
     def _check_quota(self, uploads: Sequence[Upload]) -> None:
         """Refuse what Figshare would refuse later."""
@@ -536,7 +510,7 @@ class FigsharePublisher(DepositPublisher):
     # -- the draft
 
     def open(self, uploads: Sequence[Upload]) -> None:
-        """Make or find the article, describe it, and see whether it has room."""
+        """Make or find the article, describe it, and check its quota."""
         fields = self._fields()
         if not self.article:
             self._new = fields
@@ -545,9 +519,9 @@ class FigsharePublisher(DepositPublisher):
         self.refresh()
         self._check_quota(uploads)
         if new := _changes(fields, details):
-            self._api.call("PATCH", self._path, json=new, again=True)
+            self.api.call("PATCH", self._path, json=new, again=True)
         if self.about.get("reserve_doi") and not details.get("doi"):
-            reply = self._api.call("POST", f"{self._path}/reserve_doi", again=True)
+            reply = self.api.call("POST", f"{self._path}/reserve_doi", again=True)
             self.notes["doi"] = str(reply.json().get("doi"))
 
     def reopen(self) -> bool:
@@ -560,12 +534,12 @@ class FigsharePublisher(DepositPublisher):
     def make(self, title: str) -> str:
         """Make an article; its mark goes with the first change of the title."""
         new = {**self._new, "title": title, "defined_type": self.about.get("type", "dataset")}
-        made = self._api.call("POST", "account/articles", json=new).json()
+        made = self.api.call("POST", "account/articles", json=new).json()
         return str(made.get("entity_id") or str(made["location"]).rstrip("/").rpartition("/")[2])
 
     def own_titles(self) -> Iterable[tuple[str, str]]:
         """All articles of the account."""
-        return [(str(item["id"]), str(item.get("title", ""))) for item in self._api.pages("account/articles")]
+        return [(str(item["id"]), str(item.get("title", ""))) for item in self.api.pages("account/articles")]
 
     def stored_name(self, name: str) -> str:
         """The flat name."""
@@ -573,12 +547,12 @@ class FigsharePublisher(DepositPublisher):
 
     def list_files(self) -> list[DraftFile]:
         """The files of the draft."""
-        return _draft_files(self._api.pages(f"{self._path}/files"))
+        return _draft_files(self.api.pages(f"{self._path}/files"))
 
     def public_files(self) -> list[DraftFile]:
         """The files that everybody sees."""
         try:
-            return _draft_files(self._api.pages(f"articles/{self.article}/files"))
+            return _draft_files(self.api.pages(f"articles/{self.article}/files"))
         except TransferError as error:
             if is_status(error, 403, 404):
                 return []
@@ -586,11 +560,11 @@ class FigsharePublisher(DepositPublisher):
 
     def delete(self, file: DraftFile) -> None:
         """Take a file out of the draft."""
-        self._api.call("DELETE", f"{self._path}/files/{file.key}", accept=(404,))
+        self.api.call("DELETE", f"{self._path}/files/{file.key}", accept=(404,))
 
     def publish(self) -> None:
         """Make the draft the next version."""
-        self._api.call("POST", f"{self._path}/publish")
+        self.api.call("POST", f"{self._path}/publish")
 
     # -- one file: in the parts that the upload service wants, from where an earlier run stopped
 
@@ -600,13 +574,13 @@ class FigsharePublisher(DepositPublisher):
         """Send the parts that the upload service has not yet got, and say that all are there."""
         file = self.add(begun or self._announce(upload))
         url = _upload_url(file.data)
-        service = _UploadService(self._api, url, upload, f"{upload.name} at {urlsplit(url).netloc}", moved)
+        service = _UploadService(self.api, url, upload, f"{upload.name} at {urlsplit(url).netloc}", moved)
         service.send()
         path = f"{self._path}/files/{file.key}"
         try:
-            self._api.call("POST", path, again=True)
+            self.api.call("POST", path, again=True)
         except TransferError as error:
-            now = self._api.find(path) or {}
+            now = self.api.find(path) or {}
             created = now.get("status") in {None, "", "created"} and not now.get("computed_md5")
             if created or not is_status(error, 400, 404, 409, 422):
                 raise
@@ -616,9 +590,9 @@ class FigsharePublisher(DepositPublisher):
         path, name = f"{self._path}/files", article_name(upload.name)
         known = {file.key for file in self.named(upload)}
         try:
-            made = self._api.call("POST", path, json={"name": name, "size": upload.size, "md5": upload.md5}).json()
+            made = self.api.call("POST", path, json={"name": name, "size": upload.size, "md5": upload.md5}).json()
             number = int(str(made["location"]).rstrip("/").rpartition("/")[2])
-            [file] = _draft_files([self._api.get(f"{path}/{number}")])
+            [file] = _draft_files([self.api.ask("GET", f"{path}/{number}")])
         except TransferError:
             # the answer may have been lost and not the request
             self.refresh()
@@ -666,7 +640,7 @@ class FigsharePublisher(DepositPublisher):
                 close = [title for title in every if str(item).lower() in title.lower()][:3]
                 close = close or close_names(str(item), every)
                 hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
-                remedy = f"all of them, with their ids, are at {self._api.base}categories"
+                remedy = f"all of them, with their ids, are at {self.api.base}categories"
                 raise PublishError(self.at(), f"Figshare has no category {item!r}{hint}", remedy)
             found.append(number)
         return found
@@ -689,9 +663,9 @@ class FigsharePublisher(DepositPublisher):
     def _offered(self, what: str) -> list[dict[str, Any]]:
         """What this account may use; what anybody may, where the account has no list of its own."""
         with suppress(TransferError):
-            if found := self._api.get(f"account/{what}"):
+            if found := self.api.ask("GET", f"account/{what}"):
                 return [dict(item) for item in found]
-        return [dict(item) for item in self._api.get(what)]
+        return [dict(item) for item in self.api.ask("GET", what)]
 
 
 class _UploadService:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -19,9 +18,9 @@ from ..download.backoff import tries
 from ..errors import AccessDenied, BadName, Conflict, HostRefused, PublishError, TransferError
 from ..registry.names import check_name
 from .about import as_list, authors, full_name
-from .api_client import LONGEST_WAIT, ApiClient, FileBody, Response, error_message
+from .api_client import LONGEST_WAIT, FileBody, Response, error_message
 from .base import Credential, Host, HostedFile, Limits, Part, Publisher, Source, Upload
-from .deposit import DepositPublisher, DraftFile, is_status, wait_for_limit
+from .deposit import ArchiveApi, DepositPublisher, DraftFile, is_status, wait_for_limit
 from .github import api_url, github_credentials, is_ref, is_repository
 
 if TYPE_CHECKING:
@@ -113,28 +112,25 @@ _CREATED_A_MINUTE = 70
 _WAITS = 2 * LONGEST_WAIT
 
 
-class _Api:
-    """The API of one server, as somebody or anonymously; threads may share it."""
+class _Api(ArchiveApi):
+    """GitHub's API within its limits."""
 
     def __init__(self, host: GitHubReleaseHost, settings: Settings, token: Token | None) -> None:
         self.authorization = {"Authorization": f"Bearer {token.secret}"} if token else {}
         self.repository = f"repos/{host.repository}"
-        self._client = ApiClient(settings, api_url(host.server), headers=_VERSION | self.authorization)
+        super().__init__(settings, api_url(host.server), token, _VERSION | self.authorization)
         self._server = host.server
         self._created: deque[float] = deque(maxlen=_CREATED_A_MINUTE)
-        self._lock = threading.Lock()
 
-    def call(
-        self, method: str, path: str, *, body: FileBody | None = None, accept: Collection[int] = (), **how: Any
-    ) -> Response:
+    def call(self, method: str, path: str, **how: Any) -> Response:
         """Ask, and wait where GitHub says that it is too much at once; see `ApiClient.call`."""
-        waited = 0.0
+        waited, body, accept = 0.0, how.get("body"), how.pop("accept", ())
         if body is not None and self.takes_uploads(path):
             how["headers"] = {**_VERSION, **self.authorization, **how.get("headers", {})}
         while True:
             if method in {"POST", "PATCH", "DELETE"}:
                 self._pace()
-            reply = self._client.call(method, path, body=body, accept={403, 429, *accept}, **how)
+            reply = super().call(method, path, accept={403, 429, *accept}, **how)
             seconds = _seconds_to_wait(reply)
             if seconds is None:
                 if reply.status in {403, 429} and reply.status not in accept:
@@ -164,10 +160,10 @@ class _Api:
 
     def release(self, path: str) -> _Release | None:
         """The release at a path, with its assets; None if there is none that this token sees."""
-        reply = self.call("GET", f"{self.repository}/releases/{path}", accept={404})
-        return None if reply.status == 404 else _Release.read(reply.json()).refresh(self)
+        found = self.find(f"{self.repository}/releases/{path}")
+        return None if found is None else _Release.read(found).refresh(self)
 
-    def find(self, tag: str) -> _Release | None:
+    def tagged(self, tag: str) -> _Release | None:
         """The published release with a tag."""
         return self.release(LATEST if tag == LATEST else f"tags/{quote(tag, safe='')}")
 
@@ -181,12 +177,12 @@ class _Api:
                 if known is None or (release.draft, release.id) < (known.draft, known.id):
                     found[release.tag] = release
         # the list may be some seconds behind
-        published = self.find(tag) if tag not in found or found[tag].draft else None
+        published = self.tagged(tag) if tag not in found or found[tag].draft else None
         found |= {tag: published} if published else {}
         return {known.tag: known.refresh(self) for known in sorted(found.values(), key=lambda r: (len(r.tag), r.tag))}
 
     def _pace(self) -> None:
-        with self._lock:
+        with self.lock:
             now = time.monotonic()
             due = max(now, self._created[0] + 60) if len(self._created) == _CREATED_A_MINUTE else now
             self._created.append(due)
@@ -400,7 +396,7 @@ class GitHubReleaseHost(Host):
             reason = f"its API was not asked: {self._for_private()}"
             raise TransferError(self.redacted, reason, kind="token", final=True)
         api = _Api(self, settings, token)
-        releases = {tag: api.find(tag) for tag in dict.fromkeys(map(self.tag_of, wanted.values()))}
+        releases = {tag: api.tagged(tag) for tag in dict.fromkeys(map(self.tag_of, wanted.values()))}
         if not any(releases.values()):
             raise self._not_seen()
         found: dict[str, Sequence[Source]] = {}
@@ -421,7 +417,7 @@ class GitHubReleaseHost(Host):
         api = _Api(self, settings, self.token(settings))
         files: dict[str, HostedFile] = {}
         number, first = 1, self.tag
-        while release := api.find(_further_tag(first, number)):
+        while release := api.tagged(_further_tag(first, number)):
             first = release.tag if number == 1 else first
             files = {**release.files(self.part, {self.locator: release.tag} if number > 1 else {}), **files}
             number += 1
@@ -471,7 +467,7 @@ _ATTEMPTS = 5
 _LONGEST_TITLE, _LONGEST_BODY = 200, 100_000
 
 
-class GitHubReleasePublisher(DepositPublisher):
+class GitHubReleasePublisher(DepositPublisher[_Api]):
     """Uploads assets to one release, and to further ones when it is full; see `DepositPublisher`."""
 
     limits = Limits(empty=False)
@@ -487,8 +483,6 @@ class GitHubReleasePublisher(DepositPublisher):
     def __init__(self, host: GitHubReleaseHost, settings: Settings, about: Mapping[str, Any]) -> None:
         super().__init__(host, settings, about)
         self._tag = host.tag
-        self._token: Token | None = None
-        self._known_api: _Api | None = None
         self._series: dict[str, _Release] = {}
         self._place: dict[str, str] = {}
         self._verified: dict[str, DraftFile] = {}
@@ -508,12 +502,9 @@ class GitHubReleasePublisher(DepositPublisher):
                 tags |= {other.tag} if other.series == self.host.series else set()
         return bool(tags) and self._tag not in tags
 
-    @property
-    def _api(self) -> _Api:
-        if self._known_api is None:
-            self._token = self.require_token()
-            self._known_api = _Api(self.host, self.settings, self._token)
-        return self._known_api
+    def connect(self, token: Token) -> _Api:
+        """GitHub's API."""
+        return _Api(self.host, self.settings, token)
 
     # -- rights: nothing is changed to find out
 
@@ -531,15 +522,14 @@ class GitHubReleasePublisher(DepositPublisher):
         )
 
     def _denied(self, reason: str) -> AccessDenied:
-        origin = self._token.origin if self._token else "nobody"
-        return AccessDenied(self.host.redacted, reason.format(token=f"the token of {origin}"), self.remedy)
+        return AccessDenied(self.host.redacted, reason.format(token=f"the token of {self.origin}"), self.remedy)
 
     def _too_weak(self, message: str) -> AccessDenied:
         return self._denied("{token} may not publish releases there (" + message.replace("{", "{{") + ")")
 
     def check_rights(self) -> str:
         """Ask GitHub what the token may."""
-        api, host = self._api, self.host
+        api, host = self.api, self.host
         reply = api.call("GET", api.repository, accept={401, 403, 404})
         if reply.status == 401:
             raise self._denied("GitHub does not know {token}")
@@ -563,11 +553,11 @@ class GitHubReleasePublisher(DepositPublisher):
         user = api.call("GET", "user", accept={401, 403, 404})
         who = user.json().get("login", "") if user.status == 200 else ""
         if host.tag == LATEST:
-            if (latest := api.find(LATEST)) is None:
+            if (latest := api.tagged(LATEST)) is None:
                 reason = f"{host.repository} has no release yet that could be the latest one"
                 raise PublishError(host.redacted, reason, "Name a tag: @data-v1")
             self._tag = latest.tag
-        return f"{who or 'an app'}, with the token of {self._token.origin if self._token else ''}"
+        return f"{who or 'an app'}, with the token of {self.origin}"
 
     def _check_repository(self, repository: Mapping[str, Any]) -> None:
         host, full = self.host, str(repository["full_name"])
@@ -580,8 +570,8 @@ class GitHubReleasePublisher(DepositPublisher):
             reason = "the repository is private, so that users would not get the files"
             remedy = "Make it public; or upload with `gh release upload`, and register with `dataferry add --from`"
             raise PublishError(host.redacted, reason, remedy)
-        path = f"{self._api.repository}/commits"
-        if self._api.call("GET", path, query={"per_page": 1}, accept={403, 404, 409}).status == 409:
+        path = f"{self.api.repository}/commits"
+        if self.api.call("GET", path, query={"per_page": 1}, accept={403, 404, 409}).status == 409:
             reason = "the repository is empty, and a tag needs a commit"
             raise PublishError(host.redacted, reason, "Push a first commit, a README for example")
 
@@ -589,7 +579,7 @@ class GitHubReleasePublisher(DepositPublisher):
 
     def hosted(self, uploads: Sequence[Upload]) -> Mapping[str, HostedFile]:
         """The files in the release, in its draft and in further releases of the same data."""
-        self._series = self._api.series(self._tag)
+        self._series = self.api.series(self._tag)
         found: dict[str, HostedFile] = {}
         other: dict[str, list[str]] = {}
         for upload in uploads:
@@ -705,7 +695,7 @@ class GitHubReleasePublisher(DepositPublisher):
     def reopen(self) -> bool:
         """Add a draft that was noted and is not in GitHub's list yet."""
         for tag, number in self.notes.get("drafts", {}).items():
-            if tag not in self._series and (release := self._api.release(str(number))) is not None:
+            if tag not in self._series and (release := self.api.release(str(number))) is not None:
                 self._series.setdefault(release.tag, release)
         return True
 
@@ -713,15 +703,15 @@ class GitHubReleasePublisher(DepositPublisher):
         title, body = _release_text(self.about, tag, self.at(), further=tag != self._tag)
         wanted = {"tag_name": tag, "name": title, "body": body, "draft": True}
         try:
-            made = _Release.read(self._api.call("POST", f"{self._api.repository}/releases", json=wanted).json())
+            made = _Release.read(self.api.call("POST", f"{self.api.repository}/releases", json=wanted).json())
         except HostRefused as error:
             raise self._release_refused(error, tag) from error
         self.notes["drafts"] = {**self.notes.get("drafts", {}), tag: made.id}
         # another author may have made one at the same moment: both take the older
-        older = self._api.series(self._tag).get(tag)
+        older = self.api.series(self._tag).get(tag)
         if older is None or older.id >= made.id:
             return made
-        self._api.call("DELETE", f"{self._api.repository}/releases/{made.id}", accept={404})
+        self.api.call("DELETE", f"{self.api.repository}/releases/{made.id}", accept={404})
         self.notes["drafts"] = {key: number for key, number in self.notes["drafts"].items() if key != tag}
         return older
 
@@ -729,9 +719,9 @@ class GitHubReleasePublisher(DepositPublisher):
         """Read the drafts again: an asset can only be compared with the file here, see `complete`."""
         for release in self._series.values():
             if release.draft:
-                reply = self._api.call("GET", f"{self._api.repository}/releases/{release.id}")
+                reply = self.api.call("GET", f"{self.api.repository}/releases/{release.id}")
                 release.draft = _Release.read(reply.json()).draft  # another author may have published it meanwhile
-                release.refresh(self._api)
+                release.refresh(self.api)
         return []
 
     def verify(self, uploads: Sequence[Upload]) -> dict[str, DraftFile]:
@@ -756,10 +746,10 @@ class GitHubReleasePublisher(DepositPublisher):
             release = self._series[tag]
             if not release.draft:
                 continue
-            path = f"{self._api.repository}/releases/{release.id}"
+            path = f"{self.api.repository}/releases/{release.id}"
             wanted = {"draft": False, "make_latest": "true" if self._becomes_latest(tag) else "false"}
             try:
-                self._api.call("PATCH", path, json=wanted, again=True)
+                self.api.call("PATCH", path, json=wanted, again=True)
             except HostRefused as error:
                 raise self._release_refused(error, tag) from error
             release.draft = False
@@ -769,7 +759,7 @@ class GitHubReleasePublisher(DepositPublisher):
         """A release of data takes the place of the latest one from older data only, not from the code."""
         if tag != self._tag:
             return False
-        latest = self._api.find(LATEST)
+        latest = self.api.tagged(LATEST)
         return latest is None or re.sub(r"[0-9][0-9.]*\Z", "", latest.tag) == re.sub(r"[0-9][0-9.]*\Z", "", tag)
 
     def drop(self, files: Mapping[str, DraftFile]) -> Mapping[str, DraftFile]:
@@ -779,10 +769,10 @@ class GitHubReleasePublisher(DepositPublisher):
             release = self._series.get(tag)
             if release is not None and not release.draft:
                 if release.id != number:
-                    path = f"{self._api.repository}/releases/{number}"
-                    reply = self._api.call("GET", path, accept={404})
+                    path = f"{self.api.repository}/releases/{number}"
+                    reply = self.api.call("GET", path, accept={404})
                     if reply.status != 404 and reply.json()["draft"]:
-                        self._api.call("DELETE", path, accept={404})
+                        self.api.call("DELETE", path, accept={404})
                 del noted[tag]
         if self.notes.get("drafts"):
             self.notes["drafts"] = noted
@@ -850,7 +840,7 @@ class GitHubReleasePublisher(DepositPublisher):
             else:
                 return self._check_sent(release, piece, made, sha256)
             with self.lock:
-                release.refresh(self._api)
+                release.refresh(self.api)
         found = release.asset(piece.asset)
         if found is not None and found.complete:
             return self._compare(release, piece, found, sha256)
@@ -861,13 +851,13 @@ class GitHubReleasePublisher(DepositPublisher):
         raise self._error(piece, reason) from failed
 
     def _post(self, release: _Release, piece: _Piece, moved: Callable[[int], None]) -> _Asset:
-        if not self._api.takes_uploads(release.upload_url):
+        if not self.api.takes_uploads(release.upload_url):
             raise self._error(piece, f"GitHub names {release.upload_url} for uploads, which is not its own")
         query = {"name": piece.asset} | ({"label": piece.label} if piece.label else {})
         head = {"Content-Type": "application/octet-stream"}
         with FileBody(piece.upload.path, piece.start, piece.size, moved) as body:
             try:
-                reply = self._api.call("POST", release.upload_url, body=body, query=query, headers=head, timeout=300.0)
+                reply = self.api.call("POST", release.upload_url, body=body, query=query, headers=head, timeout=300.0)
             except TransferError:
                 moved(-body.tell())
                 raise
@@ -881,7 +871,7 @@ class GitHubReleasePublisher(DepositPublisher):
         for _ in tries(self.digest_within, 0.3):
             if made.sha256 is not None:
                 break
-            made = _Asset.read(self._api.call("GET", made.url).json())
+            made = _Asset.read(self.api.call("GET", made.url).json())
         if made.name == piece.asset and made.complete and made.size == piece.size and made.sha256 in {None, sha256}:
             with self.lock:
                 release.assets[made.name.lower()] = made
@@ -894,7 +884,7 @@ class GitHubReleasePublisher(DepositPublisher):
     def _was_cut(self, release: _Release, piece: _Piece, found: _Asset) -> bool:
         """Whether an unfinished asset is left over; what another author sends just now is waited for."""
         for _ in tries(self.others_within, 0.5, 2.0):
-            reply = self._api.call("GET", found.url, accept={404})
+            reply = self.api.call("GET", found.url, accept={404})
             if reply.status == 404:
                 return True
             found = _Asset.read(reply.json())
@@ -910,7 +900,7 @@ class GitHubReleasePublisher(DepositPublisher):
         raise self._error(piece, reason, remedy)
 
     def _delete_asset(self, release: _Release, asset: _Asset) -> None:
-        self._api.call("DELETE", asset.url, accept={404})
+        self.api.call("DELETE", asset.url, accept={404})
         with self.lock:
             release.assets.pop(asset.name.lower(), None)
 

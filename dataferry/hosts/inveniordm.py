@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import re
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote, urlsplit
 
 from ..errors import AccessDenied, BadName, Conflict, HostRefused, PublishError, TransferError
 from ..registry.names import redact_url
 from .about import about_for, as_list, authors, name_parts, require
-from .api_client import ApiClient, FileBody, Response
+from .api_client import FileBody, Response
 from .base import Credential, Host, HostedFile, Limits, Publisher, Source, Upload
-from .deposit import DOI, DepositPublisher, DraftFile, foreign_doi, is_status, wait_for_limit, without_resolver
+from .deposit import (
+    DOI,
+    ArchiveApi,
+    DepositPublisher,
+    DraftFile,
+    foreign_doi,
+    is_status,
+    wait_for_limit,
+    without_resolver,
+)
 
 if TYPE_CHECKING:
     from ..config.credentials import Token
@@ -117,48 +125,39 @@ _ACCEPT = "application/vnd.inveniordm.v1+json, application/json;q=0.5"
 _LONGEST_WAIT = 120.0
 
 
-class _Api:
-    """Asks one server, as somebody or anonymously; threads may share it."""
+class _Api(ArchiveApi):
+    """A server's interface within its limits."""
 
     def __init__(self, settings: Settings, server: str, token: Token | None = None) -> None:
-        self.token = token
-        self.headers = {"Authorization": f"Bearer {token.secret}"} if token else {}
-        self._client = ApiClient(settings, f"{server}api/", headers=self.headers)
-        self._lock = threading.Lock()
+        self.login = {"Authorization": f"Bearer {token.secret}"} if token else {}
+        super().__init__(settings, f"{server}api/", token, self.login)
         self._not_before = 0.0
 
     def call(self, method: str, path: str, **how: Any) -> Response:
-        """Ask; waits where the server has said that its limit is reached."""
-        with self._lock:
+        """Ask; waits where the server reported that its limit is reached."""
+        with self.lock:
             wait = min(self._not_before - time.time(), _LONGEST_WAIT)
         wait_for_limit("the server", wait)
-        headers = {"Accept": _ACCEPT, **how.pop("headers", {})}
-        reply = self._client.call(method, path, headers=headers, **how)
-        if reply.headers.get("X-RateLimit-Remaining", "").strip() == "0":
-            with self._lock:
-                self._not_before = max(self._not_before, _as_float(reply.headers.get("X-RateLimit-Reset")))
-        return reply
-
-    def ask(self, method: str, path: str, **how: Any) -> dict[str, Any]:
-        """The JSON that is answered."""
-        return dict(self.call(method, path, **how).json())
-
-    def find(self, path: str) -> dict[str, Any] | None:
-        """What is at a path; None if there is nothing."""
-        reply = self.call("GET", path, accept=[404])
-        return None if reply.status == 404 else dict(reply.json())
+        response = super().call(method, path, headers={"Accept": _ACCEPT, **how.pop("headers", {})}, **how)
+        if response.headers.get("X-RateLimit-Remaining", "").strip() == "0":
+            with self.lock:
+                self._not_before = max(self._not_before, _as_float(response.headers.get("X-RateLimit-Reset")))
+        return response
 
     def record(self, record: str) -> dict[str, Any] | None:
         """A published version; of the id of all versions, the newest."""
-        return self.find(_record(record))
+        found: dict[str, Any] | None = self.find(_record(record))
+        return found
 
     def newest(self, record: str) -> dict[str, Any] | None:
         """The newest version of a record."""
-        return self.find(f"{_record(record)}/versions/latest")
+        found: dict[str, Any] | None = self.find(f"{_record(record)}/versions/latest")
+        return found
 
     def draft(self, record: str) -> dict[str, Any] | None:
         """A draft; None if there is none with this id."""
-        return self.find(_draft(record))
+        found: dict[str, Any] | None = self.find(_draft(record))
+        return found
 
     def files(self, path: str) -> dict[str, dict[str, Any]]:
         """The files of a version or a draft, by name."""
@@ -171,12 +170,6 @@ class _Api:
         query["is_published"] = "true" if published else "false"
         hits = self.ask("GET", "user/records", query=query).get("hits", {}).get("hits", [])
         return [dict(h) for h in hits if bool(h.get("is_published")) == published and _title(h) == title]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._client.close()
 
 
 def _record(record: str) -> str:
@@ -280,18 +273,18 @@ class InvenioHost(Host):
         for name, entry in wanted.items():
             by_record.setdefault(self._pinned(entry), []).append(name)
         failed: TransferError | None = None
-        with self._asks(settings) as api:
-            for pinned, names in by_record.items():
-                try:
-                    record = self.public_record(api, pinned)
-                    found |= self._sources_in(api, record, names, wanted)
-                    if missing := [name for name in names if name not in found]:
-                        # the version that was declared came before the file, or its file went to a later one
-                        newest = api.newest(record["id"])
-                        if newest is not None and newest["id"] != record["id"]:
-                            found |= self._sources_in(api, newest, missing, wanted)
-                except TransferError as error:
-                    failed = error
+        api = self._asks(settings)
+        for pinned, names in by_record.items():
+            try:
+                record = self.public_record(api, pinned)
+                found |= self._sources_in(api, record, names, wanted)
+                if missing := [name for name in names if name not in found]:
+                    # the version that was declared came before the file, or its file went to a later one
+                    newest = api.newest(record["id"])
+                    if newest is not None and newest["id"] != record["id"]:
+                        found |= self._sources_in(api, newest, missing, wanted)
+            except TransferError as error:
+                failed = error
         if failed is not None and not found:
             raise failed
         return found
@@ -300,7 +293,7 @@ class InvenioHost(Host):
         self, api: _Api, record: Mapping[str, Any], names: Sequence[str], wanted: Mapping[str, Entry | None]
     ) -> dict[str, Sequence[Source]]:
         entries = self._public_files(api, record)
-        login = api.headers if (record.get("access") or {}).get("files") == "restricted" else None
+        login = api.login if (record.get("access") or {}).get("files") == "restricted" else None
         found: dict[str, Sequence[Source]] = {}
         for name in names:
             entry = wanted[name]
@@ -313,9 +306,9 @@ class InvenioHost(Host):
 
     def hosted(self, settings: Settings) -> Mapping[str, HostedFile]:
         """All files of the record: of its newest version, if the line names all of them."""
-        with self._asks(settings) as api:
-            record = self.public_record(api, self.declared.record)
-            return {file.name: file for file in self.files_of(record["id"], self._public_files(api, record))}
+        api = self._asks(settings)
+        record = self.public_record(api, self.declared.record)
+        return {file.name: file for file in self.files_of(record["id"], self._public_files(api, record))}
 
     def files_of(self, record: str, entries: Mapping[str, Mapping[str, Any]]) -> list[DraftFile]:
         """The complete files of a version."""
@@ -426,7 +419,7 @@ class ZenodoSandboxHost(ZenodoHost):
 _GB = 10**9
 
 
-class InvenioPublisher(DepositPublisher):
+class InvenioPublisher(DepositPublisher[_Api]):
     """Takes files to a record; see `DepositPublisher`."""
 
     one_of_a_name = True
@@ -439,7 +432,6 @@ class InvenioPublisher(DepositPublisher):
             # a record may get 150 GB more once it is there
             most = 200 * _GB if host.declared.record else 50 * _GB
             self.limits = Limits(file_bytes=most, total_bytes=most, files=100)
-        self._known_api: _Api | None = None
         self._newest: dict[str, Any] | None = None
         self._draft: dict[str, Any] = {}
         self._published = False
@@ -450,11 +442,9 @@ class InvenioPublisher(DepositPublisher):
         family = str(((self._draft or self._newest or {}).get("parent") or {}).get("id") or "")
         return self.host.spec if self.host.declared.record or not family else self.host.line(family)
 
-    @property
-    def _api(self) -> _Api:
-        if self._known_api is None:
-            self._known_api = _Api(self.settings, self.host.declared.server, self.require_token())
-        return self._known_api
+    def connect(self, token: Token) -> _Api:
+        """The server's interface."""
+        return _Api(self.settings, self.host.declared.server, token)
 
     @property
     def _id(self) -> str:
@@ -474,21 +464,17 @@ class InvenioPublisher(DepositPublisher):
 
     # -- only reading
 
-    def require_token(self) -> Token:
-        """The author's token."""
-        if not self.host.credentials:
-            raise AccessDenied(self.host.redacted, "no token goes over unencrypted http", "Use https for the server")
-        return super().require_token()
-
     def check_rights(self) -> str:
         """Whether there is a token, and whether it may make versions of the record."""
-        host, api = self.host, self._api
-        origin = api.token.origin if api.token else ""
+        host = self.host
+        if not host.credentials:
+            raise AccessDenied(host.redacted, "no token goes over unencrypted http", "Name the server by https")
+        api = self.api
         try:
             api.call("GET", "user/records", query={"size": 1})
         except HostRefused as error:
             if is_status(error, 401, 403):
-                raise AccessDenied(host.redacted, f"it rejects the token in {origin}", self.remedy) from error
+                raise AccessDenied(host.redacted, f"it rejects the token in {self.origin}", self.remedy) from error
             raise
         if host.declared.record:
             self._newest = self._own_record()
@@ -497,11 +483,11 @@ class InvenioPublisher(DepositPublisher):
             authors(self.about, host.redacted)
             same = api.own(str(self.about["title"]).strip(), published=True)
             self._newest = (api.newest(same[0]["id"]) or same[0]) if same else None
-        return f"the owner of the token in {origin}"
+        return f"the owner of the token in {self.origin}"
 
     def _own_record(self) -> dict[str, Any] | None:
         """The newest version of the record; None for a draft that was never published."""
-        host, record, api = self.host, self.host.declared.record, self._api
+        host, record, api = self.host, self.host.declared.record, self.api
         other = f"name another, or {host.line(_NEW)}"
         try:
             found = api.record(record)
@@ -517,7 +503,7 @@ class InvenioPublisher(DepositPublisher):
                 raise PublishError(host.redacted, f"there is no record {record}", other)
             return None
         newest = api.newest(record) or host.public_record(api, record)
-        # only who may make a version is told of drafts
+        # the server mentions drafts only to those who may make a version
         if "is_latest_draft" not in (newest.get("versions") or {}):
             raise AccessDenied(
                 host.redacted,
@@ -545,7 +531,7 @@ class InvenioPublisher(DepositPublisher):
         """The files of the newest version."""
         if self._newest is None:
             return []
-        return self.host.files_of(self._newest["id"], self._api.files(_record(self._newest["id"])))
+        return self.host.files_of(self._newest["id"], self.api.files(_record(self._newest["id"])))
 
     def problem(self, upload: Upload) -> str:
         """A folder ``container`` hides what is in it: the interface takes it for a look into an archive."""
@@ -555,7 +541,7 @@ class InvenioPublisher(DepositPublisher):
 
     def remarks(self, uploads: Sequence[Upload]) -> Sequence[str]:
         """What cannot be undone, and what goes with a new version."""
-        remarks = ["a publication gets a DOI and is permanent: neither a version nor its files can be removed"]
+        remarks = [*super().remarks(uploads)]
         if self._newest is not None and uploads:
             remarks.append("the next version also has all files of the one before, which are not uploaded again")
         return remarks
@@ -567,20 +553,20 @@ class InvenioPublisher(DepositPublisher):
         if self._find_noted(uploads):
             return
         if not self._draft and self._newest is None and self.host.declared.record:
-            self._draft = self._api.draft(self.host.declared.record) or {}
+            self._draft = self.api.draft(self.host.declared.record) or {}
         if not self._draft and self._newest is None:
-            self._draft = self._api.draft(self.once(str(self.about.get("title", "")).strip())) or {}
+            self._draft = self.api.draft(self.once(str(self.about.get("title", "")).strip())) or {}
         elif not self._draft and self._newest is not None:
             # the draft of the next version, also the one that is there
-            self._draft = self._api.ask("POST", f"{_record(self._newest['id'])}/versions", again=True)
+            self._draft = self.api.ask("POST", f"{_record(self._newest['id'])}/versions", again=True)
         self.notes["draft"] = self._id
         self.refresh()
         if not self.files and (self._newest is not None or (self._draft.get("versions") or {}).get("index", 1) > 1):
-            entries = _entries(self._api.ask("POST", f"{_draft(self._id)}/actions/files-import"))
+            entries = _entries(self.api.ask("POST", f"{_draft(self._id)}/actions/files-import"))
             self.files = [_file(entry, self._pin) for entry in entries.values()]
         if not (self._draft.get("pids") or {}).get("doi") and (self._draft.get("links") or {}).get("reserve_doi"):
-            self._api.call("POST", f"{_draft(self._id)}/pids/doi", accept=[400, 403, 404, 405])
-            self._draft = self._api.draft(self._id) or self._draft
+            self.api.call("POST", f"{_draft(self._id)}/pids/doi", accept=[400, 403, 404, 405])
+            self._draft = self.api.draft(self._id) or self._draft
         self._draft = self._described(self._draft, "PUT", _draft(self._id))
         # that files are missing is known: they are to come
         if errors := [e for e in self._draft.get("errors") or [] if not str(e.get("field")).startswith("files")]:
@@ -600,11 +586,11 @@ class InvenioPublisher(DepositPublisher):
     def _find_noted(self, uploads: Sequence[Upload]) -> bool:
         """Find the draft that an earlier run noted; true if that has published it, with all these files."""
         noted = str(self.notes.get("draft") or "")
-        draft = self._api.draft(noted) if noted else None
+        draft = self.api.draft(noted) if noted else None
         if draft is not None and draft.get("is_draft", True) and not draft.get("is_published"):
             self._draft = draft
-        elif noted and (version := self._api.record(noted)) is not None and version["id"] == noted:
-            self._newest = self._api.newest(noted) or version
+        elif noted and (version := self.api.record(noted)) is not None and version["id"] == noted:
+            self._newest = self.api.newest(noted) or version
             self._draft, self._published = version, True
             self.refresh()
             if all(self.complete(upload) for upload in uploads):
@@ -623,12 +609,12 @@ class InvenioPublisher(DepositPublisher):
 
     def sees(self, draft: str) -> bool:
         """Whether there is such a draft."""
-        return self._api.draft(draft) is not None
+        return self.api.draft(draft) is not None
 
     def own_titles(self) -> Iterable[tuple[str, str]]:
         """The drafts with the title of a killed run."""
         title = f"{str(self.about.get('title', '')).strip()[:200]} {self.notes['mark']}"
-        return [(str(hit["id"]), title) for hit in self._api.own(title, published=False)]
+        return [(str(hit["id"]), title) for hit in self.api.own(title, published=False)]
 
     def _described(self, draft: Mapping[str, Any], method: str, path: str, title: str = "") -> dict[str, Any]:
         """Send metadata; a license whose id the server does not know goes as a text."""
@@ -637,7 +623,7 @@ class InvenioPublisher(DepositPublisher):
             body = draft_body(self.about, draft, self.host.redacted, self.provider, free_license=free)
             if title:
                 body["metadata"]["title"] = title
-            return self._api.ask(method, path, json=body)
+            return dict(self.api.ask(method, path, json=body))
 
         try:
             return send(free=False)
@@ -662,7 +648,7 @@ class InvenioPublisher(DepositPublisher):
             )
         if fresh:
             self.claim(fresh)
-            entries = self._api.ask("POST", f"{_draft(self._id)}/files", json=[{"key": name} for name in fresh])
+            entries = self.api.ask("POST", f"{_draft(self._id)}/files", json=[{"key": name} for name in fresh])
             files = [_file(entry, self._pin) for entry in _entries(entries).values() if entry["key"] in fresh]
             with self.lock:
                 self.files += files
@@ -670,18 +656,18 @@ class InvenioPublisher(DepositPublisher):
     def list_files(self) -> list[DraftFile]:
         """The files of the draft, or of the version that it has become."""
         path = _record(self._id) if self._published else _draft(self._id)
-        return [_file(entry, self._pin) for entry in self._api.files(path).values()]
+        return [_file(entry, self._pin) for entry in self.api.files(path).values()]
 
     def public_files(self) -> list[DraftFile]:
         """The files of the newest version."""
         if not self._published and self._sent:
-            found = self._api.record(self._id)
+            found = self.api.record(self._id)
             self._published = found is not None and found["id"] == self._id
         return self.list_files() if self._published else self._version_files()
 
     def delete(self, file: DraftFile) -> None:
         """Take a file out of the draft."""
-        self._api.call("DELETE", self._file_path(file.name), accept=[404])
+        self.api.call("DELETE", self._file_path(file.name), accept=[404])
 
     def _file_path(self, name: str) -> str:
         return f"{_draft(self._id)}/files/{quote(name)}"
@@ -692,7 +678,7 @@ class InvenioPublisher(DepositPublisher):
             return files
         public = {file.name: file for file in self._version_files()}
         if {file.bytes_of for file in self.files} <= {file.bytes_of for file in public.values()}:
-            self._api.call("DELETE", _draft(self._id), accept=[404])
+            self.api.call("DELETE", _draft(self._id), accept=[404])
         return {name: public[name] for name in files}
 
     _sent = False
@@ -700,7 +686,7 @@ class InvenioPublisher(DepositPublisher):
     def publish(self) -> None:
         """Make the draft a version."""
         self._sent = True
-        self._draft = self._api.ask("POST", f"{_draft(self._id)}/actions/publish", timeout=300.0)
+        self._draft = self.api.ask("POST", f"{_draft(self._id)}/actions/publish", timeout=300.0)
 
     # -- one file
 
@@ -718,7 +704,7 @@ class InvenioPublisher(DepositPublisher):
         with FileBody(upload.path, 0, upload.size, moved) as body:
             headers = {"Content-Type": "application/octet-stream"}
             path = f"{self._file_path(upload.name)}/content"
-            self._api.call("PUT", path, body=body, headers=headers, timeout=600.0)
+            self.api.call("PUT", path, body=body, headers=headers, timeout=600.0)
         if (file := self._commit(upload)) is not None:
             return file
         raise PublishError(self.at(upload.name), "other bytes arrived; they were deleted", "run the same command again")
@@ -727,7 +713,7 @@ class InvenioPublisher(DepositPublisher):
         """Say that all bytes went; None, with the file announced once more, if they are not those that are here."""
         path = f"{self._file_path(upload.name)}/commit"
         try:
-            file = _file(self._api.ask("POST", path, again=again, timeout=600.0), self._pin)
+            file = _file(self.api.ask("POST", path, again=again, timeout=600.0), self._pin)
         except HostRefused:
             if again:
                 raise
