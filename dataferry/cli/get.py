@@ -6,16 +6,13 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import CacheError, FetchErrors
+from ..registry.names import redact_url
 from . import options
 from .output import print_json, print_path
-
-if TYPE_CHECKING:
-    from ..package_data import PackageData
 
 __all__ = ["command"]
 
@@ -24,13 +21,15 @@ _EXAMPLES = """\b
 Examples:
   dataferry get mypkg maps/dust_064.fits
   dataferry get mypkg '*'               all, before a job on nodes without internet
-  dataferry get mypkg 'dust_*' -o data  plain files below the folder "data\""""
+  dataferry get mypkg 'dust_*' -o data  plain files below the folder "data"
+  dataferry get https://example.org/map.fits --hash sha256:9f86d0..."""
 
 
 @click.command("get", cls=options.Command, epilog=_EXAMPLES)
-@options.package
-@options.names
-@click.option("-o", "--output", type=click.Path(file_okay=False), metavar="DIR", help="Copy the files into a folder.")
+@click.argument("package", metavar="PACKAGE | URL", shell_complete=options.complete_package)
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=options.complete_name)
+@click.option("-o", "--output", type=click.Path(), metavar="DIR", help="Copy the files into a folder.")
+@click.option("--hash", "known_hash", metavar="SHA256:...", help="The hash that the file of a URL must have.")
 @click.option("-j", "--jobs", type=click.IntRange(min=1), help="The number of parallel downloads.")
 @click.option(
     "--deadline",
@@ -44,6 +43,7 @@ def command(
     package: str,
     names: tuple[str, ...],
     output: str | None,
+    known_hash: str | None,
     jobs: int | None,
     deadline: float | None,
     registry: str | None,
@@ -52,8 +52,16 @@ def command(
     """Get files and print their paths.
 
     Each file comes from the nearest place that has it, and is verified. NAME is a name or a quoted glob, such as
-    'maps/dust_*'.
+    'maps/dust_*'. A URL, or a host with a name as zenodo:4924875/map.fits, needs no package.
     """
+    if ":" in package:
+        if names:
+            raise click.UsageError("a URL stands alone")
+        _get_url(package, known_hash, output, deadline, as_json)
+        return
+    if not names or known_hash is not None:
+        what = "Missing argument 'NAME...'." if not names else "--hash is for a URL; a registry has the hashes itself."
+        raise click.UsageError(what)
     data = options.open_data(package, registry)
     wanted = options.expand(data, names)
     failed: FetchErrors | None = None
@@ -63,7 +71,11 @@ def command(
     except FetchErrors as error:
         failed, paths = error, error.paths
     if output is not None:
-        paths = {name: _copy(data, name, path, output) for name, path in paths.items()}
+        entries = {name: data.registry.find(name) for name in paths}
+        paths = {
+            name: _copy(path, os.path.join(output, name), entry.sha256 if (entry := entries[name]) else None)
+            for name, path in paths.items()
+        }
     if as_json:
         reasons = {getattr(e, "name", ""): str(e) for e in failed.exceptions} if failed else {}
         files = [{"name": name, "path": paths.get(name), "error": reasons.get(name)} for name in wanted]
@@ -93,30 +105,33 @@ def _cache_needed(needed: bool) -> Iterator[None]:
             ) from None
 
 
-def _copy(data: PackageData, name: str, path: str, folder: str) -> str:
-    """A copy of a file in a folder of the user's, of the same bytes; what is there already stays."""
-    import shutil
+def _get_url(url: str, known_hash: str | None, output: str | None, deadline: float | None, as_json: bool) -> None:
+    """One URL, without a package."""
+    from ..retrieve import retrieve
 
-    from ..files import hash_file
+    with _cache_needed(output is None):
+        path = retrieve(url, known_hash, deadline=deadline, progress=not options.is_quiet())
+    if output is not None:
+        is_folder = output.endswith(("/", os.sep)) or os.path.isdir(output)
+        path = _copy(path, os.path.join(output, os.path.basename(path)) if is_folder else output)
+    if as_json:
+        print_json({"url": redact_url(url), "path": path})
+    else:
+        print_path(path)
 
-    entry, target = data.registry.find(name), os.path.abspath(os.path.join(folder, name))
-    sha256 = entry.sha256 if entry is not None else hash_file(path).sha256
-    private = f"{target}.{os.getpid()}.part"
+
+def _copy(path: str, target: str, sha256: str | None = None) -> str:
+    """A copy of a file at a path of the user's; a file that is there stays, and must have the same bytes."""
+    from ..files import hash_file, place_files
+
+    target = os.path.abspath(target)
     try:
         if os.path.lexists(target):
-            if os.path.isfile(target) and hash_file(target).sha256 == sha256:
+            if os.path.isfile(target) and hash_file(target).sha256 == (sha256 or hash_file(path).sha256):
                 return target
-            raise CacheError(f"{target} is there with other bytes: remove it, or name another folder with -o")
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        shutil.copyfile(path, private)
-        if hash_file(private).sha256 != sha256:
-            raise CacheError(f"{path} changed while it was copied; run the same command again")
-        os.replace(private, target)
+            raise CacheError(f"{target} is there with other bytes: remove it, or name another place with -o")
+        return place_files({os.path.basename(target): path}, os.path.dirname(target), links=False)[0]
     except OSError as error:
         if isinstance(error, CacheError):
             raise
         raise CacheError(f"{target} cannot be written: {error.strerror or error}") from error
-    finally:
-        if os.path.exists(private):
-            os.unlink(private)
-    return target

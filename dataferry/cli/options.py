@@ -19,6 +19,7 @@ __all__ = [
     "Command",
     "Group",
     "as_json",
+    "complete_name",
     "complete_package",
     "dry_run",
     "expand",
@@ -162,7 +163,7 @@ def complete_package(ctx: click.Context, param: click.Parameter, incomplete: str
     return sorted(name for name in found if name.isidentifier() and name.startswith(incomplete))
 
 
-def _complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+def complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """The registered files of the package that begin so."""
     from ..errors import DataferryError
     from ..registry import Registry
@@ -176,8 +177,8 @@ def _complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) 
 
 
 package = click.argument("package", shell_complete=complete_package)
-names = click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=_complete_name)
-pattern = click.argument("pattern", metavar="[GLOB]", default="*", shell_complete=_complete_name)
+names = click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=complete_name)
+pattern = click.argument("pattern", metavar="[GLOB]", default="*", shell_complete=complete_name)
 from_registry = click.option(
     "--registry",
     type=click.Path(dir_okay=False),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pty
@@ -208,6 +209,27 @@ def test_get_copies_files_into_a_folder(command, package, server, tmp_path, monk
     assert f"{paths[1]} is there with other bytes" in refused.stderr
     assert Path(paths[1]).read_bytes() == b"mine"
     assert sorted(path.name for path in (tmp_path / "out").rglob("*")) == ["a.fits", "b.fits", "maps", "small.txt"]
+
+
+def test_get_takes_a_url_without_a_package(command, server, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    url = server.url_of("maps/a.fits")
+    right = hashlib.sha256(b"a" * 5000).hexdigest()
+    path = command("get", url, "--hash", f"sha256:{right}").stdout.rstrip("\n")
+    assert (Path(path).name, Path(path).read_bytes()) == ("a.fits", b"a" * 5000)
+    assert command("get", url, "--hash", f"sha256:{right}", "-o", "b.fits").stdout == f"{tmp_path}/b.fits\n"
+    assert command("get", url, "--hash", f"sha256:{right}", "-o", "new/").stdout == f"{tmp_path}/new/a.fits\n"
+    assert json.loads(command("get", url, "--json").stdout)["url"] == url
+    wrong = command("get", server.url_of("maps/b.fits"), "--hash", f"sha256:{right}")
+    assert (wrong.exit_code, wrong.stdout) == (1, "")
+    for args in (
+        [url, "maps/a.fits"],
+        ["mypkg"],
+        ["mypkg", "a", "--hash", "sha256:00"],
+        ["nosuch:x/y"],
+        [url, "--hash", "00"],
+    ):
+        assert command("get", *args).exit_code == 2
 
 
 def test_cache_dir(command, package):
