@@ -19,7 +19,6 @@ __all__ = ["Token", "find_token", "netrc_login"]
 
 #: Under this name `keyring set dataferry HOST` keeps a token.
 KEYRING_SERVICE = "dataferry"
-_PORTS = {"http": 80, "https": 443}
 
 
 class Token(NamedTuple):
@@ -102,33 +101,16 @@ def _from_netrc(name: str) -> Token | None:
     return Token(str(login[2]), path) if login is not None and login[2] else None
 
 
-def netrc_login(scheme: str, host: str, port: int | None = None) -> tuple[str, str] | None:
+def netrc_login(scheme: str, host: str) -> tuple[str, str] | None:
     """User and password of ``.netrc`` for a server; None over plain HTTP to anything but this machine.
 
-    Parameters
-    ----------
-    scheme : str
-        ``"https"``, or ``"http"``.
-    host : str
-        The host's name.
-    port : int, optional
-        Its port; where it is not the usual one, only an entry ``machine host:port`` counts.
-
-    Returns
-    -------
-    (str, str) or None
-        None as well where no entry names the host: ``default`` is for nobody in particular.
+    The ``default`` entry is for nobody in particular: to send it to whoever is asked would give a password away.
     """
     if scheme != "https" and not _is_loopback(host):
         return None
     _, found = _netrc()
-    if found is None:
-        return None
-    keys = [f"{host}:{port}"] if port not in {None, _PORTS.get(scheme)} else [host]
-    # a server on this machine is asked on any port, as by curl: nobody listens in between
-    keys += [host] if _is_loopback(host) else []
-    login = next((found.hosts[key] for key in keys if key in found.hosts), None)
-    return (login[0], login[2] or "") if login is not None else None
+    login = found.hosts.get(host) if found is not None else None
+    return None if login is None else (login[0] or login[1] or "", login[2] or "")
 
 
 def _is_loopback(host: str) -> bool:

@@ -210,8 +210,11 @@ class ListedFiles:
         while (at := data.find(ending, at + 1)) >= 0:
             start = data.rfind(b"\n", 0, at) + 1
             line = data[start : at + len(ending) - 1]
+            row = _ROW(line)
+            if row is not None and row[3] != ending[2:-1]:
+                continue  # "sha256  5  x  5.fits" ends with another name
             entry = self._parse(line, lambda: data.count(b"\n", 0, start))  # noqa: B023 - counted for an error only
-            if entry is None or entry.name != name:  # "sha256  5  x  5.fits" ends with another name
+            if entry is None or entry.name != name:
                 continue
             if found is not None:
                 raise RegistryError(f"{self.path}: line {data.count(10, 0, start)}: {name!r} is registered twice")

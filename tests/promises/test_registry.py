@@ -6,9 +6,7 @@ import hashlib
 
 import pytest
 
-from dataferry import Registry, RegistryError
-from dataferry.registry.checksum_lists import parse_line
-from dataferry.registry.packages import find_registry
+from dataferry import PackageData, Registry, RegistryError
 
 SHA = hashlib.sha256(b"x").hexdigest()
 
@@ -94,16 +92,36 @@ def test_a_file_that_is_not_text(tmp_path):
         Registry(tmp_path / "none.toml")
 
 
-def test_the_text_form_and_the_lists_of_others():
-    assert parse_line(f"{SHA}  12  a b.fits\n") == ("a b.fits", SHA, 12, {})
-    assert parse_line(f"{SHA}  a.fits") == ("a.fits", SHA, None, {})
-    assert parse_line(f"{SHA} *a.fits") == ("a.fits", SHA, None, {})
-    assert parse_line(f"a.fits sha256:{SHA}") == ("a.fits", SHA, None, {})
-    assert parse_line(f"a.fits {SHA} https://h/a.fits") == ("a.fits", SHA, None, {})
-    assert parse_line("# nothing") is None and parse_line("  ") is None
-    for bad in ("what", "a.fits md5:0123", f"{SHA}  ../x", f"{SHA[:-1]}  12  a"):
-        with pytest.raises(ValueError, match="."):
-            parse_line(bad)
+@pytest.mark.parametrize(
+    ("line", "entry"),
+    [
+        (f"{SHA}  12  a b.fits", ("a b.fits", SHA, 12, {})),
+        (f"{SHA}  a.fits", ("a.fits", SHA, None, {})),
+        (f"{SHA} *a.fits", ("a.fits", SHA, None, {})),
+        (f"a.fits sha256:{SHA}", ("a.fits", SHA, None, {})),
+        (f"a.fits {SHA} https://h/a.fits", ("a.fits", SHA, None, {})),
+        (f"SHA256 (a.fits) = {SHA.upper()}", ("a.fits", SHA, None, {})),
+    ],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_the_text_form_and_the_lists_of_others(line, entry, end, tmp_path):
+    (tmp_path / "files.txt").write_bytes(f"\ufeff# comment{end}{line}{end}  {end}".encode())
+    path = write(tmp_path, 'registry = "files.txt"\n')
+    assert list(Registry(path).entries()) == [entry]
+    assert Registry(path).find(entry[0]) == entry
+
+
+BAD = ["what", "a.fits md5:0123", f"{SHA}  ../x", f"{SHA[:-1]}  12  a", f"{SHA}  {'9' * 100_000}  a"]
+
+
+@pytest.mark.parametrize("line", BAD, ids=["word", "md5", "name", "digits", "size"])
+def test_a_line_that_is_none_of_these(line, tmp_path):
+    (tmp_path / "files.txt").write_text(f"{SHA}  1  b\n{line}\n")
+    registry = Registry(write(tmp_path, 'registry = "files.txt"\n'))
+    assert registry.find("b").size == 1
+    for ask in (registry.names, lambda: registry.find("a")):
+        with pytest.raises(RegistryError, match=r"files\.txt: line 2: "):
+            ask()
 
 
 def listed(tmp_path, lines):
@@ -137,12 +155,89 @@ def test_a_package_is_found_without_importing_it(make_package, tmp_path):
     import sys
 
     name = make_package({"a": b"x"})
-    assert find_registry(name).parent.name == "data"
+    assert PackageData(name).registry.path.parent.name == "data"
     assert name not in sys.modules
     with pytest.raises(RegistryError, match="no package 'no_such_package'"):
-        find_registry("no_such_package")
+        PackageData("no_such_package").names()
     with pytest.raises(RegistryError, match="is a module"):
-        find_registry("this")
+        PackageData("this").names()
     (tmp_path / "packages" / name / "data" / "dataferry.toml").unlink()
     with pytest.raises(RegistryError, match=f"{name}/data/dataferry.toml.*dataferry add"):
-        find_registry(name)
+        PackageData(name).names()
+
+
+NESTED = 2000
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    {
+        f"mirrors = {'[' * NESTED}{']' * NESTED}": "nested too deeply",
+        f"about = {'{a = ' * NESTED}1{'}' * NESTED}": "nested too deeply",
+        f"timeout = {'9' * 100_000}": "Exceeds the limit",
+        f'[files."a"]\nsha256 = "{SHA}"\nsize = {"9" * 100_000}': "Exceeds the limit",
+        f'[files."a"]\nsha256 = "{SHA}"\nsize = {2**64}': "size of 'a' is a number of bytes, not so large a number",
+    }.items(),
+    ids=["arrays", "tables", "integer", "size", "size of 20 digits"],
+)
+def test_no_text_brings_an_error_of_python(tmp_path, text, says):
+    path = write(tmp_path, text)
+    with pytest.raises(RegistryError, match=says) as caught:
+        Registry(path)
+    assert str(caught.value).startswith(str(path)) and len(str(caught.value)) < 1000
+
+
+def test_a_search_is_linear(tmp_path):
+    """300,000 lines end with the name that is asked for: it took minutes."""
+    registry = listed(tmp_path, [*(f"{SHA}  {i}  x{i}  last.fits" for i in range(300_000)), f"{SHA}  7  last.fits"])
+    assert registry.find("last.fits").size == 7
+
+
+def canonical(count):
+    blocks = [f'[files."d/{i}.fits"]\nsize = {i}\nsha256 = "{SHA}"\n' for i in range(count)]
+    blocks[7] = blocks[7] + 'figshare = 77\ns3 = "v1"\n'
+    return 'dataurl = "https://h/d/"\n\n' + "\n".join(blocks)
+
+
+#: Changes of a long registry that must mean the same, or the same mistake, as in a short one.
+CHANGES = {
+    "as add writes it": ("", ""),
+    "a table behind": ("", '\n[about]\ntitle = "T"\n'),
+    "a comment between": ('[files."d/5.fits"]', '# five\n[files."d/5.fits"]'),
+    "another order": (f'size = 9\nsha256 = "{SHA}"', f'sha256 = "{SHA}"\nsize = 9'),
+    "a name in quotes": ('[files."d/5.fits"]', "[files.'d/5.fits']"),
+    "a string before": ('dataurl = "https://h/d/"', 'dataurl = "https://h/d/"\nenv = """\n[files."d/x"]\n"""'),
+    "windows": ("\n", "\r\n"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_long_registry_means_what_its_toml_means(tmp_path, change):
+    import tomllib
+
+    old, new = CHANGES[change]
+    text = canonical(3000).replace(old, new) if old else canonical(3000) + new
+    path = tmp_path / "dataferry.toml"
+    path.write_bytes(text.encode())
+    registry = Registry(path)
+    expected = tomllib.loads(text)["files"]
+    assert registry.names() == list(expected)
+    for entry in registry.entries():
+        size = {} if entry.size is None else {"size": entry.size}
+        assert {**size, "sha256": entry.sha256, **entry.locators} == expected[entry.name]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('[files."d/5.fits"]', '[files."d/4.fits"]', "not valid TOML"),
+        ('[files."d/5.fits"]', '[files."../5.fits"]', r"line 23: '\.\./5\.fits' is not a legal name"),
+        ('[files."d/5.fits"]', "[files.d/5.fits]", "not valid TOML"),
+        ("size = 5\n", "size = 5\nsize = 5\n", "not valid TOML"),
+        ("size = 5\n", "size = 05\n", "not valid TOML"),
+    ],
+)
+def test_a_mistake_in_a_long_registry_is_named_as_in_a_short_one(tmp_path, old, new, says):
+    path = write(tmp_path, canonical(3000).replace(old, new, 1))
+    with pytest.raises(RegistryError, match=says):
+        Registry(path)
