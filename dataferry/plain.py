@@ -136,7 +136,7 @@ def _ask_astropy(
     from astropy.utils import data
 
     if name.startswith("hash/"):
-        raise BadName(f"{name!r}: astropy takes a name that starts with 'hash/' for a file of its own; rename it")
+        raise BadName(f"{name!r}: astropy uses names that start with 'hash/' for its own files; rename it")
     url = dataurl + name
     offline = load_settings().offline or ("" if data.conf.allow_internet else "astropy's allow_internet is False")
     if not url.isascii() or " " in url:

@@ -101,7 +101,9 @@ def _unpack(archive: str, folder: str, stamp: dict[str, Any], members: Sequence[
             raise
         except _BROKEN as error:
             if isinstance(error, OSError) and error.errno is not None:
-                raise CacheError(f"{folder}: {error.strerror or error}; an unpacked archive needs more room") from error
+                raise CacheError(
+                    f"{folder}: {error.strerror or error}; an unpacked archive needs more space"
+                ) from error
             remedy = "get the file again, or ask its author"
             raise ArchiveError(archive, f"is damaged or incomplete: {error}", remedy) from error
         with open(os.path.join(private, _STAMP), "w", encoding="utf-8") as file:

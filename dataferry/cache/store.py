@@ -306,7 +306,7 @@ class Store:
                 continue
             self._verified(home, view, path, sha256)
             return path
-        raise CacheError(f"{'; '.join(tried)}; set ASTROPY_CACHE_DIR to a folder with room")
+        raise CacheError(f"{'; '.join(tried)}; set ASTROPY_CACHE_DIR to a folder with space")
 
     def replace(self, name: str, file: str) -> str:
         """Keep the newest version of a file that is not registered; raises `CacheError`."""

@@ -76,7 +76,7 @@ class Commands(Group):
             print_error(error)
             ctx.exit(exit_code(error))
         except (KeyboardInterrupt, click.Abort):
-            echo("\nstopped; nothing half-made is visible. The same command goes on from here.", err=True)
+            echo("\nstopped; nothing incomplete is visible. The same command goes on from here.", err=True)
             ctx.exit(INTERRUPTED)
 
 

@@ -41,7 +41,7 @@ def directory() -> None:
 
     home = layout.writable_home()
     if home is None:
-        raise CacheError("no cache can be written; set ASTROPY_CACHE_DIR to an existing folder with room")
+        raise CacheError("no cache can be written; set ASTROPY_CACHE_DIR to an existing folder with space")
     location = layout.astropy_cache()
     print_path(str(location) if location is not None and home.startswith(str(location)) else home)
 

@@ -98,7 +98,7 @@ def command(paths: tuple[Path, ...], max_file: int, max_total: int, as_json: boo
     if as_json:
         print_json({"ok": not failed, "checked": reports})
     elif failed:
-        echo("\nKeep them on a host, where each is fetched by those who want it. In the source tree:", err=True)
+        echo("\nMove them to a host, from which users download what they need. In the source tree:", err=True)
         for line in _move_commands(sorted(moving.values(), reverse=True)):
             echo(f"  {line}", err=True)
     if failed:

@@ -102,7 +102,7 @@ def _find_all(package: str | None, registry: str | None) -> dict[str, Any]:
     caches = _caches()
     if not any(cache["writable"] for cache in caches):
         text = (
-            "no cache can be written: files are kept for one process only; set ASTROPY_CACHE_DIR to a folder with room"
+            "no cache can be written: files are kept for one process only; set ASTROPY_CACHE_DIR to a folder with space"
         )
         problems.append({"about": "cache", "text": text})
     proxies = [form for name in _PROXIES for form in (name, name.upper())]

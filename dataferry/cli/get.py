@@ -101,7 +101,7 @@ def _cache_needed(needed: bool) -> Iterator[None]:
         except RuntimeWarning:
             raise CacheError(
                 "no cache can be written, so the files would be gone when this command ends: set ASTROPY_CACHE_DIR to "
-                "an existing folder with room, or copy the files to a folder with -o DIR"
+                "an existing folder with space, or copy the files to a folder with -o DIR"
             ) from None
 
 

@@ -102,7 +102,7 @@ def setup(bucket: str, region: str, endpoint: str, prefix: str, dry_run: bool) -
         bucket_to_come = bucket_to_come or (number == 0 and state == "to do")
         echo(f"  {state:<22} {step.text}")
     echo(f"declare it in dataferry.toml: {spec}")
-    note(f"who may publish there: dataferry host s3 policy '{spec}'")
+    note(f"rights to publish there: dataferry host s3 policy '{spec}'")
 
 
 @s3.command("policy", cls=options.Command)

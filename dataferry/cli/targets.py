@@ -32,7 +32,7 @@ def find_target(target: str) -> Path:
         raise RegistryError(f"{target}: there is no such folder")
     registries = [folder / "data" / REGISTRY_NAME for folder in package_folders(target)]
     if not registries:
-        raise RegistryError(f"package {target!r} lies inside an archive; give the folder of its sources")
+        raise RegistryError(f"package {target!r} is inside an archive; give the folder of its sources")
     return next((registry for registry in registries if registry.is_file()), registries[0])
 
 
@@ -80,7 +80,9 @@ def named_files(files: Iterable[str], data: Path, name: str | None, prefix: str)
             if problem:
                 problems.append(f"{path}: {problem}")
             elif found.setdefault(new, path) != path and not os.path.samefile(found[new], path):
-                problems.append(f"{found[new]} and {path} would both be {new!r}; use --as or --prefix for one of them")
+                problems.append(
+                    f"{found[new]} and {path} would both be {new!r}; use --as or --prefix to rename one of them"
+                )
     if len(problems) > 1:
         raise BadName("\n  ".join([f"{len(problems)} files cannot be taken:", *problems]))
     if problems:

@@ -96,10 +96,10 @@ def _unknown(spec: str) -> BadName:
     scheme, colon, _ = spec.partition(":")
     known = host_names()
     if not colon and scheme.lower() in known:
-        return BadName(f"{spec!r} names a kind of host but no place: write {scheme.lower()}:...")
+        return BadName(f"{spec!r} names a kind of host and no place: it reads {scheme.lower()}:...")
     if not colon and (spec[:1] in {"/", "~", "."} or "/" in spec):
         return BadName(
-            f"{spec!r} is not a host; for a folder that a web server publishes, write folder:/path?url=https://host/path/"
+            f"{spec!r} is no host; a folder that a web server publishes reads folder:/path?url=https://host/path/"
         )
     close = close_names(scheme.lower(), known)
     did_you_mean = f"; did you mean {' or '.join(f'{name}:' for name in close)}?"

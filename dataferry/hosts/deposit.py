@@ -370,7 +370,7 @@ class DepositPublisher(Publisher, Generic[_Api]):
             self.at(upload.name),
             "the draft has another file under this name, which this command did not upload",
             "A published name keeps its bytes: give the new ones another name, or publish with --new-version; "
-            f"what somebody else put into the draft can be deleted on {self.draft_page}",
+            f"if somebody else put the file into the draft, delete it on {self.draft_page}",
         )
 
     def finish(

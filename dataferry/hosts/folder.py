@@ -231,7 +231,7 @@ class FolderPublisher(Publisher):
             except FileExistsError:
                 there = folder_files.file_in(target, upload.size)
                 if there is None or there.sha256 != upload.sha256:
-                    reason = "other bytes lie there already, and a published file is never overwritten"
+                    reason = "there are other bytes already, and a published file is never overwritten"
                     raise Conflict(f"{self.host.redacted}/{upload.name}", reason, "choose a new name") from None
             except folder_files.ChangedError:
                 reason = f"{upload.path} changed while it was published"
@@ -274,7 +274,7 @@ class FolderPublisher(Publisher):
             if os.path.isdir(folder):
                 return folder
             if os.path.lexists(folder):
-                reason = f"{folder} is a file, so that nothing can lie below it"
+                reason = f"{folder} is a file, so it cannot contain files"
                 raise Conflict(f"{self.host.redacted}/{name}", reason, "choose a new name")
         return self.root
 

@@ -380,9 +380,9 @@ def _not_for_a_package(host: FsspecHost, settings: Settings) -> str:
         if allowed or (option in host.known.options and (option != "account_name" or _is_word(value))):
             continue
         return (
-            f"{option} in its declaration could lead a login to another server, so nobody is asked; who knows the "
-            f'server writes it into ~/.config/fsspec/conf.json, {{"{host.protocol}": {{"{option}": "..."}}}}, and the '
-            "author leaves it out, or gives a public= URL"
+            f"{option} in its declaration could lead a login to another server, so dataferry does not use it. If you "
+            f'trust the server, write {{"{host.protocol}": {{"{option}": "..."}}}} into ~/.config/fsspec/conf.json. '
+            "Authors: leave it out, or add a public= URL"
         )
     return ""
 
@@ -534,7 +534,7 @@ class FsspecPublisher(Publisher):
         """Copy it there."""
         place = f"{self.host.redacted.partition('?')[0].rstrip('/')}/{upload.name}"
         with (
-            self._naming_errors(place, "run this again: it goes on from there"),
+            self._naming_errors(place, "run the same command again: it continues from there"),
             self._session.using() as (system, folder),
         ):
             path = f"{folder}/{upload.name}"

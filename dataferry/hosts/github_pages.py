@@ -351,7 +351,7 @@ class GitHubPagesPublisher(Publisher):
         if any(_GITS_OWN.fullmatch(part) for part in path.split("/")):
             return "git keeps no file of that name: choose another"
         if upload.name in _RESERVED or path.removeprefix(self.host.folder) in _RESERVED:
-            return "at the top of a site this name has a meaning of its own: choose another"
+            return "at the top of a site this name has a special meaning: choose another"
         return ""
 
     def remarks(self, uploads: Sequence[Upload]) -> Sequence[str]:
@@ -448,7 +448,8 @@ class GitHubPagesPublisher(Publisher):
                     reason = f"it does not serve {CATALOG}: {error.reason}"
         branch = f"the branch {self.host.branch}" if self.host.branch else "the default branch"
         remedy = (
-            f"in the repository's settings, Pages must publish {branch}; then run this again: what was pushed stays"
+            f"in the repository's settings, Pages must publish {branch}; then run the same command again: what was "
+            "pushed stays"
         )
         raise PublishError(self.host.site, f"pushed, but after {SERVED_WITHIN:.0f} s {reason}", remedy)
 

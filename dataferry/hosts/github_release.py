@@ -648,7 +648,7 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
             return ()
         remarks = []
         if self._tag not in self._series:
-            remarks.append(f"a release {self._tag} is created as a draft, and published once all files are proven")
+            remarks.append(f"a release {self._tag} is made as a draft, and published once all files are proven")
         elif self._series[self._tag].draft:
             remarks.append(f"the draft of {self._tag} is published once all files are proven")
         parts = {u.name: len(pieces(u.name, u.size, self.host.part)) for u in uploads}

@@ -507,8 +507,8 @@ class InvenioPublisher(DepositPublisher[_Api]):
         if "is_latest_draft" not in (newest.get("versions") or {}):
             raise AccessDenied(
                 host.redacted,
-                f"the record {record} is somebody else's: its files can be read and added to a registry "
-                "(dataferry add --from), and not changed",
+                f"the record {record} belongs to somebody else: you can register its files "
+                "(dataferry add --from), but not change them",
                 f"{self.remedy}. Or ask its owner to share it with you: Share, Can edit",
             )
         if (newest.get("access") or {}).get("files") == "restricted":

@@ -175,8 +175,8 @@ class S3Host(Host):
             f'under [hosts."s3://{server}"] of config.toml'
         )
         reason = (
-            "without an access key the store does not give the file: it is not there, or the bucket is private (the "
-            "store says the same to both); for a private one give an access key, by AWS_PROFILE or AWS_ACCESS_KEY_ID "
+            "without an access key the store refuses the file: it does not exist, or the bucket is private (the "
+            "store gives the same answer to both); for a private one set AWS_PROFILE, or AWS_ACCESS_KEY_ID "
             "and AWS_SECRET_ACCESS_KEY" + (elsewhere if self.bucket.endpoint else "")
         )
         return TransferError(self.redacted, what + reason, kind="credentials", final=True)

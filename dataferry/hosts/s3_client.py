@@ -252,7 +252,7 @@ class S3Client:
             cause = getattr(exc, "kwargs", {}).get("error")
             if cause is None:
                 return PublishError(place, str(exc))
-            remedy = "what went up is kept there; the same command goes on from there"
+            remedy = "what was uploaded stays there; the same command continues from there"
             return PublishError(place, f"the store did not answer: {cause}", remedy)
         message, status = response.get("Error", {}).get("Message") or "", _response(exc)[1]
         reason = f"{code or status}" + (f": {message}" if message and message != code else "")
@@ -485,8 +485,8 @@ _MAKE_PUBLIC = (
     "&acl=public-read; where a web server or CDN serves it, declare &public=https://..."
 )
 _NEW_KEY = "compare the access key and its secret; `dataferry publish` names the place where they were found"
-_CLOCK = "set the clock of this machine (`timedatectl set-ntp true`): signatures hold for a quarter of an hour"
-_FULL = "remove something there, or ask for a larger quota; what went up is kept, and the same command goes on"
+_CLOCK = "set the clock of this machine (`timedatectl set-ntp true`): signatures are valid for a quarter of an hour"
+_FULL = "remove something there, or ask for a larger quota; what was uploaded stays, and the same command continues"
 _NO_ACL = "leave acl= out of the declaration, and let a policy make the bucket public: `dataferry host s3 setup BUCKET`"
 _REGION_REMEDY = "give its region in the declaration"
 _MEANINGS: dict[str, tuple[type[PublishError], str, str]] = {

@@ -149,7 +149,7 @@ def setup_steps(client: S3Client) -> Iterator[Step]:
         optional=True,
     )
     yield Step(
-        "uploads that nobody finishes are removed after 30 days",
+        "unfinished uploads are removed after 30 days",
         lambda: any(rule.get("ID") == _LIFECYCLE["ID"] for rule in lifecycle()),
         put_lifecycle,
         client,

@@ -56,7 +56,7 @@ class WebHost(Host):
                 text = service.call("GET", url, headers={"Accept": "*/*"}).body.decode()
             return {entry.name: HostedFile(entry.size, entry.sha256) for entry in read_list(text, redact_url(url))}
         except HostRefused as error:
-            reason = f"{error.reason}; a web server tells its files by a SHA256SUMS, which sha256sum writes"
+            reason = f"{error.reason}; a web server lists its files in a SHA256SUMS, which sha256sum writes"
             raise TransferError(redact_url(url), reason, kind="list", final=True) from error
         except (RegistryError, UnicodeDecodeError) as error:
             raise TransferError(redact_url(url), f"no list of checksums: {error}", kind="list", final=True) from error

@@ -168,7 +168,9 @@ class Resolver:
                     self._warn(name, place, verdict.note)
                 tried.append(Failure(place, verdict.note, verdict.reason or Reason.ERROR))
                 if candidate.kind == "override":
-                    raise FileUnavailable(name, tried, f"{candidate.origin} names this path for it; mend or drop that")
+                    raise FileUnavailable(
+                        name, tried, f"{candidate.origin} sets this path for it; correct or remove that"
+                    )
             else:
                 break
         return None, tried
@@ -454,4 +456,4 @@ class Resolver:
     def _warn(self, name: str, place: str, note: str) -> None:
         import logging
 
-        logging.getLogger("dataferry").warning("%s: %s is passed over: %s", name, place, note)
+        logging.getLogger("dataferry").warning("%s: %s is skipped: %s", name, place, note)

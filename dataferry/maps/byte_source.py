@@ -252,7 +252,7 @@ class PackedFile(ByteSource):
             ) from error
         except OSError as error:
             raise self.context.error(
-                f"there is no room to unpack it in {tempfile.gettempdir()}: {error.strerror}",
+                f"there is no space to unpack it in {tempfile.gettempdir()}: {error.strerror}",
                 "unpack it yourself, or set TMPDIR to a larger disk",
             ) from error
 

@@ -78,7 +78,7 @@ def _hdu_lines(source: ByteSource, hdu: Hdu) -> list[str]:
 def _map_lines(path: Named, layout: MapLayout, *, remote: bool) -> list[str]:
     order = {"": "", "assumed": " (not stated; assumed)"}.get(layout.order_from, f" (from the {layout.order_from})")
     fields = f"{len(layout.columns)} field{'s' if len(layout.columns) != 1 else ''}"
-    guess = " (a guess: no keyword says so, only the number of values)" if layout.guessed else ""
+    guess = " (a guess from the number of values: no keyword says so)" if layout.guessed else ""
     lines = [f"HEALPix map in HDU {layout.hdu}{guess}: NSIDE {layout.nside}, {layout.order}{order}, {fields}"]
     if layout.coordinates:
         lines.append(f"  coordinates {layout.coordinates}")

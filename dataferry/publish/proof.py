@@ -113,5 +113,5 @@ class Proof:
                 tried.append(f"{place}: {error.strerror or error}")
         raise CacheError(
             f"a file of {size} bytes cannot be fetched back to prove that it arrived: {'; '.join(tried)}; "
-            f"let ASTROPY_CACHE_DIR name an existing folder with more room, and run the same command again"
+            f"set ASTROPY_CACHE_DIR to an existing folder with more space, and run the same command again"
         )

@@ -99,8 +99,8 @@ def explain_updates(updated: list[tuple[str, str, str]]) -> Iterator[str]:
             yield from _difference(PackageData(package), files)
         except (DataferryError, OSError) as error:
             yield f"  {error}"
-        yield f"no host was touched. To register them: dataferry add --replace {package} {folder}"
-        yield "a published name keeps its bytes: give what is published already a new name"
+        yield f"nothing was uploaded. To register them: dataferry add --replace {package} {folder}"
+        yield "a published name keeps its bytes: give files that are already published a new name"
 
 
 def _difference(data: PackageData, files: dict[str, Path]) -> Iterator[str]:

@@ -140,7 +140,7 @@ class RegistryEditor:
             lines = "\n".join(conflicts)
             raise WrongBytes(
                 f"{self.path}: registered with other bytes:\n{lines}\nA published name keeps its bytes: choose a new "
-                "name, or use --replace for files that nobody has got yet"
+                "name, or use --replace for files that nobody has downloaded yet"
             )
         self._changes |= {name: change for name, change in changes.items() if change.action != "unchanged"}
         self._entries |= {name: change.entry for name, change in changes.items()}
