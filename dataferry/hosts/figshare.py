@@ -88,7 +88,7 @@ def _read_article(rest: str, spec: str) -> tuple[int | None, int | None, str]:
     doi = without_resolver(rest).lower()
     if path.startswith("/s/"):
         raise BadName(
-            "this is a private link: who has it can see the files, nobody else, and only until it ends. "
+            "this is a private link: only people who have it can see the files, and only until it expires. "
             f"Publish the article and write {_FORMS}"
         )
     if path.startswith(("/collections/", "/projects/")):
@@ -312,7 +312,7 @@ class FigshareHost(Host):
             reason = f"there is no public article {article}"
         if (token := self.token(settings)) is None:
             server = urlsplit(declared.api).netloc
-            reason += "; who may see a private one needs a token in FIGSHARE_TOKEN, or as token under "
+            reason += "; to read a private article, put a token into FIGSHARE_TOKEN, or as token under "
             raise TransferError(self.redacted, f'{reason}[hosts."{server}"] of config.toml', kind="list", final=True)
         owner = _Api(settings, declared.api, token)
         for _ in range(2):
@@ -397,7 +397,7 @@ class FigsharePublisher(DepositPublisher[_Api]):
             with super().asking(name):
                 yield
         except TransferError as error:
-            raise PublishError(self.at(name), str(error), "run the same command again to go on") from error
+            raise PublishError(self.at(name), str(error), "run the same command again to continue") from error
 
     # -- only reading
 
@@ -405,7 +405,7 @@ class FigsharePublisher(DepositPublisher[_Api]):
         """Whose token it is, and whether the article is theirs."""
         line = self.host.declared
         if line.version is not None:
-            remedy = "name the article without a version: what is published becomes its next one"
+            remedy = "name the article without a version: the files become its next version"
             raise PublishError(self.host.redacted, "a published version never changes", remedy)
         self._account = self._own_account()
         if line.new:
@@ -451,11 +451,11 @@ class FigsharePublisher(DepositPublisher[_Api]):
             details = self.api.find(self._path)
             public = self.api.find(f"articles/{self.article}") if details is None else None
         if details is None:
-            reason = "it is somebody else's article" if public else "this account sees none of that number"
+            reason = "the article belongs to somebody else" if public else "this account sees none of that number"
             remedy = "have yourself added as a collaborator of its project, or publish to figshare:new"
             raise AccessDenied(self.declared, reason, remedy)
         if details.get("is_embargoed"):
-            raise PublishError(self.declared, "the article is under embargo, so nobody could fetch its files")
+            raise PublishError(self.declared, "the article is under embargo, so users could not download its files")
         if details.get("is_metadata_record") or details.get("has_linked_file"):
             raise PublishError(self.declared, "the article only describes or links data, so it takes no files")
         return dict(details)
@@ -495,7 +495,7 @@ class FigsharePublisher(DepositPublisher[_Api]):
             raise PublishError(
                 self.declared,
                 f"the files need {needed} bytes, and {max(0, quota - used)} are free of the {quota} that the account "
-                "has for what is not published",
+                "has for unpublished files",
                 "publish or delete other drafts, publish fewer files at a time, or ask Figshare for more",
             )
         kept = {file.name for file in self.files} | {article_name(upload.name) for upload in going}
@@ -745,7 +745,7 @@ class _UploadService:
     def _error(self, error: TransferError, place: str) -> PublishError:
         if is_status(error, 404):
             raise UploadGone from None
-        return PublishError(place, error.reason, "what arrived is kept there: run it again to go on")
+        return PublishError(place, error.reason, "what arrived is kept there: run it again to continue")
 
 
 def _upload_url(item: Mapping[str, Any]) -> str:
