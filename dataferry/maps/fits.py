@@ -23,7 +23,7 @@ BLOCK = 2880
 # most headers of maps end within this; it is also the first range asked of a server
 FIRST = 4 * BLOCK
 _LONGEST = 4000 * BLOCK
-_MOST_AXES = 999  # the standard's limit
+_MOST_AXES = 999  # and columns: the standard's limit
 _MOST_FILES = 64
 
 _TFORM = re.compile(r"^\s*(\d*)([A-Z])(.*)$")
@@ -148,7 +148,7 @@ def _read_hdu(source: ByteSource, index: int, start: int) -> Hdu | None:
 
 def _check_counts(hdu: Hdu) -> None:
     """Refuse what would make a reader count for ever, or come back to where it was."""
-    for key in ("NAXIS", "ZNAXIS"):
+    for key in ("NAXIS", "ZNAXIS", "TFIELDS"):
         if not 0 <= hdu.number(key) <= _MOST_AXES:
             raise hdu.context.error(f"{key}={hdu[key]} is not one of 0 to {_MOST_AXES}", "the header may be damaged")
     for key, least in (("PCOUNT", 0), ("GCOUNT", 1)):
@@ -259,17 +259,17 @@ def columns_of(source: ByteSource, hdu: Hdu) -> list[Column]:
         axes = len(hdu.stored_shape)
         raise hdu.context.error(f"a binary table has NAXIS=2 and BITPIX=8, this one {axes} and {hdu['BITPIX']!r}")
     rows, row_bytes = hdu.stored_shape
-    columns, at = [], 0
+    columns, at, complete = [], 0, True
     for number in range(1, hdu.number("TFIELDS") + 1):
         column, width = _table_column(source, hdu, number, at)
         column.count, column.row_bytes = rows * column.per_row, row_bytes
         columns.append(column)
         if width < 0:  # of an unknown width: nobody knows where the columns after it begin
+            complete = False
             break
         at += width
-    else:
-        if at != row_bytes:
-            raise hdu.context.error(f"its columns take {at} bytes a row, but NAXIS1 says {row_bytes}")
+    if at > row_bytes or (complete and at < row_bytes):
+        raise hdu.context.error(f"its columns take {at} bytes a row, but NAXIS1 says {row_bytes}")
     return columns
 
 
@@ -280,6 +280,7 @@ def _table_column(source: ByteSource, hdu: Hdu, number: int, at: int) -> tuple[C
     repeat, code = (int(form[1] or 1), form[2]) if form else (0, "")
     dtype = _DTYPES.get(code, "")
     problem = "" if dtype else "does not hold numbers that a map can have"
+    problem = problem if repeat else "has no values"
     width = -(-repeat // 8) if code == "X" else repeat * _WIDTHS.get(code, -1)
     if code not in _WIDTHS:
         width, problem = -1, f"TFORM{number}={hdu[f'TFORM{number}']!r} is no column format"

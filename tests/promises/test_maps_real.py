@@ -135,3 +135,13 @@ def test_headers_are_those_of_astropy(real_file):
                 except MapError:
                     continue  # made wrong on purpose
                 assert repr(ours).strip() == header.strip(), (path, index)
+
+
+@pytest.mark.nightly
+def test_every_file_that_installed_packages_bring():
+    """No exception but `MapError`; headers and images as astropy has them, maps as healpy has them."""
+    pytest.importorskip("healpy")
+    program = Path(__file__).parents[2] / "benchmarks" / "maps_real_files.py"
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " files" in done.stdout
