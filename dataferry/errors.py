@@ -271,13 +271,13 @@ class HostRefused(TransferError):
 
     def __init__(self, place: str, status: int, message: str = "", retry_after: float | None = None) -> None:
         self.status = status
-        self.said = message
+        self.message = message
         reason = f"HTTP {status}" + (f": {message}" if message else "")
         final = status < 500 and status != 429
         super().__init__(place, reason, kind=Reason.STATUS, retry_after=retry_after, final=final)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.place, self.status, self.said, self.retry_after)
+        return type(self), (self.place, self.status, self.message, self.retry_after)
 
 
 class Failure(NamedTuple):

@@ -10,7 +10,6 @@ import errno
 import hashlib
 import os
 import re
-import shutil
 import stat
 import sys
 import time
@@ -349,7 +348,9 @@ def place_files(paths: Mapping[str, str], folder: str, *, links: bool = True) ->
                 with contextlib.suppress(OSError, NotImplementedError):
                     os.symlink(source, private)
             if not os.path.lexists(private):
-                shutil.copyfile(source, private)
+                from shutil import copyfile
+
+                copyfile(source, private)
             os.replace(private, target)
         finally:
             with contextlib.suppress(OSError):

@@ -549,7 +549,7 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
             try:
                 api.call("POST", path, json=ask, accept={422}, again=True)
             except HostRefused as error:
-                raise self._too_weak(error.said) if is_status(error, 403, 404) else error from error
+                raise self._too_weak(error.message) if is_status(error, 403, 404) else error from error
         user = api.call("GET", "user", accept={401, 403, 404})
         who = user.json().get("login", "") if user.status == 200 else ""
         if host.tag == LATEST:
@@ -780,14 +780,14 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
 
     def _release_refused(self, error: HostRefused, tag: str) -> PublishError:
         if is_status(error, 401, 403, 404):
-            return self._too_weak(error.said)
-        if "immutable release" in error.said:
+            return self._too_weak(error.message)
+        if "immutable release" in error.message:
             reason = f"an immutable release had the tag {tag} once, and GitHub never allows it again"
             return PublishError(self.host.redacted, reason, f"Publish to @{_next_tag(self._tag)}")
-        if "already_exists" in error.said:
+        if "already_exists" in error.message:
             reason = f"somebody published another release {tag} at the same time"
             return PublishError(self.host.redacted, reason, "Run the same command again: the files go to that release")
-        return PublishError(self.host.redacted, f"GitHub does not take the release {tag}: {error.said}")
+        return PublishError(self.host.redacted, f"GitHub does not take the release {tag}: {error.message}")
 
     # -- assets: what is there already, what was cut, what somebody else sends at the same time
 
@@ -805,7 +805,7 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
             try:
                 self._send_piece(self._series[tag], piece, notes, moved)
             except HostRefused as error:
-                raise self._too_weak(error.said) if is_status(error, 401, 403) else error from error
+                raise self._too_weak(error.message) if is_status(error, 401, 403) else error from error
             start += size
         return DraftFile(upload.size, upload.sha256, None, self._locators(tag), upload.name, upload.name)
 
@@ -829,7 +829,7 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
                 made = self._post(release, piece, moved)
             except HostRefused as error:
                 if error.status < 500:
-                    if error.status != 422 or "already_exists" not in error.said:
+                    if error.status != 422 or "already_exists" not in error.message:
                         raise self._asset_refused(release, piece, error) from error
                     notes["sending"] = ""  # what is there is somebody else's
                 failed = error
@@ -911,13 +911,13 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
     def _asset_refused(self, release: _Release, piece: _Piece, error: HostRefused) -> PublishError | HostRefused:
         if is_status(error, 401, 403):
             return error
-        if "immutable" in error.said:
+        if "immutable" in error.message:
             reason = f"the release {release.tag} became immutable and takes no more files"
             return self._error(piece, reason, f"Publish to @{_next_tag(release.tag)}")
-        if "file_count" in error.said:
+        if "file_count" in error.message:
             reason = f"the release {release.tag} has the maximum number of assets"
             return self._error(piece, reason, "Run the same command again: the other files go to another release")
-        return self._error(piece, f"GitHub does not take it: {error.said}")
+        return self._error(piece, f"GitHub does not take it: {error.message}")
 
     def _error(self, piece: _Piece, reason: str, remedy: str = "") -> PublishError:
         return PublishError(self.at(piece.upload.name), reason, remedy)

@@ -331,7 +331,7 @@ class InvenioHost(Host):
         except HostRefused as error:
             if error.status not in {401, 403, 410}:
                 raise
-            deleted = f"the record {record} was deleted" + (f" ({error.said})" if error.said else "")
+            deleted = f"the record {record} was deleted" + (f" ({error.message})" if error.message else "")
             restricted = f"the record {record} is restricted, and {_asker(api)} may not see it"
             reason = deleted if error.status == 410 else restricted
             raise TransferError(self.redacted, reason, kind="status", final=True) from error

@@ -144,7 +144,7 @@ def test_what_the_provider_says_is_told(provider: Provider, service: ApiClient, 
     with pytest.raises(HostRefused) as caught:
         service.call("POST", "x?token=hidden")
     assert caught.value.status == 422
-    assert said in caught.value.said
+    assert said in caught.value.message
     assert "html" not in str(caught.value)
     assert "hidden" not in str(caught.value)
     assert "s3cret" not in str(caught.value)
