@@ -395,6 +395,43 @@ def test_a_store_without_anonymous_access_says_so(
     assert "sftp has no anonymous access" in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("verb", ["publish", "get"])
+def test_a_connection_that_is_reset_is_one_error(
+    verb: str,
+    sshd: Any,
+    home: Path,
+    tmp_path: Path,
+    counted_link: Callable[[str], Any],
+    make_package: Callable[..., str],
+) -> None:
+    """The library's threads would print tracebacks of their own."""
+    link = counted_link(f"http://127.0.0.1:{sshd.daemon.port}")
+    port = link.url.rpartition(":")[2]
+    sshd.trust(home)
+    known = home / ".ssh" / "known_hosts"
+    known.write_text(known.read_text() + known.read_text().replace(str(sshd.daemon.port), port))
+    www, large = tmp_path / "www", os.urandom(20_000_000)
+    www.mkdir()
+    (www if verb == "get" else tmp_path).joinpath("dust.fits").write_bytes(large)
+    spec = sshd.declared(www).replace(str(sshd.daemon.port), port)
+    if verb == "get":
+        package = make_package({"dust.fits": large}, head=f'mirrors = ["{spec}"]')
+        above = next(entry for entry in sys.path if (Path(entry) / package).is_dir())
+        words, count = ["get", package, "dust.fits", "--deadline", "5"], 12_000
+    else:
+        (tmp_path / "dataferry.toml").touch()
+        words, count, above = ["publish", tmp_path / "dust.fits", "--to", spec, "--package"], 5_000_000, str(tmp_path)
+        words.append(tmp_path / "dataferry.toml")
+    link.cut_after(count)
+    env = {**os.environ, "PYTHONPATH": above}
+    words = [sys.executable, "-m", "dataferry", *map(str, words)]
+    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode != 0
+    assert link.cut
+    assert "Traceback" not in done.stderr
+    assert "Exception in thread" not in done.stderr and "Exception ignored" not in done.stderr
+
+
 class FtpServer(socketserver.ThreadingTCPServer):
     daemon_threads = True  # nobody waits for connections that a client keeps
     block_on_close = False
