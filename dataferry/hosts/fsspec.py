@@ -21,7 +21,7 @@ from ..config.settings import load_settings
 from ..download.source import Source
 from ..errors import AccessDenied, BadName, Conflict, DataferryError, MissingExtra, PublishError, TransferError
 from ..registry.names import check_url, quoted_name, redact_url
-from .base import Host, HostedFile, Publisher, Upload
+from .base import Host, HostedFile, HostStatus, Publisher, Upload
 
 if TYPE_CHECKING:
     from ..config.settings import Settings
@@ -122,6 +122,13 @@ class FsspecHost(Host):
         self.stated = check_url(public, "public") if public else ""
         self.public = self.stated or _public_base(self.protocol, parts.netloc, parts.path, self.options)
         self._sessions: dict[str, _Session] = {}
+
+    def status(self, settings: Settings) -> HostStatus:
+        """Where user and password are, for a protocol that has no login of its own."""
+        if self.known.login and self.login(settings):
+            place = urlsplit(self.url).netloc.rpartition("@")[2]
+            return HostStatus(origin=f'[hosts."{place}"] of config.toml')
+        return HostStatus(origin="" if _surely_no_login(self.protocol) else None)
 
     @property
     def redacted(self) -> str:

@@ -281,16 +281,6 @@ class S3Client:
         except self._failures:
             return False  # no version ids come into the registry
 
-    def identity(self) -> str:
-        """Who asks, and where the access key was found."""
-        if self.bucket.endpoint:
-            return self.who
-        try:
-            sts = self.session.client("sts", region_name=self.boto.meta.region_name)
-            return f"{sts.get_caller_identity()['Arn']}, {self.who}"
-        except self._failures:
-            return self.who
-
     def pages(self, operation: str, entries: str, what: str, **params: Any) -> Iterator[tuple[dict[str, Any], Any]]:
         """The items of a list of many pages, each with its page."""
         with self.asking(what):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import socketserver
 import subprocess
@@ -492,8 +493,7 @@ def test_a_cut_upload_by_sftp_goes_on_where_it_was(sshd: Any, home: Path, tmp_pa
 
 def test_a_missing_library_comes_before_a_missing_login(monkeypatch: pytest.MonkeyPatch) -> None:
     from dataferry.errors import MissingExtra
-    from dataferry.hosts import fsspec as module
 
-    monkeypatch.setattr(module, "find_spec", lambda name: None if name == "gcsfs" else object())
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "gcsfs" else object())
     with pytest.raises(MissingExtra, match=r"this needs gcsfs for gs://.*pip install 'dataferry\[fsspec\]' gcsfs"):
         make_host("gs://bucket/v1/").publisher(Settings(), {}).check_rights()

@@ -282,7 +282,7 @@ def test_who_reads_pays_only_after_a_yes(
     radosgw.client().put_bucket_request_payment(Bucket=bucket, RequestPaymentConfiguration={"Payer": "Requester"})
     sign_in(reader)
     data = package(make_package, radosgw.spec(bucket, payer="requester"))
-    with pytest.raises(FileUnavailable, match="AWS_REQUEST_PAYER=requester says yes"):
+    with pytest.raises(FileUnavailable, match="AWS_REQUEST_PAYER=requester agrees"):
         data.get("bands.ecsv")
     monkeypatch.setenv("AWS_REQUEST_PAYER", "requester")
     assert Path(data.get("bands.ecsv")).read_bytes() == FILES["bands.ecsv"]
