@@ -1,0 +1,54 @@
+"""``docs/architecture.rst`` is true: its tree has every module, its paths and names exist, its reasons are the enum."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from dataferry.errors import Reason
+
+#: Folders that the tree has as one line.
+WHOLE = {"maps", "cli", "pytest_plugin", "testing"}
+
+
+@pytest.fixture
+def page(repository: Path) -> str:
+    return (repository / "docs" / "architecture.rst").read_text(encoding="utf-8")
+
+
+def test_the_tree_has_every_module(repository: Path, page: str) -> None:
+    tree = page[page.index("    dataferry/\n") : page.index("How ``get`` works")]
+    named: set[str] = set()
+    folder = ""
+    for line in tree.splitlines()[1:]:
+        if match := re.match(r" {8}(\w+)/ ", line):
+            folder = match[1] + "/"
+        elif match := re.match(r" {8}([\w./]+) ", line):
+            named.add(match[1])
+        elif match := re.match(r" {12}((?:\w+\.py *)+)", line):
+            named |= {folder + name for name in match[1].split()}
+    package = repository / "dataferry"
+    modules = {str(path.relative_to(package)) for path in package.rglob("*.py")} | {"data/sites.toml"}
+    inner = {name for name in modules if "/" in name and (name.split("/")[0] in WHOLE or name.endswith("__init__.py"))}
+    assert named == modules - inner
+
+
+def test_its_paths_and_names_exist(repository: Path, page: str) -> None:
+    table = page[page.index("Where to change what\n") : page.index("How to debug\n")]
+    paths = re.findall(r"``([\w/]+\.(?:py|toml))``", table)
+    assert len(paths) > 25
+    assert [path for path in paths if path != "config.toml" and not (repository / "dataferry" / path).is_file()] == []
+    source = "\n".join(path.read_text(encoding="utf-8") for path in (repository / "dataferry").rglob("*.py"))
+    names = [
+        name.rpartition(".")[2]
+        for name in re.findall(r"``([A-Z]?[\w]+(?:\.\w+)?)``", table)
+        if "_" in name or "." in name
+    ]
+    assert [name for name in names if name != "py" and f" {name}" not in source] == []
+
+
+def test_its_reasons_are_the_enum(page: str) -> None:
+    section = page[page.index("Reasons of a failure\n") : page.index("Which library does what\n")]
+    assert set(re.findall(r"^``([\w-]+)``  ", section, re.MULTILINE)) == {reason.value for reason in Reason}
