@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -21,7 +21,6 @@ from .sampling import State, sample
 
 if TYPE_CHECKING:
     from ..config.settings import Settings
-    from ..download.http_client import Client
     from ..download.source import Source, Wanted
     from ..hosts.base import Host, HostedFile
     from ..lookup.candidates import Candidates
@@ -117,7 +116,7 @@ def check(
     specs = data._resolver.host_specs()
     if reason := offline_reason():
         raise NeedsNetwork("the check", [(f"host {redact_url(spec)}", f"not asked: {reason}") for spec in specs])
-    findings = _Check(places, engine_settings().as_anonymous(), deep, jobs, progress).every_host(specs, entries)
+    findings = _every_host(specs, entries, places, engine_settings().as_anonymous(), deep, jobs, progress)
     if progress and not deep and sys.stderr.isatty():  # fetching has bars of its own
         from tqdm import tqdm
 
@@ -126,50 +125,65 @@ def check(
     yield from findings
 
 
-class _Check:
-    """The check of one package."""
+def _every_host(
+    specs: Sequence[str],
+    entries: Sequence[Entry],
+    places: Candidates,
+    settings: Settings,
+    deep: bool,
+    jobs: int | None,
+    progress: bool,
+) -> Iterator[Finding]:
+    """The findings at all hosts. Hosts of one series divide its files and versions among them."""
+    series = [_series(spec) for spec in specs]
+    unsettled: list[tuple[str, Finding]] = []
+    good: dict[tuple[str, str], str] = {}
+    for spec, name in zip(specs, series, strict=True):
+        for finding in _HostCheck(redact_url(spec), places, settings, jobs, progress).findings(spec, entries, deep):
+            if not name or series.count(name) == 1:
+                yield finding
+            elif finding.state is not State.BAD:
+                good[name, finding.name] = finding.host
+                yield finding
+            else:
+                unsettled.append((name, finding))
+    for name, finding in unsettled:
+        other = good.get((name, finding.name))
+        if other and finding.kind in _OTHER_RELEASE:
+            yield replace(finding, state=State.ELSEWHERE, note=f"{other} has it", kind="")
+        else:
+            yield finding
 
-    def __init__(self, places: Candidates, settings: Settings, deep: bool, jobs: int | None, progress: bool) -> None:
+
+def _series(spec: str) -> str:
+    try:
+        return make_host(spec).series
+    except DataferryError:
+        return ""
+
+
+class _HostCheck:
+    """The check of one host."""
+
+    def __init__(self, place: str, places: Candidates, settings: Settings, jobs: int | None, progress: bool) -> None:
+        from ..download.http_client import Client
         from ..lookup.configured_hosts import stall_timeout
 
-        self._places, self._settings, self._deep, self._jobs, self._progress = places, settings, deep, jobs, progress
+        self._place, self._places, self._settings = place, places, settings
+        self._jobs, self._progress = jobs, progress
         self._stall_timeout = stall_timeout(places.registry)
+        self._client = Client(settings, stall_timeout=self._stall_timeout)
+        self._breaker = _CircuitBreaker()
+        self._hosted: Mapping[str, HostedFile] = {}
 
-    def every_host(self, specs: Sequence[str], entries: Sequence[Entry]) -> Iterator[Finding]:
-        """The findings at all hosts. Hosts of one series share its files and versions among them."""
-        from ..download.http_client import Client
-
-        series = {spec: _series(spec) for spec in specs}
-        shared = {name for name in series.values() if name and list(series.values()).count(name) > 1}
-        unsettled: list[tuple[str, Finding]] = []
-        good: dict[tuple[str, str], str] = {}
-        client = Client(self._settings, stall_timeout=self._stall_timeout)
-        for spec in specs:
-            for finding in self._one_host(spec, entries, client):
-                if series[spec] not in shared:
-                    yield finding
-                elif finding.state is not State.BAD:
-                    good[series[spec], finding.name] = finding.host
-                    yield finding
-                else:
-                    unsettled.append((series[spec], finding))
-        for name, finding in unsettled:
-            other = good.get((name, finding.name))
-            if other and finding.kind in _OTHER_RELEASE:
-                yield replace(finding, state=State.ELSEWHERE, note=f"{other} has it", kind="")
-            else:
-                yield finding
-
-    def _one_host(self, spec: str, entries: Sequence[Entry], client: Client) -> Iterator[Finding]:
-        """The findings at one host: the good ones as they come, then the others."""
-        place = redact_url(spec)
+    def findings(self, spec: str, entries: Sequence[Entry], deep: bool) -> Iterator[Finding]:
+        """The good ones as they come, then the others."""
         bad: dict[str, Finding] = {}
         served = False
         try:
-            with guarded(place):
+            with guarded(self._place):
                 host = make_host(spec)
-                findings = self._fetched(host, entries) if self._deep else self._asked(host, entries, client)
-            for finding in findings:
+            for finding in self._fetched(host, entries) if deep else self._asked(host, entries):
                 if finding.state is State.BAD:
                     bad[finding.name] = finding
                 else:
@@ -177,8 +191,7 @@ class _Check:
                     bad.pop(finding.name, None)
                     yield finding
         except DataferryError as error:
-            for entry in entries:
-                yield Finding(entry.name, place, place, State.BAD, str(error), getattr(error, "kind", "error"))
+            yield from (self._bad(entry.name, str(error), getattr(error, "kind", "error")) for entry in entries)
             return
         # S3 answers 403 for a missing object to those who may not list the bucket
         missing = _MISSING | ({"denied"} if served else frozenset())
@@ -186,22 +199,22 @@ class _Check:
             if entry.name in bad:
                 finding = bad[entry.name]
                 needed = bool(host.locator) and host.locator in entry.locators
-                if finding.kind in missing and not needed and self._bundled(entry):
+                if finding.kind in missing and not needed and self._verified(entry, "package"):
                     note = "part of the package, and not at this host"
                     finding = replace(finding, state=State.BUNDLED, note=note, kind="")
                 yield finding
 
-    def _asked(self, host: Host, entries: Sequence[Entry], client: Client) -> Iterator[Finding]:
+    def _bad(self, name: str, note: str, kind: str, place: str = "") -> Finding:
+        return Finding(name, self._place, place or self._place, State.BAD, note, kind)
+
+    def _asked(self, host: Host, entries: Sequence[Entry]) -> Iterator[Finding]:
         """Ask for samples where the declaration leads, and then where the host says that files are, as for users."""
-        breaker = _CircuitBreaker()
-        with guarded(host.redacted):
+        with guarded(self._place):
             sources = {entry.name: host.sources(entry.name, entry) for entry in entries}
-        hosted: Mapping[str, HostedFile] = {}
-        with suppress(DataferryError), guarded(host.redacted):  # a list helps, and is not needed
-            hosted = host.hosted(self._settings)
+        with suppress(DataferryError), guarded(self._place):  # a list helps, and is not needed
+            self._hosted = host.hosted(self._settings)
         left = {entry.name: entry for entry in entries}
-        known = [entry for entry in entries if sources[entry.name]]
-        for finding in self._in_threads(host, known, sources, hosted, client, breaker):
+        for finding in self._in_threads([entry for entry in entries if sources[entry.name]], sources):
             if finding.state is not State.BAD:
                 del left[finding.name]
             yield finding
@@ -209,79 +222,54 @@ class _Check:
             return
         why_not, kind, found = "the host does not know the file", "unknown", {}
         try:
-            with guarded(host.redacted):
+            with guarded(self._place):
                 found = dict(host.look_up(left, self._settings))
         except DataferryError as error:
             why_not, kind = str(error), getattr(error, "kind", "error")
-        for name in left:
+        late = []
+        for name, entry in left.items():
             if not found.get(name) and not sources[name]:
-                yield Finding(name, host.redacted, host.redacted, State.BAD, why_not, kind)
-        late = [e for e in left.values() if found.get(e.name) and found[e.name][0].url != _url(sources[e.name])]
-        yield from self._in_threads(host, late, found, hosted, client, breaker)
+                yield self._bad(name, why_not, kind)
+            elif found.get(name) and [s.url for s in found[name][:1]] != [s.url for s in sources[name][:1]]:
+                late.append(entry)
+        yield from self._in_threads(late, found)
 
-    def _in_threads(
-        self,
-        host: Host,
-        entries: Sequence[Entry],
-        sources: Mapping[str, Sequence[Source]],
-        hosted: Mapping[str, HostedFile],
-        client: Client,
-        breaker: _CircuitBreaker,
-    ) -> Iterator[Finding]:
+    def _in_threads(self, entries: Sequence[Entry], sources: Mapping[str, Sequence[Source]]) -> Iterator[Finding]:
         with ThreadPoolExecutor(max_workers=self._jobs or 8, thread_name_prefix="dataferry-check") as pool:
             try:
-                yield from pool.map(
-                    lambda e: self._sampled_at_any(host, e, sources[e.name], hosted.get(e.name), client, breaker),
-                    entries,
-                )
+                yield from pool.map(lambda entry: self._at_any(entry, sources[entry.name]), entries)
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def _sampled_at_any(
-        self,
-        host: Host,
-        entry: Entry,
-        sources: Sequence[Source],
-        hosted: HostedFile | None,
-        client: Client,
-        breaker: _CircuitBreaker,
-    ) -> Finding:
+    def _at_any(self, entry: Entry, sources: Sequence[Source]) -> Finding:
         """The first source that is good, as for a user: Figshare's download host answers programs with an empty 202."""
         findings = []
         for source in sources:
-            findings.append(self._sampled(host, entry, source, hosted, client, breaker))
+            findings.append(self._sampled(entry, source))
             if findings[-1].state is not State.BAD:
                 return findings[-1]
         return findings[0]
 
-    def _sampled(
-        self,
-        host: Host,
-        entry: Entry,
-        source: Source,
-        hosted: HostedFile | None,
-        client: Client,
-        breaker: _CircuitBreaker,
-    ) -> Finding:
-        place = host.redacted
-        if reason := breaker.reason(source):
-            return Finding(entry.name, place, source.redacted, State.BAD, f"not asked: {reason}", "aside")
+    def _sampled(self, entry: Entry, source: Source) -> Finding:
+        if reason := self._breaker.reason(source):
+            return self._bad(entry.name, f"not asked: {reason}", "aside", source.redacted)
         try:
-            state, note = sample(client, source, entry, self._here(entry))
-            breaker.note(source, None)
+            state, note = sample(self._client, source, entry, self._verified(entry, "folder", "package", "cache"))
+            self._breaker.note(source, None)
         except TransferError as error:
-            breaker.note(source, error)
-            return Finding(entry.name, place, source.redacted, State.BAD, error.reason, error.kind)
+            self._breaker.note(source, error)
+            return self._bad(entry.name, error.reason, error.kind, source.redacted)
+        hosted = self._hosted.get(entry.name)
         if hosted is not None and hosted.sha256 is not None and state is not State.PROVEN:
             if hosted.sha256 != entry.sha256:
                 note = f"the host gives another sha256: {hosted.sha256[:12]}... instead of {entry.sha256[:12]}..."
-                return Finding(entry.name, place, source.redacted, State.BAD, note, "sha256")
+                return self._bad(entry.name, note, "sha256", source.redacted)
             state, note = State.LIKELY, f"{note} and the sha256 that the host gives"
-        return Finding(entry.name, place, source.redacted, state, note)
+        return Finding(entry.name, self._place, source.redacted, state, note)
 
     def _fetched(self, host: Host, entries: Sequence[Entry]) -> Iterator[Finding]:
-        """Fetch whole files from one host alone; each is dropped as soon as its hash is known."""
+        """Fetch whole files from this host alone; each is dropped as soon as its hash is known."""
         from ..cache.store import incoming
         from ..lookup.configured_hosts import download_from_hosts
         from ..lookup.options import FetchOptions
@@ -290,7 +278,6 @@ class _Check:
             file.unlink()
             return file
 
-        place = host.redacted
         with TemporaryDirectory(prefix="check-", dir=incoming()) as workdir:
             results = download_from_hosts(
                 [host],
@@ -305,35 +292,18 @@ class _Check:
             if isinstance(result, FileUnavailable):
                 # what a server answered says more than that the host itself could not be asked
                 failures = sorted(result.failures, key=lambda failure: not failure.place.startswith("host "))
-                where, reason, kind = failures[-1] if failures else (place, str(result), "fetch")
-                yield Finding(name, place, where, State.BAD, reason, kind)
+                where, reason, kind = failures[-1] if failures else ("", str(result), "fetch")
+                yield self._bad(name, reason, kind, where)
             else:
-                where = result.source.redacted if result.source else place
-                yield Finding(name, place, where, State.PROVEN, "sha256 of all bytes")
+                where = result.source.redacted if result.source else self._place
+                yield Finding(name, self._place, where, State.PROVEN, "sha256 of all bytes")
 
-    def _here(self, entry: Entry) -> str | None:
-        """A verified file on this machine."""
-        return self._verified(entry, lambda kind: kind != "override")
-
-    def _bundled(self, entry: Entry) -> bool:
-        return self._verified(entry, lambda kind: kind == "package") is not None
-
-    def _verified(self, entry: Entry, wanted: Callable[[str], bool]) -> str | None:
+    def _verified(self, entry: Entry, *kinds: str) -> str | None:
+        """The path of a verified file in some kinds of places on this machine."""
         for candidate in self._places.of(entry.name, entry):
-            if wanted(candidate.kind) and self._places.examine(candidate, entry).accepted:
+            if candidate.kind in kinds and self._places.examine(candidate, entry).accepted:
                 return candidate.path
-        return self._places.store().find(entry.name, entry)[0] if wanted("cache") else None
-
-
-def _url(sources: Sequence[Source]) -> str:
-    return sources[0].url if sources else ""
-
-
-def _series(spec: str) -> str:
-    try:
-        return make_host(spec).series
-    except DataferryError:
-        return ""
+        return self._places.store().find(entry.name, entry)[0] if "cache" in kinds else None
 
 
 class _CircuitBreaker:
