@@ -225,7 +225,7 @@ def test_two_releases_after_a_new_version(
     new.write_text(new.read_text().replace("mirrors = [", 'mirrors = ["https://other.example/x/", '))
     old.write_bytes(new.read_bytes())
     dry = command(*words, "--new-version", "--dry-run").stderr
-    assert "  note: what is published gets a DOI and stays" in dry
+    assert "  note: a publication gets a DOI and is permanent" in dry
     assert "\nnote: beam.fits: https://other.example/x/ keep the old bytes, which users of the new" in dry
     assert command(*words, "--new-version").exit_code == 0
     for registry in (new, old):
