@@ -87,6 +87,8 @@ def show(
             figure.savefig(target, dpi=150)
     except (OSError, ValueError) as error:
         raise MapError(f"{target}: the picture cannot be written: {error}") from error
+    finally:
+        figure.clear()  # a figure is part of cycles: its arrays would stay until the garbage collector comes
     return target
 
 

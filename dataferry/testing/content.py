@@ -9,33 +9,15 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from email.utils import formatdate, parsedate_to_datetime
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["Content", "Files", "Request", "Response", "Slice", "in_memory", "of_bytes", "page", "respond"]
+__all__ = ["Content", "Files", "Request", "Response", "of_bytes", "page", "respond"]
 
 _TYPES = {".html": "text/html", ".txt": "text/plain", ".toml": "text/plain", ".json": "application/json"}
 _ANY_TYPE = "application/octet-stream"
-
-
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """A part of a file on disk, which the system sends without passing it through Python."""
-
-    path: Path
-    start: int
-    stop: int
-
-    def __len__(self) -> int:
-        return self.stop - self.start
-
-    def __getitem__(self, part: slice) -> Slice:
-        start, stop, _ = part.indices(len(self))
-        return Slice(self.path, self.start + start, self.start + max(start, stop))
-
-
-Piece = bytes | Slice
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +41,7 @@ class Content:
     """
 
     size: int
-    pieces: Callable[[int, int], Iterable[Piece]]
+    pieces: Callable[[int, int], Iterable[bytes]]
     etag: str | None
     modified: float
     media_type: str = _ANY_TYPE
@@ -67,7 +49,7 @@ class Content:
 
     def read(self) -> bytes:
         """All the bytes, in memory."""
-        return b"".join(in_memory(self.pieces(0, self.size)))
+        return b"".join(self.pieces(0, self.size))
 
 
 @dataclass(slots=True)
@@ -130,7 +112,7 @@ class Response:
         The status code.
     headers : mapping of str to str
         All but ``Date``, ``Server`` and ``Connection``.
-    pieces : iterable of bytes or Slice
+    pieces : iterable of bytes
         The body.
     chunked : bool
         Send the body in chunks, without a length.
@@ -148,7 +130,7 @@ class Response:
 
     status: int
     headers: Mapping[str, str]
-    pieces: Iterable[Piece] = ()
+    pieces: Iterable[bytes] = ()
     chunked: bool = False
     head: bytes | None = None
     cut: int | None = None
@@ -161,18 +143,12 @@ class Response:
         return replace(self, headers={name: value for name, value in self.headers.items() if name not in names})
 
 
-def in_memory(pieces: Iterable[Piece], block: int = 1 << 20) -> Iterator[bytes]:
-    """Pieces as bytes, read block by block where they are on disk."""
-    for piece in pieces:
-        if isinstance(piece, bytes):
-            yield piece
-            continue
-        with open(piece.path, "rb") as file:
-            file.seek(piece.start)
-            left = len(piece)
-            while left and (data := file.read(min(block, left))):
-                left -= len(data)
-                yield data
+def _blocks(path: Path, start: int, stop: int) -> Iterator[bytes]:
+    with open(path, "rb") as file:
+        file.seek(start)
+        while start < stop and (data := file.read(min(1 << 20, stop - start))):
+            start += len(data)
+            yield data
 
 
 def of_bytes(data: bytes, modified: float, media_type: str = _ANY_TYPE) -> Content:
@@ -211,7 +187,7 @@ class Files:
         except OSError:
             return None
         etag = f'"{int(stat.st_mtime):x}-{stat.st_size:x}"'  # as nginx makes it
-        return Content(stat.st_size, lambda start, stop: [Slice(path, start, stop)], etag, stat.st_mtime, media_type)
+        return Content(stat.st_size, partial(_blocks, path), etag, stat.st_mtime, media_type)
 
 
 def http_date(seconds: float) -> str:

@@ -45,7 +45,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from .content import Content, Piece, Request, Response, http_date, in_memory, of_bytes, page
+from .content import Content, Request, Response, http_date, of_bytes, page
 
 __all__ = [
     "ChangingETag",
@@ -486,7 +486,7 @@ class OtherFile(Fault):
         other = bytes(byte ^ 0x5A for byte in range(256))
         pieces = content.pieces
         etag = f'"other-{content.size:x}"'
-        return replace(content, etag=etag, pieces=lambda *span: (b.translate(other) for b in in_memory(pieces(*span))))
+        return replace(content, etag=etag, pieces=lambda *span: (piece.translate(other) for piece in pieces(*span)))
 
 
 @dataclass(frozen=True)
@@ -506,12 +506,12 @@ class FlippedByte(Fault):
             return content
         at, pieces = self.at % content.size, content.pieces
 
-        def flipped(start: int, stop: int) -> Iterator[Piece]:
+        def flipped(start: int, stop: int) -> Iterator[bytes]:
             if not start <= at < stop:
                 yield from pieces(start, stop)
                 return
             yield from pieces(start, at)
-            yield bytes(byte ^ 0xFF for piece in in_memory(pieces(at, at + 1)) for byte in piece)
+            yield bytes([next(iter(pieces(at, at + 1)))[0] ^ 0xFF])
             yield from pieces(at + 1, stop)
 
         return replace(content, pieces=flipped)
@@ -532,7 +532,7 @@ class WrongLength(Fault):
     def content(self, content: Content, request: Request) -> Content:
         size, full, pieces = (max(0, content.size + self.by), content.size, content.pieces)
 
-        def resized(start: int, stop: int) -> Iterator[Piece]:
+        def resized(start: int, stop: int) -> Iterator[bytes]:
             if start < full:
                 yield from pieces(start, min(stop, full))
             if stop > full:
@@ -565,10 +565,8 @@ class LfsPointer(Fault):
     """A git-lfs pointer in place of the file, as a git host serves it from its raw addresses."""
 
     def content(self, content: Content, request: Request) -> Content:
-        digest = hashlib.sha256()
-        for piece in in_memory(content.pieces(0, content.size)):
-            digest.update(piece)
-        text = f"version https://git-lfs.github.com/spec/v1\noid sha256:{digest.hexdigest()}\nsize {content.size}\n"
+        digest = hashlib.sha256(content.read()).hexdigest()
+        text = f"version https://git-lfs.github.com/spec/v1\noid sha256:{digest}\nsize {content.size}\n"
         return of_bytes(text.encode(), content.modified, "text/plain; charset=utf-8")
 
 

@@ -18,7 +18,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any, Literal, Self
 from urllib.parse import quote, unquote, urlsplit
 
-from .content import Files, Piece, Request, Response, Slice, http_date, in_memory, page, phrase, respond
+from .content import Files, Request, Response, http_date, page, phrase, respond
 from .faults import Fault, login_page
 
 if TYPE_CHECKING:
@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RangeServer", "Rule"]
 
-_SMALL = 1 << 16  # bytes that go out in one write with the headers
-_STEP = 1 << 23  # bytes between two updates of the log
+_BLOCK = 1 << 20  # bytes that go out in one write
 Tls = Literal["good", "bad-name", "expired"]
 
 
@@ -394,38 +393,23 @@ class _Connection(BaseHTTPRequestHandler):
                 self._send_body(head, response, request)
         if response.ending == "stall":
             with self.owner._paused(request):
-                while self.sock.recv(_SMALL):  # ends when the client leaves or the server stops
+                while self.sock.recv(_BLOCK):  # ends when the client leaves or the server stops
                     pass
 
     def _send_body(self, head: bytes, response: Response, request: Request) -> None:
         rates = [rate for rate in (response.rate, self.owner.rate) if rate is not None]
-        step = max(1, int(min(rates) / 20)) if rates else _STEP
-        pieces = in_memory(response.pieces) if response.chunked else response.pieces
-        for piece in _steps(pieces, response.cut, step):
+        step = max(1, int(min(rates) / 20)) if rates else _BLOCK
+        for piece in _steps(response.pieces, response.cut, step):
             if self.closing.is_set():
                 raise ConnectionError("the server stops")
             if rates and self._wait_turn(len(piece) / min(rates), head, request):
                 head = b""
-            if response.chunked and isinstance(piece, bytes):
-                self.sock.sendall(head + b"%x\r\n%b\r\n" % (len(piece), piece))
-            elif isinstance(piece, Slice) and self.plain and len(piece) > _SMALL:
-                self._send_file(head, piece)
-            else:
-                for data in in_memory([piece], _SMALL * 4):
-                    self.sock.sendall(head + data)
-                    head = b""
+            self.sock.sendall(head + (b"%x\r\n%b\r\n" % (len(piece), piece) if response.chunked else piece))
             head = b""
             request.sent += len(piece)
         tail = b"0\r\n\r\n" if response.chunked and response.cut is None else b""
         if head or tail:
             self.sock.sendall(head + tail)
-
-    def _send_file(self, head: bytes, piece: Slice) -> None:
-        if head:
-            self.sock.sendall(head, getattr(socket, "MSG_MORE", 0))
-        with open(piece.path, "rb") as file:
-            if self.sock.sendfile(file, piece.start, len(piece)) < len(piece):
-                raise ConnectionError("the file has shrunk while it was served")
 
     def _wait_turn(self, seconds: float, head: bytes, request: Request) -> bool:
         """Keep the connection to its rate; True if the headers went ahead, which are not held up."""
@@ -456,7 +440,7 @@ class _Connection(BaseHTTPRequestHandler):
             self.sock.shutdown(socket.SHUT_WR)
 
 
-def _steps(pieces: Iterable[Piece], cut: int | None, step: int) -> Iterator[Piece]:
+def _steps(pieces: Iterable[bytes], cut: int | None, step: int) -> Iterator[bytes]:
     """The first `cut` bytes, or all, in pieces of at most so many."""
     left = sys.maxsize if cut is None else cut
     for piece in pieces:
