@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequenc
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from ..download.source import Part, Source
 from ..errors import BadName, DataferryError, PublishError, TransferError
@@ -26,6 +26,9 @@ __all__ = [
     "HostStatus",
     "HostedFile",
     "Limits",
+    "Locators",
+    "Moved",
+    "Notes",
     "Part",
     "Publisher",
     "Source",
@@ -33,6 +36,11 @@ __all__ = [
     "checked_files",
     "guarded",
 ]
+
+#: What a publisher notes, kept on disk at every change; takes the bytes that went; the ids that a registry keeps.
+Notes: TypeAlias = MutableMapping[str, Any]
+Moved: TypeAlias = Callable[[int], None]
+Locators: TypeAlias = Mapping[str, str | int]
 
 _DIGEST = {"sha256": re.compile(r"[0-9a-f]{64}").fullmatch, "md5": re.compile(r"[0-9a-f]{32}").fullmatch}
 #: More than any archive takes in one file; a number beyond it is no size.
@@ -334,7 +342,7 @@ class HostedFile:
     size: int | None = None
     sha256: str | None = None
     md5: str | None = None
-    locators: Mapping[str, str | int] = field(default_factory=dict)
+    locators: Locators = field(default_factory=dict)
 
     def matches(self, upload: Upload) -> bool | None:
         """Whether these are exactly the bytes of a file here; None where the host reports no digest.
@@ -533,7 +541,7 @@ class Publisher(ABC):
         """
         raise PublishError(self.host.redacted, "a published file cannot be replaced there")
 
-    def begin(self, uploads: Sequence[Upload], notes: MutableMapping[str, Any]) -> None:  # noqa: B027
+    def begin(self, uploads: Sequence[Upload], notes: Notes) -> None:  # noqa: B027
         """Prepare for uploads: a draft, a release, a clone. Called only if some file has to go.
 
         Parameters
@@ -550,9 +558,7 @@ class Publisher(ABC):
         """
 
     @abstractmethod
-    def upload(
-        self, upload: Upload, notes: MutableMapping[str, Any], moved: Callable[[int], None]
-    ) -> Mapping[str, str | int]:
+    def upload(self, upload: Upload, notes: Notes, moved: Moved) -> Locators:
         """Take one file there; resumes what the notes or the host know. Called from several threads.
 
         Parameters
@@ -577,9 +583,7 @@ class Publisher(ABC):
             If it did not arrive.
         """
 
-    def finish(
-        self, uploads: Sequence[Upload], notes: MutableMapping[str, Any]
-    ) -> Mapping[str, Mapping[str, str | int]]:
+    def finish(self, uploads: Sequence[Upload], notes: Notes) -> Mapping[str, Locators]:
         """Make what was uploaded public, once all of it is there. Called also if nothing had to go this time.
 
         If a single file did not arrive it is not called. What everybody can read even so is proven and registered; the
@@ -608,7 +612,7 @@ class Publisher(ABC):
         """How long the host may need after `finish` until everybody sees the files; the fetch-back waits that long."""
         return 0.0
 
-    def entry_locators(self, entry: Entry) -> Mapping[str, str | int]:
+    def entry_locators(self, entry: Entry) -> Locators:
         """The part of an entry's locators that is this host's."""
         key = self.host.locator
         return {key: entry.locators[key]} if key and key in entry.locators else {}

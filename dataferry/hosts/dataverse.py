@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
-from ..errors import AccessDenied, BadName, PublishError, TransferError
+from ..errors import AccessDenied, BadName, TransferError
 from ..registry.names import redact_url
 from .about import about_for, as_list, authors, name_parts, plain_license, require
 from .api_client import FileBody
-from .base import Credential, Host, HostedFile, Limits, Publisher, Source, Upload
+from .base import Credential, Host, HostedFile, Limits, Moved, Notes, Publisher, Source, Upload
 from .deposit import DOI, ArchiveApi, DepositPublisher, DraftFile, foreign_doi, is_status, without_resolver
 
 if TYPE_CHECKING:
@@ -275,11 +275,9 @@ class DataversePublisher(DepositPublisher[_Api]):
             if "InReview" in locks:
                 break
         reason = f"the dataset is locked ({', '.join(sorted(locks))})"
-        raise PublishError(self.at(), reason, "run the same command again later")
+        raise self.error(reason, "run the same command again later")
 
-    def send(
-        self, upload: Upload, begun: DraftFile | None, notes: MutableMapping[str, Any], moved: Callable[[int], None]
-    ) -> DraftFile:
+    def send(self, upload: Upload, begun: DraftFile | None, notes: Notes, moved: Moved) -> DraftFile:
         """Add a file in one request; a request that was cut leaves nothing behind."""
         path = PurePosixPath(upload.name)
         folder = {} if str(path.parent) == "." else {"directoryLabel": str(path.parent)}
@@ -314,7 +312,7 @@ class DataversePublisher(DepositPublisher[_Api]):
             if not found:
                 names = ", ".join(str(one["name"]) for one in offered)
                 reason = f"Dataverse does not offer the license {about['license']!r}"
-                raise PublishError(self.at(), reason, f"there are: {names}")
+                raise self.error(reason, f"there are: {names}")
             version["license"] = {"name": found[0]["name"], "uri": found[0]["uri"]}
         return {"datasetVersion": version}
 
@@ -342,7 +340,7 @@ def _field(name: str, value: Any, kind: str = "primitive") -> dict[str, Any]:
 class _Form(FileBody):
     """A form with ``jsonData`` and a file, read from the disk as it goes."""
 
-    def __init__(self, upload: Upload, options: Mapping[str, str], moved: Callable[[int], None]) -> None:
+    def __init__(self, upload: Upload, options: Mapping[str, str], moved: Moved) -> None:
         super().__init__(upload.path, 0, upload.size, moved)
         self.boundary = uuid.uuid4().hex
         start = f"--{self.boundary}\r\nContent-Disposition: form-data; name="

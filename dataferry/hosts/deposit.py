@@ -13,7 +13,7 @@ import re
 import time
 import uuid
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,7 +24,7 @@ from ..config.credentials import Token
 from ..download.backoff import tries
 from ..errors import AccessDenied, BadName, Conflict, HostRefused, PublishError, TransferError
 from .api_client import ApiClient
-from .base import Host, HostedFile, Publisher, Upload
+from .base import Host, HostedFile, Locators, Moved, Notes, Publisher, Upload
 
 if TYPE_CHECKING:
     from ..config.settings import Settings
@@ -150,7 +150,7 @@ class DepositPublisher(Publisher, Generic[_Api]):
     def __init__(self, host: Host, settings: Settings, about: Mapping[str, Any]) -> None:
         super().__init__(host, settings, about)
         self.files: list[DraftFile] = []
-        self.notes: MutableMapping[str, Any] = {}
+        self.notes: Notes = {}
         self.lock = Lock()
 
     # -- what an archive has to say -----------------------------------------------------------------------------------
@@ -176,9 +176,7 @@ class DepositPublisher(Publisher, Generic[_Api]):
         """All files of the newest public version."""
 
     @abstractmethod
-    def send(
-        self, upload: Upload, begun: DraftFile | None, notes: MutableMapping[str, Any], moved: Callable[[int], None]
-    ) -> DraftFile:
+    def send(self, upload: Upload, begun: DraftFile | None, notes: Notes, moved: Moved) -> DraftFile:
         """Send a file, or the rest of one that was begun. Raises `UploadGone`."""
 
     @abstractmethod
@@ -245,6 +243,10 @@ class DepositPublisher(Publisher, Generic[_Api]):
     def at(self, name: str = "") -> str:
         """A file at the archive, or the archive, for errors."""
         return f"{self.declared}: {name}" if name else self.declared
+
+    def error(self, reason: str, remedy: str = "") -> PublishError:
+        """An error of the archive as a whole."""
+        return PublishError(self.at(), reason, remedy)
 
     @contextmanager
     def asking(self, name: str = "") -> Iterator[None]:
@@ -336,15 +338,13 @@ class DepositPublisher(Publisher, Generic[_Api]):
         found = {upload.name: self.complete(upload) or self.conflicting(upload) for upload in uploads}
         return {name: file for name, file in found.items() if file is not None}
 
-    def begin(self, uploads: Sequence[Upload], notes: MutableMapping[str, Any]) -> None:
+    def begin(self, uploads: Sequence[Upload], notes: Notes) -> None:
         """Find or make the draft."""
         self.notes = notes
         with self.asking():
             self.open(uploads)
 
-    def upload(
-        self, upload: Upload, notes: MutableMapping[str, Any], moved: Callable[[int], None]
-    ) -> Mapping[str, str | int]:
+    def upload(self, upload: Upload, notes: Notes, moved: Moved) -> Locators:
         """Send one file, or the rest of it."""
         if (there := self.complete(upload)) is not None:
             return there.locators
@@ -373,9 +373,7 @@ class DepositPublisher(Publisher, Generic[_Api]):
             f"if somebody else put the file into the draft, delete it on {self.draft_page}",
         )
 
-    def finish(
-        self, uploads: Sequence[Upload], notes: MutableMapping[str, Any]
-    ) -> Mapping[str, Mapping[str, str | int]]:
+    def finish(self, uploads: Sequence[Upload], notes: Notes) -> Mapping[str, Locators]:
         """Verify the digests, take out what the new files replace, and publish if anything is not public yet."""
         self.notes = notes
         with self.asking():
@@ -465,8 +463,7 @@ class DepositPublisher(Publisher, Generic[_Api]):
                 return
         if failed is not None:
             raise failed
-        raise PublishError(
-            self.at(),
+        raise self.error(
             "it was submitted and is not public yet: a curator may have to approve it first",
             f"{_AGAIN} once it is public; nothing will be uploaded twice",
         )
@@ -476,5 +473,5 @@ class DepositPublisher(Publisher, Generic[_Api]):
         return 60.0
 
 
-def _locators(files: Mapping[str, DraftFile]) -> dict[str, Mapping[str, str | int]]:
+def _locators(files: Mapping[str, DraftFile]) -> dict[str, Locators]:
     return {name: file.locators for name, file in files.items()}

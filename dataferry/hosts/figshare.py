@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from ..errors import AccessDenied, BadName, PublishError, TransferError
 from ..registry.names import close_names, redact_url
 from .about import about_for, as_list, authors, full_name, plain_license, require
 from .api_client import ApiClient, FileBody, Response
-from .base import Credential, Host, HostedFile, Limits, Publisher, Source, Upload
+from .base import Credential, Host, HostedFile, Limits, Moved, Notes, Publisher, Source, Upload
 from .deposit import DOI, ArchiveApi, DepositPublisher, DraftFile, UploadGone, foreign_doi, is_status, without_resolver
 
 if TYPE_CHECKING:
@@ -406,7 +406,7 @@ class FigsharePublisher(DepositPublisher[_Api]):
         line = self.host.declared
         if line.version is not None:
             remedy = "name the article without a version: the files become its next version"
-            raise PublishError(self.host.redacted, "a published version never changes", remedy)
+            raise self.error("a published version never changes", remedy)
         self._account = self._own_account()
         if line.new:
             self.article = self._made_before()
@@ -455,9 +455,9 @@ class FigsharePublisher(DepositPublisher[_Api]):
             remedy = "have yourself added as a collaborator of its project, or publish to figshare:new"
             raise AccessDenied(self.declared, reason, remedy)
         if details.get("is_embargoed"):
-            raise PublishError(self.declared, "the article is under embargo, so users could not download its files")
+            raise self.error("the article is under embargo, so users could not download its files")
         if details.get("is_metadata_record") or details.get("has_linked_file"):
-            raise PublishError(self.declared, "the article only describes or links data, so it takes no files")
+            raise self.error("the article only describes or links data, so it takes no files")
         return dict(details)
 
     def hosted(self, uploads: Sequence[Upload]) -> Mapping[str, HostedFile]:
@@ -492,8 +492,7 @@ class FigsharePublisher(DepositPublisher[_Api]):
         needed = sum(upload.size for upload in going if self.begun(upload) is None)
         quota, used = self._account.get("quota"), self._account.get("used_quota_private") or 0
         if quota and needed > quota - used:
-            raise PublishError(
-                self.declared,
+            raise self.error(
                 f"the files need {needed} bytes, and {max(0, quota - used)} are free of the {quota} that the account "
                 "has for unpublished files",
                 "publish or delete other drafts, publish fewer files at a time, or ask Figshare for more",
@@ -501,8 +500,7 @@ class FigsharePublisher(DepositPublisher[_Api]):
         kept = {file.name for file in self.files} | {article_name(upload.name) for upload in going}
         # an institution, or Figshare+, has a number of its own and reports it only when it is reached
         if len(kept) > _MOST_FILES and not self._account.get("institution_id"):
-            raise PublishError(
-                self.declared,
+            raise self.error(
                 f"the article would have {len(kept)} files, and Figshare takes {_MOST_FILES}",
                 "spread them over several articles, or pack them",
             )
@@ -568,9 +566,7 @@ class FigsharePublisher(DepositPublisher[_Api]):
 
     # -- one file: in the parts that the upload service wants, from where an earlier run stopped
 
-    def send(
-        self, upload: Upload, begun: DraftFile | None, notes: MutableMapping[str, Any], moved: Callable[[int], None]
-    ) -> DraftFile:
+    def send(self, upload: Upload, begun: DraftFile | None, notes: Notes, moved: Moved) -> DraftFile:
         """Send the parts that the upload service has not yet got, and say that all are there."""
         file = self.add(begun or self._announce(upload))
         url = _upload_url(file.data)
@@ -615,7 +611,7 @@ class FigsharePublisher(DepositPublisher[_Api]):
             if about.get(key):
                 fields[key] = str(about[key]).strip()
         if not 3 <= len(fields.get("title", "...")) <= 1000:
-            raise PublishError(self.at(), "the title in [about] has less than 3 or more than 1000 characters")
+            raise self.error("the title in [about] has less than 3 or more than 1000 characters")
         if about.get("keywords"):
             fields["tags"] = [str(word) for word in as_list(about["keywords"])]
         if about.get("authors"):
@@ -641,7 +637,7 @@ class FigsharePublisher(DepositPublisher[_Api]):
                 close = close or close_names(str(item), every)
                 hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
                 remedy = f"all of them, with their ids, are at {self.api.base}categories"
-                raise PublishError(self.at(), f"Figshare has no category {item!r}{hint}", remedy)
+                raise self.error(f"Figshare has no category {item!r}{hint}", remedy)
             found.append(number)
         return found
 
@@ -658,7 +654,7 @@ class FigsharePublisher(DepositPublisher[_Api]):
             if (number := names.get(words)) is not None:
                 return number
         offered = ", ".join(str(item["name"]) for item in known)
-        raise PublishError(self.at(), f"Figshare does not offer the license {given!r} to you", f"there are: {offered}")
+        raise self.error(f"Figshare does not offer the license {given!r} to you", f"there are: {offered}")
 
     def _offered(self, what: str) -> list[dict[str, Any]]:
         """What this account may use; what anybody may, where the account has no list of its own."""
@@ -671,7 +667,7 @@ class FigsharePublisher(DepositPublisher[_Api]):
 class _UploadService:
     """One unfinished upload at the upload service, whose URL opens it for whoever has it: it is in no message."""
 
-    def __init__(self, api: _Api, url: str, upload: Upload, place: str, moved: Callable[[int], None]) -> None:
+    def __init__(self, api: _Api, url: str, upload: Upload, place: str, moved: Moved) -> None:
         self._client = ApiClient(api.settings, url, headers=api.login if _same_site(url, api.base) else {})
         self._url, self._upload, self._place, self._moved = url, upload, place, moved
         self._lock = threading.Lock()

@@ -6,7 +6,7 @@ import hashlib
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -19,7 +19,7 @@ from ..errors import AccessDenied, BadName, Conflict, HostRefused, PublishError,
 from ..registry.names import check_name
 from .about import as_list, authors, full_name
 from .api_client import LONGEST_WAIT, FileBody, Response, error_message
-from .base import Credential, Host, HostedFile, Limits, Part, Publisher, Source, Upload
+from .base import Credential, Host, HostedFile, Limits, Locators, Moved, Notes, Part, Publisher, Source, Upload
 from .deposit import ArchiveApi, DepositPublisher, DraftFile, is_status, wait_for_limit
 from .github import api_url, github_credentials, is_ref, is_repository
 
@@ -268,7 +268,7 @@ class _Release:
         found = self.assets.get(name.lower())
         return found if found is not None and found.name == name else None
 
-    def files(self, part: int | None, locators: Mapping[str, str | int]) -> dict[str, HostedFile]:
+    def files(self, part: int | None, locators: Locators) -> dict[str, HostedFile]:
         """The files that it has; assets that no name leads to, and files with a missing part, are left out."""
         groups: dict[str, list[_Asset]] = {}
         for asset in self.assets.values():
@@ -555,7 +555,7 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
         if host.tag == LATEST:
             if (latest := api.tagged(LATEST)) is None:
                 reason = f"{host.repository} has no release yet that could be the latest one"
-                raise PublishError(host.redacted, reason, "Name a tag: @data-v1")
+                raise self.error(reason, "Name a tag: @data-v1")
             self._tag = latest.tag
         return f"{who or 'an app'}, with the token of {self.origin}"
 
@@ -563,17 +563,17 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
         host, full = self.host, str(repository["full_name"])
         if full.lower() != host.repository.lower():
             reason = f"the repository is called {full} now"
-            raise PublishError(host.redacted, reason, f"Use github-release:{full}@{host.tag}")
+            raise self.error(reason, f"Use github-release:{full}@{host.tag}")
         if repository.get("archived"):
-            raise PublishError(host.redacted, "the repository is archived and takes no releases")
+            raise self.error("the repository is archived and takes no releases")
         if repository.get("private"):
             reason = "the repository is private, so that users would not get the files"
             remedy = "Make it public; or upload with `gh release upload`, and register with `dataferry add --from`"
-            raise PublishError(host.redacted, reason, remedy)
+            raise self.error(reason, remedy)
         path = f"{self.api.repository}/commits"
         if self.api.call("GET", path, query={"per_page": 1}, accept={403, 404, 409}).status == 409:
             reason = "the repository is empty, and a tag needs a commit"
-            raise PublishError(host.redacted, reason, "Push a first commit, a README for example")
+            raise self.error(reason, "Push a first commit, a README for example")
 
     # -- what is there
 
@@ -596,7 +596,7 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
         new = [upload.name for upload in uploads if upload.name not in found]
         if new and first is not None and first.immutable:
             reason = f"the release {self._tag} is immutable and takes no more files, so not {new[0]}"
-            raise PublishError(self.host.redacted, reason, f"Publish to @{_next_tag(self._tag)}")
+            raise self.error(reason, f"Publish to @{_next_tag(self._tag)}")
         return found
 
     def _find(self, upload: Upload) -> DraftFile | None:
@@ -628,7 +628,7 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
         some = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
         return Conflict(self.host.redacted, f"{release.page} has other bytes under {some}", remedy)
 
-    def _locators(self, tag: str) -> Mapping[str, str | int]:
+    def _locators(self, tag: str) -> Locators:
         return {} if tag == self._tag else {self.host.locator: tag}
 
     def problem(self, upload: Upload) -> str:
@@ -783,17 +783,15 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
             return self._too_weak(error.message)
         if "immutable release" in error.message:
             reason = f"an immutable release had the tag {tag} once, and GitHub never allows it again"
-            return PublishError(self.host.redacted, reason, f"Publish to @{_next_tag(self._tag)}")
+            return self.error(reason, f"Publish to @{_next_tag(self._tag)}")
         if "already_exists" in error.message:
             reason = f"somebody published another release {tag} at the same time"
-            return PublishError(self.host.redacted, reason, "Run the same command again: the files go to that release")
-        return PublishError(self.host.redacted, f"GitHub does not take the release {tag}: {error.message}")
+            return self.error(reason, "Run the same command again: the files go to that release")
+        return self.error(f"GitHub does not take the release {tag}: {error.message}")
 
     # -- assets: what is there already, what was cut, what somebody else sends at the same time
 
-    def send(
-        self, upload: Upload, begun: DraftFile | None, notes: MutableMapping[str, Any], moved: Callable[[int], None]
-    ) -> DraftFile:
+    def send(self, upload: Upload, begun: DraftFile | None, notes: Notes, moved: Moved) -> DraftFile:
         """Upload the asset, or the parts that are not there yet."""
         tag = self._place[upload.name]
         assets, start = pieces(upload.name, upload.size, self.host.part), 0
@@ -809,9 +807,7 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
             start += size
         return DraftFile(upload.size, upload.sha256, None, self._locators(tag), upload.name, upload.name)
 
-    def _send_piece(
-        self, release: _Release, piece: _Piece, notes: MutableMapping[str, Any], moved: Callable[[int], None]
-    ) -> None:
+    def _send_piece(self, release: _Release, piece: _Piece, notes: Notes, moved: Moved) -> None:
         sha256 = piece.sha256(notes)
         failed: Exception | None = None
         for attempt in range(_ATTEMPTS):
@@ -850,7 +846,7 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
             reason = f"GitHub has {clash.name}, and accepts no names that differ only in case"
         raise self._error(piece, reason) from failed
 
-    def _post(self, release: _Release, piece: _Piece, moved: Callable[[int], None]) -> _Asset:
+    def _post(self, release: _Release, piece: _Piece, moved: Moved) -> _Asset:
         if not self.api.takes_uploads(release.upload_url):
             raise self._error(piece, f"GitHub names {release.upload_url} for uploads, which is not its own")
         query = {"name": piece.asset} | ({"label": piece.label} if piece.label else {})
@@ -934,7 +930,7 @@ class _Piece:
     size: int
     whole: bool
 
-    def sha256(self, notes: MutableMapping[str, Any]) -> str:
+    def sha256(self, notes: Notes) -> str:
         """Its digest; that of a part is computed once and noted."""
         if self.whole:
             return self.upload.sha256

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ from ..errors import AccessDenied, BadName, Conflict, HostRefused, PublishError,
 from ..registry.names import redact_url
 from .about import about_for, as_list, authors, name_parts, require
 from .api_client import FileBody, Response
-from .base import Credential, Host, HostedFile, Limits, Publisher, Source, Upload
+from .base import Credential, Host, HostedFile, Limits, Locators, Moved, Notes, Publisher, Source, Upload
 from .deposit import (
     DOI,
     ArchiveApi,
@@ -195,7 +195,7 @@ def _entries(listed: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {str(entry["key"]): dict(entry) for entry in listed.get("entries") or []}
 
 
-def _file(entry: Mapping[str, Any], locators: Mapping[str, str | int]) -> DraftFile:
+def _file(entry: Mapping[str, Any], locators: Locators) -> DraftFile:
     kind, _, digest = str(entry.get("checksum") or "").partition(":")
     complete = entry.get("status", "completed") == "completed"
     name, md5 = str(entry["key"]), digest.lower() if kind == "md5" and complete else None
@@ -496,11 +496,11 @@ class InvenioPublisher(DepositPublisher[_Api]):
             if is_status(error, 401, 403):
                 raise AccessDenied(host.redacted, f"the record {record} is not yours to change", self.remedy) from error
             if is_status(error, 410):
-                raise PublishError(host.redacted, f"the record {record} was deleted", other) from error
+                raise self.error(f"the record {record} was deleted", other) from error
             raise
         if found is None:
             if draft is None:
-                raise PublishError(host.redacted, f"there is no record {record}", other)
+                raise self.error(f"there is no record {record}", other)
             return None
         newest = api.newest(record) or host.public_record(api, record)
         # the server mentions drafts only to those who may make a version
@@ -512,7 +512,7 @@ class InvenioPublisher(DepositPublisher[_Api]):
                 f"{self.remedy}. Or ask its owner to share it with you: Share, Can edit",
             )
         if (newest.get("access") or {}).get("files") == "restricted":
-            raise PublishError(host.redacted, "the files of this record are restricted, so users could not fetch them")
+            raise self.error("the files of this record are restricted, so users could not fetch them")
         return newest
 
     def hosted(self, uploads: Sequence[Upload]) -> Mapping[str, HostedFile]:
@@ -571,7 +571,7 @@ class InvenioPublisher(DepositPublisher[_Api]):
         # that files are missing is known: they are to come
         if errors := [e for e in self._draft.get("errors") or [] if not str(e.get("field")).startswith("files")]:
             words = "; ".join(f"{e.get('field')}: {' '.join(map(str, e.get('messages') or []))}" for e in errors)
-            raise PublishError(self.host.redacted, f"its draft cannot be published: {words}", "correct [about]")
+            raise self.error(f"its draft cannot be published: {words}", "correct [about]")
         self._announce(uploads)
 
     @property
@@ -641,8 +641,7 @@ class InvenioPublisher(DepositPublisher[_Api]):
         fresh = [upload.name for upload in uploads if upload.name not in names]
         most = self.limits.files
         if most is not None and len(names) + len(fresh) > most:
-            raise PublishError(
-                self.host.redacted,
+            raise self.error(
                 f"the next version would have {len(names) + len(fresh)} files, and it takes {most} at the most",
                 f"pack small files together, or publish to {self.host.line(_NEW)}",
             )
@@ -690,9 +689,7 @@ class InvenioPublisher(DepositPublisher[_Api]):
 
     # -- one file
 
-    def send(
-        self, upload: Upload, begun: DraftFile | None, notes: MutableMapping[str, Any], moved: Callable[[int], None]
-    ) -> DraftFile:
+    def send(self, upload: Upload, begun: DraftFile | None, notes: Notes, moved: Moved) -> DraftFile:
         """Send the bytes of a file, and say that all of them went."""
         if self._published:  # by an earlier run
             raise Conflict(self.at(upload.name), "the draft has become a version", "run the same command again")
