@@ -1,4 +1,4 @@
-"""``docs/architecture.rst`` is true: its tree has every module, its paths and names exist, its reasons are the enum."""
+"""``docs/architecture.rst`` is true, and the tests that other pages name exist."""
 
 from __future__ import annotations
 
@@ -52,3 +52,16 @@ def test_its_paths_and_names_exist(repository: Path, page: str) -> None:
 def test_its_reasons_are_the_enum(page: str) -> None:
     section = page[page.index("Reasons of a failure\n") : page.index("Which library does what\n")]
     assert set(re.findall(r"^``([\w-]+)``  ", section, re.MULTILINE)) == {reason.value for reason in Reason}
+
+
+@pytest.mark.parametrize("name", ["security", "reliability"])
+def test_the_tests_that_pages_name_exist(repository: Path, name: str) -> None:
+    text = (repository / "docs" / f"{name}.rst").read_text(encoding="utf-8")
+    named = re.findall(r"``(tests/\w+/)?(test_\w+\.py)(?:::(test_\w+))?``", text)
+    assert len(named) > 15
+    missing = []
+    for folder, file, test in named:
+        path = repository / (folder or "tests/promises/") / file
+        if not path.is_file() or (test and f"def {test}(" not in path.read_text(encoding="utf-8")):
+            missing.append(f"{folder}{file}::{test}")
+    assert missing == []
