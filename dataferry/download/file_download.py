@@ -727,14 +727,14 @@ class FileDownload:
         kind, reason = strange or (Reason.CUT, f"the {what} ended after {place} of {size} bytes")
         raise TransferError(transfer.place, reason, kind=kind, final=strange is not None)
 
-    def next_segment(self, transfer: FileTransfer) -> bool:
+    def next_segment(self, transfer: FileTransfer, *, connected: bool = True) -> bool:
         """Ask the same host for the next segment, where it is worth it."""
         host, segments = transfer.state.host, self.segments
         if segments is None or self.state is not transfer.state or self.result is not None:
             return False
         if host.active >= max(1, host.target) and self.transfers:
             return False  # it has as many connections as it should
-        segment = segments.take(host.target if host.split else 1, growing=not host.settled)
+        segment = segments.take(host.target if host.split else 1, growing=not host.settled, connected=connected)
         if segment is None:
             return False
         self._ask(transfer.state, segment)

@@ -18,6 +18,7 @@ _START = 4
 _STEP = 6  # times as many as have proven themselves: after the first as many as a browser opens to one host
 _ROUND_TRIPS = 0.4  # seconds that small files may wait for answers, all in all, before another connection is worth it
 _PAYS = 1.15  # what more connections must bring to be kept
+_FULL = 0.5
 _WINDOW, _LATER = 0.1, 0.06  # seconds to measure over: one connection starts slowly, several are steady together
 _RATE_OVER = 0.5
 _GIVE_UP = 4  # failures one after the other
@@ -106,13 +107,16 @@ class HostLimiter:
         if now - since < max(_LATER if self._best else _WINDOW, 1.2 * self.round_trip):
             return
         rate = (self.bytes - count) / (now - since)
+        before, self.per_connection = self.per_connection, rate / self.active
         self._mark = None
-        self.per_connection = rate / self.active
-        if rate >= self._best * _PAYS and self.target < self.limit:
+        pays = rate >= self._best * _PAYS
+        # Where each connection has become much slower the line is full, and still more would not pay.
+        full = bool(self._best) and self.per_connection < _FULL * before
+        if pays and not full and self.target < self.limit:
             self._best, self.split, self.settled = rate, True, False
             self._before, self.target = self.target, min(self.limit, self.target * _STEP)
         else:
-            if rate < self._best * _PAYS:
+            if not pays:
                 self.target, self._best = self._before, 0.0
             self.settled, self._probe_again = True, now + 5
         self.settled = self.settled or self.target == self.limit

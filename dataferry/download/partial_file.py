@@ -154,25 +154,23 @@ def _lock(fd: int) -> bool:
 
 def _state(path: Path) -> str:
     """``"alive"``, ``"dead"`` or, where locks prove nothing, ``"unknown"``: the owner of a partial file."""
-    if not _same_boot(path):
-        return "unknown"  # an owner on another machine, whose locks may be none of ours
+    flags = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
+    handles: list[int] = []
     try:
-        handles = [os.open(path / "bytes", os.O_RDWR | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0)) for _ in "12"]
-    except OSError:
-        return "unknown"
-    try:
+        handles.append(os.open(path / "bytes", flags))
+        handles.append(os.open(path / "bytes", flags))
         if not _lock(handles[0]):
             return "alive"
-        return "unknown" if _lock(handles[1]) else "dead"  # a lock that two can have is none
+        if _lock(handles[1]):
+            return "unknown"  # a lock that two can have is none
+        # An owner on another machine has locks that may be none of ours; a journal of nobody is of no use.
+        facts = _journal_or_nothing(path)[1]
+        return "dead" if facts.get("boot", _boot()) == _boot() else "unknown"
+    except OSError:
+        return "unknown"
     finally:
         for handle in handles:
             os.close(handle)
-
-
-def _same_boot(path: Path) -> bool:
-    with contextlib.suppress(OSError, ValueError):
-        return bool(_boot()) and read_journal(path)[1].get("boot") == _boot()
-    return False
 
 
 def _in_use(path: Path, patience: float = _ALIVE) -> bool:

@@ -286,7 +286,7 @@ class Scheduler:
             if reader is None and file.is_through(transfer):
                 file.drop_transfer(transfer)
                 transfer.state.host.well()
-                file.next_segment(transfer)
+                file.next_segment(transfer, connected=False)
         except Exception as exc:  # noqa: BLE001
             error = error_of_file(exc, transfer.place)
             self._note(transfer.state, lambda: file.failed(transfer, error))

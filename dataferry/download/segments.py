@@ -14,6 +14,7 @@ _LEAST = 4 * _MIB
 _LEAST_STOLEN = _MIB // 4
 _MOST = 512 * _MIB
 _WORTH_STEALING = 0.4  # seconds that the other connection would still need
+_WORTH_CONNECTING = 2.0  # the same, for who has to open a connection first
 
 
 class Ranges:
@@ -100,10 +101,11 @@ class Segments:
         """Whether every byte is there."""
         return not self._queue and not self.active
 
-    def take(self, connections: int = 1, *, growing: bool = False) -> Segment | None:
+    def take(self, connections: int = 1, *, growing: bool = False, connected: bool = False) -> Segment | None:
         """The next range for one of so many connections, whose number may still be `growing`; None if there is none."""
         if not self._queue:
-            return self._steal() if connections > 1 and self.divisible else None
+            worth = _WORTH_STEALING if connected else _WORTH_CONNECTING
+            return self._steal(worth) if connections > 1 and self.divisible else None
         start, stop = self._queue.pop(0)
         if stop is not None and self.divisible:
             if connections == 1:
@@ -131,13 +133,13 @@ class Segments:
         self.active.append(segment)
         return segment
 
-    def _steal(self) -> Segment | None:
+    def _steal(self, worth: float) -> Segment | None:
         running = [segment for segment in self.active if segment.stop is not None]
         other = max(running, key=lambda segment: (segment.stop or 0) - segment.pos, default=None)
         if other is None or other.stop is None or other.pos == other.start:
             return None
         rest = other.stop - other.pos
-        if rest < _LEAST_STOLEN or rest < other.rate() * _WORTH_STEALING:
+        if rest < _LEAST_STOLEN or rest < other.rate() * worth:
             return None
         middle, stop = other.pos + rest // 2, other.stop
         other.stop = middle
