@@ -159,6 +159,7 @@ class FileDownload:
     segments: Segments | None = None
     rival: FileTransfer | None = None
     head = b""
+    strange: tuple[Reason, str] | None = None
     moved = 0
     wait = started = waiting_since = opened = look_at = 0.0
     seen: tuple[int, float] = (0, 0.0)
@@ -585,10 +586,11 @@ class FileDownload:
     def _put(self, transfer: FileTransfer, segment: Segment, chunks: list[bytes], count: int) -> None:
         if transfer.position == 0:
             self.head = b"".join(chunks[:8])[:_HEAD]
-            if not self.registered and (strange := self._strange(transfer)):
-                raise TransferError(transfer.place, strange[1], kind=strange[0], final=True)
+            self.strange = self._strange(transfer)
+            if self.strange and not self.registered:
+                raise TransferError(transfer.place, self.strange[1], kind=self.strange[0], final=True)
         if self.partial is not None and self.segments is not None:
-            self.partial.write(transfer.position, chunks, count)
+            self.partial.write(transfer.position, chunks)
             self.segments.wrote(segment, count)
             self.moved += count
             transfer.position += count
@@ -671,9 +673,11 @@ class FileDownload:
             if strange is None or before.kind != Reason.CUT:
                 raise before
             raise TransferError(transfer.place, strange[1], kind=strange[0])
-        check_body(headers, transfer.place, self.wanted.name, body[:_HEAD], len(body), self.wanted.size)
-        if self.registered and hashlib.sha256(body).hexdigest() != self.wanted.sha256:
-            self._explain(transfer.state, describe_body(body[:_HEAD], headers, self.wanted.name))
+        if not self.registered or hashlib.sha256(body).hexdigest() != self.wanted.sha256:
+            # The hash judges first: what else is strange explains why it is not the right one.
+            check_body(headers, transfer.place, self.wanted.name, body[:_HEAD], len(body), self.wanted.size)
+            if self.registered:
+                self._explain(transfer.state, describe_body(body[:_HEAD], headers, self.wanted.name))
         for other in [other for other in self.transfers if other is not transfer]:
             self.drop_transfer(other)
         self.size = len(body)
@@ -713,7 +717,7 @@ class FileDownload:
                 raise TransferError(transfer.place, strange[1], kind=strange[0])
             raise before
         if segment.stop is None and place >= segment.pos:
-            if transfer.reader is None:
+            if transfer.reader is None and not self.registered:
                 headers = transfer.head.headers if transfer.head is not None else {}
                 check_body(headers, transfer.place, self.wanted.name, self.head, place, self.wanted.size)
             elif strange is not None and not self.registered:
@@ -854,7 +858,7 @@ class FileDownload:
                 return
             self.finishing = False
             if digest != self.wanted.sha256:
-                self._explain(state, None)
+                self._explain(state, self.strange)
             self.hash.close()
         self.finishing = False
         if partial.is_lost():
@@ -892,7 +896,7 @@ class FileDownload:
             self.partial.discard()
         self.partial = None
         self.givers = frozenset()
-        self.head = b""
+        self.head, self.strange = b"", None
 
     def keep(self) -> None:
         """Leave what is there for another attempt, perhaps of another process."""

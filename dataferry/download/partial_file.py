@@ -43,8 +43,9 @@ _JOURNAL_BYTES, _JOURNAL_SECONDS = 1 << 20, 0.5  # after which the journal is wr
 _RESERVED = 1 << 24  # bytes from which a full disk would be found late
 _KEEP_SIZE, _PUNCH_HOLE = 1, 2  # of fallocate(2)
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_PARTS_OF_A_WRITE = 512  # below IOV_MAX
+_PARTS_OF_A_WRITE = 64  # of 16 KiB, as libcurl hands them over
 _SMALL_FILE = re.compile(r"(?:url-)?[0-9a-f]{64}\.(?:([^.]+)\.)?(\d+)\.[0-9a-f]+").fullmatch
+_CLOEXEC, _NONBLOCK = (getattr(os, name, 0) for name in ("O_CLOEXEC", "O_NONBLOCK"))
 _numbers = iter(range(1 << 62))
 
 
@@ -154,7 +155,7 @@ def _lock(fd: int) -> bool:
 
 def _state(path: Path) -> str:
     """``"alive"``, ``"dead"`` or, where locks prove nothing, ``"unknown"``: the owner of a partial file."""
-    flags = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
+    flags = os.O_RDWR | _CLOEXEC | _NONBLOCK
     handles: list[int] = []
     try:
         handles.append(os.open(path / "bytes", flags))
@@ -185,7 +186,7 @@ def _in_use(path: Path, patience: float = _ALIVE) -> bool:
 class PartialFile:
     """A file that is being downloaded; made by `PartialFile.open`."""
 
-    def __init__(self, directory: Path, identity: str, size: int | None, ranges: Ranges, facts: Facts) -> None:
+    def __init__(self, directory: Path, identity: str, size: int | None, ranges: Ranges, facts: Facts, fd: int) -> None:
         self.directory = directory
         self.identity = identity
         self.size = size
@@ -194,15 +195,11 @@ class PartialFile:
         self.source = str(facts.get("source", ""))
         self.resumed = ranges.total()
         self.path = directory / "bytes"
-        self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self._journal = os.open(directory / "ranges", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self.fd = fd
+        self._journal = os.open(directory / "ranges", os.O_WRONLY | os.O_APPEND | os.O_CREAT | _CLOEXEC, 0o600)
         self._unwritten: dict[int, int] = {}  # stop -> start of ranges that the journal lacks
         self._count, self._written = 0, time.monotonic()
         self._reserved = False
-        for _ in range(20):  # somebody may be looking just now whether it is locked
-            if _lock(self.fd):
-                break
-            time.sleep(0.002)
 
     @classmethod
     def open(
@@ -222,15 +219,19 @@ class PartialFile:
             if kept is not None:
                 known = kept[1].get("size") if size is None else size
                 return cls(mine, identity, known, *kept)
-        mine.mkdir(mode=0o700)
-        partial = cls(mine, identity, size, Ranges(), {})
+        # It gets its name once it is locked and has a journal: who looks at it before would take it for a dead one's.
+        new = workdir / f".new.{mine.name}"
+        new.mkdir(mode=0o700)
+        partial = cls(new, identity, size, Ranges(), {}, _open_locked(new / "bytes"))
         try:
             partial.describe(name=name, since=time.time_ns())
             if size:
                 os.ftruncate(partial.fd, size)
+            new.rename(mine)
         except BaseException:
             partial.discard()
             raise
+        partial.directory, partial.path = mine, mine / "bytes"
         return partial
 
     def describe(self, **facts: object) -> None:
@@ -240,8 +241,8 @@ class PartialFile:
         text = json.dumps({"size": self.size, "boot": _boot(), **facts})
         os.write(self._journal, b"#" + text.encode() + b"\n")
 
-    def write(self, start: int, chunks: Sequence[bytes], count: int) -> None:
-        """Write bytes, `count` in all, where they belong; the journal follows within half a second."""
+    def write(self, start: int, chunks: Sequence[bytes]) -> None:
+        """Write bytes where they belong; the journal follows after a megabyte, or within half a second."""
         at = start
         for first in range(0, len(chunks), _PARTS_OF_A_WRITE):
             parts = chunks[first : first + _PARTS_OF_A_WRITE]
@@ -250,13 +251,12 @@ class PartialFile:
                 data = memoryview(b"".join(parts))
                 while done < left:
                     done += os.pwrite(self.fd, data[done:], at + done)
+            self.ranges.add(at, at + left)
+            self._unwritten[at + left] = self._unwritten.pop(at, at)
             at += left
-        stop = start + count
-        self.ranges.add(start, stop)
-        self._unwritten[stop] = self._unwritten.pop(start, start)
-        self._count += count
-        if self._count >= _JOURNAL_BYTES:
-            self.note()
+            self._count += left
+            if self._count >= _JOURNAL_BYTES:
+                self.note()
 
     def note(self, now: float | None = None) -> None:
         """Write the journal, with a time at hand only if it is due."""
@@ -347,19 +347,28 @@ def _age(path: Path) -> tuple[int, str]:
     return 1 << 62, path.name
 
 
-def _take(found: Path, mine: Path, size: int | None, *, copied: bool) -> tuple[Ranges, Facts] | None:
+def _open_locked(path: Path) -> int:
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | _CLOEXEC | _NONBLOCK, 0o600)
+    for _ in range(20):
+        if _lock(fd):
+            break
+        time.sleep(0.002)  # somebody may be looking just now whether it is locked
+    return fd
+
+
+def _take(found: Path, mine: Path, size: int | None, *, copied: bool) -> tuple[Ranges, Facts, int] | None:
     """Make another's partial file ours, if it is of use; what is no partial file is set aside."""
+    fd = -1
     try:
-        os.close(os.open(found / "ranges", os.O_WRONLY | os.O_APPEND | getattr(os, "O_NONBLOCK", 0)))
+        os.close(os.open(found / "ranges", os.O_WRONLY | os.O_APPEND | _NONBLOCK))
+        if not copied and stat.S_ISREG(os.lstat(found / "bytes").st_mode):
+            fd = _open_locked(found / "bytes")  # before others can see it under our name
     except PermissionError:
         return None  # somebody else's
     except OSError:
         pass
     try:
         found.rename(mine)
-    except OSError:
-        return None
-    try:
         ranges, facts = read_journal(mine)
         if mine.name.startswith("url-"):
             # Nothing proves an unregistered file in the end: after a crash of the machine the journal may say too much.
@@ -368,10 +377,13 @@ def _take(found: Path, mine: Path, size: int | None, *, copied: bool) -> tuple[R
             fit = size is None or facts.get("size") in (size, None)
         if fit and ranges.total():
             if copied:
-                _copy(mine, ranges, facts)
-            return ranges, facts
+                fd = _copy(mine, ranges, facts)
+            if fd >= 0:
+                return ranges, facts, fd
     except (OSError, ValueError):
-        pass
+        pass  # it is none, or another one was quicker
+    if fd >= 0:
+        os.close(fd)
     if mine.is_dir() and not mine.is_symlink():
         shutil.rmtree(mine, ignore_errors=True)
     else:
@@ -379,20 +391,26 @@ def _take(found: Path, mine: Path, size: int | None, *, copied: bool) -> tuple[R
     return None
 
 
-def _copy(directory: Path, ranges: Ranges, facts: Facts) -> None:
-    """Put the known ranges into a new file and a new journal."""
+def _copy(directory: Path, ranges: Ranges, facts: Facts) -> int:
+    """Put the known ranges into a new file, which is returned open, and into a new journal."""
     old, new = (directory / name for name in ("bytes", "bytes.new"))
-    with open(old, "rb") as source, open(new, "xb") as target:
-        os.ftruncate(target.fileno(), os.fstat(source.fileno()).st_size)
-        for start, stop in ranges.pairs():
-            at = start
-            while at < stop:
-                at += _copy_range(source.fileno(), target.fileno(), at, stop - at)
-    text = b"#" + json.dumps(facts).encode() + b"\n"
-    text += b"".join(b"%d %d\n" % pair for pair in ranges.pairs())
-    (directory / "ranges.new").write_bytes(text)
-    os.replace(directory / "ranges.new", directory / "ranges")
-    os.replace(new, old)
+    target = _open_locked(new)
+    try:
+        with open(old, "rb") as source:
+            os.ftruncate(target, os.fstat(source.fileno()).st_size)
+            for start, stop in ranges.pairs():
+                at = start
+                while at < stop:
+                    at += _copy_range(source.fileno(), target, at, stop - at)
+        text = b"#" + json.dumps(facts).encode() + b"\n"
+        text += b"".join(b"%d %d\n" % pair for pair in ranges.pairs())
+        (directory / "ranges.new").write_bytes(text)
+        os.replace(directory / "ranges.new", directory / "ranges")
+        os.replace(new, old)
+    except BaseException:
+        os.close(target)
+        raise
+    return target
 
 
 def _copy_range(source: int, target: int, at: int, count: int) -> int:

@@ -107,7 +107,6 @@ class Origin:
             (pycurl.NETRC, pycurl.NETRC_IGNORED),
             (pycurl.PROXY, self.proxy or ""),  # "" keeps libcurl from asking the environment itself
             (_SUPPRESS_CONNECT_HEADERS, 1),
-            (pycurl.PATH_AS_IS, 1),
             (pycurl.PIPEWAIT, 1),
             (pycurl.TCP_KEEPALIVE, 1),
         ]

@@ -186,7 +186,7 @@ def test_what_a_killed_run_left_of_a_file_without_a_size_is_used(
     wanted = dataclasses.replace(order("a.bin", DATA, server, registered=registered), size=None)
     (tmp_path / "incoming").mkdir()
     left = PartialFile.open(tmp_path / "incoming", identity_of(wanted.sha256, wanted.key), size, "a.bin")
-    left.write(0, [DATA[:count]], count)
+    left.write(0, [DATA[:count]])
     left.describe(etag=of_bytes(DATA, 0).etag, source=wanted.sources[0].redacted)
     left.keep()
     (result,) = bring(tmp_path, wanted)

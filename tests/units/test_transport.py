@@ -387,7 +387,7 @@ def test_ranges() -> None:
 
 def test_a_partial_is_adopted_once(tmp_path: Path) -> None:
     partial = PartialFile.open(tmp_path, "ab" * 32, 100, "a.bin")
-    partial.write(10, [b"x" * 20], 20)
+    partial.write(10, [b"x" * 20])
     partial.keep()
     opened: list[PartialFile] = []
     threads = [
@@ -404,7 +404,7 @@ def test_a_partial_is_adopted_once(tmp_path: Path) -> None:
 
 def test_a_torn_journal_claims_nothing(tmp_path: Path) -> None:
     partial = PartialFile.open(tmp_path, "ab" * 32, 100, "a.bin")
-    partial.write(0, [b"x" * 20], 20)
+    partial.write(0, [b"x" * 20])
     partial.keep()
     with (tmp_path / ("ab" * 32) / "ranges").open("ab") as journal:
         journal.write(b"20 9")
@@ -415,7 +415,7 @@ def test_a_torn_journal_claims_nothing(tmp_path: Path) -> None:
 
 def test_old_partials_are_listed_and_cleared(tmp_path: Path) -> None:
     partial = PartialFile.open(tmp_path, "ab" * 32, 100, "maps/a.bin")
-    partial.write(0, [b"x" * 20], 20)
+    partial.write(0, [b"x" * 20])
     assert stale_partials(tmp_path) == []  # in use
     partial.keep()
     (old,) = stale_partials(tmp_path)
@@ -438,7 +438,7 @@ def test_reserved_space_that_was_not_needed_is_given_back(tmp_path: Path, need: 
     partial = PartialFile.open(tmp_path, "ab" * 32, 64_000_000, "a.bin")
     partial.reserve()
     need.that("fallocate", partial.path.stat().st_blocks * 512 >= 64_000_000, "this file system reserves nothing")
-    partial.write(20_000_000, [b"x" * 1_000_000], 1_000_000)
+    partial.write(20_000_000, [b"x" * 1_000_000])
     partial.keep()
     again = PartialFile.open(tmp_path, "ab" * 32, 64_000_000)
     assert again.ranges.total() == 1_000_000

@@ -1,0 +1,159 @@
+"""Every wait for a server has an end, in whatever phase its answer stops to come; and what is waited for on purpose."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import hashlib
+import random
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dataferry_test_servers.downloads import DATA, NAME, Make, config, get, package_at, sent
+from dataferry_test_servers.trickling import BODY, PHASES, TricklingServer
+
+import dataferry
+from dataferry.errors import FileUnavailable, Reason
+from dataferry.testing import Fault, RangeServer, RedirectTo, Status
+
+KNOWN = "sha256:" + hashlib.sha256(BODY).hexdigest()
+
+
+def outcome(server: TricklingServer, good: RangeServer, folder: Path, phase: str, mirror: bool, known: bool) -> Any:
+    """The bytes that come, or the reasons why none do."""
+    mirrors = [good.url_of("a.bin")] if mirror else []
+    name = f"{phase}-{mirror}-{known}.bin"
+    try:
+        path = dataferry.retrieve(
+            server.url(phase),
+            KNOWN if known else None,
+            name=name,
+            mirrors=mirrors,
+            folder=folder,
+            timeout=1,
+            progress=False,
+        )
+    except FileUnavailable as error:
+        return {failure.kind for failure in error.failures}
+    return Path(path).read_bytes()
+
+
+def test_an_answer_that_trickles_in_any_phase_comes_to_an_end(tmp_path: Path) -> None:
+    cases = list(product(PHASES, [True, False], [True, False]))
+    with RangeServer({"a.bin": BODY}) as good, TricklingServer() as server, ThreadPoolExecutor(len(cases)) as pool:
+        began = time.monotonic()
+        results = dict(zip(cases, pool.map(lambda case: outcome(server, good, tmp_path, *case), cases), strict=True))
+        seconds = time.monotonic() - began
+    assert seconds < 45  # without a limit it would be hours
+    for (phase, mirror, known), result in results.items():
+        told = (phase, mirror, known, result if isinstance(result, set) else len(result))
+        if mirror or phase == "redirect-body" or (phase == "trailer" and known):
+            assert result == BODY, told
+        else:
+            assert result == {Reason.ABSENT if phase == "error-body" else Reason.STALL}, told
+
+
+def test_a_mirror_takes_over_from_one_that_is_hardly_alive(tmp_path: Path) -> None:
+    """300 bytes a second are more than the stall limit, and 17 minutes for this file."""
+    with RangeServer({"a.bin": BODY}, rate=300) as slow, RangeServer({"a.bin": BODY}) as fast:
+        path = dataferry.retrieve(
+            slow.url_of("a.bin"), KNOWN, mirrors=[fast.url_of("a.bin")], deadline=30, progress=False
+        )
+        assert Path(path).read_bytes() == BODY
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer(Fault):
+    """A response with other headers, or another status."""
+
+    headers: tuple[tuple[str, str], ...]
+    status: int = 200
+
+    def response(self, response: Any, request: Any) -> Any:
+        if self.status != 200:
+            response = Status(self.status).response(response, request)
+        return dataclasses.replace(response, headers={**response.headers, **dict(self.headers)})
+
+
+@pytest.mark.parametrize("headers", [{"X-RateLimit-Reset": "1"}, {"Retry-After": "1"}, {"RateLimit-Reset": "1"}])
+def test_a_limit_of_requests_is_waited_for(headers: dict[str, str], tmp_path: Path) -> None:
+    files = {f"{number}.bin": BODY[number : number + 2000] for number in range(20)}
+    with RangeServer(files) as server:
+        server.fault("*", Answer(tuple(headers.items()), 429), first=3)
+        for name in list(files)[:4]:
+            path = dataferry.retrieve(server.url_of(name), folder=tmp_path, progress=False)
+            assert Path(path).read_bytes() == files[name]
+        refused = [request.at for request in server.requests if request.status == 429]
+        after = next(request.at for request in server.requests if request.at > refused[-1])
+        assert after - refused[-1] >= 1
+        assert len(refused) == 3
+
+
+def test_a_limit_beyond_the_deadline_is_not_waited_for(tmp_path: Path) -> None:
+    reset = str(int(time.time()) + 3600)
+    with RangeServer({"a.bin": BODY}) as server:
+        server.fault("*", Answer((("X-RateLimit-Reset", reset),), 429))
+        with pytest.raises(FileUnavailable, match="asks to wait 3[56]"):
+            dataferry.retrieve(server.url_of("a.bin"), KNOWN, deadline=60, progress=False)
+
+
+@pytest.mark.parametrize("encoding", ["none", "identity", "None", "utf-8"])
+def test_an_encoding_that_means_nothing_is_none(encoding: str) -> None:
+    with RangeServer({"a.bin": BODY}) as server:
+        server.fault("*", Answer((("Content-Encoding", encoding),)))
+        path = dataferry.retrieve(server.url_of("a.bin"), KNOWN, progress=False)
+        assert Path(path).read_bytes() == BODY
+
+
+def test_right_bytes_are_right_whatever_the_encoding_is_called() -> None:
+    data = gzip.compress(BODY)
+    with RangeServer({"a.bin": data}) as server:
+        server.fault("*", Answer((("Content-Encoding", "gzip"),)))
+        known = "sha256:" + hashlib.sha256(data).hexdigest()
+        assert Path(dataferry.retrieve(server.url_of("a.bin"), known, progress=False)).read_bytes() == data
+
+
+@pytest.mark.parametrize("location", ["maps/a b.bin", "maps/ä ö.bin", "maps/a%20b.bin", "../maps/a b.bin#part"])
+def test_a_redirect_with_raw_blanks_or_umlauts(location: str, make_package: Make) -> None:
+    names = dict.fromkeys(("maps/a b.bin", "maps/ä ö.bin"), DATA)
+    with RangeServer({**names, NAME: DATA}) as server:
+        server.fault(NAME, RedirectTo(server.url + location.encode().decode("latin-1")))
+        assert get(package_at(make_package, server)) == DATA
+        assert sent(server) >= len(DATA)
+
+
+def test_deadline_and_timeout_are_those_of_the_user(make_package: Make) -> None:
+    with TricklingServer() as server:
+        base = server.url("body").removesuffix("body/a.bin")
+        package = make_package({"body/a.bin": BODY}, head=f'dataurl = "{base}"\ntimeout = 60')
+        with pytest.raises(FileUnavailable, match="deadline of 1 s"):
+            dataferry.PackageData(package, show_progress=False).get("body/a.bin", deadline=1)
+
+
+def test_many_files_from_a_host_that_hangs_after_some(make_package: Make) -> None:
+    """Those that came are there, and the others fail soon: a host that hangs is not asked for each file."""
+    from dataferry.errors import FetchErrors
+    from dataferry.testing import NeverAnswers
+
+    files = {f"{number}.bin": random.Random(number).randbytes(2000) for number in range(100)}
+    config('[hosts."127.0.0.1"]\nconnections = 2\n')
+    with RangeServer(files) as server:
+        server.fault("*", NeverAnswers(), skip=50)
+        package = make_package(files, head=f'dataurl = "{server.url}"\ntimeout = 1')
+        data = dataferry.PackageData(package, show_progress=False)
+        with pytest.raises(FetchErrors) as caught:
+            data.fetch(deadline=60)
+        assert len(caught.value.paths) == 50
+        assert "deadline" not in str(caught.value)
+
+
+def test_threads_of_a_run_end_with_it(make_package: Make) -> None:
+    with RangeServer({NAME: DATA}) as server:
+        assert get(package_at(make_package, server)) == DATA
+        left = [thread.name for thread in threading.enumerate() if thread.name.startswith("dataferry-")]
+        assert [name for name in left if not name.startswith("dataferry-testing")] == []
