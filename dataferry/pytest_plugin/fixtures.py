@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +87,6 @@ def assert_matches_data(request: pytest.FixtureRequest) -> Callable[..., None]:
 
     ``--dataferry-update`` writes what differs into a folder that is ready to be published.
     """
-    from .comparison import Comparison
+    from .comparison import assert_matches
 
-    return Comparison(run_of(request.config), request.node).check
+    return partial(assert_matches, run_of(request.config), request.node)

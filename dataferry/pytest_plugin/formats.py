@@ -5,6 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from astropy.io import fits
+from astropy.table import QTable, Table
+from astropy.units import Quantity
+
 from ..errors import BadName
 
 __all__ = ["compare", "load", "save"]
@@ -24,15 +29,9 @@ def load(path: Path) -> Any:
     """The first HDU with data, array or table of a file; a quantity where a FITS file has a BUNIT."""
     suffix = _suffix(path)
     if suffix == ".npy":
-        import numpy as np
-
         return np.load(path, allow_pickle=False)
-    from astropy.table import QTable
-
     if suffix == ".ecsv":
         return QTable.read(path, format="ascii.ecsv")
-    from astropy.io import fits
-
     with fits.open(path, memmap=False) as hdus:
         hdu = next((hdu for hdu in hdus if hdu.data is not None), None)
         if hdu is None:
@@ -45,21 +44,13 @@ def _of_hdu(hdu: Any) -> Any:
         unit = hdu.header.get("BUNIT")
         if unit is None:
             return hdu.data
-        from astropy.units import Quantity
-
         return Quantity(hdu.data, unit)
-    from astropy.table import QTable
-
     return QTable.read(hdu, mask_invalid=False)
 
 
 def _plain(value: Any) -> Any:
     """A table as it is, the data of an HDU, anything else as an array."""
-    import numpy as np
-    from astropy.io.fits import HDUList
-    from astropy.table import QTable, Table
-
-    if isinstance(value, HDUList):
+    if isinstance(value, fits.HDUList):
         value = next(hdu for hdu in value if hdu.data is not None)
     if hasattr(value, "is_image"):
         value = _of_hdu(value)
@@ -70,9 +61,6 @@ def _plain(value: Any) -> Any:
 
 def save(value: Any, path: Path) -> None:
     """Write an array, quantity, table or HDU; BadName if the format cannot store it."""
-    import numpy as np
-    from astropy.table import Table
-
     suffix = _suffix(path)
     if suffix == ".fits" and hasattr(value, "writeto"):
         value.writeto(path, overwrite=True)
@@ -85,8 +73,6 @@ def save(value: Any, path: Path) -> None:
     elif suffix == ".npy":
         np.save(path, np.asarray(value))
     elif suffix == ".fits":
-        from astropy.io import fits
-
         hdu = fits.PrimaryHDU(np.asarray(value))
         if getattr(value, "unit", None) is not None:
             hdu.header["BUNIT"] = value.unit.to_string("fits")
@@ -97,8 +83,6 @@ def save(value: Any, path: Path) -> None:
 
 def compare(actual: Any, expected: Any, rtol: float, atol: float) -> None:
     """Raise AssertionError where two arrays, quantities, tables or HDUs differ."""
-    from astropy.table import Table
-
     actual, expected = _plain(actual), _plain(expected)
     if isinstance(actual, Table) != isinstance(expected, Table):
         raise AssertionError(f"{type(actual).__name__} is compared with {type(expected).__name__}")
@@ -112,8 +96,6 @@ def compare(actual: Any, expected: Any, rtol: float, atol: float) -> None:
 
 
 def _compare_arrays(actual: Any, expected: Any, rtol: float, atol: float, where: str) -> None:
-    import numpy as np
-
     if actual.shape != expected.shape:
         raise AssertionError(f"{where}the shape is {actual.shape}, not {expected.shape}")
     units = getattr(actual, "unit", None), getattr(expected, "unit", None)
