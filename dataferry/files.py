@@ -13,7 +13,7 @@ import re
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -29,7 +29,6 @@ __all__ = [
     "hash_files",
     "is_alive",
     "is_private",
-    "lock_file",
     "make_folders",
     "put_atomically",
     "remove_private",
@@ -356,23 +355,6 @@ def place_files(paths: Mapping[str, str], folder: str, *, links: bool = True) ->
             with contextlib.suppress(OSError):
                 os.unlink(private)
     return placed
-
-
-@contextlib.contextmanager
-def lock_file(path: str | os.PathLike[str]) -> Iterator[bool]:
-    """Whether nobody else has this lock; it is ours meanwhile, and nobody waits."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(path)
-    try:
-        lock.acquire(blocking=False)
-    except (Timeout, OSError, NotImplementedError):
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        lock.release()
 
 
 def is_alive(pid: int) -> bool:

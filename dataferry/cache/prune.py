@@ -213,13 +213,6 @@ def remains(home: str) -> Iterator[tuple[str, int]]:
             path = os.path.join(folder, name)
             if _age(path, now) > _IN_USE_SECONDS:
                 yield path, _size(path)
-    etags = os.path.join(home, "etags")
-    with contextlib.suppress(OSError):
-        for name in sorted(os.listdir(etags)):
-            path = os.path.join(etags, name)
-            gone = not os.path.exists(os.path.join(download, "url", name, "contents"))
-            if _age(path, now) > _IN_USE_SECONDS and (gone or is_private(name)):
-                yield path, _size(path)
 
 
 def remove_remains(path: str) -> None:

@@ -12,10 +12,10 @@ import os
 import stat
 import time
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from ..files import Stamp, is_private, put_atomically, sync_files
+from ..files import Stamp, is_private, sync_files
 
 __all__ = ["Stamps", "stamp_files"]
 
@@ -59,18 +59,6 @@ class Stamps:
     def forget(self, keys: Iterable[str]) -> None:
         """Let no stamp of these keys count."""
         self._append({key: _line(key, None) for key in keys if self.read(key) is not None})
-
-    def compact(self, keep: Callable[[str], bool] = lambda key: True) -> None:
-        """Drop the lines that no longer count, where they are most of a ledger."""
-        for digit in "0123456789abcdef":
-            ledger = os.path.join(self.root, digit)
-            table = self._table(ledger)
-            if table is None:
-                continue
-            lines = [line for key, line in table.lines.items() if _parse(line) and keep(os.fsdecode(key))]
-            if sum(map(len, lines)) + len(lines) < table.size // 2:
-                with contextlib.suppress(OSError):
-                    put_atomically(ledger, b"".join(line + b"\n" for line in lines))
 
     def strays(self) -> list[str]:
         """What is in the folder and is no ledger."""

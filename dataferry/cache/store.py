@@ -336,6 +336,23 @@ class Store:
         contents = entry_path(self.cache, self._url_of(name)) if self.cache is not None else ""
         return contents if contents and os.path.isfile(contents) else None
 
+    def etag(self, name: str) -> str | None:
+        """The ETag of a file that is not registered, if what is cached still is the version it was given for."""
+        stamp, contents = self._etags.read(layout.url_key(self._url_of(name))), self.entry(name)
+        return bytes.fromhex(stamp.sha256).decode() if stamp and contents and stamp.holds(os.stat(contents)) else None
+
+    def keep_etag(self, name: str, etag: str | None) -> None:
+        """Keep an ETag as the hash of a stamp; without one the next refresh fetches the file again."""
+        key, contents = layout.url_key(self._url_of(name)), self.entry(name)
+        if etag and contents:
+            self._etags.keep({key: Stamp.of(os.stat(contents), etag.encode().hex())})
+        else:
+            self._etags.forget([key])
+
+    @property
+    def _etags(self) -> Stamps:
+        return Stamps(os.path.join(self.writable() or _for_this_process(), "etags"))
+
     def _verified(self, home: str, key: str, path: str, sha256: str) -> None:
         with contextlib.suppress(OSError):  # without a stamp the next process hashes it once more
             self._pending.setdefault(home, {})[key] = path, Stamp.of(os.stat(path), sha256)

@@ -380,7 +380,6 @@ class Resolver:
 
     def _refresh(self, name: str, options: FetchOptions) -> str:
         """The newest version of a file that is not registered: the one that is there, where the host says so."""
-        from ..cache.etags import keep_etag, known_etag
         from ..cache.store import incoming
         from ..download.fetch import fetch
         from ..download.source import Wanted
@@ -389,7 +388,7 @@ class Resolver:
         store, url = self.candidates().store(), self.registry.base + name
         sources = tuple(self.sources(name))
         contents = store.entry(name)
-        etag = known_etag(url, contents)
+        etag = store.etag(name)
         [result] = fetch(
             [Wanted(name, url, None, None, sources, etag)],
             find=lambda _: Path(contents) if etag and contents else None,
@@ -404,7 +403,7 @@ class Resolver:
             raise result
         path = store.readable(name, store.entry(name) or str(result.path))
         if not result.unchanged:
-            keep_etag(url, path, result.etag)
+            store.keep_etag(name, result.etag)
         return self._remember(name, path) or path
 
     # -- what to say

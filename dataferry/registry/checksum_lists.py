@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import BadName, RegistryError
-from .names import check_name, is_name
+from .names import check_name
 
 __all__ = [
     "CATALOG",
@@ -40,7 +40,6 @@ _FORMAT = "dataferry-catalog/1"
 _SHA256 = r"[0-9a-fA-F]{64}"
 _is_sha256 = re.compile(_SHA256).fullmatch
 _ROW = re.compile(rb"([0-9a-f]{64})  ([0-9]{1,18})  (.+)").fullmatch
-_GNU = re.compile(rf"(?P<escaped>\\?)(?P<sha256>{_SHA256}) [ *](?P<name>.+)").fullmatch
 #: How BSD and macOS print a checksum.
 _TAGGED = re.compile(r"(\w+) ?\((.+)\) ?= ?([0-9a-fA-F]+)").fullmatch
 _OTHER_HASH = re.compile(r"\b(md5|sha1|sha224|sha384|sha512|blake2b|blake3|xxh\w*|crc32)\b", re.IGNORECASE).search
@@ -292,25 +291,25 @@ def read_catalog(data: bytes) -> dict[str, Listed]:
 
 def read_sums(data: bytes) -> dict[str, str]:
     """Name -> sha256 of the lines of a ``SHA256SUMS`` that name a file as dataferry does; other lines are left out."""
-    found = {}
-    for line in data.decode(errors="replace").split("\n"):
-        match = _GNU(line)
-        if match and not match["escaped"]:
-            name = _without_dot(match["name"])
-            if is_name(name):
-                found[name] = match["sha256"].lower()
-    return found
+    return {entry.name: entry.sha256 for line in data.decode(errors="replace").split("\n") if (entry := _sum(line))}
 
 
 def sums_with(data: bytes, files: Mapping[str, str]) -> bytes:
     """A ``SHA256SUMS`` with further files, name -> sha256; lines of other names stay, and new lines come last."""
-    there = read_sums(data)
+    missing = dict(files)
     kept = []
     for line in data.decode(errors="surrogateescape").rstrip("\n").split("\n") if data else ():
-        match = _GNU(line)
-        sha256 = files.get(_without_dot(match["name"])) if match and not match["escaped"] else None
-        if match is None or sha256 is None or sha256 == match["sha256"].lower():
+        entry = _sum(line)
+        if entry is None or files.get(entry.name) in {None, entry.sha256}:
             kept.append(line)
-    same = {name for name in files if there.get(name) == files[name]}
-    kept += [f"{files[name]}  {name}" for name in sorted(set(files) - same)]
+        if entry is not None and files.get(entry.name) == entry.sha256:
+            missing.pop(entry.name, None)
+    kept += [f"{missing[name]}  {name}" for name in sorted(missing)]
     return "".join(f"{line}\n" for line in kept).encode(errors="surrogateescape")
+
+
+def _sum(line: str) -> Entry | None:
+    try:
+        return parse_line(line)
+    except ValueError:  # of another hash, or with a name that is not legal here
+        return None

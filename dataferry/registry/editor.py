@@ -191,8 +191,7 @@ class RegistryEditor:
         gone = (self._removed & self._in_toml) | moved
         unnamed = self._list is not None and "registry" not in self._toml.table
         if tabled or gone or unnamed or self._dataurl is not None or self._mirrors is not None:
-            text = self._edited(tabled, gone, bool(moved))
-            written += self._toml.write(text)
+            written += self._toml.write(self._text_with(tabled, gone, bool(moved)))
         self._in_toml = here - self._removed | {entry.name for entry in tabled}
         self._changes, self._dataurl, self._mirrors, self.created = {}, None, None, False
         self._removed = set()
@@ -208,25 +207,22 @@ class RegistryEditor:
         self._list = _TextFile(path, "")
         return {name for name in self._in_toml - self._removed if not self._entries[name].locators}
 
-    def _edited(self, entries: list[Entry], gone: set[str], names_list: bool) -> str:
+    def _text_with(self, entries: list[Entry], gone: set[str], names_list: bool) -> str:
+        """The new text; what it means is compared with what was meant."""
         expected = dict(self._toml.table)
-        top: dict[str, Any] = {}
-        if self._dataurl is not None:
-            top["dataurl"] = self._dataurl
+        top: dict[str, Any] = {"registry": LIST_NAME} if names_list else {}
         if self._mirrors is not None:
             top["mirrors"] = list(self._mirrors)
-        if names_list or (self._list is not None and "registry" not in expected):
-            top["registry"] = LIST_NAME
+        if self._dataurl is not None:
+            top["dataurl"] = self._dataurl
         files = {name: value for name, value in expected.get("files", {}).items() if name not in gone}
         files |= {entry.name: _values(entry) for entry in entries}
-        expected |= top
         try:
-            text = _Layout(self._toml.text).with_changes(top, entries, gone)
+            text = _edited(self._toml.text, top, entries, gone)
             found = tomllib.loads(text)
-            same = {**found, "files": found.get("files", {})} == {**expected, "files": files}
-        except (tomllib.TOMLDecodeError, _Unsafe):
-            same = False
-        if not same:
+        except ValueError:  # of both TOML libraries
+            found = {}
+        if {**found, "files": found.get("files", {})} != {**expected, **top, "files": files}:
             raise RegistryError(
                 f'{self.path}: its layout cannot be edited safely; write each file as a table [files."<name>"]'
             )
@@ -247,51 +243,36 @@ def _values(entry: Entry) -> dict[str, str | int]:
 
 # -- the text of dataferry.toml ---------------------------------------------------------------------
 
-_HEADER = re.compile(r"\s*\[\s*files\s*\.\s*(\"(?:[^\"\\]|\\.)*\"|'[^']*'|[A-Za-z0-9_-]+)\s*\]\s*(?:#.*)?").fullmatch
-_FILES = re.compile(r"\s*\[\s*files\s*\]\s*(?:#.*)?").fullmatch
+_HEADER = re.compile(r"\s*\[\s*files\s*\.").match
+#: ``size = 10  # checked``: up to the value, the key in it, the value, the rest.
+_PAIR = re.compile(
+    r"""(\s*("[^"\\]*"|'[^']*'|[A-Za-z0-9_-]+)\s*=\s*)("(?:[^"\\]|\\.)*"|'[^']*'|[-+0-9_]+)(\s*(?:#.*)?)"""
+).fullmatch
 _BARE = re.compile(r"[A-Za-z0-9_-]+").fullmatch
 
 
-class _Unsafe(Exception):
-    """The layout is none that can be edited."""
-
-
-class _Layout:
-    """The lines of a ``dataferry.toml``: where its tables begin and end."""
+class _Blocks:
+    """The lines of a ``dataferry.toml`` whose entries are tables ``[files."<name>"]``."""
 
     def __init__(self, text: str) -> None:
-        self._end = "\r\n" if "\r\n" in text else "\n"
-        self._lines = text.replace("\r\n", "\n").split("\n")
+        self._lines = text.split("\n")
         if self._lines[-1] == "":
             self._lines.pop()
 
-    def with_changes(self, top: Mapping[str, Any], entries: Iterable[Entry], gone: set[str]) -> str:
-        """The whole text with keys of the top, entries set, and entries taken out."""
-        for name in gone:
-            self._remove(name)
-        blocks = self._blocks()
-        new = []
-        for entry in entries:
-            if entry.name in blocks:
-                self._fill(entry)
-                blocks = self._blocks()
-            else:
-                new.append(entry)
-        self._add(new)
-        for key, value in top.items():
-            self._set_top(key, value)
-        text = "\n".join(self._lines)
-        return (text + "\n" if text else "").replace("\n", self._end)
+    @property
+    def text(self) -> str:
+        return "".join(f"{line}\n" for line in self._lines)
+
+    def names(self) -> set[str]:
+        return set(self._blocks())
 
     def _blocks(self) -> dict[str, tuple[int, int]]:
         """Name -> first line of its table, and the line behind its last one with what belongs to it."""
         heads = [number for number, line in enumerate(self._lines) if line.lstrip().startswith("[")]
         found = {}
         for start, stop in zip(heads, [*heads[1:], len(self._lines)], strict=False):
-            header = _HEADER(self._lines[start])
-            if header is not None:
-                key = header[1]
-                name = tomllib.loads(f"k = {key}")["k"] if key[0] in "\"'" else key
+            if _HEADER(self._lines[start]):
+                [name] = tomllib.loads(self._lines[start])["files"]
                 found[name] = start, self._end_of(start, stop)
         return found
 
@@ -305,121 +286,95 @@ class _Layout:
             end += 1
         return end
 
-    def _remove(self, name: str) -> None:
-        block = self._blocks().get(name)
-        if block is None:
-            self._remove_inline(name)
-            return
-        start, end = block
+    def remove(self, name: str) -> None:
+        start, end = self._blocks()[name]
         if end < len(self._lines) and not self._lines[end].strip():
             end += 1
         del self._lines[start:end]
 
-    def _remove_inline(self, name: str) -> None:
-        import tomlkit
-
-        document: Any = tomlkit.parse("\n".join([*self._lines, ""]))
-        try:
-            del document["files"][name]
-        except (KeyError, TypeError):
-            raise _Unsafe from None
-        self._lines = tomlkit.dumps(document).split("\n")[:-1]
-
-    def _fill(self, entry: Entry) -> None:
+    def fill(self, entry: Entry) -> None:
+        """Give a table other values, each in its own line, which keeps its comment."""
         start, end = self._blocks()[entry.name]
         wanted = {key: _toml(value) for key, value in _values(entry).items()}
         kept = [self._lines[start]]
         for line in self._lines[start + 1 : end]:
-            match = re.fullmatch(
-                r"(\s*(\"[^\"\\]*\"|'[^']*'|[A-Za-z0-9_-]+)\s*=\s*)(\"(?:[^\"\\]|\\.)*\"|'[^']*'|[-+0-9_]+)(\s*(?:#.*)?)",
-                line,
-            )
+            match = _PAIR(line)
             if match is None:
                 kept.append(line)
-                continue
-            value = wanted.pop(match[2].strip("\"'"), None)
-            if value is not None:  # any other locator finds the old bytes
-                kept.append(line if _same(match[3], value) else f"{match[1]}{value}{match[4]}")
+            elif (value := wanted.pop(match[2].strip("\"'"), None)) is not None:  # another locator finds the old bytes
+                same = tomllib.loads(f"k = {match[3]}") == tomllib.loads(f"k = {value}")
+                kept.append(line if same else f"{match[1]}{value}{match[4]}")
         kept += [f"{_key(key)} = {value}" for key, value in wanted.items()]
         self._lines[start:end] = kept
 
-    def _add(self, entries: list[Entry]) -> None:
-        if not entries:
-            return
-        inline = next((number for number, line in enumerate(self._lines) if _FILES(line)), None)
-        blocks = self._blocks()
-        table = tomllib.loads("\n".join(self._lines)).get("files")
-        if isinstance(table, dict) and table.keys() - blocks.keys():
-            if inline is None:
-                self._add_to_inline_table(entries)
-                return
-            stop = next(
-                (n for n in range(inline + 1, len(self._lines)) if self._lines[n].lstrip().startswith("[")),
-                len(self._lines),
-            )
-            rows = []
-            for entry in entries:
-                inside = ", ".join(f"{_key(key)} = {_toml(value)}" for key, value in _values(entry).items())
-                rows.append(f"{_toml(entry.name)} = {{{inside}}}")
-            end = self._end_of(inline, stop)
-            self._lines[end:end] = rows
-            return
-        if table == {} and inline is None:  # `files = {}`, which takes no further tables
-            self._remove_key("files")
-        end = max((end for _, end in blocks.values()), default=-1)
-        if end < 0:
-            end = len(self._lines)
-            while end and not self._lines[end - 1].strip():
-                end -= 1
+    def add(self, entries: list[Entry]) -> None:
+        """Add tables behind the last one, or at the end of the file."""
+        end = max((end for _, end in self._blocks().values()), default=len(self._lines))
+        while end and not self._lines[end - 1].strip():
+            end -= 1
         new: list[str] = []
         for entry in entries:
             new += ["", f"[files.{_toml(entry.name)}]"]
             new += [f"{_key(key)} = {_toml(value)}" for key, value in _values(entry).items()]
         self._lines[end:end] = new if end else new[1:]
 
-    def _add_to_inline_table(self, entries: list[Entry]) -> None:
-        import tomlkit
-
-        document: Any = tomlkit.parse("\n".join([*self._lines, ""]))
-        for entry in entries:
-            inline = tomlkit.inline_table()
-            inline.update(_values(entry))
-            document["files"][entry.name] = inline
-        self._lines = tomlkit.dumps(document).split("\n")[:-1]
-
-    def _remove_key(self, key: str) -> None:
-        import tomlkit
-
-        document = tomlkit.parse("\n".join([*self._lines, ""]))
-        del document[key]
-        self._lines = tomlkit.dumps(document).split("\n")[:-1]
-
-    def _set_top(self, key: str, value: Any) -> None:
+    def set_top(self, key: str, value: Any) -> None:
         """Set a key above all tables; a new one comes below the comment that opens the file, mirrors below dataurl."""
-        import tomlkit
-
         stop = next((n for n, line in enumerate(self._lines) if line.lstrip().startswith("[")), len(self._lines))
         top = self._lines[:stop]
-        document: Any = tomlkit.parse("\n".join([*top, ""]))
-        if key in document:
-            there = document[key]
-            if isinstance(value, list) and isinstance(there, list):
-                for place, item in enumerate(value):
-                    if place == len(there) or there[place] != item:
-                        there.insert(place, item)
-            else:
-                document[key] = value
-            top = tomlkit.dumps(document).split("\n")[:-1]
+        if key in tomllib.loads("\n".join(top)):
+            top = _by_tomlkit("\n".join([*top, ""]), {key: value}, [], set()).split("\n")[:-1]
         else:
-            lines = [f"{key} = {_toml(value)}"]
             dataurl = next((n for n, line in enumerate(top) if re.match(r"""\s*["']?dataurl["']?\s*=""", line)), None)
             at = next((n for n, line in enumerate(top) if line.strip() and not line.lstrip().startswith("#")), len(top))
             if key == "mirrors" and dataurl is not None:
                 at = dataurl + 1
-            elif at == len(top) and (at < len(self._lines) or top):
-                lines.append("")
-            top[at:at] = lines
+            top[at:at] = [f"{key} = {_toml(value)}", *([""] if at == len(top) and self._lines else [])]
         self._lines[:stop] = top
+
+
+def _edited(text: str, top: Mapping[str, Any], entries: Sequence[Entry], gone: set[str]) -> str:
+    """The text with keys of the top and entries set, and entries taken out."""
+    end = "\r\n" if "\r\n" in text else "\n"
+    text = text.replace("\r\n", "\n")
+    blocks = _Blocks(text)
+    files = tomllib.loads(text).get("files")
+    if (files is not None and files.keys() != blocks.names()) or files == {}:
+        text = _by_tomlkit(text, top, entries, gone)
+    else:
+        there = blocks.names()
+        for name in gone & there:
+            blocks.remove(name)
+        for entry in entries:
+            if entry.name in there:
+                blocks.fill(entry)
+        blocks.add([entry for entry in entries if entry.name not in there])
+        for key, value in top.items():
+            blocks.set_top(key, value)
+        text = blocks.text
+    return text.replace("\n", end)
+
+
+def _by_tomlkit(text: str, top: Mapping[str, Any], entries: Sequence[Entry], gone: set[str]) -> str:
+    """The same for entries in another style: each is an inline table, ``"<name>" = {size = 1, sha256 = "..."}``."""
+    import tomlkit
+
+    document: Any = tomlkit.parse(text)
+    for key, value in top.items():
+        there = document.get(key)
+        if isinstance(there, list) and isinstance(value, list):
+            for place, item in enumerate(value):
+                if place == len(there) or there[place] != item:
+                    there.insert(place, item)
+        else:
+            document[key] = value
+    for name in gone & set(document.get("files", ())):
+        del document["files"][name]
+    for entry in entries:
+        table = tomlkit.inline_table()
+        table.update(_values(entry))
+        document.setdefault("files", tomlkit.table())[entry.name] = table
+    return tomlkit.dumps(document)
 
 
 def _toml(value: Any) -> str:
@@ -431,13 +386,6 @@ def _toml(value: Any) -> str:
 
 def _key(key: str) -> str:
     return key if _BARE(key) else _toml(key)
-
-
-def _same(written: str, wanted: str) -> bool:
-    try:
-        return bool(tomllib.loads(f"k = {written}") == tomllib.loads(f"k = {wanted}"))
-    except tomllib.TOMLDecodeError:
-        return False
 
 
 class _TextFile:

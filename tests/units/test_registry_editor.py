@@ -107,7 +107,7 @@ def test_other_bytes_have_other_locators(toml):
     [
         ("", f'[files."n.fits"]\nsize = 3\nsha256 = "{B}"\n'),
         ("# only a comment", f'# only a comment\n\n[files."n.fits"]\nsize = 3\nsha256 = "{B}"\n'),
-        ("files = {}\n", f'[files."n.fits"]\nsize = 3\nsha256 = "{B}"\n'),
+        ("files = {}\n", f'files = {{"n.fits" = {{size = 3, sha256 = "{B}"}}}}\n'),
         (
             f'[files]\nm = {{ size = 1, sha256 = "{A}" }}\n\n[about]\nx = 1\n',
             f'[files]\nm = {{ size = 1, sha256 = "{A}" }}\n"n.fits" = {{size = 3, sha256 = "{B}"}}\n\n[about]\nx = 1\n',
