@@ -23,10 +23,10 @@ __all__ = [
     "astropy_cache",
     "cache_folders",
     "own_home",
+    "second_view_name",
     "stamps_of",
     "url_key",
     "view_name",
-    "view_names",
     "views",
     "writable_home",
 ]
@@ -45,9 +45,9 @@ def view_name(package: str, dataurl: str, name: str) -> str:
     return f"{package}-{_md5(dataurl)[:8]}/{name}"
 
 
-def view_names(package: str, dataurl: str, name: str) -> tuple[str, str]:
-    """The readable path of a file, and the one it has where another differs from it only in case."""
-    return view_name(package, dataurl, name), f"{package}-{_md5(f'{dataurl} {name}')[:8]}/{name}"
+def second_view_name(package: str, dataurl: str, name: str) -> str:
+    """The readable path of a file where that of another differs from it only in case, and the file system folds it."""
+    return f"{package}-{_md5(f'{dataurl} {name}')[:8]}/{name}"
 
 
 def _md5(text: str) -> str:

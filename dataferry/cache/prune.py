@@ -124,7 +124,8 @@ def _state(home: str, view: str, path: str, folder: tuple[str, str], name: str) 
     known = _registry(folder[0])
     if isinstance(known, str):
         return known
-    if name in known.names and (folder[1] == known.digits or view in layout.view_names(folder[0], known.base, name)):
+    mine = folder[1] == known.digits or view == layout.second_view_name(folder[0], known.base, name)
+    if mine and name in known.names:
         return REGISTERED
     # what was never verified was asked for under a name that no registry had, so none can have dropped it
     return DROPPED if layout.stamps_of(home).read(_key(view, path)) is not None else UNKNOWN

@@ -154,6 +154,7 @@ class Store:
     def __init__(self, package: str, base: str, *, url: str = "") -> None:
         self.package, self.base = package, base
         self._url = url  # of the only file, where it is not base and name
+        self._folder = layout.view_name(package, base, "")
         self.cache = layout.astropy_cache()
         self.homes = layout.cache_folders()
         self._written: str | None = None
@@ -180,7 +181,7 @@ class Store:
             if verdict.accepted:
                 return self.readable(name, contents), verdict
         for home in self.homes if entry is not None else ():
-            view = layout.view_name(self.package, self.base, name)
+            view = self._folder + name
             path = f"{home}/{view}"
             try:
                 mode = os.lstat(path).st_mode
@@ -203,21 +204,22 @@ class Store:
 
     def readable(self, name: str, contents: str) -> str:
         """A path with the file's own name for an entry of astropy's cache; the entry itself where none can be made."""
-        first = layout.view_name(self.package, self.base, name)
+        view = self._folder + name
         for home in self.homes:
             with contextlib.suppress(OSError, ValueError):
-                if os.readlink(f"{home}/{first}") == self._target(home, first, contents):
-                    return f"{home}/{first}"
+                if os.readlink(f"{home}/{view}") == self._target(home, view, contents):
+                    return f"{home}/{view}"
         return self._view(name, contents)
 
     def _view(self, name: str, contents: str) -> str:
-        first, second = layout.view_names(self.package, self.base, name)
+        view = self._folder + name
         for place in dict.fromkeys([self.writable(), *self.homes[1:]]):
             if place is not None and _takes_links(place):
-                for view in (first, second):
-                    with contextlib.suppress(OSError, ValueError):
-                        if self._link(place, view, contents, self._url_of(name)):
-                            return f"{place}/{view}"
+                with contextlib.suppress(OSError, ValueError):
+                    if not self._link(place, view, contents, self._url_of(name)):
+                        view = layout.second_view_name(self.package, self.base, name)
+                        self._link(place, view, contents, self._url_of(name))
+                    return f"{place}/{view}"
         return contents
 
     def _target(self, home: str, view: str, contents: str) -> str:
@@ -264,7 +266,7 @@ class Store:
         """The folder for an archive's members, on the file system of the cache."""
         selection = "all" if members is None else hashlib.sha256("\n".join(members).encode()).hexdigest()[:16]
         home = self.writable() or _for_this_process()
-        return f"{home}/unpacked/{layout.view_name(self.package, self.base, name)}/{selection}"
+        return f"{home}/unpacked/{self._folder}{name}/{selection}"
 
     # -- keep
 
@@ -295,7 +297,7 @@ class Store:
         return self._keep_apart(name, sha256, file, reason)
 
     def _keep_apart(self, name: str, sha256: str, file: str, reason: str) -> str:
-        view, tried = layout.view_name(self.package, self.base, name), [reason]
+        view, tried = self._folder + name, [reason]
         for home in dict.fromkeys([self.writable() or _for_this_process(), *self.homes[1:]]):
             path = f"{home}/{view}"
             try:
@@ -327,7 +329,7 @@ class Store:
 
     def peek(self, name: str) -> str | None:
         """Where something lies under a name, which nobody has verified here and now."""
-        view = layout.view_name(self.package, self.base, name)
+        view = self._folder + name
         paths = [f"{home}/{view}" for home in self.homes]
         return next((path for path in paths if os.path.isfile(path)), None) or self.entry(name)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 from ..cache import astropy_cache
@@ -57,13 +58,16 @@ def known_sources(
     for spec in specs:
         line = spec if isinstance(spec, str) else spec.spec
         try:
-            with guarded(redact_url(line)):
+            with guarded(_redacted(line)):
                 host = make_host(spec) if isinstance(spec, str) else spec
                 found = list(host.sources(name, entry))
             without = "it has to be asked where the file is" if _can_look_up(host) else "it has no such file"
             yield line, found, "" if found else without
         except DataferryError as error:
             yield line, [], str(error)
+
+
+_redacted = lru_cache(maxsize=256)(redact_url)
 
 
 def _can_look_up(host: Host) -> bool:

@@ -293,7 +293,12 @@ class Resolver:
         store = self.candidates().store()
         by_name = {entry.name: entry for entry in entries}
 
+        looked: set[str] = set()
+
         def find(item: Wanted) -> Path | None:
+            if item.name not in looked:  # it was not there a moment ago
+                looked.add(item.name)
+                return None
             path, _ = store.find(item.name, by_name[item.name])
             return None if path is None else Path(path)
 
