@@ -41,18 +41,18 @@ class PackageData:
         Predefined folders that come before all others; ``~``, ``$VAR`` and ``${VAR}`` are expanded, and a relative
         one is below the current folder of this moment.
     overrides : mapping of str to path-like, optional
-        Files to take from a path of yours, as they are: name -> path. One that is not there is an error.
+        Files to use from a path of yours, unverified: name -> path. A path that does not exist is an error.
     strict : bool, optional
         Whether a name that is not registered is an error. By default the user's configuration decides, then the
-        ``strict`` of ``dataferry.toml``; without either such a name is left to `get_data_filename`.
+        ``strict`` of ``dataferry.toml``; without either such a name goes to `get_data_filename`.
     show_progress : bool or callable
-        Whether transfers show their progress; or a function that is called with a `Progress`, many times a second and
+        Whether downloads show their progress; or a function that is called with a `Progress`, many times a second and
         once at the end.
 
     Notes
     -----
-    Making one reads nothing: the registry is read at first use. Threads may share one. Pickled or copied, it is made
-    again from its arguments.
+    Creating one reads no file: the registry is read at the first use. Threads can share one. A pickled or copied one is
+    created again from its arguments.
     """
 
     def __init__(
@@ -133,22 +133,22 @@ class PackageData:
         Raises
         ------
         BadName
-            If the name is not legal.
+            If the name is not allowed.
         UnknownFile
             If it is not registered, and unregistered names are an error or there is no host to ask.
         FileUnavailable
-            If no place has it; the error names every place and its reason.
+            If the file is not available; the error lists every place with its reason.
         Offline
-            If only the network could have it, and that is switched off or away.
+            If only the network has the file, and it is switched off or not reachable.
         RegistryError, SettingsError
             If the registry or the configuration cannot be used.
         CacheError
-            If it arrived and can be kept nowhere.
+            If the file cannot be stored.
         """
         return self._get(name, FetchOptions.from_now(None, progress, deadline), refresh=refresh)
 
     def where(self, name: str) -> Where:
-        """Explain every step of `get`, without fetching anything.
+        """Explain every step of `get`, without a download.
 
         Parameters
         ----------
@@ -197,21 +197,20 @@ class PackageData:
         deadline: float | None = None,
         progress: bool | Callable[[Progress], None] | None = None,
     ) -> list[str]:
-        """Get many files, those that are not here in parallel.
+        """Get many files; those that are not on this machine are downloaded in parallel.
 
         Parameters
         ----------
         names : str or iterable of str
             Names and globs.
         jobs : int, optional
-            How many files at once; the engine decides by default.
+            The number of parallel downloads; by default dataferry decides.
         deadline : float, optional
-            Seconds for all files together. What has not come by then is an error; the bytes that came are kept, and the
-            next call goes on from there. A file that is not registered is left to astropy, which takes the rest of the
-            time as its timeout for each answer.
+            A limit in seconds for all files together. A file that has not arrived by then is an error; its bytes are
+            kept, and the next call continues from there. For a file that is not registered, astropy uses the remaining
+            time as the timeout of each response.
         progress : bool or callable, optional
-            Bars (True), nothing (False), or a function that is called with a `Progress`; by default what
-            ``show_progress`` says.
+            Bars (True), nothing (False), or a function that takes a `Progress`; by default as ``show_progress``.
 
         Returns
         -------
@@ -221,14 +220,14 @@ class PackageData:
         Raises
         ------
         FetchErrors
-            If files could not be fetched; it holds an error for each, and ``paths`` the files that did arrive.
+            If files are not available: one error for each, and ``paths`` with the files that did arrive.
         UnknownFile
             If a name or glob matches no registered file.
         """
         return self._get_many(names, FetchOptions.from_now(jobs, progress, deadline))
 
     def verify(self, names: str | Iterable[str] = "*") -> Iterator[tuple[str, Step]]:
-        """Hash again what lies on this machine.
+        """Hash again what is on this machine.
 
         Parameters
         ----------
@@ -267,7 +266,7 @@ class PackageData:
         Raises
         ------
         ValueError
-            If the mode would write: data is never changed in place.
+            If the mode would write: data are never changed in place.
         DataferryError
             As `get` does.
         """
@@ -362,7 +361,8 @@ class PackageData:
         names : str or iterable of str
             Names and globs.
         to : path-like
-            The folder; it is made if need be. A file of yours there is overwritten only by the registered bytes.
+            The folder; it is created if it does not exist. An existing file is overwritten only by the registered
+            bytes.
         **options
             As for `fetch`.
 
@@ -382,7 +382,7 @@ class PackageData:
         )
 
     def url(self, name: str) -> str:
-        """The URL of a file: its key in astropy's cache. Nothing is fetched.
+        """The URL of a file, which is its key in astropy's cache.
 
         Parameters
         ----------

@@ -43,7 +43,7 @@ def get_data_filename(
     """Get a data file from a predefined folder, the package, astropy's cache or a web server.
 
     This is `astropy.utils.data.get_pkg_data_filename` under ``conf.set_temp`` for ``dataurl``, ``dataurl_mirror`` and
-    ``remote_timeout``, with a look into folders before it. Nothing needs to be declared, and nothing is verified.
+    ``remote_timeout``, with folders in front. You declare nothing, and nothing is verified.
 
     Parameters
     ----------
@@ -55,10 +55,9 @@ def get_data_filename(
     dataurl : str
         The base URL, with a slash at its end.
     timeout : float, optional
-        Seconds without an answer after which the server is given up; astropy's ``remote_timeout`` by default.
+        Give up on the server after this many seconds without an answer; astropy's ``remote_timeout`` by default.
     folders : iterable of path-like
-        Predefined folders, the nearest first; ``~``, ``$VAR`` and ``${VAR}`` are expanded. Missing ones are passed
-        over.
+        Predefined folders, the nearest first; ``~``, ``$VAR`` and ``${VAR}`` are expanded. Missing ones are skipped.
     mirror : str, optional
         A second base URL. astropy's own data server is never asked.
     show_progress : bool
@@ -72,19 +71,19 @@ def get_data_filename(
     Raises
     ------
     BadName
-        If ``name``, ``dataurl`` or ``mirror`` is not legal.
+        If ``name``, ``dataurl`` or ``mirror`` is not allowed.
     RegistryError
         If there is no such package.
     FileUnavailable
-        If no place has the file; every place is named with its reason.
+        If the file is not available; the error lists every place with its reason.
     Offline
-        If only the network could have it and that is switched off.
+        If only the network has the file, and it is switched off.
 
     Notes
     -----
-    The settings of astropy are those of the whole process. Calls of this function wait for each other, so two of them
-    never mix, but another thread that uses `astropy.utils.data` meanwhile sees the settings of this call. `PackageData`
-    changes no settings.
+    astropy's settings belong to the whole process. One call of this function runs at a time, so two of them never mix,
+    but another thread that uses `astropy.utils.data` sees the settings of the running call. `PackageData` changes no
+    settings.
 
     Every call logs at level ``INFO`` of the logger ``dataferry`` which place answered.
     """

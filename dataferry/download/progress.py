@@ -21,7 +21,7 @@ _MOST_BARS = 4
 
 @dataclass(frozen=True, slots=True)
 class FileProgress:
-    """One file on its way.
+    """One file that is being downloaded.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class FileProgress:
     total : int or None
         Bytes of the whole file, if known.
     waiting : bool
-        True if another thread or process brings it.
+        True if another thread or process downloads it.
     """
 
     name: str
@@ -43,12 +43,12 @@ class FileProgress:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is.
+    """The progress of a run.
 
     Parameters
     ----------
     files : tuple of FileProgress
-        The files that are on their way.
+        The files that are being downloaded.
     files_done, files_failed, files_total : int
         Numbers of files.
     done_bytes : int
@@ -56,9 +56,9 @@ class Progress:
     total_bytes : int or None
         Bytes of all files; None if the size of one is not known.
     rate : float
-        Bytes per second, of late.
+        Bytes per second, over the last seconds.
     eta : float or None
-        Seconds still to go, if that can be said.
+        An estimate of the remaining seconds, or None.
     seconds : float
         Since the start.
     finished : bool

@@ -19,9 +19,9 @@ class Arrival(NamedTuple):
     Parameters
     ----------
     source : str
-        Who gave it: a URL without credentials.
+        The URL, without credentials.
     moved_bytes : int
-        Bytes that came over the network; less than the file's size where an earlier, cut transfer was resumed.
+        Bytes that came over the network; fewer than the file's size if an interrupted download was resumed.
     seconds : float
         From its start to its end.
     """
@@ -32,7 +32,7 @@ class Arrival(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One place that was asked, or would be.
+    """One place in which a file may be.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class Step(NamedTuple):
     place : str
         Path or URL, without credentials.
     origin : str
-        What names this place: a variable, a file, an argument.
+        What declares this place: a variable, a file, an argument.
     found : bool
         Whether the file is there.
     note : str
@@ -66,11 +66,11 @@ class Where(NamedTuple):
     name : str
         The file's name.
     entry : Entry or None
-        What the registry knows of it.
+        Its entry in the registry; None for a file that is not registered.
     path : str or None
-        What `PackageData.get` would return without the network; None where it would have to be fetched.
+        What `PackageData.get` would return without the network; None if it would download the file.
     steps : list of Step
-        The places in the order in which they are asked.
+        The places in their order.
     """
 
     name: str

@@ -34,16 +34,16 @@ class Registry:
     Raises
     ------
     RegistryError
-        If it cannot be read or something in it is wrong; the message starts with file and line.
+        If it cannot be read or is invalid; the message starts with file and line.
 
     Attributes
     ----------
     dataurl : str
-        The primary base URL; empty where only mirrors or bundled files are declared.
+        The primary base URL; empty if only mirrors or bundled files are declared.
     mirrors : tuple of str
         Further hosts, in order.
     timeout : float or None
-        Seconds without progress after which a host is given up.
+        Give up on a host after this many seconds without progress.
     env : str
         The environment variable that names a folder of this package's data; empty for none.
     strict : bool
@@ -86,7 +86,7 @@ class Registry:
             raise self._error("registry", str(error)) from None
 
     def find(self, name: str) -> Entry | None:
-        """What the registry knows of a file.
+        """Find the entry of a file.
 
         Parameters
         ----------
