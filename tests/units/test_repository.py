@@ -127,6 +127,34 @@ def test_a_host_imports_no_other_host(repository: Path) -> None:
     assert wrong == []
 
 
+def test_no_private_name_of_a_library_is_used(repository: Path) -> None:
+    """Every private attribute that the package uses is defined in it; no private module of a library is imported."""
+    trees = {path: ast.parse(path.read_text("utf-8")) for path in (repository / "dataferry").rglob("*.py")}
+    nodes = [(path, node) for path, tree in trees.items() for node in ast.walk(tree)]
+    public = {"_replace", "_asdict", "_fields", "_make", "_exit"}  # of named tuples and of os
+    ours = public | {node.name for _, node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    ours |= {node.id for _, node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    stored = [node for _, node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)]
+    ours |= {node.attr for node in stored if getattr(node.value, "id", "") in {"self", "cls"}}
+
+    def names(node: ast.AST) -> list[str]:
+        if isinstance(node, ast.Attribute):
+            return [node.attr]
+        if isinstance(node, ast.keyword):
+            return [node.arg or ""]
+        if isinstance(node, ast.ImportFrom) and not node.level:
+            return [*(node.module or "").split("."), *(alias.name for alias in node.names)]
+        if isinstance(node, ast.Import):
+            return [part for alias in node.names for part in alias.name.split(".")]
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in {"getattr", "hasattr", "setattr"}:
+            return [getattr(node.args[1], "value", "")]
+        return []
+
+    private = re.compile(r"_(?!_)|__(?!.*__$)")
+    found = [(path, name) for path, node in nodes for name in names(node) if private.match(str(name))]
+    assert [f"{path}: {name}" for path, name in found if name not in ours] == []
+
+
 def test_no_file_is_a_grab_bag(tracked: list[Path]) -> None:
     assert [path for path in tracked if path.suffix == ".py" and path.stem in GRAB_BAGS] == []
 
