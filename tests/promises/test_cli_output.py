@@ -288,14 +288,14 @@ def test_what_the_demo_says_to_try_can_be_typed(need, tmp_path):
 
 
 def test_a_hundred_errors_of_one_kind_are_short(command, make_package):
-    package = make_package({f"{n:03}.fits": b"x" * n for n in range(100)}, {}, 'dataurl = "http://127.0.0.1:9/"\n')
+    package = make_package({f"{n:03}.fits": b"x" * n for n in range(1, 101)}, {}, 'dataurl = "http://127.0.0.1:9/"\n')
     done = command("get", package, "*")
     assert done.exit_code == 1
     assert done.stderr.startswith("error: 100 of 100 files are not available\n")
     assert len(done.stderr.splitlines()) < 20
     assert "99.fits" not in done.stderr
     told = json.loads(command("get", package, "*", "--json").stdout)
-    assert "'099.fits' is not available" in told["files"][99]["error"]
+    assert "'100.fits' is not available" in told["files"][99]["error"]
 
 
 @pytest.mark.parametrize(
