@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,7 +12,7 @@ from .output import count, echo, note, print_json, print_path, size_text, style
 
 if TYPE_CHECKING:
     from ..cache.prune import View
-    from .cache_leftovers import Leftover
+    from .leftovers import Leftover
 
 __all__ = ["command"]
 
@@ -55,13 +54,14 @@ def list_views(package: str | None, as_json: bool) -> None:
 
     views = kept_views(package)
     if as_json:
-        print_json({"files": [_as_dict(view) for view in views]})
+        keys = ("package", "name", "size", "path", "state")
+        print_json({"files": [{key: getattr(view, key) for key in keys} for view in views]})
         return
     if views:
         echo(style(f"{'SIZE':>8}  {'PACKAGE':<12}  NAME", bold=True))
     for view in views:
         echo(_row(view) + ("" if view.state == REGISTERED else style(f"  ({view.state})", fg="yellow")))
-    note(_total(views))
+    note(f"{count(len(views))}, {size_text(sum(view.size or 0 for view in views))}")
 
 
 @command.command("size", cls=options.Command)
@@ -70,31 +70,33 @@ def size(as_json: bool) -> None:
     """Show the size of the cache for each package, and its folders."""
     from ..cache import layout
     from ..cache.prune import homes, kept_views
+    from .leftovers import UNFINISHED, leftovers
 
-    views, partials, left = kept_views(), _partials(0), _leftovers(0)
-    bytes_of: Counter[str] = Counter()
+    views = kept_views()
+    files, sizes = Counter(view.package for view in views), Counter[str]()
     for view in views:
-        bytes_of[view.package] += view.size or 0
-    files_of = Counter(view.package for view in views)
-    unfinished, left_over = sum(item.have for item in partials), sum(item.size for item in left)
+        sizes[view.package] += view.size or 0
+    left = leftovers(0)
+    unfinished = [item.size for item in left if item.what == UNFINISHED]
+    other = [item.size for item in left if item.what != UNFINISHED]
     if as_json:
-        packages = [{"package": p, "files": files_of[p], "bytes": bytes_of[p]} for p in sorted(files_of)]
         print_json(
             {
                 "folders": homes(),
-                "packages": packages,
-                "unfinished": {"files": len(partials), "bytes": unfinished},
-                "left_over": {"folders": len(left), "bytes": left_over},
+                "packages": [{"package": p, "files": files[p], "bytes": sizes[p]} for p in sorted(files)],
+                "unfinished": {"files": len(unfinished), "bytes": sum(unfinished)},
+                "left_over": {"folders": len(other), "bytes": sum(other)},
             }
         )
         return
-    for package in sorted(files_of):
-        echo(f"{size_text(bytes_of[package]):>8}  {package} ({count(files_of[package])})")
-    if partials:
-        echo(f"{size_text(unfinished):>8}  unfinished downloads ({len(partials)}); they resume when asked for")
-    if left:
-        echo(f"{size_text(left_over):>8}  left by runs that were stopped ({len(left)})")
-    echo(f"{size_text(sum(bytes_of.values()) + unfinished + left_over):>8}  in all")
+    for package in sorted(files):
+        echo(f"{size_text(sizes[package]):>8}  {package} ({count(files[package])})")
+    if unfinished:
+        text = f"unfinished downloads ({len(unfinished)}); they resume when asked for"
+        echo(f"{size_text(sum(unfinished)):>8}  {text}")
+    if other:
+        echo(f"{size_text(sum(other)):>8}  left by runs that were stopped ({len(other)})")
+    echo(f"{size_text(sum(sizes.values()) + sum(unfinished) + sum(other)):>8}  in all")
     for home in homes() or [f"{layout.astropy_cache()} (nothing of dataferry there yet)"]:
         echo(f"          {home}")
 
@@ -113,9 +115,9 @@ def clear(package: str | None, pattern: str, yes: bool, dry_run: bool) -> None:
 
     from ..cache.prune import kept_views
 
-    everything = kept_views()
-    going = [v for v in everything if package in {None, v.package} and fnmatchcase(v.name, pattern)]
-    _remove(going, everything, yes, dry_run)
+    views = kept_views()
+    going = [v for v in views if package in {None, v.package} and fnmatchcase(v.name, pattern)]
+    _remove(going, views, [], yes, dry_run)
 
 
 @command.command("prune", cls=options.Command)
@@ -140,82 +142,45 @@ def prune(uninstalled: bool, days: float, yes: bool, dry_run: bool) -> None:
     package still needs a removed file, that version downloads it again.
     """
     from ..cache.prune import ABSENT, DROPPED, kept_views
+    from .leftovers import leftovers
 
-    everything = kept_views()
+    views = kept_views()
     states = {DROPPED, *([ABSENT] if uninstalled else [])}
-    going = [view for view in everything if view.state in states or view.size is None]
-    _remove(going, everything, yes, dry_run, _partials(days), _leftovers(days))
-    absent = sorted({view.package for view in everything if view.state == ABSENT} - {view.package for view in going})
+    going = [view for view in views if view.state in states or view.size is None]
+    _remove(going, views, leftovers(days), yes, dry_run)
+    absent = sorted({view.package for view in views if view.state == ABSENT} - {view.package for view in going})
     if absent:
         note(f"kept: files of {', '.join(absent)}, not installed here (--uninstalled removes them)")
 
 
-def _remove(
-    going: list[View],
-    everything: list[View],
-    yes: bool,
-    dry_run: bool,
-    partials: Sequence[Any] = (),
-    left: Sequence[Leftover] = (),
-) -> None:
-    import shutil
-
+def _remove(going: list[View], views: list[View], left: list[Leftover], yes: bool, dry_run: bool) -> None:
     from ..cache.prune import remove
-    from .cache_leftovers import drop
+    from .leftovers import UNFINISHED, remove_leftover
 
-    if not (going or partials or left):
+    if not going and not left:
         echo("nothing to remove")
         return
     for view in going:
         echo(_row(view))
-    for item in partials:
-        echo(f"{size_text(item.have):>8}  {'unfinished':<12}  {item.name or item.path.name}")
-    for other in left:
-        echo(f"{size_text(other.size):>8}  {other.what:<12}  {other.path.parent.name}/{other.path.name}")
-    parts = [count(len(going))] + ([f"{len(partials)} unfinished"] if partials else [])
-    what = " and ".join(parts + ([f"{len(left)} left by stopped runs"] if left else []))
+    for item in left:
+        echo(f"{size_text(item.size):>8}  {item.what:<12}  {item.label}")
+    unfinished = sum(item.what == UNFINISHED for item in left)
+    parts = [count(len(going))] + ([f"{unfinished} unfinished"] if unfinished else [])
+    parts += [f"{len(left) - unfinished} left by stopped runs"] if len(left) > unfinished else []
+    what = " and ".join(parts)
     if dry_run:
         echo(f"{what} would be removed (dry run)")
-        return
-    if not (yes or click.confirm(f"Remove {what}?")):
+    elif yes or click.confirm(f"Remove {what}?"):
+        gone = set(going)
+        freed = remove(going, [view for view in views if view not in gone]) + sum(map(remove_leftover, left))
+        echo(f"removed {what}, {size_text(freed)} freed")
+    else:
         echo("nothing was removed")
-        return
-    gone = set(going)
-    freed = remove(going, [view for view in everything if view not in gone])
-    for item in partials:
-        shutil.rmtree(item.path, ignore_errors=True)
-        freed += item.have
-    freed += sum(drop(other) for other in left)
-    echo(f"removed {what}, {size_text(freed)} freed")
-
-
-def _partials(days: float) -> list[Any]:
-    from pathlib import Path
-
-    from ..cache.prune import homes
-    from ..download.partial_file import stale_partials
-
-    return [item for home in homes() for item in stale_partials(Path(home, "incoming"), days)]
-
-
-def _leftovers(days: float) -> list[Leftover]:
-    from ..cache.prune import homes
-    from .cache_leftovers import leftovers
-
-    return [left for home in homes() for left in leftovers(home, days)]
-
-
-def _as_dict(view: View) -> dict[str, object]:
-    return {"package": view.package, "name": view.name, "size": view.size, "path": view.path, "state": view.state}
 
 
 def _row(view: View) -> str:
     size = "gone" if view.size is None else size_text(view.size)
     return f"{size:>8}  {view.package:<12}  {view.name}"
-
-
-def _total(views: list[View]) -> str:
-    return f"{count(len(views))}, {size_text(sum(view.size or 0 for view in views))}"
 
 
 # -- keys for CI services ----------------------------------------------------------------------------------------------

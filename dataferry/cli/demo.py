@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
+import logging
 import os
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from unittest.mock import patch
 
 import click
 
@@ -23,51 +23,56 @@ from . import options
 from .output import echo, size_text, style
 
 if TYPE_CHECKING:
-    from ..lookup.report import Step, Where
+    from ..lookup.report import Where
     from ..package_data import PackageData
     from ..testing import RangeServer
 
 __all__ = ["command"]
 
-_PACKAGE = "mypkg"
+_T = TypeVar("_T")
+
 _BUNDLED = "weights/n64.fits"
 _IN_FOLDER = "images/m13.fits"
 _CACHED = "weights/n2048.fits"
 _SKY_MAP = "maps/cmb_n256.fits"
-_SPARE = "weights/n8192.fits"
+_MIRRORED = "weights/n8192.fits"
 _TAMPERED = "weights/n4096.fits"
 _NEW = "weights/n512.fits"
-
-#: Name -> installed package and path in it. All are real files that others wrote.
-_REAL = {
-    _BUNDLED: ("healpy", "data/weight_ring_n00064.fits"),
-    _CACHED: ("healpy", "data/weight_ring_n02048.fits"),
-    _SPARE: ("healpy", "data/weight_ring_n08192.fits"),
-    _TAMPERED: ("healpy", "data/weight_ring_n04096.fits"),
-    _IN_FOLDER: ("astropy", "io/fits/hdu/compressed/tests/data/m13.fits"),
+#: Real files that other packages bring; a distribution may leave out the files of astropy's tests.
+_FILES = {
+    _BUNDLED: ["healpy/data/weight_ring_n00064.fits"],
+    _CACHED: ["healpy/data/weight_ring_n02048.fits"],
+    _MIRRORED: ["healpy/data/weight_ring_n08192.fits"],
+    _TAMPERED: ["healpy/data/weight_ring_n04096.fits"],
+    _IN_FOLDER: ["astropy/io/fits/hdu/compressed/tests/data/m13.fits", "healpy/data/weight_ring_n01024.fits"],
 }
-#: In place of a file of astropy's tests, where a distribution leaves these out.
-_INSTEAD = ("healpy", "data/weight_ring_n01024.fits")
-#: What would let the user's machine into the demo.
-_LEAKS = ("ASTROPY_", "DATAFERRY_", "XDG_")
-_PROXIES = {"http_proxy", "https_proxy", "all_proxy"}
-
-
+#: The user's settings, caches and proxies have no part in the demo.
+_LEAKS = ("ASTROPY_", "DATAFERRY_", "XDG_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 _PICTURE = "dataferry-demo.png"
 _WIDTH = 80
-_AFTER = """\
+_BEGIN = """
+The author of mypkg wrote mypkg/data/dataferry.toml, with `dataferry add`:
+    dataurl = "{primary}"          # the primary host
+    mirrors = ["{mirror}"]        # has the same files
+    folders = {{ any = ".../project/mypkg-data" }}  # many may share it
+    [files."{sky_map}"]            # size and sha256 of each file
+A user of mypkg writes:
+    data = dataferry.PackageData("mypkg")
+    path = data.get("{sky_map}")    # verified, on this machine
+
+Where files come from, nearest place first, and how long `get` took:"""
+_END = """\
   1. One call: the nearest place answers; what is here needs no network.
   2. A file has the size and sha256 that its author registered, or is refused.
   3. Where a host fails, the next one answers.
   4. The cache is astropy's own: what one of them downloads, the other finds.
   5. An error names every place that was tried, its reason, and what helps.
-  6. Published files are fetched back before they are registered."""
-_NEXT = (
-    ("dataferry doctor", "what dataferry finds on this machine"),
-    ("dataferry add --help", "register the files of your own package"),
-    ("dataferry publish --help", "upload them to a host, and prove it"),
-    ("dataferry where --help", "see every step for one file"),
-)
+  6. Published files are fetched back before they are registered.
+Try next (mypkg was there for the demo only):
+  dataferry doctor           what dataferry finds on this machine
+  dataferry add --help       register the files of your own package
+  dataferry publish --help   upload them to a host, and prove it
+  dataferry where --help     see every step for one file"""
 
 
 @click.command("demo", cls=options.Command)
@@ -80,113 +85,81 @@ def command() -> None:
     It writes one picture, dataferry-demo.png, into the current directory. It needs healpy and matplotlib:
     pip install 'dataferry[demo]'.
     """
+    from .. import maps
     from ..package_data import PackageData
 
     began = time.perf_counter()
     if not os.access(".", os.W_OK):
         raise CacheError(f"the current directory cannot be written, and the demo leaves {_PICTURE} in it")
-    with _set_stage() as stage:
-        with _own_home(stage):
-            _open(stage)
-            data = PackageData(_PACKAGE, show_progress=False)
-            _get(1, "package", data, _BUNDLED)
-            _get(2, "shared folder", data, _IN_FOLDER)
-            _from_the_cache(data, stage)
-            sky_map = _from_the_primary(data, stage)
-            _from_the_mirror(data, stage)
-            _tampered(data, stage)
-            _publish(stage)
-        _draw(sky_map)
-    _close(time.perf_counter() - began)
+    with _stage() as stage:
+        _headline("dataferry demo: real FITS files, two web servers on this machine, no internet")
+        echo(_BEGIN.format(primary=stage.primary.url, mirror=stage.mirror.url, sky_map=_SKY_MAP))
+        data = PackageData("mypkg", show_progress=False)
+        _get(1, "package", data, _BUNDLED)
+        _get(2, "shared folder", data, _IN_FOLDER)
+        _fill_cache(stage)
+        _get(3, "cache, filled by plain astropy", data, _CACHED)
+        sky_map = _get(4, "primary host", data, _SKY_MAP, stage)
+        _timed("     a second get finds it in the cache, verified", lambda: data.get(_SKY_MAP))
+        stage.primary.stop()
+        _get(5, "mirror, the primary being down", data, _MIRRORED, stage)
+        stage.primary.start()
+        _refuse(data, stage)
+        _publish(stage)
+        maps.show(sky_map, _PICTURE)
+    _headline(f"  8  drawn: {_SKY_MAP}, in {Path(_PICTURE).resolve()}")
+    echo("     (a random sky of healpy.synfast; the others are astropy's and healpy's)")
+    _headline(f"\nThat was, in {time.perf_counter() - began:.0f} s:")
+    echo(_END)
 
 
-def _open(stage: _Stage) -> None:
-    _headline("dataferry demo: real FITS files, two web servers on this machine, no internet")
-    echo("\nThe author of mypkg wrote mypkg/data/dataferry.toml, with `dataferry add`:")
-    _code(f'dataurl = "{stage.primary.url}"', "the primary host")
-    _code(f'mirrors = ["{stage.mirror.url}"]', "has the same files")
-    _code('folders = { any = ".../project/mypkg-data" }', "many may share it")
-    _code(f'[files."{_SKY_MAP}"]', "size and sha256 of each file")
-    echo("A user of mypkg writes:")
-    _code('data = dataferry.PackageData("mypkg")')
-    _code(f'path = data.get("{_SKY_MAP}")', "verified, on this machine")
-    echo("\nWhere files come from, nearest place first, and how long `get` took:")
+def _headline(text: str) -> None:
+    echo(style(text, bold=True))
 
 
-def _get(number: int, place: str, data: PackageData, name: str) -> str:
+def _timed(title: str, do: Callable[[], _T], *, bold: bool = False) -> _T:
+    """Do something, and print the title with the time that it took."""
+    began = time.perf_counter()
+    result = do()
+    milliseconds = (time.perf_counter() - began) * 1e3
+    took = f"{milliseconds:.0f} ms" if milliseconds >= 1 else f"{milliseconds * 1e3:.0f} us"
+    echo(style(title, bold=bold) + took.rjust(_WIDTH - len(title)))
+    return result
+
+
+def _get(number: int, place: str, data: PackageData, name: str, stage: _Stage | None = None) -> str:
     entry, where = data.registry.find(name), data.where(name)
-    started = time.perf_counter()
-    path = data.get(name)
-    took = _time(time.perf_counter() - started)
+    if stage is not None:
+        stage.primary.forget()
     title = f"  {number}  {place}: {name}, {size_text(entry.size if entry else None)}"
-    echo(style(title, bold=True) + took.rjust(_WIDTH - len(title)))
-    echo(f"     where: {_compact(where)}")
+    path = _timed(title, lambda: data.get(name), bold=True)
+    echo(f"     where: {_in_one_line(where)}")
+    if stage is not None:  # what the servers' own logs say
+        primary, mirror = (sum(r.sent for r in server.requests) for server in (stage.primary, stage.mirror))
+        first = f"primary: sent {size_text(primary)}, verified" if primary else "primary: no connection"
+        echo(f"     then:  {first}" + (f" > mirror: sent {size_text(mirror)}, verified" if mirror else ""))
     return path
 
 
-def _compact(where: Where) -> str:
-    """What `where` says in one line: up to the place that has the file, or up to the hosts."""
+def _in_one_line(where: Where) -> str:
+    """The steps up to the place that has the file, or up to the hosts; neighbours with the same note together."""
     steps = where.steps
-    found = next((i for i, step in enumerate(steps) if step.found), len(steps) - 1)
-    words = []
+    found = next((number for number, step in enumerate(steps) if step.found), len(steps) - 1)
+    parts = []
     for note, group in groupby(steps[: found + 1], key=lambda step: step.note):
-        same = list(group)
-        color = {"fg": "green", "bold": True} if same[-1].found else {}
-        words.append(style(f"{', '.join(map(_role, same))}: {note}", **color))  # type: ignore[arg-type]
-    return " > ".join(words)
+        roles = [{"dataurl": "primary", "mirror": "mirror"}.get(step.origin, step.kind) for step in group]
+        parts.append(f"{', '.join(roles)}: {note}")
+    return " > ".join(parts)
 
 
-def _role(step: Step) -> str:
-    return {"dataurl": "primary", "mirror": "mirror"}.get(step.origin, step.kind)
-
-
-def _from_the_cache(data: PackageData, stage: _Stage) -> None:
-    import logging
-
+def _fill_cache(stage: _Stage) -> None:
     from ..plain import get_data_filename
 
-    logger = logging.getLogger("dataferry")
-    level = logger.level
-    logger.setLevel(logging.ERROR)  # it would say which place answered
-    get_data_filename(_CACHED, package=_PACKAGE, dataurl=stage.primary.url, show_progress=False)
-    logger.setLevel(level)
-    _get(3, "cache, filled by plain astropy", data, _CACHED)
+    with patch.object(logging.getLogger("dataferry"), "disabled", new=True):  # it would say which place answered
+        get_data_filename(_CACHED, package="mypkg", dataurl=stage.primary.url, show_progress=False)
 
 
-def _from_the_primary(data: PackageData, stage: _Stage) -> str:
-    stage.primary.forget()
-    path = _get(4, "primary host", data, _SKY_MAP)
-    _say_who_gave(stage)
-    started = time.perf_counter()
-    data.get(_SKY_MAP)
-    echo(
-        "     a second get finds it in the cache, verified".ljust(_WIDTH - 8)
-        + _time(time.perf_counter() - started).rjust(8)
-    )
-    return path
-
-
-def _from_the_mirror(data: PackageData, stage: _Stage) -> None:
-    stage.primary.forget()
-    stage.primary.stop()
-    _get(5, "mirror, the primary being down", data, _SPARE)
-    _say_who_gave(stage)
-    stage.primary.start()
-
-
-def _say_who_gave(stage: _Stage) -> None:
-    """What the servers' own logs say."""
-    words = []
-    for role, server in (("primary", stage.primary), ("mirror", stage.mirror)):
-        sent = sum(request.sent for request in server.requests)
-        if sent:
-            words.append(style(f"{role}: gave {size_text(sent)}, verified", fg="green", bold=True))
-        elif role == "primary":
-            words.append("primary: no connection")
-    echo(f"     then:  {' > '.join(words)}")
-
-
-def _tampered(data: PackageData, stage: _Stage) -> None:
+def _refuse(data: PackageData, stage: _Stage) -> None:
     from ..testing import FlippedByte
 
     for server in (stage.primary, stage.mirror):
@@ -195,10 +168,7 @@ def _tampered(data: PackageData, stage: _Stage) -> None:
     try:
         data.get(_TAMPERED)
     except FileUnavailable as error:
-        text = str(error)
-        for folder, short in ((stage.root / "home", "~"), (stage.registry.parents[2], "..."), (stage.root, "...")):
-            text = text.replace(str(folder), short)
-        for line in text.splitlines():
+        for line in str(error).replace(str(stage.root), "...").splitlines():
             indent = " " * (7 + len(line) - len(line.lstrip()))
             echo(style(click.wrap_text(line.strip(), _WIDTH, indent[2:], indent + "    "), fg="red"))
     else:
@@ -206,76 +176,34 @@ def _tampered(data: PackageData, stage: _Stage) -> None:
 
 
 def _publish(stage: _Stage) -> None:
-    """An author takes a file to a host, and a user has it."""
+    """An author takes a file to a host, and a user gets it."""
     from ..package_data import PackageData
     from ..publish import publish
 
     stage.primary.heal()
-    stage.primary.forget()
-    started = time.perf_counter()
-    outcome = publish(
-        {_NEW: stage.new}, f"folder:{stage.served}?url={stage.primary.url}", stage.registry, progress=False
-    )
-    took = _time(time.perf_counter() - started)
-    if not all(file.proven for file in outcome.files):
-        raise click.ClickException("a published file did not come back; please report this")
-    title = f"  7  published: {_NEW}, {size_text(stage.new.stat().st_size)}"
-    echo(style(title, bold=True) + took.rjust(_WIDTH - len(title)))
-    steps = "copied to the primary > fetched back anonymously, verified > registered"
-    echo(f"     {steps}")
-    data = PackageData(_PACKAGE, show_progress=False)
-    started = time.perf_counter()
-    data.get(_NEW)
-    echo("     a user's get".ljust(_WIDTH - 8) + _time(time.perf_counter() - started).rjust(8))
-
-
-def _draw(sky_map: str) -> None:
-    from .. import maps
-
-    maps.show(sky_map, _PICTURE)
-    _headline(f"  8  drawn: {_SKY_MAP}, in {Path(_PICTURE).resolve()}")
-    echo("     (a random sky of healpy.synfast; the others are astropy's and healpy's)")
-
-
-def _close(seconds: float) -> None:
-    _headline(f"\nThat was, in {seconds:.0f} s:")
-    echo(_AFTER)
-    _headline("Try next (mypkg was there for the demo only):")
-    for line, remark in _NEXT:
-        echo(f"  {style(f'{line:<34}', fg='cyan')} {remark}")
-
-
-def _headline(text: str) -> None:
-    echo(style(text, bold=True))
-
-
-def _code(text: str, remark: str = "") -> None:
-    echo("    " + style(f"{text:<45}" if remark else text, fg="cyan") + (f" # {remark}" if remark else ""))
-
-
-def _time(seconds: float) -> str:
-    if seconds < 1e-3:
-        return f"{seconds * 1e6:.0f} us"
-    return f"{seconds * 1e3:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+    file = _find(["healpy/data/weight_ring_n00512.fits"])
+    host = f"folder:{stage.served}?url={stage.primary.url}"
+    title = f"  7  published: {_NEW}, {size_text(file.stat().st_size)}"
+    _timed(title, lambda: publish({_NEW: file}, host, stage.registry, progress=False), bold=True)
+    echo("     copied to the primary > fetched back anonymously, verified > registered")
+    _timed("     a user's get", lambda: PackageData("mypkg", show_progress=False).get(_NEW))
 
 
 # -- the stage ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass
-class _Stage:
-    """The temporary folder of the demo, its package, two servers with all files, and a file that is not published."""
+class _Stage(NamedTuple):
+    """The temporary folder of the demo, the package's registry, and two servers with all files."""
 
     root: Path
     registry: Path
+    served: Path
     primary: RangeServer
     mirror: RangeServer
-    served: Path
-    new: Path
 
 
 @contextmanager
-def _set_stage() -> Iterator[_Stage]:
+def _stage() -> Iterator[_Stage]:
     """Build everything in a temporary folder and remove it at the end; meanwhile ``mypkg`` is an installed package."""
     from ..testing import RangeServer
 
@@ -284,39 +212,37 @@ def _set_stage() -> Iterator[_Stage]:
             raise MissingExtra("demo", library)
     with tempfile.TemporaryDirectory(prefix="dataferry-demo-") as top:
         root = Path(os.path.realpath(top))
-        served, folder = root / "server", root / "project" / "mypkg-data"
-        _collect(served)
-        with RangeServer(served) as primary, RangeServer(served) as mirror:
-            registry = _make_package(root / "site", served, folder, primary, mirror)
-            sys.path.insert(0, str(root / "site"))
+        served, site = root / "server", root / "site"
+        for name, choices in _FILES.items():
+            _copy(_find(choices), served / name)
+        _make_map(served / _SKY_MAP)
+        (root / "home").mkdir()
+        environment = {key: value for key, value in os.environ.items() if not key.upper().startswith(_LEAKS)}
+        with (
+            RangeServer(served) as primary,
+            RangeServer(served) as mirror,
+            patch.dict(os.environ, {**environment, "HOME": str(root / "home")}, clear=True),
+            patch.object(sys, "path", [str(site), *sys.path]),
+        ):
+            registry = _make_package(site, served, root / "project" / "mypkg-data", primary, mirror)
             importlib.invalidate_caches()
-            try:
-                yield _Stage(root, registry, primary, mirror, served, _new(root))
-            finally:
-                sys.path.remove(str(root / "site"))
+            yield _Stage(root, registry, served, primary, mirror)
 
 
-def _find(package: str, path: str) -> Path | None:
-    spec = importlib.util.find_spec(package)
-    places = spec.submodule_search_locations if spec else None
-    return next((file for place in places or () if (file := Path(place, path)).is_file()), None)
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
 
 
-def _collect(served: Path) -> None:
-    for name, (package, path) in _REAL.items():
-        file = _find(package, path) or _find(*_INSTEAD)
-        if file is None:
-            raise MissingExtra("demo", package)
-        (served / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, served / name)
-    _make_map(served / _SKY_MAP)
-
-
-def _new(root: Path) -> Path:
-    file = _find("healpy", "data/weight_ring_n00512.fits")
-    if file is None:
-        raise MissingExtra("demo", "healpy")
-    return Path(shutil.copyfile(file, root / "n512.fits"))
+def _find(choices: list[str]) -> Path:
+    """The first of some files of installed packages that is there."""
+    for choice in choices:
+        package, _, path = choice.partition("/")
+        spec = importlib.util.find_spec(package)
+        for folder in (spec.submodule_search_locations if spec else None) or ():
+            if Path(folder, path).is_file():
+                return Path(folder, path)
+    raise MissingExtra("demo", choices[0].partition("/")[0])
 
 
 def _make_map(path: Path) -> None:
@@ -339,34 +265,13 @@ def _make_package(site: Path, served: Path, folder: Path, primary: RangeServer, 
     from ..registry.editor import RegistryEditor
     from ..registry.registry import Entry
 
-    registry = site / _PACKAGE / "data" / "dataferry.toml"
-    for name, place in ((_BUNDLED, registry.parent), (_IN_FOLDER, folder)):
-        (place / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(served / name, place / name)
-    (site / _PACKAGE / "__init__.py").write_text("")
-    registry.write_text(
-        f'dataurl = "{primary.url}"\nmirrors = ["{mirror.url}"]\n\n[folders]\nany = ["{folder}"]\n', encoding="utf-8"
-    )
+    registry = site / "mypkg" / "data" / "dataferry.toml"
+    _copy(served / _BUNDLED, registry.parent / _BUNDLED)
+    _copy(served / _IN_FOLDER, folder / _IN_FOLDER)
+    (site / "mypkg" / "__init__.py").touch()
+    registry.write_text(f'dataurl = "{primary.url}"\nmirrors = ["{mirror.url}"]\n\n[folders]\nany = ["{folder}"]\n')
     editor = RegistryEditor(registry)
-    names = [path.relative_to(served).as_posix() for path in served.rglob("*.fits")]
-    stamps = {name: hash_file(served / name) for name in names}
+    stamps = {name: hash_file(served / name) for name in [*_FILES, _SKY_MAP]}
     editor.put(Entry(name, stamp.sha256, stamp.size) for name, stamp in stamps.items())
     editor.save()
     return registry
-
-
-@contextmanager
-def _own_home(stage: _Stage) -> Iterator[None]:
-    """Let neither the user's caches nor settings nor proxies play a part."""
-    home = stage.root / "home"
-    home.mkdir()
-    before = dict(os.environ)
-    for variable in before:
-        if variable.startswith(_LEAKS) or variable.lower() in _PROXIES:
-            del os.environ[variable]
-    os.environ["HOME"] = str(home)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)

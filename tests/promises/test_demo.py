@@ -63,9 +63,9 @@ def test_each_place_answers_once(redacted):
     assert "where: folder: verified now" in folder
     assert "where: folder, package: not there > cache: verified now" in cache
     assert "primary, mirror: would be asked" in primary
-    assert "then:  primary: gave 3.2 MB, verified" in primary
+    assert "then:  primary: sent 3.2 MB, verified" in primary
     assert "a second get finds it in the cache" in primary
-    assert "then:  primary: no connection > mirror: gave 403 kB, verified" in mirror
+    assert "then:  primary: no connection > mirror: sent 403 kB, verified" in mirror
     assert "is not available from any place" in refused
     assert " ".join(refused.split()).count("sha256 is not the registered one") == 2
     assert "dataferry where mypkg" in refused

@@ -1,0 +1,101 @@
+"""What runs that were killed left in the caches: unfinished downloads, clones, notes of uploads, private files."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from stat import S_ISDIR
+from typing import NamedTuple
+
+from ..cache.prune import homes, remains, remove_remains
+from ..download.file_lock import FileLock
+from ..download.partial_file import stale_partials, stale_small_files
+
+__all__ = ["UNFINISHED", "Leftover", "leftovers", "remove_leftover"]
+
+UNFINISHED, _CLONE, _NOTES, _WORK = "unfinished", "clone", "upload notes", "work folder"
+_FOLDERS = (
+    ("git/*.git", _CLONE),
+    (f"publish/{'[0-9a-f]' * 16}", _NOTES),
+    ("incoming/check-*", _WORK),
+    ("incoming/adopt-*", _WORK),
+)
+#: Nothing says whether a work folder is in use, but it is in use for no longer than this without a change.
+_WORK_SECONDS = 86400.0
+
+
+class Leftover(NamedTuple):
+    """A folder or a file that nobody uses any more."""
+
+    path: Path
+    what: str
+    size: int
+    label: str
+
+
+def leftovers(days: float) -> list[Leftover]:
+    """What has not changed for some days and is used by no run; private files of dead processes however young."""
+    found = []
+    for home in map(Path, homes()):
+        partials = stale_partials(home / "incoming", days)
+        found += [Leftover(p.path, UNFINISHED, p.have, p.name or p.path.name) for p in partials]
+        private = [Path(path) for path, _ in remains(str(home))]
+        found += [_leftover(path, "private file") for path in private]
+        found += [_leftover(path, "small file") for path in stale_small_files(home / "incoming")]
+        for pattern, what in _FOLDERS:
+            for path in sorted(home.glob(pattern)):
+                age = time.time() - max((stat.st_mtime for stat in _stats(path)), default=0.0)
+                if age >= max(days * 86400, _WORK_SECONDS if what == _WORK else 0.0):
+                    with _unused(path, what) as unused:
+                        found += [_leftover(path, what)] if unused else []
+    return found
+
+
+def _leftover(path: Path, what: str) -> Leftover:
+    size = sum(stat.st_size for stat in _stats(path) if not S_ISDIR(stat.st_mode))
+    return Leftover(path, what, size, f"{path.parent.name}/{path.name}")
+
+
+def _stats(path: Path) -> list[os.stat_result]:
+    """Of a file, or of a folder and everything in it; other commands may remove it meanwhile."""
+    found = []
+    below = (os.path.join(folder, name) for folder, folders, files in os.walk(path) for name in (*folders, *files))
+    for item in (path, *below):
+        with contextlib.suppress(OSError):
+            found.append(os.lstat(item))
+    return found
+
+
+def remove_leftover(left: Leftover) -> int:
+    """Remove it, unless a run has begun to use it; the bytes that are free now."""
+    with _unused(left.path, left.what) as unused:
+        if unused:
+            remove_remains(str(left.path))
+            if left.what == _CLONE:
+                Path(f"{left.path}.lock").unlink(missing_ok=True)
+    return 0 if left.path.exists() else left.size
+
+
+@contextlib.contextmanager
+def _unused(path: Path, what: str) -> Iterator[bool]:
+    """Whether no run uses a folder; meanwhile none can begin to."""
+    if what == _NOTES:
+        lock = FileLock(path.parent, path.name)
+        try:
+            yield lock.acquire()
+        finally:
+            lock.release()
+    elif what == _CLONE:
+        import fcntl
+
+        try:
+            with open(f"{path}.lock", "ab") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                yield True
+        except OSError:
+            yield False
+    else:
+        yield True
