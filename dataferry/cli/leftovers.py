@@ -63,7 +63,7 @@ def _stats(path: Path) -> list[os.stat_result]:
     """Of a file, or of a folder and everything in it; other commands may remove it meanwhile."""
     found = []
     below = (os.path.join(folder, name) for folder, folders, files in os.walk(path) for name in (*folders, *files))
-    for item in (path, *below):
+    for item in (str(path), *below):
         with contextlib.suppress(OSError):
             found.append(os.lstat(item))
     return found
