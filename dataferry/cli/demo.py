@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
-from unittest.mock import patch
 
 import click
 
@@ -153,6 +152,8 @@ def _in_one_line(where: Where) -> str:
 
 
 def _fill_cache(stage: _Stage) -> None:
+    from unittest.mock import patch
+
     from ..plain import get_data_filename
 
     with patch.object(logging.getLogger("dataferry"), "disabled", new=True):  # it would say which place answered
@@ -205,6 +206,8 @@ class _Stage(NamedTuple):
 @contextmanager
 def _stage() -> Iterator[_Stage]:
     """Build everything in a temporary folder and remove it at the end; meanwhile ``mypkg`` is an installed package."""
+    from unittest.mock import patch
+
     from ..testing import RangeServer
 
     for library in ("healpy", "matplotlib"):

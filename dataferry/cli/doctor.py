@@ -7,6 +7,7 @@ import platform
 import re
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -173,28 +174,14 @@ def _providers(settings: Settings) -> list[HostStatus]:
 def _caches() -> list[dict[str, Any]]:
     from ..cache import layout
 
-    location, own = layout.astropy_cache(), layout.own_home()
-    caches = [("astropy's", location), ("spare", own)]
-    return [
-        {"role": role, "path": path, "writable": _writable(path), "free": _free(path)} for role, path in caches if path
-    ]
-
-
-def _nearest(path: str) -> Path:
-    """The path, or the lowest folder above it that is there."""
-    return next((p for p in [Path(path), *Path(path).parents] if p.exists()), Path("/"))
-
-
-def _writable(path: str) -> bool:
-    nearest = _nearest(path)
-    return nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
-
-
-def _free(path: str) -> int | None:
-    try:
-        return shutil.disk_usage(_nearest(path)).free
-    except OSError:
-        return None
+    found = []
+    for role, path in (("astropy's", layout.astropy_cache()), ("spare", layout.own_home())):
+        if path:
+            nearest = next(p for p in [Path(path), *Path(path).parents] if p.exists())
+            writable = nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
+            free = shutil.disk_usage(nearest).free
+            found.append({"role": role, "path": path, "writable": writable, "free": free})
+    return found
 
 
 def _without_login(proxy: str) -> str:
@@ -207,6 +194,8 @@ def _without_login(proxy: str) -> str:
 
 def _package(package: str, registry_path: str | None, settings: Settings) -> dict[str, Any]:
     from ..config.folders import folder_problem
+    from ..errors import DataferryError
+    from ..hosts import make_host
     from ..lookup.candidates import Candidates
     from ..lookup.configured_hosts import host_specs
     from ..registry import Registry
@@ -224,7 +213,10 @@ def _package(package: str, registry_path: str | None, settings: Settings) -> dic
         }
         for folder in places.folders
     ]
-    logins = {spec: _login(spec, settings) for spec in host_specs(package, registry, settings)}
+    tokens = {}
+    for spec in host_specs(package, registry, settings):
+        with suppress(DataferryError):  # its kind is not installed
+            tokens[redact_url(spec)] = make_host(spec).status(settings).origin
     return {
         "name": package,
         "registry": str(registry.path),
@@ -232,21 +224,10 @@ def _package(package: str, registry_path: str | None, settings: Settings) -> dic
         "bytes": sum(entry.size or 0 for entry in entries),
         "dataurl": redact_url(registry.dataurl),
         "mirrors": [redact_url(mirror) for mirror in (*settings.package(package).mirrors, *registry.mirrors)],
-        "tokens": {redact_url(spec): origin for spec, origin in logins.items() if origin is not None},
+        "tokens": {spec: origin for spec, origin in tokens.items() if origin is not None},
         "env": registry.env,
         "folders": folders,
     }
-
-
-def _login(spec: str, settings: Settings) -> str | None:
-    """Where the user's credentials to publish to a host are; None for hosts of which only they themselves know."""
-    from ..errors import DataferryError
-    from ..hosts import make_host
-
-    try:
-        return make_host(spec).status(settings).origin
-    except DataferryError:
-        return None
 
 
 # -- how it is printed -------------------------------------------------------------------------------------------------
@@ -254,57 +235,46 @@ def _login(spec: str, settings: Settings) -> str | None:
 
 def _print(found: dict[str, Any], variables: Mapping[str, str]) -> None:
     versions = found["versions"]
-    _title(f"dataferry {versions['dataferry']}")
-    _line("with", ", ".join(f"{name} {number}" for name, number in versions.items() if name != "dataferry"))
-    extras = (
-        (name, f"lacks {', '.join(missing)}" if missing else "installed") for name, missing in found["extras"].items()
+    extras = {name: f"lacks {', '.join(absent)}" if absent else "installed" for name, absent in found["extras"].items()}
+    _section(
+        f"dataferry {versions.pop('dataferry')}",
+        [
+            ("with", ", ".join(f"{name} {number}" for name, number in versions.items())),
+            ("extras", "; ".join(f"[{name}] {state}" for name, state in extras.items())),
+        ],
     )
-    _line("extras", "; ".join(f"[{name}] {state}" for name, state in extras))
-    _title("Caches")
+    rows = []
     for cache in found["caches"]:
         state = "writable" if cache["writable"] else style("cannot be written", fg="yellow")
-        free = f", {size_text(cache['free'])} free" if cache["free"] is not None else ""
-        _line(cache["role"], f"{cache['path']} ({state}{free})")
-    _title("Network")
-    _line("offline", found["offline"] or "no")
-    for name, value in found["proxies"].items() or [("", "none")]:
-        _line("proxy", f"{name}={value}" if name else value)
-    _title("Hosts")
-    _line("usable", ", ".join(scheme for scheme in found["hosts"] if scheme not in found["lacking"]))
+        rows.append((cache["role"], f"{cache['path']} ({state}, {size_text(cache['free'])} free)"))
+    _section("Caches", rows)
+    proxies = [("proxy", f"{name}={value}") for name, value in found["proxies"].items()]
+    _section("Network", [("offline", found["offline"] or "no"), *(proxies or [("proxy", "none")])])
+    rows = [("usable", ", ".join(scheme for scheme in found["hosts"] if scheme not in found["lacking"]))]
     for reason, schemes in by_reason(found["lacking"]).items():
-        _line("lacking", f"{', '.join(schemes)}: {style(reason, fg='yellow')}")
+        rows.append(("lacking", f"{', '.join(schemes)}: {style(reason, fg='yellow')}"))
     for provider, origin in found["tokens"].items():
-        _line("token", f"{provider}: {origin or f'none found (the variable {variables[provider]} for one)'}")
-    _title("Configuration")
-    for file in found["config_files"]:
-        _line("file", f"{file['path']} ({'read' if file['read'] else 'not there'})")
-    for name, value in found["environment"].items():
-        _line("variable", f"{name}={value}")
-    _line("site", ", ".join(found["sites"]) or "none recognised")
-    if found["package"]:
-        _print_package(found["package"])
+        rows.append(("token", f"{provider}: {origin or f'none found (the variable {variables[provider]} for one)'}"))
+    _section("Hosts", rows)
+    rows = [("file", f"{f['path']} ({'read' if f['read'] else 'not there'})") for f in found["config_files"]]
+    rows += [("variable", f"{name}={value}") for name, value in found["environment"].items()]
+    _section("Configuration", [*rows, ("site", ", ".join(found["sites"]) or "none recognised")])
+    if package := found["package"]:
+        rows = [("registry", package["registry"]), ("files", f"{package['files']}, {size_text(package['bytes'])}")]
+        rows += [(label, package[key]) for label, key in (("dataurl", "dataurl"), ("variable", "env")) if package[key]]
+        for mirror in package["mirrors"]:
+            origin = package["tokens"].get(mirror)
+            where = "" if origin is None else f" (to publish: {origin or 'no token found'})"
+            rows.append(("mirror", f"{mirror}{where}"))
+        for folder in package["folders"]:
+            state = style(folder["problem"], fg="yellow") if folder["problem"] else "there"
+            rows.append(("folder", f"{folder['path']} ({state}; {folder['origin']})"))
+        _section(f"Package {package['name']}", rows)
     for problem in found["problems"]:
         echo(f"\n{style('problem:', fg='red', bold=True)} {problem['text']}")
 
 
-def _print_package(package: dict[str, Any]) -> None:
-    _title(f"Package {package['name']}")
-    _line("registry", package["registry"])
-    _line("files", f"{package['files']}, {size_text(package['bytes'])}")
-    for label, value in (("dataurl", package["dataurl"]), ("variable", package["env"])):
-        if value:
-            _line(label, value)
-    for mirror in package["mirrors"]:
-        origin = package["tokens"].get(mirror)
-        _line("mirror", mirror if origin is None else f"{mirror} (to publish: {origin or 'no token found'})")
-    for folder in package["folders"]:
-        state = style(folder["problem"], fg="yellow") if folder["problem"] else "there"
-        _line("folder", f"{folder['path']} ({state}; {folder['origin']})")
-
-
-def _title(text: str) -> None:
-    echo(style(text, bold=True))
-
-
-def _line(label: str, text: str) -> None:
-    echo(f"  {label:<9} {text}")
+def _section(title: str, rows: list[tuple[str, str]]) -> None:
+    echo(style(title, bold=True))
+    for label, text in rows:
+        echo(f"  {label:<9} {text}")

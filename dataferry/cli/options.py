@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -33,23 +34,6 @@ __all__ = [
 ]
 
 
-def _set_offline(ctx: click.Context, param: click.Parameter, value: bool) -> None:
-    from ..config.settings import OFFLINE_VARIABLE
-
-    if not value or ctx.resilient_parsing:
-        return
-    before = os.environ.get(OFFLINE_VARIABLE)
-    os.environ[OFFLINE_VARIABLE] = "1"
-
-    def restore() -> None:
-        if before is None:
-            os.environ.pop(OFFLINE_VARIABLE, None)
-        else:
-            os.environ[OFFLINE_VARIABLE] = before
-
-    ctx.find_root().call_on_close(restore)
-
-
 class _LogToStderr(logging.Handler):
     """Prints the log to stderr, where a progress bar may be."""
 
@@ -59,36 +43,44 @@ class _LogToStderr(logging.Handler):
         echo(f"{word} {record.getMessage()}", err=True)
 
 
-def _logger(ctx: click.Context) -> logging.Logger:
-    """The logger, which writes to stderr while the command runs."""
-    logger, root = logging.getLogger("dataferry"), ctx.find_root()
-    if not root.meta.get("dataferry.logs"):
-        root.meta["dataferry.logs"] = True
-        handler, level, propagate = _LogToStderr(), logger.level, logger.propagate
-        logger.addHandler(handler)
-        logger.propagate = False
+@contextmanager
+def _log_to_stderr(logger: logging.Logger) -> Iterator[None]:
+    handler, level, propagate = _LogToStderr(), logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.WARNING)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagate
 
-        def restore() -> None:
-            logger.removeHandler(handler)
-            logger.setLevel(level)
-            logger.propagate = propagate
 
-        root.call_on_close(restore)
-        logger.setLevel(logging.WARNING)
-    return logger
+def _set_offline(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    from ..config.settings import OFFLINE_VARIABLE
+
+    if value and not ctx.resilient_parsing:
+        before = dict(os.environ)
+        os.environ[OFFLINE_VARIABLE] = "1"
+        ctx.find_root().call_on_close(lambda: (os.environ.clear(), os.environ.update(before)))
 
 
 def _set_verbose(ctx: click.Context, param: click.Parameter, value: int) -> None:
+    logger, root = logging.getLogger("dataferry"), ctx.find_root()
     if not ctx.resilient_parsing:
-        logger = _logger(ctx)
+        if not root.meta.setdefault("dataferry.log", False):  # the options of the group and of the command come here
+            root.meta["dataferry.log"] = True
+            root.with_resource(_log_to_stderr(logger))
         if value:
             logger.setLevel(logging.DEBUG if value > 1 else logging.INFO)
 
 
 def _set_quiet(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
+        _set_verbose(ctx, param, 0)
         ctx.find_root().meta["dataferry.quiet"] = True
-        _logger(ctx).setLevel(logging.ERROR)
+        logging.getLogger("dataferry").setLevel(logging.ERROR)
 
 
 def is_quiet() -> bool:
@@ -98,28 +90,15 @@ def is_quiet() -> bool:
 
 def shared_options() -> list[click.Parameter]:
     """The options that stand before or after the command."""
+
+    def option(*names: str, text: str, callback: Callable[..., None], **more: Any) -> click.Option:
+        return click.Option(names, expose_value=False, callback=callback, help=text, **more)
+
+    offline = "Do not use the network, as with DATAFERRY_OFFLINE=1."
     return [
-        click.Option(
-            ["--offline"],
-            is_flag=True,
-            expose_value=False,
-            callback=_set_offline,
-            help="Do not use the network, as with DATAFERRY_OFFLINE=1.",
-        ),
-        click.Option(
-            ["-v", "--verbose"],
-            count=True,
-            expose_value=False,
-            callback=_set_verbose,
-            help="Show the log; give it twice for more.",
-        ),
-        click.Option(
-            ["-q", "--quiet"],
-            is_flag=True,
-            expose_value=False,
-            callback=_set_quiet,
-            help="Print only results and errors.",
-        ),
+        option("--offline", text=offline, callback=_set_offline, is_flag=True),
+        option("-v", "--verbose", text="Show the log; give it twice for more.", callback=_set_verbose, count=True),
+        option("-q", "--quiet", text="Print only results and errors.", callback=_set_quiet, is_flag=True),
     ]
 
 
