@@ -61,9 +61,14 @@ def _set_offline(ctx: click.Context, param: click.Parameter, value: bool) -> Non
     from ..config.settings import OFFLINE_VARIABLE
 
     if value and not ctx.resilient_parsing:
-        before = dict(os.environ)
+        before = os.environ.pop(OFFLINE_VARIABLE, None)
         os.environ[OFFLINE_VARIABLE] = "1"
-        ctx.find_root().call_on_close(lambda: (os.environ.clear(), os.environ.update(before)))
+
+        def restore() -> None:
+            del os.environ[OFFLINE_VARIABLE]
+            os.environ.update({} if before is None else {OFFLINE_VARIABLE: before})
+
+        ctx.find_root().call_on_close(restore)
 
 
 def _set_verbose(ctx: click.Context, param: click.Parameter, value: int) -> None:
