@@ -10,7 +10,7 @@ import os
 import tempfile
 import threading
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +18,6 @@ from ..errors import MapError
 
 __all__ = ["BadCopy", "ByteSource", "Context", "LocalFile", "Memory", "open_local", "packed_by"]
 
-_MAX_BUFFERS = 1024  # IOV_MAX of every system
 _IN_MEMORY = 1 << 26
 _CHUNK = 1 << 16  # may unpack to a thousand times as much
 # first bytes: the format, and the command that unpacks what Python (before 3.14) cannot
@@ -85,15 +84,6 @@ class ByteSource(io.RawIOBase):
     def read_into(self, offset: int, into: memoryview) -> None:
         """Fill the buffer with the bytes from ``offset`` on; raise `MapError` if they are not there."""
 
-    def read_parts(self, offset: int, into: Sequence[memoryview]) -> None:
-        """Fill several buffers with bytes that follow one another."""
-        whole = memoryview(bytearray(sum(map(len, into))))
-        self.read_into(offset, whole)
-        at = 0
-        for part in into:
-            part[:] = whole[at : at + len(part)]
-            at += len(part)
-
     def read_many(self, parts: Iterable[tuple[int, memoryview]]) -> None:
         """Fill many buffers, each from its own offset."""
         for offset, into in parts:
@@ -158,31 +148,14 @@ class LocalFile(ByteSource):
                 raise self.truncated(offset, len(into))
             count += more
 
-    def read_parts(self, offset: int, into: Sequence[memoryview]) -> None:
-        try:
-            if len(into) <= _MAX_BUFFERS and os.preadv(self._fd, into, offset) == sum(map(len, into)):
-                return
-        except (OSError, AttributeError):
-            pass  # the call below raises what is wrong
-        super().read_parts(offset, into)
-
     def read_many(self, parts: Iterable[tuple[int, memoryview]]) -> None:
-        fd, preadv = self._fd, getattr(os, "preadv", None)
         for offset, into in parts:
-            try:
-                if preadv and preadv(fd, (into,), offset) == len(into):
-                    continue
-            except OSError:
-                pass  # the call below raises what is wrong
-            self.read_into(offset, into)
+            if self._pread(offset, into) < len(into):
+                self.read_into(offset, into)
 
     def _pread(self, offset: int, into: memoryview) -> int:
         try:
-            if hasattr(os, "preadv"):
-                return os.preadv(self._fd, [into], offset)
-            part = os.pread(self._fd, len(into), offset)  # macOS before 11
-            into[: len(part)] = part
-            return len(part)
+            return os.preadv(self._fd, (into,), offset)
         except OSError as error:
             raise self.context.error(f"cannot be read: {error.strerror}") from error
 

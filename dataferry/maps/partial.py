@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .columns import MOST, ColumnReader
+from .fill import Plan, as_array
 from .healpix import nest2ring, ring2nest
 from .layout import MapLayout
-from .pieces import positions_of
 from .ud_grade import means
-from .values import AS_IS, UNSEEN, Finish, bad_pixels
+from .values import AS_IS, UNSEEN, bad_pixels
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,40 +60,23 @@ def in_order(layout: MapLayout, order: str, pixels: Ints) -> Ints:
     return numbers
 
 
-def fill_partial(
-    layout: MapLayout,
-    reader: ColumnReader,
-    nside: int,
-    order: str,
-    out: NDArray[Any],
-    finishes: Sequence[Finish],
-    blank: float,
-) -> None:
-    """Read a partial map into a whole sky, (fields, 12 * nside**2); ``blank`` for pixels that the file has not."""
-    pixels = stored_pixels(layout, reader.threads)
-    out[...] = blank
-    if nside < layout.nside:
-        parents, low = _means_of_stored(layout, reader, pixels, nside, out)
-        numbers = nest2ring(nside, parents) if order == "RING" else parents
-        for values, field, finish in zip(low, out, finishes, strict=True):
+def fill_partial(plan: Plan, out: NDArray[Any]) -> None:
+    """Read a partial map into a whole sky, (fields, 12 * nside**2)."""
+    pixels = stored_pixels(plan.layout, plan.reader.threads)
+    out[...] = plan.blank
+    nside, of_file = plan.nside, plan.layout.nside
+    if nside < of_file:
+        parents, low = _means_of_stored(plan, pixels, out)
+        numbers = nest2ring(nside, parents) if plan.order == "RING" else parents
+        for values, field, finish in zip(low, out, plan.finishes, strict=True):
             finish(values)
             field[numbers] = values
-    elif nside == layout.nside:
-        _scatter(reader, in_order(layout, order, pixels), out, finishes, 1, lambda numbers: numbers)
-    else:
-        nested = in_order(layout, "NESTED", pixels)
-        to_order = (lambda numbers: nest2ring(nside, numbers)) if order == "RING" else (lambda numbers: numbers)
-        _scatter(reader, nested, out, finishes, (nside // layout.nside) ** 2, to_order)
+        return
+    order = plan.order if nside == of_file else "NESTED"
+    _scatter(plan, in_order(plan.layout, order, pixels), out, (nside // of_file) ** 2)
 
 
-def _scatter(
-    reader: ColumnReader,
-    pixels: Ints,
-    out: NDArray[Any],
-    finishes: Sequence[Finish],
-    finer: int,
-    to_order: Callable[[Ints], Ints],
-) -> None:
+def _scatter(plan: Plan, pixels: Ints, out: NDArray[Any], finer: int) -> None:
     """Put each stored value into the ``finer`` pixels of the output that it covers."""
     import numpy as np
 
@@ -103,48 +85,45 @@ def _scatter(
     for at in range(0, pixels.size, step):
         some = pixels[at : at + step]
         buffers: list[NDArray[Any]] = [np.empty(some.size, out.dtype) for _ in out]
-        reader.read(at, some.size, buffers)
+        plan.reader.read(at, some.size, buffers)
+        for buffer, finish in zip(buffers, plan.finishes, strict=True):
+            finish(buffer)
         there = some >= 0
         for first in range(0, finer, MOST):
             inside = np.arange(first, min(finer, first + MOST))
-            numbers = to_order((some[there][:, None] * finer + inside).ravel())
-            for buffer, field, finish in zip(buffers, out, finishes, strict=True):
-                if first == 0:
-                    finish(buffer)
+            numbers = (some[there][:, None] * finer + inside).ravel()
+            if finer > 1 and plan.order == "RING":
+                numbers = nest2ring(plan.nside, numbers)
+            for buffer, field in zip(buffers, out, strict=True):
                 field[numbers] = np.repeat(buffer[there], inside.size)
 
 
-def _means_of_stored(
-    layout: MapLayout, reader: ColumnReader, pixels: Ints, nside: int, out: NDArray[Any]
-) -> tuple[Ints, list[NDArray[Any]]]:
+def _means_of_stored(plan: Plan, pixels: Ints, out: NDArray[Any]) -> tuple[Ints, list[NDArray[Any]]]:
     """The NESTED pixels at a lower ``nside`` that have stored children, ascending, and their means of each field."""
     import numpy as np
 
-    nested = in_order(layout, "NESTED", pixels)
+    nested = in_order(plan.layout, "NESTED", pixels)
     rows = np.argsort(nested, kind="stable")
     rows = rows[np.searchsorted(nested[rows], 0) :]
     numbers = nested[rows]
     last = np.append(numbers[1:] != numbers[:-1], True)[: numbers.size]
     rows, numbers = rows[last], numbers[last]
-    children = (layout.nside // nside) ** 2
-    parents, starts = np.unique(numbers // children, return_index=True)
+    children = (plan.layout.nside // plan.nside) ** 2
+    parents, starts, counts = np.unique(numbers // children, return_index=True, return_counts=True)
     stored: list[NDArray[Any]] = [np.empty(pixels.size, out.dtype) for _ in out]
-    reader.stream(0, pixels.size, stored, [AS_IS] * len(out))
-    edges = np.append(starts, numbers.size)
+    plan.reader.stream(0, pixels.size, stored, [AS_IS] * len(out))
+    if children > MOST:
+        return parents, [_means_of_runs(values[rows], starts) for values in stored]
     low: list[NDArray[Any]] = [np.empty(parents.size, out.dtype) for _ in out]
     step = max(1, MOST // children)
-    for values, target in zip(stored, low, strict=True):
-        if children > MOST:
-            target[...] = _means_of_runs(values[rows], starts)
-            continue
-        for at in range(0, parents.size, step):
-            some = slice(edges[at], edges[min(at + step, parents.size)])
-            dense = np.full((min(step, parents.size - at), children), UNSEEN, out.dtype)
-            dense.reshape(-1)[
-                numbers[some] % children
-                + np.repeat(np.arange(len(dense)), np.diff(edges[at : at + step + 1])) * children
-            ] = values[rows[some]]
-            target[at : at + step] = means(dense.reshape(-1), children)
+    for at in range(0, parents.size, step):
+        n = min(step, parents.size - at)
+        some = slice(starts[at], starts[at] + counts[at : at + n].sum())
+        places = numbers[some] % children + np.repeat(np.arange(n), counts[at : at + n]) * children
+        for values, target in zip(stored, low, strict=True):
+            dense = np.full(n * children, UNSEEN, out.dtype)
+            dense[places] = values[rows[some]]
+            target[at : at + n] = means(dense, children)
     return parents, low
 
 
@@ -164,36 +143,25 @@ def _means_of_runs(values: NDArray[Any], starts: Ints) -> NDArray[Any]:
         return np.where(hits > 0, total / np.maximum(hits, 1), UNSEEN)
 
 
-def fill_partial_piece(
-    layout: MapLayout,
-    reader: ColumnReader,
-    nside: int,
-    order: str,
-    wanted: slice | Ints,
-    out: NDArray[Any],
-    finishes: Sequence[Finish],
-    blank: float,
-) -> None:
+def fill_partial_piece(plan: Plan, pixels: slice | Ints, out: NDArray[Any]) -> None:
     """Read some pixels, as `pixel_numbers` gives them, of a partial map: of its values only those."""
     import numpy as np
 
-    stored = stored_pixels(layout, reader.threads)
+    stored = stored_pixels(plan.layout, plan.reader.threads)
     low: list[NDArray[Any]] = []
-    if nside < layout.nside:
-        positions = np.arange(wanted.start, wanted.stop, dtype="i8") if isinstance(wanted, slice) else wanted
-        positions = ring2nest(nside, positions) if order == "RING" else positions
-        stored, low = _means_of_stored(layout, reader, stored, nside, out)
+    if plan.nside < plan.layout.nside:
+        positions = plan.as_nested(as_array(pixels))
+        stored, low = _means_of_stored(plan, stored, out)
     else:
-        positions = positions_of(layout, nside, order, wanted)
+        positions = plan.positions_of(pixels)
     rows = np.argsort(stored, kind="stable")
     at = np.searchsorted(stored, positions, side="right", sorter=rows) - 1
     rows = rows[at.clip(0)] if stored.size else np.zeros(positions.size, "i8")
     there = (at >= 0) & (stored[rows] == positions) if stored.size else np.zeros(positions.size, bool)
-    buffers = [values[rows[there]] for values in low]
+    buffers = [values[rows[there]] for values in low] or [np.empty(int(there.sum()), out.dtype) for _ in out]
     if not low:
-        buffers = [np.empty(int(there.sum()), out.dtype) for _ in out]
-        reader.take(rows[there], buffers)
-    out[...] = blank
-    for buffer, field, finish in zip(buffers, out, finishes, strict=True):
+        plan.reader.take(rows[there], buffers)
+    out[...] = plan.blank
+    for buffer, field, finish in zip(buffers, out, plan.finishes, strict=True):
         finish(buffer)
         field[there] = buffer

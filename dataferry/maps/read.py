@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .fill import pixel_numbers
 from .layout import Fields, MapLayout
 from .open_map import Named, open_map
-from .pieces import pixel_numbers
 from .request import MapRequest
 from .values import UNSEEN
 

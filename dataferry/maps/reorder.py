@@ -20,7 +20,6 @@ from .healpix import (
     FACE_RING,
     TABLE_NSIDE,
     first_of_ring,
-    nest2ring_run,
     past_longitude_zero,
     ring2nest,
     ring_of,
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     ReadRings = Callable[[int, list[NDArray[Any]]], None]
 
-__all__ = ["gather_nested", "gather_ring", "has_bands", "nested_to_ring", "ring_to_nested", "tile_for"]
+__all__ = ["gather_ring", "has_bands", "nested_to_ring", "ring_to_nested", "tile_for"]
 
 # below this nside a plain gather by pixel numbers is as fast; above TABLE_NSIDE the tables themselves would be large
 _SMALLEST = 64
@@ -358,29 +357,14 @@ class _RingToNested:
             finish(target)
 
 
-def gather_nested(nside: int, ring: NDArray[Any], out: NDArray[Any], threads: int) -> None:
-    """Bring RING values in memory, (fields, pixels), into NESTED order."""
-    _gather(lambda first, count: nest2ring_run(nside, first, count), ring, out, threads)
-
-
-def gather_ring(nside: int, nested: NDArray[Any], out: NDArray[Any], threads: int, finer: int = 1) -> None:
-    """Bring NESTED values in memory into RING order at ``nside``; one pixel of theirs is ``finer`` of the output."""
+def gather_ring(nside: int, nested: NDArray[Any], out: NDArray[Any], threads: int) -> None:
+    """Bring NESTED values in memory, (fields, pixels), into RING order."""
     import numpy as np
 
-    def index_of(first: int, count: int) -> Ints:
-        index = ring2nest(nside, np.arange(first, first + count, dtype="i8"))
-        if finer > 1:
-            index //= finer
-        return index
-
-    _gather(index_of, nested, out, threads)
-
-
-def _gather(index_of: Callable[[int, int], Ints], values: NDArray[Any], out: NDArray[Any], threads: int) -> None:
     def work(starts: Iterator[int]) -> None:
         for at in starts:
-            index = index_of(at, min(_CHUNK, out.shape[1] - at))
-            for field, target in zip(values, out, strict=True):
+            index = ring2nest(nside, np.arange(at, min(at + _CHUNK, out.shape[1]), dtype="i8"))
+            for field, target in zip(nested, out, strict=True):
                 field.take(index, out=target[at : at + _CHUNK], mode="wrap")
 
     run_threads(work, range(0, out.shape[1], _CHUNK), threads)

@@ -8,11 +8,10 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any, cast
 
 from .columns import ColumnReader
+from .fill import Plan, fill_piece, fill_whole
 from .fits import Column
 from .layout import Fields, MapLayout
 from .partial import fill_partial, fill_partial_piece, in_order, stored_pixels
-from .pieces import fill_piece
-from .ud_grade import fill_whole
 from .units import units_of
 from .values import UNSEEN, Finish, holds, to_other_type
 
@@ -143,7 +142,8 @@ class MapRequest:
 
     def fill_piece(self, numbers: Any, values: NDArray[Any]) -> None:
         """Read some pixels."""
-        self._fill(values, lambda fields: self._read_piece(numbers, fields))
+        fill = fill_piece if self.layout.pixels is None else fill_partial_piece
+        self._fill(values, lambda fields: fill(self._plan(), numbers, fields))
 
     def _fill(self, values: NDArray[Any], read: Callable[[NDArray[Any]], None]) -> None:
         fields = values.reshape(len(self.reader.columns), -1)
@@ -159,18 +159,11 @@ class MapRequest:
             to_other_type(column, values, into, self.fill)
 
     def _read_whole(self, fields: NDArray[Any]) -> None:
-        if self.layout.pixels is not None:
-            fill_partial(self.layout, self.reader, self.nside, self.order, fields, self.finishes, self.blank)
-        else:
-            fill_whole(self.layout, self.reader, self.nside, self.order, fields, self.finishes)
+        fill = fill_whole if self.layout.pixels is None else fill_partial
+        fill(self._plan(), fields)
 
-    def _read_piece(self, numbers: Any, fields: NDArray[Any]) -> None:
-        if self.layout.pixels is not None:
-            fill_partial_piece(
-                self.layout, self.reader, self.nside, self.order, numbers, fields, self.finishes, self.blank
-            )
-        else:
-            fill_piece(self.layout, self.reader, self.nside, self.order, numbers, fields, self.finishes)
+    def _plan(self) -> Plan:
+        return Plan(self.layout, self.reader, self.nside, self.order, self.finishes, self.blank)
 
     def listed(self) -> tuple[NDArray[np.int64], NDArray[Any]]:
         """Read the pixels that the file has: their numbers and values."""

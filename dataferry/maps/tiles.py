@@ -1,4 +1,4 @@
-"""Square tiles of a NESTED map, runs of 4**n pixels: as their bytes are in the file, as values, or from memory."""
+"""Square tiles of a NESTED map, runs of 4**n pixels: as their bytes are in the file, or as values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["ArrayTiles", "Tiles", "tiles_of"]
+__all__ = ["Tiles", "tiles_of"]
 
 
 class Tiles(ABC):
@@ -52,24 +52,6 @@ class ValueTiles(Tiles):
     def load(self, tasks: Sequence[tuple[int, NDArray[Any]]]) -> None:
         for first, into in tasks:
             self._reader.read(first, self.size, list(into.reshape(-1, self.size)))
-
-
-class ArrayTiles(Tiles):
-    """Tiles of a NESTED map in memory, (fields, pixels); one pixel of it is ``finer`` pixels of the tiles."""
-
-    def __init__(self, values: NDArray[Any], size: int, finer: int = 1) -> None:
-        super().__init__(size, len(values))
-        self._values, self._finer = values, finer
-        self.dtype = values.dtype
-
-    def load(self, tasks: Sequence[tuple[int, NDArray[Any]]]) -> None:
-        finer = self._finer
-        for first, into in tasks:
-            for values, plane in zip(self._values, into.reshape(-1, self.size), strict=True):
-                if finer > self.size:
-                    plane[:] = values[first // finer]
-                else:
-                    plane.reshape(-1, finer)[...] = values[first // finer : (first + self.size) // finer, None]
 
 
 class RowTiles(Tiles):
@@ -114,62 +96,6 @@ class RowTiles(Tiles):
         self._source.read_many([(base + first // per_row * row_bytes, into) for first, into in tasks])
 
 
-class ColumnTiles(Tiles):
-    """Tiles of the bytes of some columns of wide rows, one plane a field; what lies between is read and dropped."""
-
-    def __init__(self, reader: ColumnReader, size: int) -> None:
-        import numpy as np
-
-        super().__init__(size, len(reader.columns))
-        first = reader.columns[0]
-        self._source, self._row_bytes, self._per_row = reader.source, first.row_bytes, first.per_row
-        self._base = reader.base
-        self.dtype = np.dtype(first.dtype)
-        self._dropped = memoryview(bytearray(first.row_bytes))
-        # of each run of wanted bytes in the file: what lies before it, where it goes, where that ends
-        self._plan: list[tuple[int, int, int]] = []
-        length, plane = first.per_row * first.width, size * first.width
-        starts = sorted((c.start - self._base, k * plane) for k, c in enumerate(reader.columns))
-        end = 0
-        for row in range(size // first.per_row):
-            for start, to in starts:
-                at = row * first.row_bytes + start
-                self._plan.append((at - end, to + row * length, to + (row + 1) * length))
-                end = at + length
-
-    @staticmethod
-    def fits(reader: ColumnReader, size: int) -> bool:
-        """Whether rows are so wide that few of them make a tile, and no column is asked for twice."""
-        first = reader.columns[0]
-        return (
-            reader.in_rows
-            and first.per_row <= size
-            and size % first.per_row == 0
-            and first.per_row * first.width >= 1024
-            and all(c.plain and c.dtype == first.dtype for c in reader.columns)
-            and len({c.start for c in reader.columns}) == len(reader.columns)
-        )
-
-    def target(self, buffer: NDArray[Any]) -> list[memoryview]:
-        data = buffer.view("u1").data
-        parts: list[memoryview] = []
-        for gap, start, stop in self._plan:
-            if gap:
-                parts.append(self._dropped[:gap])
-            parts.append(data[start:stop])
-        return parts
-
-    def load(self, tasks: Sequence[tuple[int, list[memoryview]]]) -> None:
-        for first, into in tasks:
-            self._source.read_parts(self._base + first // self._per_row * self._row_bytes, into)
-
-
 def tiles_of(reader: ColumnReader, size: int, dtype: np.dtype[Any]) -> Tiles:
     """Choose how to load tiles from a file; ``dtype`` is that of values which have to be converted first."""
-    first = reader.columns[0]
-    rows = RowTiles.fits(reader, size)
-    # whole rows are read faster, but what is not wanted of them takes memory as well
-    every_column = len(reader.columns) * first.per_row == first.row_bytes // first.width
-    if ColumnTiles.fits(reader, size) and not (rows and every_column):
-        return ColumnTiles(reader, size)
-    return RowTiles(reader, size) if rows else ValueTiles(reader, size, dtype)
+    return RowTiles(reader, size) if RowTiles.fits(reader, size) else ValueTiles(reader, size, dtype)

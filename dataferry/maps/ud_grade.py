@@ -1,25 +1,18 @@
-"""Whole-sky maps of any resolution and ordering from whole-sky maps of any.
-
-Down, means of the good pixels, in floating point; up, copies: as `healpy.ud_grade` does it.
-"""
+"""Means of the good pixels of a NESTED map in floating point, as `healpy.ud_grade` takes them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from .columns import BLOCK, ColumnReader
-from .layout import MapLayout
-from .reorder import gather_nested, gather_ring, has_bands, nested_to_ring, ring_to_nested, tile_for
 from .threads import run_threads
-from .tiles import ArrayTiles, tiles_of
-from .values import AS_IS, UNSEEN, Finish, bad_pixels
+from .values import UNSEEN, bad_pixels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["fill_whole", "means", "regrade"]
+__all__ = ["means", "read_means"]
 
 
 def means(values: NDArray[Any], children: int) -> NDArray[Any]:
@@ -59,46 +52,7 @@ def _sum_of_four(rows: NDArray[Any]) -> NDArray[Any]:
     return total
 
 
-def fill_whole(
-    layout: MapLayout, reader: ColumnReader, nside: int, order: str, out: NDArray[Any], finishes: Sequence[Finish]
-) -> None:
-    """Read a map that is not partial into ``out``, (fields, 12 * nside**2), C-contiguous and native."""
-    import numpy as np
-
-    same = nside == layout.nside
-    children = max(1, layout.nside // nside) ** 2
-
-    def read_rings(first: int, into: list[NDArray[Any]]) -> None:
-        reader.read(first, into[0].size, into)
-
-    if same and order == layout.order:
-        reader.stream(0, layout.npix, list(out), finishes)
-    elif same and layout.order == "NESTED" and has_bands(nside):
-        # of columns of different types each is cast from its own while it is loaded
-        nested_to_ring(nside, lambda size: tiles_of(reader, size, out.dtype), out, finishes, reader.threads)
-    elif same and layout.order == "RING" and tile_for(nside):
-        ring_to_nested(nside, tile_for(nside), read_rings, out.dtype, out, finishes, reader.threads)
-    elif nside < layout.nside and (layout.order == "NESTED" or tile_for(layout.nside, children)):
-        low = out if order == "NESTED" else np.empty_like(out)
-        last = finishes if order == "NESTED" else [AS_IS] * len(out)
-        if layout.order == "NESTED":
-            _stream_means(reader, low, children, last)
-        else:
-            tile = tile_for(layout.nside, children)
-            # wide tiles take much memory: then one thread
-            threads = reader.threads if 8 * tile <= layout.nside else 1
-            shrink = partial(means, children=children)
-            ring_to_nested(layout.nside, tile, read_rings, out.dtype, low, last, threads, shrink)
-        if order == "RING":
-            regrade(low, nside, "NESTED", nside, "RING", out, finishes, reader.threads)
-    else:
-        values = np.empty((len(out), layout.npix), out.dtype)
-        # UNSEEN stays UNSEEN until the means are taken
-        reader.stream(0, layout.npix, list(values), [AS_IS] * len(out))
-        regrade(values, layout.nside, layout.order, nside, order, out, finishes, reader.threads)
-
-
-def _stream_means(reader: ColumnReader, out: NDArray[Any], children: int, finishes: Sequence[Finish]) -> None:
+def read_means(reader: ColumnReader, out: NDArray[Any], children: int) -> None:
     """Read a NESTED map and keep only the means."""
     import numpy as np
 
@@ -110,46 +64,7 @@ def _stream_means(reader: ColumnReader, out: NDArray[Any], children: int, finish
             n = min(step, out.shape[1] - at)
             parts = [buffer[: n * children] for buffer in buffers]
             reader.read(at * children, n * children, parts, BLOCK // 2)
-            for part, field, finish in zip(parts, out, finishes, strict=True):
+            for part, field in zip(parts, out, strict=True):
                 field[at : at + n] = means(part, children)
-                finish(field[at : at + n])
 
     run_threads(work, range(0, out.shape[1], step), reader.threads)
-
-
-def regrade(
-    values: NDArray[Any],
-    nside: int,
-    order: str,
-    nside_out: int,
-    order_out: str,
-    out: NDArray[Any],
-    finishes: Sequence[Finish],
-    threads: int,
-) -> None:
-    """Bring a map in memory, (fields, pixels), to the resolution and ordering of ``out``, of the same type."""
-    import numpy as np
-
-    if order == "RING" and (order_out == "NESTED" or nside != nside_out):
-        nested = out if nside == nside_out else np.empty_like(values)
-        gather_nested(nside, values, nested, threads)
-        values, order = nested, "NESTED"
-    if nside_out < nside:
-        lower = np.empty_like(out) if order_out == "RING" else out
-        for field, target in zip(values, lower, strict=True):
-            target[...] = means(field, (nside // nside_out) ** 2)
-        values = lower
-    finer = max(1, (nside_out // nside) ** 2)
-    if order == order_out:
-        if finer > 1:
-            for field, target in zip(values, out, strict=True):
-                target.reshape(-1, finer)[...] = field[:, None]
-        elif values is not out:
-            out[...] = values
-    elif has_bands(nside_out):
-        nested_to_ring(nside_out, lambda size: ArrayTiles(values, size, finer), out, finishes, threads)
-        return
-    else:
-        gather_ring(nside_out, values, out, threads, finer)
-    for field, finish in zip(out, finishes, strict=True):
-        finish(field)
