@@ -68,6 +68,7 @@ class Plan:
 
 
 def as_array(pixels: slice | Ints) -> Ints:
+    """The numbers of a run as an array."""
     import numpy as np
 
     return np.arange(pixels.start, pixels.stop, dtype="i8") if isinstance(pixels, slice) else pixels

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
 
 from ..config.settings import load_settings
 from ..download.http_client import Client
@@ -82,8 +83,10 @@ class RemoteFile(ByteSource):
                 into[first - offset : last - offset] = self._read(part, first - part.start, last - part.start)
 
     def _read(self, part: _Part, start: int, stop: int) -> bytes:
+        path = urlsplit(part.source.url).path
+        name = path if path.endswith(".gz") else ""  # else a gzip stream would be an encoded body to the client
         try:
-            found = self._client.read_range(part.source, start, stop, size=part.size, etag=part.etag)
+            found = self._client.read_range(part.source, start, stop, size=part.size, etag=part.etag, name=name)
         except TransferError as error:
             if error.kind == Reason.BEYOND and start == 0:
                 raise self._error("is empty") from error

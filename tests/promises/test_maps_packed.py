@@ -110,6 +110,4 @@ def test_a_map_is_written_packed(tmp_path, plain):
         opened.verify("exception")
         assert opened[1].verify_datasum() == opened[1].verify_checksum() == 1
     np.testing.assert_array_equal(maps.read_map(path, None, order="file").value, sky.value)
-    again = maps.write_map(tmp_path / "again.fits.gz", sky, order="NESTED")
-    assert again.read_bytes() == path.read_bytes()
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.fits", "again.fits.gz", "new.fits.gz"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.fits", "new.fits.gz"]
