@@ -50,25 +50,25 @@ _LONGEST_LOCATOR = 1024
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A token that a host takes, and where its user may keep it.
+    """A token that a host accepts, and the places where users can keep it.
 
     Parameters
     ----------
     provider : str
         Whose token it is, ``"Zenodo"``.
     server : str
-        The name under which ``config.toml``, the keyring and ``.netrc`` keep it, ``"zenodo.org"``.
+        The name under which it is in ``config.toml``, the keyring and ``.netrc``, ``"zenodo.org"``.
     variables : tuple of str
-        Environment variables that may hold it, the first one first.
+        Environment variables that may contain it, in order.
     tool : tuple of str
         A command that prints it, ``("gh", "auth", "token")``.
     page : str
-        Where one is made.
+        The page on which users create one.
     rights : str
-        What it must be allowed to do, in the provider's words.
+        The permissions that it needs, in the provider's words.
     own : bool
-        Whether the variables and the tool keep a token for exactly this server. If not, they are used only where the
-        user named the server: a package may name any, and must not get a token by that.
+        Whether the variables and the tool have a token for exactly this server. If not, they are used only if the user
+        named the server: a package can name any server, and must not get a token that way.
     """
 
     provider: str
@@ -80,7 +80,7 @@ class Credential:
     own: bool = False
 
     def find(self, settings: Settings, *, publishing: bool = False) -> Token | None:
-        """Find the user's token; None where there is none, and for anonymous settings."""
+        """Find the user's token; None if there is none, and for anonymous settings."""
         from ..config.credentials import find_token
 
         use = publishing or self.own
@@ -106,12 +106,12 @@ class HostStatus:
     Parameters
     ----------
     provider : str
-        Whose credentials it takes; empty where it takes none of a provider.
+        The provider whose credentials it accepts; empty if it needs none.
     variable : str
-        An environment variable that may hold them.
+        An environment variable that may contain them.
     origin : str or None
-        Where the credentials to publish were found, never the credentials; empty where there are none; None where only
-        the host can tell.
+        Where the credentials for publishing were found, never the credentials; empty if there are none; None if only
+        the host knows.
     """
 
     provider: str = ""
@@ -122,8 +122,8 @@ class HostStatus:
 class Host(ABC):
     """A place that serves files over the network.
 
-    A host is made from one line of ``dataferry.toml``: ``dataurl`` or an item of ``mirrors``. Making it and asking it
-    for sources does no input or output.
+    A host is created from one line of ``dataferry.toml``: ``dataurl`` or an item of ``mirrors``. Creating it and
+    calling `sources` does no input or output.
 
     Parameters
     ----------
@@ -133,19 +133,19 @@ class Host(ABC):
     Raises
     ------
     BadName
-        If the line does not describe such a host.
+        If the line is not a valid declaration of such a host.
 
     Attributes
     ----------
     locator : str
-        The key of this host's locators in an entry of the registry, ``figshare``; empty where names are enough.
+        The key of this host's locators in an entry of the registry, ``figshare``; empty if the host needs none.
     schemes : tuple of str
         The schemes that it handles, as its distribution registers them in the entry-point group ``dataferry.hosts``.
     example : str
-        A line of which `status` says whether the user has credentials for the provider; empty where there is none.
+        A declaration for which `status` reports whether the user has credentials; empty if there is none.
     series : str
-        Hosts with the same text here divide the files and the versions of one data set among them, as the releases of
-        a repository do; empty where a host has all files.
+        Hosts with the same value share the files and versions of one data set, as the releases of a repository do;
+        empty if a host has all files.
     """
 
     locator: str = ""
@@ -158,12 +158,12 @@ class Host(ABC):
 
     @property
     def redacted(self) -> str:
-        """The host as it may be printed."""
+        """The declaration without credentials, for messages."""
         return redact_url(self.spec)
 
     @classmethod
     def missing(cls, scheme: str) -> str:
-        """What has to be installed before a scheme can be used, with the command; empty if nothing is missing.
+        """The library that a scheme needs and that is not installed, with the command; empty if nothing is missing.
 
         Parameters
         ----------
@@ -179,7 +179,7 @@ class Host(ABC):
 
     @property
     def credentials(self) -> tuple[Credential, ...]:
-        """The tokens that the host takes, the first one first; known from the declaration alone."""
+        """The tokens that the host accepts, in order; known from the declaration alone."""
         return ()
 
     def token(self, settings: Settings, *, publishing: bool = False) -> Token | None:
@@ -190,7 +190,7 @@ class Host(ABC):
         settings : Settings
             The user's settings.
         publishing : bool
-            Whether the user named the server, and not only a package.
+            Whether the user named the server, and not just a package.
 
         Returns
         -------
@@ -211,7 +211,7 @@ class Host(ABC):
         Returns
         -------
         HostStatus
-            Whose credentials it takes, and where they were found.
+            The provider, and where its credentials were found.
         """
         if not self.credentials:
             return HostStatus()
@@ -220,47 +220,47 @@ class Host(ABC):
 
     @abstractmethod
     def sources(self, name: str, entry: Entry | None) -> Sequence[Source]:
-        """The places of one file at this host, best first, from the declaration and the registry alone.
+        """The URLs of one file at this host, best first, from the declaration and the registry alone.
 
         Parameters
         ----------
         name : str
             The file's name.
         entry : Entry or None
-            What the registry knows of it; None for a file that is not registered.
+            Its entry; None for a file that is not registered.
 
         Returns
         -------
         sequence of Source
-            Usually one; none where the host has to be asked first, see `look_up`.
+            Usually one; empty if the host must be asked first, see `look_up`.
         """
 
     def look_up(self, wanted: Mapping[str, Entry | None], settings: Settings) -> Mapping[str, Sequence[Source]]:
-        """Ask the host where files are; for what `sources` cannot know, or what needs credentials.
+        """Ask the host where files are, if `sources` cannot know it or credentials are needed.
 
-        It is called for files that no other source gave, at most once for each run.
+        dataferry calls it at most once for each run, for files that no other source has.
 
         Parameters
         ----------
         wanted : mapping of str to Entry or None
-            The files, with what the registry knows of them.
+            The files and their entries.
         settings : Settings
             The user's settings.
 
         Returns
         -------
         mapping of str to sequence of Source
-            What was found; a file may be missing.
+            The files that were found.
 
         Raises
         ------
         TransferError
-            If the host could not be asked.
+            If the host does not answer.
         """
         return {}
 
     def hosted(self, settings: Settings) -> Mapping[str, HostedFile]:
-        """What the host has, by name.
+        """List the files of the host, by name.
 
         Parameters
         ----------
@@ -270,17 +270,17 @@ class Host(ABC):
         Returns
         -------
         mapping of str to HostedFile
-            All files that can be read there.
+            All files that can be read.
 
         Raises
         ------
         TransferError
-            If the host could not be asked, or has no list of its files.
+            If the host does not answer, or has no list of its files.
         """
         raise TransferError(self.redacted, "this kind of host has no list of its files", kind="list", final=True)
 
     def publisher(self, settings: Settings, about: Mapping[str, Any]) -> Publisher:
-        """What takes files there. Making it does no input or output.
+        """The publisher of this host. Creating it does no input or output.
 
         Parameters
         ----------
@@ -293,30 +293,30 @@ class Host(ABC):
         Returns
         -------
         Publisher
-            It is used by one run at a time.
+            One run at a time uses it.
 
         Raises
         ------
         PublishError
-            If dataferry cannot publish to this kind of host, or not from here.
+            If dataferry cannot publish to this kind of host, or not from this machine.
         """
         raise PublishError(self.redacted, "dataferry can read from this kind of host, but not publish to it")
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a host takes; None where it sets no limit. What it has already counts, see `Publisher.occupied`.
+    """The limits of a host; None if there is none. Files that it already has count, see `Publisher.occupied`.
 
     Parameters
     ----------
     file_bytes : int, optional
-        The most in one file.
+        The limit for one file.
     total_bytes : int, optional
-        The most in all files of one host.
+        The limit for all files of one host.
     files : int, optional
-        The most files.
+        The number of files.
     empty : bool
-        Whether a file without any bytes can be kept.
+        Whether the host accepts an empty file.
     """
 
     file_bytes: int | None = None
@@ -327,16 +327,16 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class HostedFile:
-    """What a host reports about a file that it has.
+    """A file that a host has, as the host reports it.
 
     Parameters
     ----------
     size : int or None
         Its bytes.
     sha256, md5 : str or None
-        Digests that the host reports, in lower case; None where it does not.
+        Digests that the host reports, in lower case; None if it reports none.
     locators : mapping of str to (str or int)
-        What the registry has to keep for it.
+        What the registry must store for it.
     """
 
     size: int | None = None
@@ -345,12 +345,12 @@ class HostedFile:
     locators: Locators = field(default_factory=dict)
 
     def matches(self, upload: Upload) -> bool | None:
-        """Whether these are exactly the bytes of a file here; None where the host reports no digest.
+        """Whether the host has the bytes of a local file; None if the host reports no digest.
 
         Parameters
         ----------
         upload : Upload
-            The file here.
+            The local file.
 
         Returns
         -------
@@ -366,14 +366,14 @@ class HostedFile:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file on its way to a host.
+    """A file to upload.
 
     Parameters
     ----------
     name : str
         Its name.
     path : Path
-        Where it lies here; it is not written to.
+        The local file; dataferry does not write to it.
     size : int
         Its bytes.
     sha256, md5 : str
@@ -388,7 +388,7 @@ class Upload:
 
 
 class Publisher(ABC):
-    """Takes files to one host.
+    """Uploads files to one host.
 
     A run calls, in this order: `problem` for each file, `check_rights`, `hosted`, `occupied` and `remarks` (they only
     read), then `begin`, `upload` for each file that has to go (from several threads, at most ``parallel``), `finish`
@@ -408,18 +408,17 @@ class Publisher(ABC):
     Attributes
     ----------
     limits : Limits
-        What the host takes.
+        The limits of the host.
     parallel : int
-        How many uploads at the same time are polite.
+        The number of parallel uploads.
     tells_digests : bool
-        Whether `hosted` reports a digest of what was uploaded. Where it does not, this machine notes what it has
-        proven.
+        Whether `hosted` reports a digest of uploaded files. If not, this machine records what it has proven.
     versioned : bool
-        Whether a name may get other bytes and its locator keeps finding the old ones; known after `check_rights`.
+        Whether a name can get other bytes while its old locator still finds the old ones; known after `check_rights`.
     repairs : bool
         Whether `discard` works.
     superseded : mapping of str to HostedFile
-        What the host has under names for which a new version is wanted; set before `begin`.
+        The files of the host for which a new version is requested; set before `begin`.
     registered : sequence of str
         The hosts that the registry declares. A line that asks for something new, ``figshare:new``, means what it made
         the last time, if that is among them.
@@ -443,12 +442,12 @@ class Publisher(ABC):
 
     @property
     def declared(self) -> str:
-        """The line that ``dataferry.toml`` holds for readers. It may differ from the one that was published to."""
+        """The line for readers in ``dataferry.toml``. It may differ from the one that was published to."""
         return self.host.spec
 
     @abstractmethod
     def check_rights(self) -> str:
-        """Find the credentials and ask the host whether they are enough, without changing anything.
+        """Find the credentials and ask the host whether they are sufficient, without changing anything.
 
         Returns
         -------
@@ -458,14 +457,15 @@ class Publisher(ABC):
         Raises
         ------
         AccessDenied
-            If there is no token or it is too weak; the message says which rights it needs and where to make one.
+            If there is no token, or it has too few permissions; the message says which ones it needs and where to
+            create one.
         PublishError
             If the host cannot be published to.
         """
 
     @abstractmethod
     def hosted(self, uploads: Sequence[Upload]) -> Mapping[str, HostedFile]:
-        """What the host has under the names that are to be published, visible or not yet.
+        """The files that the host has under the names to publish, public or not yet.
 
         Parameters
         ----------
@@ -475,7 +475,7 @@ class Publisher(ABC):
         Returns
         -------
         mapping of str to HostedFile
-            Only files that are complete at the host.
+            Only complete files.
 
         Raises
         ------
@@ -484,7 +484,7 @@ class Publisher(ABC):
         """
 
     def problem(self, upload: Upload) -> str:
-        """Why the host cannot take a file, beyond ``limits``; pure.
+        """Why the host cannot store a file, apart from ``limits``. No input or output.
 
         Parameters
         ----------
@@ -494,12 +494,12 @@ class Publisher(ABC):
         Returns
         -------
         str
-            The reason and what to do; empty where nothing is wrong.
+            The reason and what to do; empty if nothing is wrong.
         """
         return ""
 
     def occupied(self) -> Mapping[str, int]:
-        """What counts against ``limits`` already, whoever put it there; asked after `hosted`, and only for such limits.
+        """What already counts against ``limits``, whoever uploaded it; called after `hosted`, and only for such limits.
 
         Returns
         -------
@@ -527,7 +527,7 @@ class Publisher(ABC):
         return ()
 
     def discard(self, names: Sequence[str]) -> None:
-        """Take away damaged copies of registered files, before `begin` and `upload` bring the right bytes.
+        """Remove damaged copies of registered files, before `begin` and `upload` upload the right bytes.
 
         Parameters
         ----------
@@ -537,19 +537,19 @@ class Publisher(ABC):
         Raises
         ------
         PublishError
-            If the host keeps what it has.
+            If the host does not allow it.
         """
         raise PublishError(self.host.redacted, "a published file cannot be replaced there")
 
     def begin(self, uploads: Sequence[Upload], notes: Notes) -> None:  # noqa: B027
-        """Prepare for uploads: a draft, a release, a clone. Called only if some file has to go.
+        """Prepare uploads: a draft, a release, a clone. Called only if there is a file to upload.
 
         Parameters
         ----------
         uploads : sequence of Upload
             The files that have to go.
         notes : mapping
-            What an earlier run noted for this host, kept on disk at every change; values fit JSON.
+            What an earlier run recorded for this host, written to disk at every change; values must fit JSON.
 
         Raises
         ------
@@ -559,47 +559,47 @@ class Publisher(ABC):
 
     @abstractmethod
     def upload(self, upload: Upload, notes: Notes, moved: Moved) -> Locators:
-        """Take one file there; resumes what the notes or the host know. Called from several threads.
+        """Upload one file, or resume its upload from the notes or from what the host has. Called from several threads.
 
         Parameters
         ----------
         upload : Upload
             The file.
         notes : mapping
-            What was noted for this file and these bytes, kept on disk at every change; values fit JSON.
+            What was recorded for this file and these bytes, written to disk at every change; values must fit JSON.
         moved : callable
-            Called with the number of bytes that went, as they go; negative where they have to go again.
+            Called with the number of bytes that were sent; negative if they must be sent again.
 
         Returns
         -------
         mapping of str to (str or int)
-            The file's locators, where they are known already.
+            The file's locators, if they are already known.
 
         Raises
         ------
         Conflict
-            If the host has other bytes under the name, perhaps since a moment ago.
+            If the host has other bytes under the name, perhaps only since a moment ago.
         PublishError
             If it did not arrive.
         """
 
     def finish(self, uploads: Sequence[Upload], notes: Notes) -> Mapping[str, Locators]:
-        """Make what was uploaded public, once all of it is there. Called also if nothing had to go this time.
+        """Make the uploaded files public, when all of them have arrived. Also called if this run uploaded nothing.
 
-        If a single file did not arrive it is not called. What everybody can read even so is proven and registered; the
-        rest waits for the next run.
+        If a file did not arrive, it is not called. Files that are public all the same are proven and registered; the
+        others wait for the next run.
 
         Parameters
         ----------
         uploads : sequence of Upload
-            All files that this host is to have, uploaded now or before.
+            All files of this host, uploaded now or before.
         notes : mapping
             As for `begin`.
 
         Returns
         -------
         mapping of str to mapping of str to (str or int)
-            Name -> locators that changed by it.
+            Name -> locators that changed.
 
         Raises
         ------
@@ -609,7 +609,7 @@ class Publisher(ABC):
         return {}
 
     def seconds_until_served(self) -> float:
-        """How long the host may need after `finish` until everybody sees the files; the fetch-back waits that long."""
+        """How long the host may need after `finish` until everybody sees the files; the proof waits that long."""
         return 0.0
 
     def entry_locators(self, entry: Entry) -> Locators:
@@ -620,7 +620,7 @@ class Publisher(ABC):
 
 @contextmanager
 def guarded(place: str) -> Iterator[None]:
-    """Call a host: an exception that is no `DataferryError` becomes a `TransferError` that names the host."""
+    """Convert an unexpected exception of a host's module into a `TransferError` with the host's name."""
     try:
         yield
     except DataferryError:
@@ -633,21 +633,21 @@ def guarded(place: str) -> Iterator[None]:
 
 
 def checked_files(place: str, files: Mapping[str, HostedFile]) -> tuple[dict[str, HostedFile], list[str]]:
-    """What a host lists, checked as what an author writes: only what a registry can hold.
+    """Check the list of a host like a registry that an author writes.
 
     Parameters
     ----------
     place : str
         The host, as it may be printed.
     files : mapping of str to HostedFile
-        What `Host.hosted` gave.
+        The result of `Host.hosted`.
 
     Returns
     -------
     files : dict of str to HostedFile
-        What is left.
+        The valid files.
     skipped : list of str
-        What was left out, each with the reason.
+        The reason for each file that was left out.
     """
     kept: dict[str, HostedFile] = {}
     skipped: list[str] = []
