@@ -199,14 +199,8 @@ class DepositPublisher(Publisher, Generic[_Api]):
         """Ids and titles of the author's newest drafts."""
         raise NotImplementedError
 
-    def drop(self, files: Mapping[str, DraftFile]) -> Mapping[str, DraftFile]:
-        """The draft has nothing new: drop it, and return the files where they are public."""
-        return files
-
-    @property
-    def draft_page(self) -> str:
-        """Where the author sees the draft."""
-        return "its page"
+    #: Where the author sees the draft.
+    draft_page: str = "its page"
 
     def remarks(self, uploads: Sequence[Upload]) -> Sequence[str]:
         """What cannot be undone."""
@@ -380,13 +374,16 @@ class DepositPublisher(Publisher, Generic[_Api]):
             if not self.reopen():
                 return {}
         files = self.verify(uploads)
-        with self.asking():
-            public = {file.bytes_of for file in self.public_files()}
-            if all(file.bytes_of in public for file in files.values()):
-                return _locators(self.drop(files))
+        public = self._public()
+        if {file.bytes_of for file in files.values()} <= public.keys():  # by an earlier run, or somebody else
+            return {name: public[file.bytes_of].locators for name, file in files.items()}
         self._tidy(uploads, files, public)
         self._publish(files)
-        return _locators(files)
+        return {name: file.locators for name, file in files.items()}
+
+    def _public(self) -> dict[Any, DraftFile]:
+        with self.asking():
+            return {file.bytes_of: file for file in self.public_files()}
 
     def waiting(self, seconds: float, what: str) -> Iterator[None]:
         """Try again and again as `tries` does, and say once what is waited for."""
@@ -432,7 +429,7 @@ class DepositPublisher(Publisher, Generic[_Api]):
             f"{_AGAIN}; if a program still writes the file, let it finish first",
         )
 
-    def _tidy(self, uploads: Sequence[Upload], ours: Mapping[str, DraftFile], public: set[Any]) -> None:
+    def _tidy(self, uploads: Sequence[Upload], ours: Mapping[str, DraftFile], public: Collection[Any]) -> None:
         """A version has one file of a name, and none that only an earlier run wanted."""
         keys = {file.key for file in ours.values()}
         for upload in uploads:
@@ -457,9 +454,7 @@ class DepositPublisher(Publisher, Generic[_Api]):
             failed = error
         seconds = self.patience[1] if failed is None else min(self.patience[1], _LOST_ANSWER)
         for _ in self.waiting(seconds, "what was published shows"):
-            with self.asking():
-                public = {file.bytes_of for file in self.public_files()}
-            if all(file.bytes_of in public for file in files.values()):
+            if {file.bytes_of for file in files.values()} <= self._public().keys():
                 return
         if failed is not None:
             raise failed
@@ -471,7 +466,3 @@ class DepositPublisher(Publisher, Generic[_Api]):
     def seconds_until_served(self) -> float:
         """Storage and caches need a moment."""
         return 60.0
-
-
-def _locators(files: Mapping[str, DraftFile]) -> dict[str, Locators]:
-    return {name: file.locators for name, file in files.items()}

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, urlsplit
 from ..download.backoff import tries
 from ..errors import AccessDenied, BadName, PublishError, TransferError
 from ..registry.names import close_names, redact_url
-from .about import about_for, as_list, authors, full_name, plain_license, require
+from .about import about_for, as_list, authors, plain_license, require
 from .api_client import ApiClient, FileBody, Response
 from .base import Credential, Host, HostedFile, Limits, Moved, Notes, Publisher, Source, Upload
 from .deposit import DOI, ArchiveApi, DepositPublisher, DraftFile, UploadGone, foreign_doi, is_status, without_resolver
@@ -192,24 +192,19 @@ class _Api(ArchiveApi):
         items: list[dict[str, Any]] = []
         while True:
             query = {"page": len(items) // _PAGE_SIZE + 1, "page_size": _PAGE_SIZE}
-            page = self.ask("GET", path, query=query)
-            if not isinstance(page, list):
-                raise TransferError(self.base + path, "no list came", kind="json", final=True)
+            page = list(self.ask("GET", path, query=query))
             items += page
             if len(page) < _PAGE_SIZE:
                 return items
 
     def article_of_doi(self, declared: _Declared, place: str) -> int:
-        """The id of the article with a DOI."""
-        for doi in dict.fromkeys([f"{declared.doi}.v{declared.version or ''}", declared.doi]):
-            query = {"doi": doi, "page_size": 10}
-            for item in self.ask("GET", "articles", query=query) if not doi.endswith(".v") else ():
+        """The id of the article with a DOI; some have one only with their version."""
+        for doi in (f"{declared.doi}.v{declared.version}", declared.doi):
+            for item in self.ask("GET", "articles", query={"doi": doi, "page_size": 10}):
                 known = str(item.get("doi", "")).lower()
                 if known == doi or known.rpartition(".v")[0] == doi:
                     return int(item["id"])
-        reason = (
-            f"no public article of Figshare has the DOI {declared.doi}: it is another archive's, a draft's, or mistyped"
-        )
+        reason = f"no public article of Figshare has the DOI {declared.doi}: it is another archive's, or mistyped"
         raise TransferError(place, reason, kind="status", final=True)
 
     def _wait(self) -> None:
@@ -324,12 +319,9 @@ class FigshareHost(Host):
 
 
 def _why_no_files(details: Mapping[str, Any]) -> str:
-    if details.get("is_embargoed"):
-        until = str(details.get("embargo_date") or "")[:10]
-        return "its files are under embargo" + (f" until {until}" if until else "")
-    if details.get("download_disabled"):
-        return "its authors have disabled the download of its files"
-    return "it is a record without files" if details.get("is_metadata_record") else "it has no files"
+    until = str(details.get("embargo_date") or "")[:10]
+    embargo = "its files are under embargo" + (f" until {until}" if until else "")
+    return embargo if details.get("is_embargoed") else "it has no files"
 
 
 def _in_folders(files: list[dict[str, Any]], details: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -360,8 +352,8 @@ _GB = 10**9
 #: What Figshare takes in one file at all, and of an account that pays nothing; how many files of an article.
 _MOST_BYTES, _FREE_BYTES, _MOST_FILES = 5_000 * _GB, 20 * _GB, 500
 _NEEDED = ("title", "description", "keywords", "categories", "license")
-#: Parts of one file on their way at the same time; seconds that one may stay locked after a cut; how often it may fail.
-_PARTS_AT_ONCE, _PART_LOCKED, _PART_FAILURES = 3, 120.0, 5
+#: Parts of one file on their way at the same time; seconds that one may stay locked after a cut.
+_PARTS_AT_ONCE, _PART_LOCKED = 3, 120.0
 
 
 class FigsharePublisher(DepositPublisher[_Api]):
@@ -375,6 +367,7 @@ class FigsharePublisher(DepositPublisher[_Api]):
         super().__init__(host, settings, about_for(about, "figshare"))
         self.article = ""
         self._account: dict[str, Any] = {}
+        self._fields: dict[str, Any] = {}
 
     @property
     def declared(self) -> str:
@@ -421,15 +414,11 @@ class FigsharePublisher(DepositPublisher[_Api]):
         return f"{name or 'account'} ({self._account.get('id')}), by the token in {self.origin}{into}"
 
     def _own_account(self) -> dict[str, Any]:
-        for form in range(2):
-            try:
-                with self.asking():
-                    return dict(self.api.ask("GET", "account"))
-            except AccessDenied:
-                if form:
-                    raise
-                self.api.other_form()
-        raise AssertionError  # the loop returns or raises
+        with suppress(AccessDenied), self.asking():
+            return dict(self.api.ask("GET", "account"))
+        self.api.other_form()
+        with self.asking():
+            return dict(self.api.ask("GET", "account"))
 
     def _made_before(self) -> str:
         """The article of this account that the registry declares: the same command means the same article."""
@@ -451,13 +440,11 @@ class FigsharePublisher(DepositPublisher[_Api]):
             details = self.api.find(self._path)
             public = self.api.find(f"articles/{self.article}") if details is None else None
         if details is None:
-            reason = "the article belongs to somebody else" if public else "this account sees none of that number"
+            reason = "the article is somebody else's" if public else "this account sees none of that number"
             remedy = "have yourself added as a collaborator of its project, or publish to figshare:new"
             raise AccessDenied(self.declared, reason, remedy)
         if details.get("is_embargoed"):
             raise self.error("the article is under embargo, so users could not download its files")
-        if details.get("is_metadata_record") or details.get("has_linked_file"):
-            raise self.error("the article only describes or links data, so it takes no files")
         return dict(details)
 
     def hosted(self, uploads: Sequence[Upload]) -> Mapping[str, HostedFile]:
@@ -509,15 +496,14 @@ class FigsharePublisher(DepositPublisher[_Api]):
 
     def open(self, uploads: Sequence[Upload]) -> None:
         """Make or find the article, describe it, and check its quota."""
-        fields = self._fields()
+        self._fields = self._described()
         if not self.article:
-            self._new = fields
-            self.article = self.once(str(fields["title"]))
+            self.article = self.once(str(self._fields["title"]))
         details = self._check_article()
         self.refresh()
         self._check_quota(uploads)
-        if new := _changes(fields, details):
-            self.api.call("PATCH", self._path, json=new, again=True)
+        if self._fields:
+            self.api.call("PATCH", self._path, json=self._fields, again=True)
         if self.about.get("reserve_doi") and not details.get("doi"):
             reply = self.api.call("POST", f"{self._path}/reserve_doi", again=True)
             self.notes["doi"] = str(reply.json().get("doi"))
@@ -531,7 +517,7 @@ class FigsharePublisher(DepositPublisher[_Api]):
 
     def make(self, title: str) -> str:
         """Make an article; its mark goes with the first change of the title."""
-        new = {**self._new, "title": title, "defined_type": self.about.get("type", "dataset")}
+        new = {**self._fields, "title": title, "defined_type": self.about.get("type", "dataset")}
         made = self.api.call("POST", "account/articles", json=new).json()
         return str(made.get("entity_id") or str(made["location"]).rstrip("/").rpartition("/")[2])
 
@@ -569,26 +555,23 @@ class FigsharePublisher(DepositPublisher[_Api]):
     def send(self, upload: Upload, begun: DraftFile | None, notes: Notes, moved: Moved) -> DraftFile:
         """Send the parts that the upload service has not yet got, and say that all are there."""
         file = self.add(begun or self._announce(upload))
-        url = _upload_url(file.data)
-        service = _UploadService(self.api, url, upload, f"{upload.name} at {urlsplit(url).netloc}", moved)
-        service.send()
+        _Parts(self.api, file.data, upload, moved).send()
         path = f"{self._path}/files/{file.key}"
         try:
             self.api.call("POST", path, again=True)
-        except TransferError as error:
-            now = self.api.find(path) or {}
-            created = now.get("status") in {None, "", "created"} and not now.get("computed_md5")
-            if created or not is_status(error, 400, 404, 409, 422):
+        except TransferError:
+            # an earlier request may have done it, and only its answer was lost
+            if (self.api.find(path) or {}).get("status", "created") == "created":
                 raise
         return file
 
     def _announce(self, upload: Upload) -> DraftFile:
-        path, name = f"{self._path}/files", article_name(upload.name)
-        known = {file.key for file in self.named(upload)}
+        path, known = f"{self._path}/files", {file.key for file in self.named(upload)}
+        new = {"name": article_name(upload.name), "size": upload.size, "md5": upload.md5}
         try:
-            made = self.api.call("POST", path, json={"name": name, "size": upload.size, "md5": upload.md5}).json()
-            number = int(str(made["location"]).rstrip("/").rpartition("/")[2])
-            [file] = _draft_files([self.api.ask("GET", f"{path}/{number}")])
+            made = self.api.call("POST", path, json=new).json()
+            number = str(made["location"]).rstrip("/").rpartition("/")[2]
+            return _draft_files([self.api.ask("GET", f"{path}/{number}")])[0]
         except TransferError:
             # the answer may have been lost and not the request
             self.refresh()
@@ -596,60 +579,43 @@ class FigsharePublisher(DepositPublisher[_Api]):
             if late is None or late.key in known:
                 raise
             return late
-        if file.name != name:
-            self.remove(file)
-            reason = f"Figshare made {file.name!r} of the file name {name!r}"
-            raise PublishError(self.at(upload.name), reason, "give it another name")
-        return file
 
     # -- [about]
 
-    def _fields(self) -> dict[str, Any]:
+    def _described(self) -> dict[str, Any]:
         """The ``[about]`` table as Figshare takes it; what it does not hold is left out."""
-        about, fields = self.about, dict[str, Any]()
-        for key in ("title", "description"):
-            if about.get(key):
-                fields[key] = str(about[key]).strip()
-        if not 3 <= len(fields.get("title", "...")) <= 1000:
-            raise self.error("the title in [about] has less than 3 or more than 1000 characters")
+        about = self.about
+        fields: dict[str, Any] = {key: str(about[key]).strip() for key in ("title", "description") if about.get(key)}
         if about.get("keywords"):
             fields["tags"] = [str(word) for word in as_list(about["keywords"])]
         if about.get("authors"):
             fields["authors"] = [_figshare_author(author) for author in authors(about, self.at(), ids=True)]
         if about.get("categories"):
-            fields["categories"] = self._categories(as_list(about["categories"]))
+            fields["categories"] = [self._category(item) for item in as_list(about["categories"])]
         if about.get("license"):
             fields["license"] = self._license(as_list(about["license"])[0])
         return fields
 
-    def _categories(self, given: list[Any]) -> list[int]:
-        if all(isinstance(item, int) for item in given):
-            return [int(item) for item in given]
+    def _category(self, given: object) -> int:
+        if isinstance(given, int):
+            return given
         known = self._offered("categories")
-        titles = {str(item["title"]).lower(): int(item["id"]) for item in known}
-        codes = {str(item.get("source_id") or ""): int(item["id"]) for item in known}
-        found: list[int] = []
-        for item in given:
-            number = item if isinstance(item, int) else codes.get(str(item)) or titles.get(str(item).lower())
-            if number is None:
-                every = [str(one["title"]) for one in known]
-                close = [title for title in every if str(item).lower() in title.lower()][:3]
-                close = close or close_names(str(item), every)
-                hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
-                remedy = f"all of them, with their ids, are at {self.api.base}categories"
-                raise self.error(f"Figshare has no category {item!r}{hint}", remedy)
-            found.append(number)
-        return found
+        ids = {
+            str(item[key]).lower(): int(item["id"]) for item in known for key in ("source_id", "title") if key in item
+        }
+        if (number := ids.get(str(given).lower())) is not None:
+            return number
+        titles = [str(item["title"]) for item in known]
+        close = [title for title in titles if str(given).lower() in title.lower()] or close_names(str(given), titles)
+        hint = f"; did you mean {' or '.join(map(repr, close[:3]))}?" if close else ""
+        remedy = f"all of them, with their ids, are at {self.api.base}categories"
+        raise self.error(f"Figshare has no category {given!r}{hint}", remedy)
 
     def _license(self, given: object) -> int:
         if isinstance(given, int):
             return given
-        known = self._offered("licenses")
-        wanted = plain_license(str(given))
+        known, wanted = self._offered("licenses"), plain_license(str(given))
         names = {plain_license(str(item["name"])): int(item["value"]) for item in known}
-        names |= {
-            plain_license(re.sub(r"^https?://(?:www\.)?", "", str(item["url"]))): int(item["value"]) for item in known
-        }
         for words in (wanted, re.sub(r"\d+$", "", wanted)):
             if (number := names.get(words)) is not None:
                 return number
@@ -658,97 +624,69 @@ class FigsharePublisher(DepositPublisher[_Api]):
 
     def _offered(self, what: str) -> list[dict[str, Any]]:
         """What this account may use; what anybody may, where the account has no list of its own."""
-        with suppress(TransferError):
-            if found := self.api.ask("GET", f"account/{what}"):
-                return [dict(item) for item in found]
-        return [dict(item) for item in self.api.ask("GET", what)]
+        return list(self.api.find(f"account/{what}") or self.api.ask("GET", what))
 
 
-class _UploadService:
-    """One unfinished upload at the upload service, whose URL opens it for whoever has it: it is in no message."""
+class _Parts:
+    """The parts of one unfinished upload. Its URL opens it for whoever has it, and so is in no message."""
 
-    def __init__(self, api: _Api, url: str, upload: Upload, place: str, moved: Moved) -> None:
+    def __init__(self, api: _Api, item: Mapping[str, Any], upload: Upload, moved: Moved) -> None:
+        url, token = str(item.get("upload_url") or "").rstrip("/"), str(item.get("upload_token") or "")
+        if token and token not in url:
+            url += f"/{token}" if urlsplit(url).path else f"/upload/{token}"
         self._client = ApiClient(api.settings, url, headers=api.login if _same_site(url, api.base) else {})
-        self._url, self._upload, self._place, self._moved = url, upload, place, moved
+        self._url, self._upload, self._moved = url, upload, moved
+        self._place = f"{upload.name} at {urlsplit(url).netloc}"
         self._lock = threading.Lock()
 
     def send(self) -> None:
         """Send the parts that are missing. Raises `UploadGone` or `PublishError`."""
-        try:
-            for _ in range(4):
-                if not (waiting := self._missing()):
-                    return
-                with ThreadPoolExecutor(_PARTS_AT_ONCE) as pool:
-                    list(pool.map(self._put, waiting))
-        finally:
-            self._client.close()
-        raise PublishError(
-            self._place, "the upload service took all parts and reports that some are missing", "run it again"
-        )
+        for _ in range(4):
+            if not (missing := self._missing()):
+                return
+            with ThreadPoolExecutor(_PARTS_AT_ONCE) as pool:
+                list(pool.map(self._put, missing))
+        raise self._error("the upload service took all parts and reports that some are missing")
 
     def _missing(self) -> list[dict[str, Any]]:
         try:
-            status = self._client.call("GET", self._url).json()
+            answer = self._client.call("GET", self._url, accept=(404,))
         except TransferError as error:
-            raise self._error(error, self._place) from None
-        if status.get("status") == "ABORTED":
+            raise self._error(error.reason) from None
+        upload: dict[str, Any] = answer.json() if answer.status != 404 else {}
+        if upload.get("status", "ABORTED") == "ABORTED":
             raise UploadGone
-        if status.get("status") == "COMPLETED":
+        if upload["status"] == "COMPLETED":
             return []
-        parts: list[dict[str, Any]] = status.get("parts") or []
-        end = max((int(part["endOffset"]) + 1 for part in parts), default=0)
-        if end != self._upload.size:
-            reason = f"the upload service expects {end} bytes, and the file has {self._upload.size}"
-            raise PublishError(self._place, reason)
-        return [part for part in parts if part.get("status") != "COMPLETE"]
+        return [part for part in upload["parts"] if part.get("status") != "COMPLETE"]
 
     def _put(self, part: Mapping[str, Any]) -> None:
-        number, start, end = int(part["partNo"]), int(part["startOffset"]), int(part["endOffset"]) + 1
-        place, failures, sent = f"part {number} of {self._place}", 0, [0]
-
-        def moved(count: int) -> None:
-            sent[0] += count
-            self._tell(count)
-
+        number, start = int(part["partNo"]), int(part["startOffset"])
+        size = int(part["endOffset"]) + 1 - start
         for _ in tries(_PART_LOCKED, 0.2, 5.0):
-            sent[0] = 0
-            if self._upload.path.stat().st_size != self._upload.size:
-                reason = "the file has another size than a moment ago"
-                raise PublishError(self._place, reason, "run it again once it is finished")
-            try:
-                with FileBody(self._upload.path, start, end - start, moved) as body:
+            with FileBody(self._upload.path, start, size, self._count) as body:
+                try:
                     headers = {"Content-Type": "application/octet-stream"}
                     url = f"{self._url}/{number}"
                     self._client.call("PUT", url, body=body, headers=headers, again=False, timeout=120)
-                return
-            except TransferError as failed:
-                locked = is_status(failed, 409)
-                failures += not locked
-                error = self._error(failed, place)
-                # the answer may be all that was lost; and an upload that was cut keeps its part locked for a while
-                if number not in {int(other["partNo"]) for other in self._missing()}:
-                    self._tell(end - start - sent[0])
                     return
-                self._tell(-sent[0])
-                if (failed.final and not locked) or failures > _PART_FAILURES:
-                    raise error from None
-        raise error
+                except TransferError as error:
+                    failed, sent = error, body.tell()
+            # the answer may be all that was lost; and an upload that was cut keeps its part locked for a while
+            if number not in {int(other["partNo"]) for other in self._missing()}:
+                self._count(size - sent)
+                return
+            self._count(-sent)
+            if failed.final and not is_status(failed, 409):
+                break
+        raise self._error(f"part {number}: {failed.reason}")
 
-    def _tell(self, count: int) -> None:
+    def _count(self, count: int) -> None:
         with self._lock:
             self._moved(count)
 
-    def _error(self, error: TransferError, place: str) -> PublishError:
-        if is_status(error, 404):
-            raise UploadGone from None
-        return PublishError(place, error.reason, "what arrived is kept there: run it again to continue")
-
-
-def _upload_url(item: Mapping[str, Any]) -> str:
-    url, token = str(item.get("upload_url") or "").rstrip("/"), str(item.get("upload_token") or "")
-    if token and token not in url:
-        url += f"/{token}" if urlsplit(url).path else f"/upload/{token}"
-    return url
+    def _error(self, reason: str) -> PublishError:
+        return PublishError(self._place, reason, "what arrived is kept there: run it again to continue")
 
 
 def _same_site(url: str, base: str) -> bool:
@@ -777,24 +715,3 @@ def _figshare_author(author: Mapping[str, Any]) -> dict[str, Any]:
     renamed = {"orcid": "orcid_id", "given": "first_name", "family": "last_name"}
     known = {"id", "name", "given", "family", "email", "orcid"}
     return {renamed.get(key, key): value for key, value in author.items() if key in known}
-
-
-def _changes(fields: Mapping[str, Any], article: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields in which an article differs."""
-    license_ = article.get("license") or {}
-    now = {
-        "title": article.get("title"),
-        "description": article.get("description"),
-        "tags": sorted(article.get("tags") or []),
-        "categories": sorted(item["id"] for item in article.get("categories") or []),
-        "license": license_.get("value") if isinstance(license_, Mapping) else license_,
-        "authors": [str(item.get("full_name", "")) for item in article.get("authors") or []],
-    }
-    named = ({**a, "given": a.get("first_name"), "family": a.get("last_name")} for a in fields.get("authors", []))
-    wanted = {
-        **fields,
-        "tags": sorted(fields.get("tags", [])),
-        "categories": sorted(fields.get("categories", [])),
-        "authors": [full_name(author) for author in named],
-    }
-    return {key: value for key, value in fields.items() if wanted[key] != now[key]}

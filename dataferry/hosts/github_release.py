@@ -521,20 +521,19 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
             "and needs `permissions: contents: write`."
         )
 
-    def _denied(self, reason: str) -> AccessDenied:
-        return AccessDenied(self.host.redacted, reason.format(token=f"the token of {self.origin}"), self.remedy)
-
     def _too_weak(self, message: str) -> AccessDenied:
-        return self._denied("{token} may not publish releases there (" + message.replace("{", "{{") + ")")
+        reason = f"the token of {self.origin} may not publish releases there ({message})"
+        return AccessDenied(self.at(), reason, self.remedy)
 
     def check_rights(self) -> str:
         """Ask GitHub what the token may."""
         api, host = self.api, self.host
         reply = api.call("GET", api.repository, accept={401, 403, 404})
-        if reply.status == 401:
-            raise self._denied("GitHub does not know {token}")
-        if reply.status in {403, 404}:
-            raise self._denied("{token} sees no repository " + host.repository)
+        if reply.status != 200:
+            reason = f"the token of {self.origin} sees no repository {host.repository}"
+            if reply.status == 401:
+                reason = f"GitHub does not know the token of {self.origin}"
+            raise AccessDenied(self.at(), reason, self.remedy)
         repository = reply.json()
         self._check_repository(repository)
         # only classic tokens have scopes; `permissions` is the role of the user, not what the token may
@@ -646,13 +645,8 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
         uploads = [upload for upload in uploads if not self.problem(upload)]  # no release has space for the others
         if not uploads:
             return ()
-        remarks = []
-        if self._tag not in self._series:
-            remarks.append(f"a release {self._tag} is made as a draft, and published once all files are proven")
-        elif self._series[self._tag].draft:
-            remarks.append(f"the draft of {self._tag} is published once all files are proven")
         parts = {u.name: len(pieces(u.name, u.size, self.host.part)) for u in uploads}
-        remarks += [f"{name} goes in {count} parts" for name, count in parts.items() if count > 1]
+        remarks = [f"{name} goes in {count} parts" for name, count in parts.items() if count > 1]
         counts: dict[str, int] = {}
         for name, tag in self._placed(uploads).items():
             counts[tag] = counts.get(tag, 0) + parts[name]
@@ -753,7 +747,6 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
             except HostRefused as error:
                 raise self._release_refused(error, tag) from error
             release.draft = False
-        self.drop(self._verified)
 
     def _becomes_latest(self, tag: str) -> bool:
         """A release of data takes the place of the latest one from older data only, not from the code."""
@@ -762,32 +755,29 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
         latest = self.api.tagged(LATEST)
         return latest is None or re.sub(r"[0-9][0-9.]*\Z", "", latest.tag) == re.sub(r"[0-9][0-9.]*\Z", "", tag)
 
-    def drop(self, files: Mapping[str, DraftFile]) -> Mapping[str, DraftFile]:
-        """Remove drafts that an earlier run made, and of which another release of the tag has been published."""
-        noted = dict(self.notes.get("drafts", {}))
-        for tag, number in self.notes.get("drafts", {}).items():
+    def finish(self, uploads: Sequence[Upload], notes: Notes) -> Mapping[str, Locators]:
+        """Publish the drafts, and remove one that another release of its tag has made needless."""
+        locators = super().finish(uploads, notes)
+        for tag, number in list(notes.get("drafts", {}).items()):
             release = self._series.get(tag)
             if release is not None and not release.draft:
-                if release.id != number:
-                    path = f"{self.api.repository}/releases/{number}"
-                    reply = self.api.call("GET", path, accept={404})
-                    if reply.status != 404 and reply.json()["draft"]:
-                        self.api.call("DELETE", path, accept={404})
-                del noted[tag]
-        if self.notes.get("drafts"):
-            self.notes["drafts"] = noted
-        return files
+                path = f"{self.api.repository}/releases/{number}"
+                if release.id != number and (self.api.find(path) or {}).get("draft"):
+                    self.api.call("DELETE", path, accept={404})
+                notes["drafts"] = {other: kept for other, kept in notes["drafts"].items() if other != tag}
+        return locators
 
     def _release_refused(self, error: HostRefused, tag: str) -> PublishError:
         if is_status(error, 401, 403, 404):
             return self._too_weak(error.message)
+        reason, remedy = f"GitHub does not take the release {tag}: {error.message}", ""
         if "immutable release" in error.message:
             reason = f"an immutable release had the tag {tag} once, and GitHub never allows it again"
-            return self.error(reason, f"Publish to @{_next_tag(self._tag)}")
-        if "already_exists" in error.message:
+            remedy = f"Publish to @{_next_tag(self._tag)}"
+        elif "already_exists" in error.message:
             reason = f"somebody published another release {tag} at the same time"
-            return self.error(reason, "Run the same command again: the files go to that release")
-        return self.error(f"GitHub does not take the release {tag}: {error.message}")
+            remedy = "Run the same command again: the files go to that release"
+        return self.error(reason, remedy)
 
     # -- assets: what is there already, what was cut, what somebody else sends at the same time
 
@@ -800,55 +790,41 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
             if len(assets) > 1:
                 label = f"{upload.name}, part {number} of {len(assets)}"
             piece = _Piece(upload, asset, label, start, size, len(assets) == 1)
-            try:
-                self._send_piece(self._series[tag], piece, notes, moved)
-            except HostRefused as error:
-                raise self._too_weak(error.message) if is_status(error, 401, 403) else error from error
+            self._send_piece(self._series[tag], piece, notes, moved)
             start += size
         return DraftFile(upload.size, upload.sha256, None, self._locators(tag), upload.name, upload.name)
 
     def _send_piece(self, release: _Release, piece: _Piece, notes: Notes, moved: Moved) -> None:
         sha256 = piece.sha256(notes)
-        failed: Exception | None = None
         for attempt in range(_ATTEMPTS):
+            if attempt > 1:
+                time.sleep(self.pause * 2**attempt)
             found = release.asset(piece.asset)
             if found is not None and not found.complete:
                 if notes.get("sending") == piece.asset or self._was_cut(release, piece, found):
                     self._delete_asset(release, found)
                 found = release.asset(piece.asset)
+            if found is not None and found.size == piece.size and found.sha256 in {None, sha256}:
+                return None
             if found is not None:
-                return self._compare(release, piece, found, sha256)
-            if attempt > 1:
-                time.sleep(self.pause * 2**attempt)
+                raise self._other_bytes(release, [piece.upload.name])
             notes["sending"] = piece.asset
             try:
-                made = self._post(release, piece, moved)
-            except HostRefused as error:
-                if error.status < 500:
-                    if error.status != 422 or "already_exists" not in error.message:
-                        raise self._asset_refused(release, piece, error) from error
-                    notes["sending"] = ""  # what is there is somebody else's
-                failed = error
+                return self._check_sent(release, piece, self._post(release, piece, moved), sha256)
             except TransferError as error:
-                if error.kind == "rate":
-                    raise
                 failed = error
-            else:
-                return self._check_sent(release, piece, made, sha256)
+            if is_status(failed, 422) and "already_exists" in str(failed):
+                notes["sending"] = ""  # what is there is somebody else's
+            elif is_status(failed, 422) and "immutable" in str(failed):
+                reason = f"the release {release.tag} became immutable and takes no more files"
+                raise self._error(piece, reason, f"Publish to @{_next_tag(release.tag)}")
+            elif failed.final:
+                raise failed
             with self.lock:
                 release.refresh(self.api)
-        found = release.asset(piece.asset)
-        if found is not None and found.complete:
-            return self._compare(release, piece, found, sha256)
-        clash = release.assets.get(piece.asset.lower())
-        reason = f"it did not arrive in {_ATTEMPTS} attempts: {failed}"
-        if clash is not None and clash.name != piece.asset:
-            reason = f"GitHub has {clash.name}, and accepts no names that differ only in case"
-        raise self._error(piece, reason) from failed
+        raise self._error(piece, f"it did not arrive in {_ATTEMPTS} attempts: {failed}") from failed
 
     def _post(self, release: _Release, piece: _Piece, moved: Moved) -> _Asset:
-        if not self.api.takes_uploads(release.upload_url):
-            raise self._error(piece, f"GitHub names {release.upload_url} for uploads, which is not its own")
         query = {"name": piece.asset} | ({"label": piece.label} if piece.label else {})
         head = {"Content-Type": "application/octet-stream"}
         with FileBody(piece.upload.path, piece.start, piece.size, moved) as body:
@@ -858,10 +834,6 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
                 moved(-body.tell())
                 raise
         return _Asset.read(reply.json())
-
-    def _compare(self, release: _Release, piece: _Piece, found: _Asset, sha256: str) -> None:
-        if found.size != piece.size or found.sha256 not in {None, sha256}:
-            raise self._other_bytes(release, [piece.upload.name])
 
     def _check_sent(self, release: _Release, piece: _Piece, made: _Asset, sha256: str) -> None:
         for _ in tries(self.digest_within, 0.3):
@@ -903,17 +875,6 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
     def delete(self, file: DraftFile) -> None:
         """No complete asset is ever removed."""
         raise PublishError(self.at(file.name), "a file of a release stays")
-
-    def _asset_refused(self, release: _Release, piece: _Piece, error: HostRefused) -> PublishError | HostRefused:
-        if is_status(error, 401, 403):
-            return error
-        if "immutable" in error.message:
-            reason = f"the release {release.tag} became immutable and takes no more files"
-            return self._error(piece, reason, f"Publish to @{_next_tag(release.tag)}")
-        if "file_count" in error.message:
-            reason = f"the release {release.tag} has the maximum number of assets"
-            return self._error(piece, reason, "Run the same command again: the other files go to another release")
-        return self._error(piece, f"GitHub does not take it: {error.message}")
 
     def _error(self, piece: _Piece, reason: str, remedy: str = "") -> PublishError:
         return PublishError(self.at(piece.upload.name), reason, remedy)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from urllib.parse import quote, urlsplit
 from ..errors import AccessDenied, BadName, Conflict, HostRefused, PublishError, TransferError
 from ..registry.names import redact_url
 from .about import about_for, as_list, authors, name_parts, require
-from .api_client import FileBody, Response
+from .api_client import FileBody
 from .base import Credential, Host, HostedFile, Limits, Locators, Moved, Notes, Publisher, Source, Upload
 from .deposit import (
     DOI,
@@ -24,7 +23,6 @@ from .deposit import (
     DraftFile,
     foreign_doi,
     is_status,
-    wait_for_limit,
     without_resolver,
 )
 
@@ -121,28 +119,14 @@ def _read_address(spec: str) -> _Declared:
 
 #: Zenodo answers plain JSON in a form of its own; this is InvenioRDM's everywhere.
 _ACCEPT = "application/vnd.inveniordm.v1+json, application/json;q=0.5"
-#: Seconds that are waited for the next period of a rate limit.
-_LONGEST_WAIT = 120.0
 
 
 class _Api(ArchiveApi):
-    """A server's interface within its limits."""
+    """The interface of a server."""
 
     def __init__(self, settings: Settings, server: str, token: Token | None = None) -> None:
         self.login = {"Authorization": f"Bearer {token.secret}"} if token else {}
-        super().__init__(settings, f"{server}api/", token, self.login)
-        self._not_before = 0.0
-
-    def call(self, method: str, path: str, **how: Any) -> Response:
-        """Ask; waits where the server reported that its limit is reached."""
-        with self.lock:
-            wait = min(self._not_before - time.time(), _LONGEST_WAIT)
-        wait_for_limit("the server", wait)
-        response = super().call(method, path, headers={"Accept": _ACCEPT, **how.pop("headers", {})}, **how)
-        if response.headers.get("X-RateLimit-Remaining", "").strip() == "0":
-            with self.lock:
-                self._not_before = max(self._not_before, _as_float(response.headers.get("X-RateLimit-Reset")))
-        return response
+        super().__init__(settings, f"{server}api/", token, {"Accept": _ACCEPT, **self.login})
 
     def record(self, record: str) -> dict[str, Any] | None:
         """A published version; of the id of all versions, the newest."""
@@ -182,13 +166,6 @@ def _draft(record: str) -> str:
 
 def _title(record: Mapping[str, Any]) -> str:
     return str(record.get("metadata", {}).get("title", ""))
-
-
-def _as_float(text: str | None) -> float:
-    try:
-        return float(text or 0)
-    except ValueError:
-        return 0.0
 
 
 def _entries(listed: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -470,12 +447,8 @@ class InvenioPublisher(DepositPublisher[_Api]):
         if not host.credentials:
             raise AccessDenied(host.redacted, "no token goes over unencrypted http", "Name the server by https")
         api = self.api
-        try:
+        with self.asking():
             api.call("GET", "user/records", query={"size": 1})
-        except HostRefused as error:
-            if is_status(error, 401, 403):
-                raise AccessDenied(host.redacted, f"it rejects the token in {self.origin}", self.remedy) from error
-            raise
         if host.declared.record:
             self._newest = self._own_record()
         else:
@@ -507,7 +480,7 @@ class InvenioPublisher(DepositPublisher[_Api]):
         if "is_latest_draft" not in (newest.get("versions") or {}):
             raise AccessDenied(
                 host.redacted,
-                f"the record {record} belongs to somebody else: you can register its files "
+                f"the record {record} is somebody else's: you can register its files "
                 "(dataferry add --from), but not change them",
                 f"{self.remedy}. Or ask its owner to share it with you: Share, Can edit",
             )
@@ -539,13 +512,6 @@ class InvenioPublisher(DepositPublisher[_Api]):
             return "InvenioRDM gives no file with '/container' in its name; choose another name"
         return ""
 
-    def remarks(self, uploads: Sequence[Upload]) -> Sequence[str]:
-        """What cannot be undone, and what goes with a new version."""
-        remarks = [*super().remarks(uploads)]
-        if self._newest is not None and uploads:
-            remarks.append("the next version also has all files of the one before, which are not uploaded again")
-        return remarks
-
     # -- the draft
 
     def open(self, uploads: Sequence[Upload]) -> None:
@@ -560,6 +526,7 @@ class InvenioPublisher(DepositPublisher[_Api]):
             # the draft of the next version, also the one that is there
             self._draft = self.api.ask("POST", f"{_record(self._newest['id'])}/versions", again=True)
         self.notes["draft"] = self._id
+        self.draft_page = f"{self.host.declared.server}uploads/{self._id}"
         self.refresh()
         if not self.files and (self._newest is not None or (self._draft.get("versions") or {}).get("index", 1) > 1):
             entries = _entries(self.api.ask("POST", f"{_draft(self._id)}/actions/files-import"))
@@ -573,11 +540,6 @@ class InvenioPublisher(DepositPublisher[_Api]):
             words = "; ".join(f"{e.get('field')}: {' '.join(map(str, e.get('messages') or []))}" for e in errors)
             raise self.error(f"its draft cannot be published: {words}", "correct [about]")
         self._announce(uploads)
-
-    @property
-    def draft_page(self) -> str:
-        """Where the author sees the draft."""
-        return f"{self.host.declared.server}uploads/{self._id}"
 
     @property
     def _pin(self) -> dict[str, str | int]:
@@ -670,15 +632,6 @@ class InvenioPublisher(DepositPublisher[_Api]):
 
     def _file_path(self, name: str) -> str:
         return f"{_draft(self._id)}/files/{quote(name)}"
-
-    def drop(self, files: Mapping[str, DraftFile]) -> Mapping[str, DraftFile]:
-        """Somebody else has published the same meanwhile: no version is made for that."""
-        if self._published:
-            return files
-        public = {file.name: file for file in self._version_files()}
-        if {file.bytes_of for file in self.files} <= {file.bytes_of for file in public.values()}:
-            self.api.call("DELETE", _draft(self._id), accept=[404])
-        return {name: public[name] for name in files}
 
     _sent = False
 
