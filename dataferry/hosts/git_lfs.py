@@ -130,7 +130,7 @@ class GitLFSHost(Host):
                 header = action.get("header")
                 headers = {str(k): str(v) for k, v in header.items()} if isinstance(header, dict) else {}
                 found[oid] = Source(urljoin(self._server, action["href"]), self.redacted, headers)
-            elif isinstance(error, dict):
+            elif isinstance(error, dict) and error.get("code") not in {404, 410}:
                 reason = f"the server refuses this object: {error.get('message')} ({error.get('code')})"[:500]
                 found[oid] = self._stream(oid, _Refusal(self.redacted, reason))
         return found

@@ -305,7 +305,7 @@ class TestCut:
         author, data = shop.author(endpoint=link.url), os.urandom(self.SIZE)
         shop.patch.setenv("AWS_MAX_ATTEMPTS", "1")
         link.cut_after(self.CUT)
-        with pytest.raises(PublishError, match="the same command goes on"):
+        with pytest.raises(PublishError, match="the same command continues"):
             author.publish({"large.bin": data})
         assert not author.registry.exists()
         assert shop.unfinished() == ["v1/large.bin"]
