@@ -10,7 +10,6 @@ import logging
 import os
 import posixpath
 import re
-import threading
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -42,7 +41,7 @@ class _Protocol(NamedTuple):
     module: str = "fsspec"
     package: str = ""
     #: Whether a file is visible while it grows, and so grows under another name; whether a cut one is continued.
-    grows: bool = False
+    grows: bool = True
     appends: bool = False
     #: Whether listings tell an md5.
     md5: bool = False
@@ -52,9 +51,9 @@ class _Protocol(NamedTuple):
     anonymous: bool = True
 
 
-_AZURE = _Protocol(_ANY | {"account_name", "max_concurrency"}, "adlfs", "adlfs", md5=True)
-_GOOGLE = _Protocol(_ANY | {"project", "requester_pays"}, "gcsfs", "gcsfs", md5=True)
-_SFTP = _Protocol(_SSH, "paramiko", grows=True, appends=True, login=True, anonymous=False)
+_AZURE = _Protocol(_ANY | {"account_name", "max_concurrency"}, "adlfs", "adlfs", grows=False, md5=True)
+_GOOGLE = _Protocol(_ANY | {"project", "requester_pays"}, "gcsfs", "gcsfs", grows=False, md5=True)
+_SFTP = _Protocol(_SSH, "paramiko", appends=True, login=True, anonymous=False)
 _SMB = _SSH - {"banner_timeout", "compress"} | {"encrypt", "share_access"}
 #: What a package may name. Of all others some run code that a server sends (dask), write files where their options
 #: say (simplecache), or pass the URL on (reference): they count only where the user's own configuration names them.
@@ -62,19 +61,13 @@ _PROTOCOLS = {
     **dict.fromkeys(("abfs", "abfss", "az"), _AZURE),
     **dict.fromkeys(("gs", "gcs"), _GOOGLE),
     **dict.fromkeys(("sftp", "ssh"), _SFTP),
-    "ftp": _Protocol(_ANY | {"port", "username", "encoding", "tls"}, grows=True, login=True),
-    "hf": _Protocol(_ANY | {"revision"}, "huggingface_hub", "huggingface_hub"),
-    "memory": _Protocol(),
-    "smb": _Protocol(_SMB, "smbprotocol", "smbprotocol", grows=True, login=True, anonymous=False),
-}
-#: Further ones that are known only as file systems.
-_FILE_SYSTEMS = {
-    **dict.fromkeys(("file", "local"), _Protocol(grows=True, appends=True)),
-    **dict.fromkeys(("webdav", "hdfs", "webhdfs"), _Protocol(grows=True)),
+    "ftp": _Protocol(_ANY | {"port", "username", "encoding", "tls"}, login=True),
+    "hf": _Protocol(_ANY | {"revision"}, "huggingface_hub", "huggingface_hub", grows=False),
+    "memory": _Protocol(grows=False),
+    "smb": _Protocol(_SMB, "smbprotocol", "smbprotocol", login=True, anonymous=False),
 }
 #: Words in the names of options that hold a secret, which a registry must not.
 _SECRET = ("key", "password", "secret", "token", "connection_string", "sas", "credential")
-_KNOWN_HOSTS = ("~/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts")
 _PRIVATE = ".dataferry-"
 _BLOCK = 4 << 20
 #: Seconds for each step of a login over SSH.
@@ -108,7 +101,7 @@ class FsspecHost(Host):
         if not parts.scheme or not parts.netloc:
             raise BadName(f"{redacted!r} is not a URL for fsspec: write PROTOCOL://place/folder/")
         self.protocol = parts.scheme.lower()
-        self.known = _PROTOCOLS.get(self.protocol) or _FILE_SYSTEMS.get(self.protocol) or _Protocol()
+        self.known = _PROTOCOLS.get(self.protocol) or _Protocol()
         if parts.password is not None:
             raise BadName(f"{redacted!r} contains a password, and a registry is public: use the protocol's own login")
         options = dict(parse_qsl(query, keep_blank_values=True))
@@ -121,7 +114,7 @@ class FsspecHost(Host):
         self.options: dict[str, Any] = {key: _typed(value) for key, value in options.items()}
         self.stated = check_url(public, "public") if public else ""
         self.public = self.stated or _public_base(self.protocol, parts.netloc, parts.path, self.options)
-        self._sessions: dict[str, _Session] = {}
+        self._idle: dict[str, list[tuple[Any, str]]] = {"read": [], "login": [], "publish": []}
 
     def status(self, settings: Settings) -> HostStatus:
         """Where user and password are, for a protocol that has no login of its own."""
@@ -141,12 +134,6 @@ class FsspecHost(Host):
         library, package = lacking(scheme)
         more = f" {package}" if package else ""
         return f"{library}: pip install 'dataferry[fsspec]'{more}" if library else ""
-
-    def session(self, purpose: str = "read") -> _Session:
-        """The connection, made at its first use; to ``read``, to read with a ``login``, or to ``publish``."""
-        if purpose not in self._sessions:
-            self._sessions[purpose] = _Session(self, purpose)
-        return self._sessions[purpose]
 
     def sources(self, name: str, entry: Entry | None) -> Sequence[Source]:
         """The public URL where there is one, else through fsspec."""
@@ -176,27 +163,91 @@ class FsspecHost(Host):
 
     def hosted(self, settings: Settings) -> Mapping[str, HostedFile]:
         """All files below the URL; md5 where the store tells it."""
+        purpose = "publish" if self.spec in settings.named_hosts else "read" if settings.anonymous else "login"
         try:
-            purpose = "read" if settings.anonymous else "login"
-            return self.session("publish" if self.spec in settings.named_hosts else purpose).listing()
-        except FileNotFoundError:
-            return {}
+            return self.listing(purpose)
         except OSError as error:
             raise TransferError(self.redacted, str(error), kind="list") from error
+
+    def listing(self, purpose: str) -> dict[str, HostedFile]:
+        """All files below the folder, none where that is not there."""
+        with self.connection(purpose) as (system, folder):
+            try:
+                found = system.find(folder, detail=True)
+            except FileNotFoundError:
+                return {}
+        return {
+            path[len(folder) + 1 :]: HostedFile(info.get("size"), None, _md5(info))
+            for path, info in found.items()
+            if path.startswith(folder + "/") and not os.path.basename(path).startswith(_PRIVATE)
+        }
 
     def publisher(self, settings: Settings, about: Mapping[str, Any]) -> Publisher:
         """See `Publisher`."""
         return FsspecPublisher(self, settings, about)
 
+    @contextmanager
+    def connection(self, purpose: str) -> Iterator[tuple[Any, str]]:
+        """A file system and the folder in it, for this thread alone: to ``read``, with a ``login``, to ``publish``.
+
+        What goes wrong inside is an `OSError`, and the connection is not used again.
+        """
+        idle = self._idle[purpose]
+        made = idle.pop() if idle else self._connect(purpose)
+        made[0].invalidate_cache()  # listings that fsspec keeps go stale
+        try:
+            yield made
+        except (FileNotFoundError, FileExistsError, DataferryError):
+            idle.append(made)
+            raise
+        except Exception as error:
+            raise _as_os_error(error) from error
+        idle.append(made)
+
+    def _connect(self, purpose: str) -> tuple[Any, str]:
+        try:
+            from fsspec.core import url_to_fs
+        except ImportError:
+            raise MissingExtra("fsspec", "fsspec") from None
+        settings = load_settings()
+        if purpose != "publish" and (reason := _not_for_a_package(self, settings)):
+            raise PermissionError(reason)
+        login: dict[str, Any] = {}
+        if _surely_no_login(self.protocol):
+            login = {"anon": True} if self.known is _AZURE else {"token": "anon"}
+        elif self.known.login and (purpose != "read" or not self.known.anonymous):
+            login = self.login(settings)
+        connect = _sftp_to_known_hosts if self.known is _SFTP else url_to_fs
+        try:
+            # fsspec would keep an instance for every thread, and a broken one for ever
+            system, folder = connect(self.url, skip_instance_cache=True, **self.options, **login)
+        except ImportError as error:
+            module = error.name or self.known.module
+            raise MissingExtra("fsspec", f"{module} for {self.protocol}://", self.known.package or module) from None
+        except ValueError as error:
+            raise OSError(f"fsspec rejects {self.redacted}: {error}") from error
+        except Exception as error:
+            raise _as_os_error(error) from error
+        return system, str(folder).rstrip("/")
+
 
 @dataclass(frozen=True, slots=True)
 class _Opener:
+    """Opens a file for reading from an offset; its connection is its own until it is closed."""
+
     host: FsspecHost
     name: str
     purpose: str
 
     def __call__(self, start: int) -> BinaryIO:
-        return self.host.session(self.purpose).open(self.name, start)
+        with ExitStack() as stack:
+            system, folder = stack.enter_context(self.host.connection(self.purpose))
+            file: Any = stack.enter_context(system.open(f"{folder}/{self.name}", "rb", block_size=_BLOCK))
+            if self.host.known is _SFTP:
+                file = io.BufferedReader(_Pipelined(file, start), _BLOCK)
+            elif start:
+                file.seek(start)
+            return cast("BinaryIO", _Stream(file, stack.pop_all()))
 
 
 def _typed(value: str) -> Any:
@@ -247,104 +298,6 @@ def _surely_no_login(protocol: str) -> bool:
     else:
         return False
     return not (any(name.startswith(variables) for name in os.environ) or os.path.isdir(os.path.expanduser(folder)))
-
-
-class _Session:
-    """File systems of fsspec and the folder in them, made once and again after they broke. Threads may share it."""
-
-    def __init__(self, host: FsspecHost, purpose: str) -> None:
-        self._host, self._purpose = host, purpose
-        self._lock = threading.Lock()
-        self._idle: list[tuple[Any, str]] = []
-
-    @contextmanager
-    def using(self) -> Iterator[tuple[Any, str]]:
-        """A file system and the folder in it, for this thread alone unless it can be shared.
-
-        What goes wrong inside is an `OSError`, and the connection is not used again.
-        """
-        made = self._take()
-        try:
-            yield made
-        except (FileNotFoundError, FileExistsError, DataferryError):
-            self._give_back(made)
-            raise
-        except Exception as error:
-            raise _as_os_error(error) from error
-        else:
-            self._give_back(made)
-
-    def _take(self) -> tuple[Any, str]:
-        with self._lock:
-            made = self._idle.pop() if self._idle else None
-            if made is not None and made[0].async_impl:
-                self._idle.append(made)  # it is made for many at once
-        if made is None:
-            made = self._connect()
-            if made[0].async_impl:
-                self._give_back(made)
-        made[0].invalidate_cache()  # listings that fsspec keeps go stale
-        return made
-
-    def _give_back(self, made: tuple[Any, str]) -> None:
-        with self._lock:
-            if made not in self._idle:
-                self._idle.append(made)
-
-    def _connect(self) -> tuple[Any, str]:
-        try:
-            from fsspec.core import url_to_fs
-        except ImportError:
-            raise MissingExtra("fsspec", "fsspec") from None
-        host = self._host
-        settings = load_settings()
-        if self._purpose != "publish" and (reason := _not_for_a_package(host, settings)):
-            raise PermissionError(reason)
-        login: dict[str, Any] = {}
-        if _surely_no_login(host.protocol):
-            login = {"anon": True} if host.known is _AZURE else {"token": "anon"}
-        elif host.known.login and (self._purpose != "read" or not host.known.anonymous):
-            login = host.login(settings)
-        connect = _sftp_to_known_hosts if host.known is _SFTP else url_to_fs
-        try:
-            # fsspec would keep an instance for every thread, and a broken one for ever
-            system, folder = connect(host.url, skip_instance_cache=True, **host.options, **login)
-        except ImportError as error:
-            module = host.known.module if host.known.module != "fsspec" else error.name or host.protocol
-            package = host.known.package if host.protocol in _PROTOCOLS else error.name or ""
-            raise MissingExtra("fsspec", f"{module} for {host.protocol}://", package) from None
-        except ValueError as error:
-            raise OSError(f"fsspec rejects {host.redacted}: {error}") from error
-        except Exception as error:
-            raise _as_os_error(error) from error
-        return system, str(folder).rstrip("/")
-
-    def open(self, name: str, start: int) -> BinaryIO:
-        """Open a file for reading from an offset; its connection is its own until it is closed."""
-        ends = ExitStack()
-        try:
-            system, folder = ends.enter_context(self.using())
-            if self._host.known is _SFTP:
-                file: Any = ends.enter_context(system.open(f"{folder}/{name}", "rb"))
-                file = io.BufferedReader(_Pipelined(file, start), _BLOCK)
-            else:
-                file = ends.enter_context(system.open(f"{folder}/{name}", "rb", block_size=_BLOCK))
-                if start:
-                    file.seek(start)
-        except BaseException as error:
-            if not ends.__exit__(type(error), error, error.__traceback__):
-                raise
-        return cast("BinaryIO", _Stream(file, ends))
-
-    def listing(self) -> dict[str, HostedFile]:
-        """All files below the folder."""
-        with self.using() as (system, folder):
-            found = system.find(folder, detail=True)
-        return {
-            path[len(folder) + 1 :]: HostedFile(info.get("size"), None, _md5(info))
-            for path, info in found.items()
-            if path.startswith(folder + "/") and not os.path.basename(path).startswith(_PRIVATE)
-        }
 
 
 class _Stream:
@@ -406,25 +359,15 @@ def _sftp_to_known_hosts(url: str, **given: Any) -> tuple[Any, str]:
     # without a handler its threads print tracebacks of connections that end
     logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
-    class KnownHosts(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]  # it carries no types
-        """Looks a key up before anything secret is said to the host."""
-
-        def missing_host_key(self, client: Any, hostname: str, key: Any) -> None:
-            for written in _KNOWN_HOSTS:
-                path = os.path.expanduser(written)
-                if os.path.isfile(path) and paramiko.HostKeys(path).check(hostname, key):
-                    return
-            known = hostname.strip("[]").replace("]:", " -p ")
-            raise PermissionError(
-                f"the host key of {hostname} is not in known_hosts: log in once with ssh {known}, and check its key"
-            )
-
-    class KnownSFTP(SFTPFileSystem):  # type: ignore[misc]
+    class KnownSFTP(SFTPFileSystem):  # type: ignore[misc]  # it carries no types
         """Up to 2026.7 fsspec trusts every host; and it waits for ever."""
 
         def _connect(self) -> None:
             self.client = paramiko.SSHClient()
-            self.client.set_missing_host_key_policy(KnownHosts())
+            for path in (None, "/etc/ssh/ssh_known_hosts"):
+                with suppress(FileNotFoundError):
+                    self.client.load_system_host_keys(path)
+            self.client.set_missing_host_key_policy(paramiko.RejectPolicy())
             waits = {"timeout": _TIMEOUT, "banner_timeout": _TIMEOUT, "auth_timeout": _TIMEOUT}
             self.client.connect(self.host, **(waits | self.ssh_kwargs))
             self.ftp = self.client.open_sftp()
@@ -450,8 +393,10 @@ def _as_os_error(error: BaseException) -> OSError:
         word in type(error).__name__ for word in ("Auth", "Permission", "Credential", "Forbidden")
     )
     text = str(error).strip().partition("\n")[0]
-    denied = denied or text.startswith("530 ")  # FTP: not logged in
     reason = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    if "not found in known_hosts" in text:
+        return PermissionError(f"{reason}: log in once with ssh, and check its key")
+    denied = denied or text.startswith("530 ")  # FTP: not logged in
     return PermissionError(reason) if denied else OSError(reason)
 
 
@@ -463,7 +408,6 @@ class FsspecPublisher(Publisher):
 
     def __init__(self, host: FsspecHost, settings: Settings, about: Mapping[str, Any]) -> None:
         super().__init__(host, settings, about)
-        self._session = host.session("publish")
         self.parallel = 4 if host.known.grows else 16
         self.tells_digests = host.known.md5
 
@@ -488,19 +432,16 @@ class FsspecPublisher(Publisher):
             raise MissingExtra("fsspec", f"{module} for {self.host.protocol}://", package)
         if _surely_no_login(self.host.protocol):
             raise self._denied(PermissionError("no login was found for this store"))
-        with self._naming_errors(self.host.redacted), self._session.using() as (system, folder):
+        with self._naming_errors(self.host.redacted), self.host.connection("publish") as (system, folder):
             with suppress(FileNotFoundError):
                 system.ls(folder)
             return f"through {type(system).__name__} with its own login"
 
     def _denied(self, error: OSError) -> AccessDenied:
         where = urlsplit(self.host.url).netloc.rpartition("@")[2]
-        login = f'user and password in [hosts."{where}"] of config.toml' if self.host.known.login else ""
-        if self.host.known is _SFTP:
-            login = f"the keys in ~/.ssh, the agent, or {login}"
-        login = login or (
-            f"that of fsspec's {self.host.protocol}:// (its environment variables or ~/.config/fsspec/*.json)"
-        )
+        login = f"that of fsspec's {self.host.protocol}:// (its environment variables or ~/.config/fsspec/*.json)"
+        if self.host.known.login:
+            login = f'the keys of ssh, or user and password in [hosts."{where}"] of config.toml'
         return AccessDenied(self.host.redacted, str(error), f"the login is {login}; it must be able to write there")
 
     @contextmanager
@@ -523,14 +464,11 @@ class FsspecPublisher(Publisher):
         """What lies there under the names."""
         names = {upload.name for upload in uploads}
         with self._naming_errors(self.host.redacted):
-            try:
-                return {name: file for name, file in self._session.listing().items() if name in names}
-            except FileNotFoundError:
-                return {}
+            return {name: file for name, file in self.host.listing("publish").items() if name in names}
 
     def discard(self, names: Sequence[str]) -> None:
         """Remove damaged copies."""
-        with self._naming_errors(self.host.redacted), self._session.using() as (system, folder):
+        with self._naming_errors(self.host.redacted), self.host.connection("publish") as (system, folder):
             for name in names:
                 with suppress(FileNotFoundError):
                     system.rm_file(f"{folder}/{name}")
@@ -542,7 +480,7 @@ class FsspecPublisher(Publisher):
         place = f"{self.host.redacted.partition('?')[0].rstrip('/')}/{upload.name}"
         with (
             self._naming_errors(place, "run the same command again: it continues from there"),
-            self._session.using() as (system, folder),
+            self.host.connection("publish") as (system, folder),
         ):
             path = f"{folder}/{upload.name}"
             if system.exists(path):
