@@ -247,7 +247,7 @@ class S3Publisher(Publisher):
     def check_rights(self) -> str:
         """Ask what the access key may do, and whether everybody may read; nothing is written."""
         client = self._client
-        client.check_rights(self.settings)
+        client.check_rights()
         who, versioned, region = client.who, client.versioned(), client.region()
         if region and not self.bucket.endpoint and region != self.bucket.region:
             if self.bucket.region:

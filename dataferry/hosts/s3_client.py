@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from ..download.origin import host_option
-from ..errors import AccessDenied, BadName, DataferryError, MissingExtra, PublishError, TransferError
+from ..errors import AccessDenied, BadName, DataferryError, MissingExtra, PublishError
 from ..registry.names import check_name, close_names
 from .base import HostedFile
 
@@ -344,7 +343,7 @@ class S3Client:
         found = {name: file for name, file in self.listed(common_start(names)).items() if name in wanted}
         return found | self.heads(name for name, file in found.items() if versioned or file.md5 is None)
 
-    def check_rights(self, settings: Settings) -> None:
+    def check_rights(self) -> None:
         """Ask whether files can be published and read by everybody, without writing anything.
 
         An empty part is sent for an upload that does not exist: a key that may put gets the answer that there is no
@@ -354,7 +353,7 @@ class S3Client:
             raise AccessDenied(self.redacted, "no access key was found", SIGN_IN)
         bucket = self.bucket
         with self.asking("list"):
-            page = self.boto.list_objects_v2(Bucket=bucket.name, Prefix=bucket.prefix, MaxKeys=1)
+            self.boto.list_objects_v2(Bucket=bucket.name, Prefix=bucket.prefix, MaxKeys=1)
         try:
             with self.asking("put"):
                 key = {"Bucket": bucket.name, "Key": bucket.prefix + _NO_UPLOAD}
@@ -365,46 +364,14 @@ class S3Client:
                 raise
         if bucket.requester_pays or bucket.public or bucket.acl == "public-read":
             return
-        first = next((str(item["Key"]) for item in page.get("Contents", ())), "")
-        if first and self._status_for_everybody(first, settings) == 403:
-            raise PublishError(
-                self.redacted,
-                f"users may not read from the bucket: {first} answers 403 without a key",
-                _MAKE_PUBLIC,
-            )
-        if self._is_public_by_policy() is False:
-            reason = "no policy lets everybody read what is put there" + (
-                "; the objects that are public have an ACL of their own" if first else ""
-            )
-            raise PublishError(self.redacted, reason, _MAKE_PUBLIC)
-
-    def _status_for_everybody(self, key: str, settings: Settings) -> int:
-        from .api_client import ApiClient
-
-        url = self.bucket.url(key.removeprefix(self.bucket.prefix))
-        try:
-            with ApiClient(settings, self.bucket.server) as client:
-                return client.call("HEAD", url, accept={301, 307, 400, 403, 404}, redirect=False).status
-        except TransferError:
-            return 0  # the fetch-back will tell more
-
-    def _is_public_by_policy(self) -> bool | None:
-        """Whether a policy lets everybody read the objects; None where this key may not ask for it."""
         try:
             with self.asking("policy"):
-                policy = json.loads(self.boto.get_bucket_policy(Bucket=self.bucket.name)["Policy"])
+                # a principal "*" is everybody; what a policy means in the end only the store knows
+                public = '"*"' in str(self.boto.get_bucket_policy(Bucket=bucket.name)["Policy"])
         except PublishError as error:
-            return False if error_code(error) == "NoSuchBucketPolicy" else None
-        except ValueError:
-            return None
-        everybody = ("*", {"AWS": "*"}, {"AWS": ["*"]})
-        for statement in policy.get("Statement", ()):
-            actions = statement.get("Action", ())
-            actions = {actions} if isinstance(actions, str) else set(actions)
-            public = statement.get("Effect") == "Allow" and statement.get("Principal") in everybody
-            if public and actions & {"*", "s3:*", "s3:Get*", "s3:GetObject"}:
-                return True
-        return False
+            public = error_code(error) != "NoSuchBucketPolicy"  # who may not ask sees it when the proof fails
+        if not public:
+            raise PublishError(self.redacted, "users may not read what is put there: no policy allows it", _MAKE_PUBLIC)
 
 
 @lru_cache(maxsize=1)
