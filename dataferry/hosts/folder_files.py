@@ -17,6 +17,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
+from io import BufferedRandom
 
 from ..cache.layout import own_home, stamps_of
 from ..cache.stamps import Stamps, stamp_files
@@ -38,6 +39,7 @@ __all__ = [
     "is_reserved",
     "list_files",
     "locked",
+    "new_file",
     "publish_mode",
     "remember",
     "remove_temporary",
@@ -370,20 +372,27 @@ def _read(path: str) -> bytes:
         return b""
 
 
-def replace_file(path: str, data: bytes) -> None:
-    """Write a list by one rename; everybody may read it, and whoever may write to the folder may write it anew."""
+@contextlib.contextmanager
+def new_file(path: str, mode: int = _MODE, *, replace: bool = False) -> Iterator[BufferedRandom]:
+    """A file that gets its name when it is whole; it takes the place of another only with `replace`."""
     folder = os.path.dirname(path)
     private = temporary_path(folder)
     try:
-        with open(os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(data)
+        with open(os.open(private, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), "w+b") as file:
+            yield file
             file.flush()
-            publish_mode(file.fileno(), folder, 0o664)
+            publish_mode(file.fileno(), folder, mode)
             os.fsync(file.fileno())
-        os.replace(private, path)
+        (os.replace if replace else rename_noreplace)(private, path)
     finally:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(FileNotFoundError):
             os.unlink(private)
+
+
+def replace_file(path: str, data: bytes) -> None:
+    """Write a list; everybody may read it, and whoever may write to the folder may write it anew."""
+    with new_file(path, 0o664, replace=True) as file:
+        file.write(data)
 
 
 @contextlib.contextmanager
@@ -402,7 +411,7 @@ def locked(root: str, wait: float = 120.0) -> Iterator[None]:
             except FileExistsError:
                 if time.monotonic() > end:
                     raise TimeoutError(f"{path} is held by another run") from None
-                if not _break_lock(root, path):
+                if not _break_lock(root, path, private):
                     time.sleep(random.uniform(0.005, 0.03))  # noqa: S311
         yield
     finally:
@@ -410,16 +419,18 @@ def locked(root: str, wait: float = 120.0) -> Iterator[None]:
             os.unlink(private if os.path.lexists(private) else path if _read(path) == mine else "")
 
 
-def _break_lock(root: str, path: str) -> bool:
+def _break_lock(root: str, path: str, private: str) -> bool:
     """Take away the lock of a run that is no more."""
     try:
         who, made = _read(path), os.stat(path).st_mtime
+        os.utime(private)
+        now = os.stat(private).st_mtime  # by the clock of the file system, which may be another machine's
     except OSError:
         return True
     pid, _, rest = who.decode(errors="replace").partition(" ")
     here = rest.partition(" ")[0] == socket.gethostname()
     dead = here and pid.isascii() and pid.isdecimal() and not is_alive(int(pid))
-    if not dead and (abs(time.time() - made) < _STALE_LOCK / 2 or _now(root) - made < _STALE_LOCK):
+    if not dead and now - made < _STALE_LOCK:
         return False
     aside = temporary_path(root)
     with contextlib.suppress(OSError):
@@ -429,16 +440,3 @@ def _break_lock(root: str, path: str) -> bool:
                 os.link(aside, path)
         os.unlink(aside)
     return True
-
-
-def _now(root: str) -> float:
-    """The time by the clock of the file system, which may be another machine's."""
-    private = temporary_path(root)
-    try:
-        with open(private, "xb"):
-            return os.stat(private).st_mtime
-    except OSError:
-        return time.time()
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(private)

@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 
 from ..config.credentials import Token, find_token
 from ..errors import Conflict, PublishError
-from ..files import hash_file, make_folders, rename_noreplace
+from ..files import make_folders, rename_noreplace
 from ..registry.checksum_lists import CATALOG, SUMS, Listed
 from ..registry.names import is_name
-from .folder_files import TEMPORARY, is_reserved, publish_mode, replace_file, temporary_name, temporary_path
+from .folder_files import TEMPORARY, is_reserved, new_file, replace_file, temporary_name, temporary_path
 from .git import Branch, Git
 
 if TYPE_CHECKING:
@@ -255,24 +255,17 @@ class Repository:
         data = self.branch.read(name, commit) or b""
         listed = _read_pointer(data) or Listed(len(data), hashlib.sha256(data).hexdigest())
         path = os.path.join(self.root, *name.split("/"))
-        folder = os.path.dirname(path)
-        make_folders(self.root, folder, temporary_name())
-        private = temporary_path(folder)
-        try:
-            with open(os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                if _read_pointer(data) is None:
-                    file.write(data)
-                else:
-                    self.git.run("lfs", "smudge", stdin=data, into=file, again=True)
+        make_folders(self.root, os.path.dirname(path), temporary_name())
+        with contextlib.suppress(FileExistsError), new_file(path) as file:
+            if _read_pointer(data) is None:
+                file.write(data)
                 file.flush()
-                publish_mode(file.fileno(), folder)
-            if Listed(os.stat(private).st_size, hash_file(private).sha256) != listed:
+            else:
+                self.git.run("lfs", "smudge", stdin=data, into=file, again=True)
+            file.seek(0)
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            if Listed(file.tell(), digest) != listed:
                 raise PublishError(f"{self.place}/{name}", "git-lfs gave other bytes than the repository names")
-            with contextlib.suppress(FileExistsError):
-                rename_noreplace(private, path)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(private)
         return listed
 
     def _exclude(self) -> None:
