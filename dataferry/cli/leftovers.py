@@ -22,6 +22,7 @@ _FOLDERS = (
     (f"publish/{'[0-9a-f]' * 16}", _NOTES),
     ("incoming/check-*", _WORK),
     ("incoming/adopt-*", _WORK),
+    ("incoming/back-*", _WORK),
 )
 #: Nothing says whether a work folder is in use, but it is in use for no longer than this without a change.
 _WORK_SECONDS = 86400.0

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..cache.store import incoming
 from ..errors import AccessDenied, Conflict, DataferryError, PublishError
 from ..registry.registry import Entry
 from .proof import Proof
-from .state import COMPARE, Checkpoint
+from .state import Checkpoint
 from .steps import HOSTED, NEW_VERSION, PUBLISHED, REPAIR, UPLOAD, HostPlan, Step
 
 if TYPE_CHECKING:
@@ -139,12 +140,8 @@ def _fetch_unclear(
     if not uploads:
         return {}
     entries = [Entry(u.name, u.sha256, u.size, hosted[u.name].locators) for u in uploads]
-    checkpoint = Checkpoint(request.registry, plan.spec)
-    try:
-        workdirs = checkpoint.workdirs(u.path for u in uploads)
-        return Proof(plan.declared, request.settings, workdirs, COMPARE).fetch(entries, request.progress, compare=True)
-    finally:
-        checkpoint.remove_if_empty()
+    proof = Proof(plan.declared, request.settings, Path(incoming()), [u.path for u in uploads])
+    return proof.fetch(entries, request.progress, compare=True)
 
 
 def _hosts(known: KnownRegistry | None) -> tuple[str, ...]:
@@ -198,7 +195,7 @@ def _no_room_for_locators(
     plan: HostPlan, uploads: Mapping[str, Upload], known: KnownRegistry | None
 ) -> list[DataferryError]:
     """A text registry has no locators, so names have to be enough for this host."""
-    if known is None or known.list_path is None or not plan.host.locator:
+    if known is None or known.list_file is None or not plan.host.locator:
         return []
     listed = [name for name in uploads if not known.keeps_locators(name)]
     if all(plan.host.sources(name, Entry(name, uploads[name].sha256, uploads[name].size)) for name in listed):
@@ -206,7 +203,7 @@ def _no_room_for_locators(
     return [
         PublishError(
             plan.host.redacted,
-            f"it needs an id for each file ({plan.host.locator}), and the text registry {known.list_path} holds none",
+            f"it needs an id for each file ({plan.host.locator}), and the text registry {known.list_file} holds none",
             f"Take the key `registry` out of {known.path} and publish again: the entries go to its [files] then",
         )
     ]

@@ -79,40 +79,26 @@ class TotalProgress:
     def __init__(self, hosts: list[HostProgress], action: str, progress: bool) -> None:
         self._hosts = hosts
         self._report = teller(progress and any(host.files for host in hosts), action)
-        self._began = 0.0
+        self._began: float | None = None
         self._ended = False
-        self._samples: list[tuple[float, int]] = []
 
     def tick(self, finished: bool = False) -> None:
-        """Report it."""
-        now, hosts = time.monotonic(), self._hosts
-        if self._ended:
+        """Report it, from the first file on until the last one."""
+        hosts = self._hosts
+        if self._began is None and any(host.active or host.files_done for host in hosts):
+            self._began = time.monotonic()
+        if self._ended or self._began is None:
             return
-        self._ended = finished or all(host.files_done + host.files_failed >= host.files for host in hosts)
         done, total = sum(host.bytes_done for host in hosts), sum(host.bytes for host in hosts)
-        if not self._began:
-            if not any(host.active or host.files_done for host in hosts):
-                return
-            self._began = now
-        self._samples = [*self._samples[-30:], (now, done)]
-        since, before = self._samples[0]
-        rate = max(0.0, (done - before) / max(1e-3, now - since))
-        files = tuple(
+        files_done, failed = sum(host.files_done for host in hosts), sum(host.files_failed for host in hosts)
+        files = sum(host.files for host in hosts)
+        self._ended = finished or files_done + failed >= files
+        seconds = time.monotonic() - self._began
+        rate = max(0.0, done / max(1e-3, seconds))
+        active = [
             FileProgress(name + host.label, moved, size, False)
             for host in hosts
             for name, (moved, size) in list(host.active.items())
-        )
-        self._report(
-            Progress(
-                files,
-                sum(host.files_done for host in hosts),
-                sum(host.files_failed for host in hosts),
-                sum(host.files for host in hosts),
-                done,
-                total,
-                rate,
-                (total - done) / rate if rate else None,
-                now - self._began,
-                self._ended,
-            )
-        )
+        ]
+        eta = (total - done) / rate if rate else None
+        self._report(Progress(tuple(active), files_done, failed, files, done, total, rate, eta, seconds, self._ended))

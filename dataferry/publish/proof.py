@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,11 +49,11 @@ def not_proven(place: str, result: object, complete: bool) -> PublishError:
 class Proof:
     """Downloads from one host without a cache, a token or a login; the files are dropped once they are hashed."""
 
-    def __init__(self, declared: str, settings: Settings, workdirs: Sequence[Path], prefix: str = PROOF) -> None:
+    def __init__(self, declared: str, settings: Settings, workdir: Path, files: Iterable[Path]) -> None:
         self.host = type(make_host(declared))(declared)  # one that has looked up nothing yet
         self._settings = settings.as_anonymous()
-        self._workdirs = workdirs
-        self._prefix = prefix
+        # where the cache has no room, the author's own disk may have it
+        self._workdirs = [workdir, *dict.fromkeys(file.absolute().parent for file in files)]
 
     def fetch(
         self,
@@ -107,7 +107,7 @@ class Proof:
                 place.mkdir(parents=True, exist_ok=True)
                 free = shutil.disk_usage(place).free
                 if free > size:
-                    return Path(tempfile.mkdtemp(prefix=self._prefix, dir=place))
+                    return Path(tempfile.mkdtemp(prefix=PROOF, dir=place))
                 tried.append(f"{place} has {free} bytes free")
             except OSError as error:
                 tried.append(f"{place}: {error.strerror or error}")

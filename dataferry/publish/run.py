@@ -297,7 +297,6 @@ class _HostRun(threading.Thread):
     ) -> None:
         """Fetch back what arrived, again and again while the host may not yet serve it."""
         left = {name: self.whole.uploads[name] for name in names}
-        workdirs = checkpoint.workdirs(upload.path for upload in left.values())
         patience = 0.0 if not complete else publisher.seconds_until_served() if self._wait is None else self._wait
         until, pause, waited = time.monotonic() + patience, 0.5, False
         before = (0, 0)
@@ -308,7 +307,8 @@ class _HostRun(threading.Thread):
             ]
             began = time.monotonic()
             progress = lambda now, before=before: self.back.update(before, now)  # noqa: E731
-            results = Proof(self.declared, self.settings, workdirs).fetch(entries, progress)
+            proof = Proof(self.declared, self.settings, checkpoint.folder, [u.path for u in left.values()])
+            results = proof.fetch(entries, progress)
             if all(result == left[name].sha256 for name, result in results.items()):
                 self._measure("back", sum(upload.size for upload in left.values()), began)
             for name, result in results.items():
@@ -343,10 +343,11 @@ class _HostRun(threading.Thread):
         # what is large is begun first, so that no long one is left for the end
         queue = deque(sorted(uploads, key=lambda u: -u.size if u.size > _LARGE else 0))
         results: dict[str, _Locators | DataferryError] = {}
-        failures = _Failures()
+        in_a_row = 0
 
         def work() -> None:
-            while not failures.enough:
+            nonlocal in_a_row
+            while in_a_row < _MOST_FAILURES:
                 try:
                     upload = queue.popleft()
                 except IndexError:
@@ -361,7 +362,10 @@ class _HostRun(threading.Thread):
                     result = as_error(error, f"{self.place}: {upload.name}")
                 self.up.end(upload.name, not isinstance(result, DataferryError))
                 results[upload.name] = result
-                failures.note(result)
+                if isinstance(result, AccessDenied):
+                    in_a_row = _MOST_FAILURES
+                elif not isinstance(result, Conflict | WrongBytes):  # these say nothing of the host
+                    in_a_row = in_a_row + 1 if isinstance(result, DataferryError) else 0
 
         parallel = min(len(uploads), self._jobs or publisher.parallel)
         threads = [threading.Thread(target=work, name="dataferry-upload", daemon=True) for _ in range(parallel)]
@@ -395,22 +399,3 @@ class _HostRun(threading.Thread):
             raise WrongBytes(f"{upload.path}: {error.strerror or error}") from error
         if not same:
             raise WrongBytes(f"{upload.path} has changed since it was read; run the same command again")
-
-
-class _Failures:
-    """How many uploads failed in a row, and whether that is enough to give the host up."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._in_a_row = 0
-        self.enough = False
-
-    def note(self, result: _Locators | DataferryError) -> None:
-        with self._lock:
-            if not isinstance(result, DataferryError):
-                self._in_a_row = 0
-            elif isinstance(result, AccessDenied):
-                self.enough = True
-            elif not isinstance(result, Conflict | WrongBytes):  # these say nothing of the host
-                self._in_a_row += 1
-                self.enough = self.enough or self._in_a_row >= _MOST_FAILURES

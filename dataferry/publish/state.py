@@ -9,22 +9,20 @@ import os
 import shutil
 import tempfile
 import threading
-import time
-from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
 from ..cache import layout
 from ..download.file_lock import FileLock
+from ..files import put_atomically
 from ..registry.registry import Registry
 
-__all__ = ["COMPARE", "PROOF", "Checkpoint", "KnownRegistry", "Notes", "rates", "read_known"]
+__all__ = ["PROOF", "Checkpoint", "KnownRegistry", "Notes", "rates", "read_known"]
 
-#: How the folders begin into which a run fetches files back, and a plan those that it has to compare.
-PROOF, COMPARE = "back-", "look-"
+#: How the folders begin into which a run fetches files back.
+PROOF = "back-"
 _FILES = "files"  # the only key of proven.json
-#: Seconds after which a folder of a plan is nobody's: a plan holds no lock.
-_ABANDONED = 86400.0
 
 
 class Notes(MutableMapping[str, Any]):
@@ -58,17 +56,9 @@ class Notes(MutableMapping[str, Any]):
         return len(self._values)
 
     def _write(self) -> None:
-        private = self._path.with_name(f"{self._path.name}.{os.getpid()}.{os.urandom(4).hex()}")
-        text = json.dumps(self._values)
         with contextlib.suppress(OSError):  # without notes the host itself is asked what it has
-            try:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                with open(os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-                    file.write(text)
-                os.replace(private, self._path)
-            finally:
-                with contextlib.suppress(OSError):
-                    private.unlink()
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # they may have the address of an upload
+            put_atomically(self._path, json.dumps(self._values).encode())
 
 
 class Checkpoint:
@@ -98,7 +88,7 @@ class Checkpoint:
         """Drop the notes of the host, where everything is proven."""
         with contextlib.suppress(OSError):
             (self.folder / "host.json").unlink()
-        self.remove_if_empty()
+            self.folder.rmdir()
 
     @property
     def proven(self) -> dict[str, str]:
@@ -114,11 +104,6 @@ class Checkpoint:
             with contextlib.suppress(OSError):
                 self._proven.unlink()
 
-    def remove_if_empty(self) -> None:
-        """Leave no folder where nothing is noted."""
-        with contextlib.suppress(OSError):
-            self.folder.rmdir()
-
     def acquire(self, *, force: bool = False) -> bool:
         """Try to become the only run that publishes there; True as well where locks do not work."""
         with contextlib.suppress(OSError):
@@ -128,19 +113,11 @@ class Checkpoint:
         self.host = Notes(self.folder / "host.json")  # the run before may have written it
         for left in self.folder.glob(f"{PROOF}*"):
             shutil.rmtree(left, ignore_errors=True)  # of a run that was killed
-        for left in self.folder.glob(f"{COMPARE}*"):
-            with contextlib.suppress(OSError):
-                if time.time() - left.stat().st_mtime > _ABANDONED:
-                    shutil.rmtree(left, ignore_errors=True)
         return True
 
     def release(self) -> None:
         """Let other runs publish there."""
         self._lock.release()
-
-    def workdirs(self, paths: Iterable[Path]) -> list[Path]:
-        """Where files may lie for a moment: in the cache, else beside the author's files."""
-        return [self.folder, *dict.fromkeys(path.absolute().parent for path in paths)]
 
 
 def _home() -> Path:
@@ -158,18 +135,13 @@ class KnownRegistry(Registry):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self._declared_list = super().list_path
-        if self._declared_list is not None and not os.path.lexists(self._declared_list):
+        self.list_file = self.list_path
+        if self.list_file is not None and not os.path.lexists(self.list_file):
             self._list = None
-
-    @property
-    def list_path(self) -> Path | None:
-        """The text file with the entries, where ``registry`` names one."""
-        return self._declared_list
 
     def keeps_locators(self, name: str) -> bool:
         """Whether the entry of a file can have the ids that single hosts need."""
-        return self._declared_list is None or self.in_table(name)
+        return self.list_file is None or self.in_table(name)
 
 
 def read_known(path: Path) -> KnownRegistry | None:
