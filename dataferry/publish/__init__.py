@@ -47,23 +47,23 @@ def publish(
     Parameters
     ----------
     files : mapping of str to path-like
-        Name -> file. The files stay where they are and are not written to.
+        Name -> local file. dataferry does not move or change the files.
     to : str or sequence of str
         Hosts, as ``dataferry.toml`` declares them: ``https://host/path/`` or ``scheme:rest``. All get all files.
     registry : path-like
-        The ``dataferry.toml``; it is made if it is not there.
+        The ``dataferry.toml``; it is created if it does not exist.
     dry_run : bool
-        Whether only to say what would happen.
+        Whether to stop after the plan.
     jobs : int, optional
-        How many uploads at the same time at each host; by default what is polite there.
+        The number of parallel uploads at each host; by default the host decides.
     new_version : bool
-        Whether a registered name may get other bytes, at hosts whose locators keep finding the old ones.
+        Whether a registered name may get other bytes, at hosts that also keep the old ones.
     repair : bool
-        Whether a host's copy of a registered file is replaced if it has other bytes than the registry says.
+        Whether to replace a host's copy that differs from the registered file.
     wait : float, optional
-        Seconds to wait until users get the files; by default what the host is known to need.
+        How many seconds to wait until users can download the files; by default the host decides.
     progress : bool
-        Whether to show progress, and what is waited for.
+        Whether to show the progress and the reason of waits.
 
     Returns
     -------
@@ -73,19 +73,19 @@ def publish(
     Raises
     ------
     BadName
-        If a name or a host is not legal.
+        If a name or a host is not valid.
     WrongBytes
         If a file cannot be read, is not a regular file, or changes while it is read.
     Conflict
         If the registry or a host has other bytes under a name.
     NeedsNetwork
-        If the network is not to be used.
+        If dataferry is offline.
     AccessDenied
-        If there is no token for a host, or it has too few rights.
+        If there is no token for a host, or it has too few permissions.
     PublishError
-        If a file did not arrive, or users do not get it. What arrived and is proven is registered.
+        If a file did not arrive, or users cannot download it. Files that are proven are registered.
     RegistryError, CacheError
-        If the registry cannot be used or written.
+        If the registry is invalid or cannot be written.
     PublishErrors
         If there are several of these.
     """

@@ -47,9 +47,9 @@ class Finding:
     host : str
         The host as declared, without credentials.
     place : str
-        Where at the host, without credentials.
+        The URL, without credentials.
     state : State
-        How sure it is.
+        The result.
     note : str
         What was compared, or what is wrong.
     kind : str
@@ -76,7 +76,7 @@ def check(
     jobs: int | None = None,
     progress: bool = False,
 ) -> Iterator[Finding]:
-    """Check whether users without a login still get the files of a package from every host.
+    """Check whether users can download the files of a package from every host without a login.
 
     Parameters
     ----------
@@ -85,12 +85,12 @@ def check(
     names : str or iterable of str
         Names and globs.
     deep : bool
-        Fetch every file whole from every host and hash it. Otherwise small files are hashed, and of others the size,
-        samples and what the host says are compared.
+        Download and hash every file from every host. Otherwise small files are hashed, and of larger ones the size,
+        samples and the digest that the host reports are compared.
     jobs : int, optional
-        How many files at once.
+        The number of files to check in parallel.
     progress : bool
-        Whether to show a bar where stderr is a terminal.
+        Whether to show a progress bar, if stderr is a terminal.
 
     Yields
     ------
@@ -102,7 +102,7 @@ def check(
     UnknownFile
         If a name is not registered, or a glob matches nothing.
     NeedsNetwork
-        If the network is not to be used.
+        If dataferry is offline.
     """
     from ..lookup.configured_hosts import engine_settings, offline_reason
 

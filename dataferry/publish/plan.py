@@ -32,7 +32,7 @@ def plan(
     repair: bool = False,
     progress: bool = True,
 ) -> Plan:
-    """Say what `publish` would do. Nothing is changed anywhere.
+    """Plan what `publish` would do, and change nothing.
 
     Parameters
     ----------
@@ -41,13 +41,13 @@ def plan(
     to : str or sequence of str
         Hosts.
     registry : path-like
-        The ``dataferry.toml``, which need not be there.
+        The ``dataferry.toml``, which need not exist.
     new_version : bool
         Whether a registered name may get other bytes.
     repair : bool
-        Whether damaged copies of registered files are replaced, at hosts that can.
+        Whether to replace damaged copies of registered files, at hosts that allow it.
     progress : bool
-        Whether to show how far the hashing is.
+        Whether to show the progress of hashing.
 
     Returns
     -------

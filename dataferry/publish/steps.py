@@ -54,7 +54,7 @@ class Step:
     hosted : HostedFile or None
         What the host has under the name.
     proven : bool
-        Whether these bytes were fetched from the host anonymously, to compare them.
+        Whether the plan has already downloaded and compared the host's file.
     """
 
     upload: Upload
@@ -70,23 +70,23 @@ class HostPlan:
     Parameters
     ----------
     spec : str
-        The host as it was given.
+        The host as you gave it.
     host : Host
         The host.
     publisher : Publisher or None
-        What takes files there; None if there is none.
+        Its publisher; None if there is none.
     who : str
-        Who publishes, as the host says.
+        Who publishes, as reported by the host.
     steps : dict of str to Step
         Name -> what happens with the file.
     failure : DataferryError or None
-        Why the host cannot be asked now. The other hosts go on without it.
+        Why the host cannot be used now. The run continues with the other hosts.
     declared : str
         The line that the registry would have for it.
     rates : (float or None, float or None)
-        Bytes a second that an earlier run measured: up to the host, and back.
+        Bytes a second that an earlier run measured, for uploads and downloads.
     remarks : sequence of str
-        What else the author has to know before anything is sent: parts, releases, what cannot be undone.
+        What else the author should know before the upload: parts, releases, what cannot be undone.
     """
 
     spec: str
@@ -115,7 +115,7 @@ class HostPlan:
 
     @property
     def seconds(self) -> float | None:
-        """How long it may take to upload and to fetch back; None where nobody knows."""
+        """An estimate of the seconds for upload and proof; None if there is none."""
         up, back = self.rates
         if not up or not back:
             return None
@@ -133,17 +133,17 @@ class Plan:
     uploads : dict of str to Upload
         The files, by name.
     digests : dict of str to Stamp
-        What each file was when it was read.
+        The stamp of each file when it was read.
     hosts : list of HostPlan
         The hosts, in the order in which they were given.
     problems : list of DataferryError
-        What keeps the run from beginning.
+        What prevents the run.
     new_version : bool
         Whether names may get other bytes.
     repair : bool
-        Whether damaged copies of registered files are replaced.
+        Whether to replace damaged copies of registered files.
     remarks : sequence of str
-        What else the author has to know before anything is sent, beside the remarks of single hosts.
+        What else the author should know before the upload, apart from remarks on single hosts.
     """
 
     registry: Path
@@ -156,12 +156,12 @@ class Plan:
     remarks: Sequence[str] = ()
 
     def check(self, *, every_host: bool = False) -> None:
-        """Raise what keeps the run from beginning.
+        """Raise what prevents the run.
 
         Parameters
         ----------
         every_host : bool
-            Also raise that one host of several cannot be asked, for which the run would not wait but end with an error.
+            Also raise the error of a single host that does not answer, with which the run would end.
 
         Raises
         ------
@@ -218,7 +218,7 @@ class Outcome:
     Parameters
     ----------
     plan : Plan
-        What it was to do.
+        What was planned.
     files : list of FileOutcome
         What was done with each file at each host; empty after a dry run.
     written : list of Path
