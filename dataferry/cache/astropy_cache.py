@@ -8,8 +8,6 @@ folder that its own functions list; the first entry of a process is looked up th
 from __future__ import annotations
 
 import contextlib
-import errno
-import hashlib
 import os
 from typing import Any
 
@@ -29,8 +27,8 @@ __all__ = [
 
 #: What the private folders in ``download/`` begin with, where an entry is made: astropy lists only ``download/url/``.
 STAGED = "dataferry-"
-#: Caches in which astropy finds what is written directly, and those in which it does not.
-_confirmed: dict[str, bool] = {}
+#: Caches in which astropy found what was written directly.
+_confirmed: set[str] = set()
 
 
 def _setting(name: str, default: Any) -> Any:
@@ -63,8 +61,6 @@ def astropy_user_agent() -> str:
 
 def entry_path(cache: str, url: str) -> str:
     """Where astropy keeps the file of a URL, whether or not it is there."""
-    if _confirmed.get(cache) is False and (found := _ask_astropy(url)):
-        return found
     return f"{cache}/download/url/{url_key(url)}/contents"
 
 
@@ -77,73 +73,52 @@ def entry_url(contents: str) -> str | None:
         return None
 
 
-def _ask_astropy(url: str) -> str | None:
-    from astropy.utils.data import download_file
+def put_entry(cache: str, url: str, file: str) -> str | None:
+    """Move a file into the cache by renames: astropy's path of it, or None where there is an entry already.
 
-    with contextlib.suppress(OSError, KeyError, ValueError):
-        return str(download_file(url, cache=True, sources=[], show_progress=False))
-    return None
-
-
-def put_entry(cache: str, url: str, file: str, sha256: str | None = None) -> str | None:
-    """Move a file into the cache: astropy's path of it, or None where there is an entry already.
-
-    On one file system this is a rename and copies nothing. ``file`` is gone afterwards, unless this gives None or
-    raises `OSError`.
+    ``file`` is on the cache's file system. It is gone afterwards, unless this gives None or raises `OSError`.
     """
-    if _confirmed.get(cache) is False:
-        return _import(url, file)
     contents = entry_path(cache, url)
     staged = f"{cache}/download/{STAGED}{os.urandom(6).hex()}"
-    _mkdir(staged, f"{cache}/download/url")
-    moved = done = False
+    os.makedirs(f"{cache}/download/url", exist_ok=True)
+    os.mkdir(staged)
     try:
-        _write(f"{staged}/url", url)
-        _move(file, f"{staged}/contents", sha256)
-        moved = True
-        os.rename(staged, os.path.dirname(contents))
-        done = True
-    except OSError as error:
-        if moved:
-            _move(f"{staged}/contents", file, sha256)
-        if error.errno in {errno.ENOTEMPTY, errno.EEXIST} and os.path.lexists(contents):
-            return None
-        raise
+        with open(f"{staged}/url", "w", encoding="utf-8") as text:
+            text.write(url)
+        _open_to_readers(file, staged)
+        os.rename(file, f"{staged}/contents")
+        try:
+            os.rename(staged, os.path.dirname(contents))
+        except OSError:
+            os.rename(f"{staged}/contents", file)
+            if os.path.lexists(contents):
+                return None
+            raise
     finally:
-        if not done:
+        if os.path.isdir(staged):
             _rmtree(staged)
     if cache not in _confirmed:
-        _confirmed[cache] = _ask_astropy(url) == contents
-        if not _confirmed[cache]:  # another layout than that of astropy 5 to 8
-            _move(contents, file, sha256)
+        if not _is_found_by_astropy(url, contents):
+            os.rename(contents, file)
             _rmtree(os.path.dirname(contents))
-            return _import(url, file)
+            raise OSError("this version of astropy keeps its files in another way than dataferry knows")
+        _confirmed.add(cache)
     return contents
 
 
-def _import(url: str, file: str) -> str | None:
-    from astropy.utils.data import import_file_to_cache
+def _is_found_by_astropy(url: str, contents: str) -> bool:
+    from astropy.utils.data import download_file
 
-    if _ask_astropy(url) is not None:
-        return None
-    return str(import_file_to_cache(url, file, remove_original=True, replace=False))
-
-
-def replace_entry(contents: str, file: str, sha256: str | None = None) -> None:
-    """Put other bytes into an entry, in one step: who has the old file open keeps it."""
     try:
-        os.replace(file, contents)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        staged = f"{os.path.dirname(os.path.dirname(os.path.dirname(contents)))}/{STAGED}{os.urandom(6).hex()}"
-        try:
-            _move(file, staged, sha256)
-            os.replace(staged, contents)
-        finally:
-            with contextlib.suppress(OSError):
-                os.unlink(staged)
-    _open_to_readers(contents)
+        return os.path.samefile(download_file(url, cache=True, sources=[], show_progress=False), contents)
+    except (OSError, KeyError, ValueError):
+        return False
+
+
+def replace_entry(contents: str, file: str) -> None:
+    """Put other bytes into an entry, in one step: who has the old file open keeps it."""
+    _open_to_readers(file, os.path.dirname(contents))
+    os.replace(file, contents)
 
 
 def drop_entry(contents: str) -> None:
@@ -161,44 +136,7 @@ def _rmtree(folder: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _mkdir(folder: str, parent: str) -> None:
-    try:
-        os.mkdir(folder)
-    except FileNotFoundError:
-        os.makedirs(parent, exist_ok=True)
-        os.mkdir(folder)
-    if not os.path.isdir(parent):
-        os.makedirs(parent, exist_ok=True)
-
-
-def _write(path: str, text: str) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-    try:
-        os.write(handle, text.encode())
-    finally:
-        os.close(handle)
-
-
-def _move(file: str, target: str, sha256: str | None) -> None:
-    """Rename a file; copy it where the cache is on another file system, with a look at what was copied."""
-    try:
-        os.rename(file, target)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        digest = hashlib.sha256()
-        with open(file, "rb") as source, open(target, "xb") as copy:
-            while block := source.read(1 << 20):
-                copy.write(block)
-                digest.update(block)
-        if sha256 is not None and digest.hexdigest() != sha256:
-            os.unlink(target)
-            raise OSError(errno.EIO, "the file changed while it was copied", file) from None
-        os.unlink(file)
-    _open_to_readers(target)
-
-
-def _open_to_readers(path: str) -> None:
+def _open_to_readers(path: str, folder: str) -> None:
     # the umask and the group's folders decide who may read it; a file system without rights takes no chmod
     with contextlib.suppress(OSError):
-        os.chmod(path, os.stat(os.path.dirname(path)).st_mode & 0o666)
+        os.chmod(path, os.stat(folder).st_mode & 0o666)

@@ -15,7 +15,7 @@ from ..files import Stamp, hash_file
 from ..registry.names import redact_url
 from ..registry.registry import Entry
 from . import layout
-from .astropy_cache import entry_path, entry_url, put_entry, replace_entry
+from .astropy_cache import STAGED, entry_path, entry_url, put_entry, replace_entry
 from .stamps import Stamps, stamp_files
 
 __all__ = ["Store", "Verdict", "examine", "incoming"]
@@ -108,7 +108,11 @@ def _line_ends(path: str, size: int, entry: Entry) -> str:
 
 def incoming() -> str:
     """The folder for private, unfinished files: on the file system of the cache that will keep them."""
-    folder = os.path.join(layout.writable_home() or _for_this_process(), "incoming")
+    home, cache = layout.writable_home() or _for_this_process(), layout.astropy_cache()
+    folder = os.path.join(home, "incoming")
+    if cache is not None and home == os.path.join(cache, layout.OWN) and os.stat(home).st_dev != os.stat(cache).st_dev:
+        # dataferry's part of the cache is a link to another file system
+        folder = f"{cache}/download/{STAGED}incoming"
     os.makedirs(folder, exist_ok=True)
     return folder
 
@@ -282,14 +286,14 @@ class Store:
         reason = "astropy finds no cache folder: set ASTROPY_CACHE_DIR and ASTROPY_CONFIG_DIR"
         if self.cache is not None and home is not None and any(_takes_links(h) for h in (home, *self.homes[1:])):
             try:
-                contents = put_entry(self.cache, url, file, sha256)
+                contents = put_entry(self.cache, url, file)
                 if contents is None:
                     contents = entry_path(self.cache, url)
                     verdict, _ = self._find_entry(self.cache, name, Entry(name, sha256), False)
                     if verdict.accepted:  # somebody else was first, with the same bytes
                         os.unlink(file)
                     else:
-                        replace_entry(contents, file, sha256)
+                        replace_entry(contents, file)
                 self._verified(self.homes[0], layout.url_key(url), contents, sha256)
                 return self._view(name, contents)
             except OSError as error:

@@ -290,6 +290,20 @@ def test_dataferrys_part_of_the_cache_is_a_link(package, home, tmp_path):
     assert done[0].stdout == done[1].stdout
 
 
+def test_dataferrys_part_of_the_cache_is_on_another_file_system(need, package, home, tmp_path):
+    need.that("mount", os.geteuid() == 0, "only root mounts")
+    (tmp_path / "scratch").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "none", str(tmp_path / "scratch")], check=True)
+    try:
+        (home / ".cache/astropy").mkdir()
+        (home / ".cache/astropy/dataferry").symlink_to(tmp_path / "scratch")
+        path = Path(PackageData(package).get(NAME))
+        assert path.read_bytes() == RIGHT and path.resolve().is_relative_to(home / ".cache/astropy/download/url")
+        assert "verified earlier" in str(PackageData(package).where(NAME))
+    finally:
+        subprocess.run(["umount", "-l", str(tmp_path / "scratch")], check=True)
+
+
 NO_LINKS = """
 import errno, os
 

@@ -40,19 +40,6 @@ def test_an_entry_is_moved_in_not_copied(home):
     assert [path.name for path in (home / ".cache/astropy/download").iterdir()] == ["url"]
 
 
-def test_an_entry_from_another_file_system_is_copied_in(need, home):
-    need.that("mount", os.geteuid() == 0, "only root mounts")
-    other = home / "other"
-    other.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "none", str(other)], check=True)
-    try:
-        (other / "file").write_bytes(RIGHT)
-        kept = put_entry(str(home / ".cache/astropy"), URL, str(other / "file"))
-        assert Path(kept).read_bytes() == RIGHT and not (other / "file").exists()
-    finally:
-        subprocess.run(["umount", str(other)], check=True)
-
-
 @pytest.mark.parametrize("url", ["HTTP://127.0.0.1:9/a/", "http://LOCALHOST:9/a/"])
 def test_a_url_that_astropy_normalises_is_kept_under_astropys_key(url, home):
     (home / ".cache/astropy").mkdir(parents=True)
