@@ -174,7 +174,7 @@ def main() -> None:
     parser.add_argument("--python", action="append", default=[], help="another Python to look for libraries in")
     parser.add_argument("--rst", type=Path, help="write the table there")
     options = parser.parse_args()
-    lines = ["way," + ",".join(f"nside {n}: best,processor,peak" for n in options.nside)]
+    lines = ["call," + ",".join(f"nside {n}: best,processor,peak" for n in options.nside)]
     rows: dict[str, list[str]] = {name: [] for name in WAYS if any(word in name for word in options.only)}
     for nside in options.nside:
         with tempfile.TemporaryDirectory(dir=options.folder) as made:
