@@ -16,8 +16,6 @@ from typing import Any
 
 from ..errors import MapError
 
-__all__ = ["BadCopy", "ByteSource", "Context", "LocalFile", "Memory", "open_local", "packed_by"]
-
 _IN_MEMORY = 1 << 26
 _CHUNK = 1 << 16  # may unpack to a thousand times as much
 # first bytes: the format, and the command that unpacks what Python (before 3.14) cannot

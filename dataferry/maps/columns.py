@@ -5,19 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from .fits import Column
 from .threads import count_threads, run_threads
 from .values import Finish, stored_to_native
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Ints = NDArray[np.int64]
-
-__all__ = ["BLOCK", "MOST", "ColumnReader"]
+Ints = NDArray[np.int64]
 
 # what one pread brings: it stays in a processor's cache until it is converted, and is worth the change of threads
 BLOCK = 1 << 21
@@ -94,8 +91,6 @@ class ColumnReader:
         return buffer
 
     def _read_rows(self, first: int, count: int, into: list[NDArray[Any]]) -> None:
-        import numpy as np
-
         per_row, row_bytes = self.columns[0].per_row, self.columns[0].row_bytes
         row, skip = divmod(first, per_row)
         rows = (skip + count + per_row - 1) // per_row
@@ -112,8 +107,6 @@ class ColumnReader:
                 stored_to_native(column, raw.reshape(-1)[skip : skip + count], out, self.fill)
 
     def _read_wide(self, column: Column, first: int, count: int, out: NDArray[Any]) -> None:
-        import numpy as np
-
         width = column.width
         packed = column.per_row * width == column.row_bytes
         if packed and column.plain and out.dtype == column.natural and out.flags.c_contiguous:
@@ -157,8 +150,6 @@ class ColumnReader:
 
     def take(self, positions: Ints, into: Sequence[NDArray[Any]]) -> None:
         """Read values at any positions of the file; neighbours are read together, in the order of the file."""
-        import numpy as np
-
         if not positions.size:
             return
         # from a disk, whole blocks are cheaper than sorting; from a server every byte counts
@@ -177,8 +168,6 @@ class ColumnReader:
 
     def _take_blocks(self, positions: Ints, into: Sequence[NDArray[Any]]) -> bool:
         """Read the blocks that hold the positions side by side and gather from there; False if those are too many."""
-        import numpy as np
-
         wanted = np.zeros((self.count >> _BITS) + 2, bool)
         for at in range(0, positions.size, _CHUNK):
             wanted[positions[at : at + _CHUNK] >> _BITS] = True
@@ -209,8 +198,6 @@ class ColumnReader:
 
     def _take_runs(self, positions: Ints, order: Ints | None, into: Sequence[NDArray[Any]]) -> None:
         """Read runs of sorted positions one by one."""
-        import numpy as np
-
         # a long run is divided so that no piece of the file is larger than what is read at once
         breaks = np.flatnonzero((np.diff(positions) > self._gap()) | (np.diff(positions // MOST) > 0)) + 1
         tasks = list(pairwise([0, *breaks.tolist(), positions.size]))

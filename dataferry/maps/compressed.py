@@ -5,16 +5,14 @@ from __future__ import annotations
 import io
 import warnings
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import MapError
 from .byte_source import ByteSource, Memory
 from .fits import Column, Hdu, image_column
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-__all__ = ["unpack_image"]
 
 
 def unpack_image(source: ByteSource, hdu: Hdu, section: Any = ()) -> tuple[Column, NDArray[Any]]:
@@ -22,7 +20,6 @@ def unpack_image(source: ByteSource, hdu: Hdu, section: Any = ()) -> tuple[Colum
 
     The column describes all the values of the section, which are in memory.
     """
-    import numpy as np
     from astropy.io import fits
 
     stream = io.BufferedReader(source, 1 << 15)

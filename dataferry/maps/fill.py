@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from .byte_source import Context
 from .columns import MOST, ColumnReader
@@ -16,13 +19,7 @@ from .tiles import tiles_of
 from .ud_grade import means, read_means
 from .values import AS_IS, Finish
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Ints = NDArray[np.int64]
-
-__all__ = ["Plan", "as_array", "fill_piece", "fill_whole", "pixel_numbers"]
+Ints = NDArray[np.int64]
 
 # in units of nside: a run of RING pixels that has less is not worth whole tiles of a NESTED map
 _FEW_RINGS = 96
@@ -69,15 +66,11 @@ class Plan:
 
 def as_array(pixels: slice | Ints) -> Ints:
     """The numbers of a run as an array."""
-    import numpy as np
-
     return np.arange(pixels.start, pixels.stop, dtype="i8") if isinstance(pixels, slice) else pixels
 
 
 def pixel_numbers(pixels: Any, npix: int, context: Context) -> slice | Ints:
     """Check the pixels asked for: a slice with start and stop where they are a run of neighbours."""
-    import numpy as np
-
     try:
         if isinstance(pixels, slice):
             pixels = range(*pixels.indices(npix))
@@ -111,8 +104,6 @@ def _check_inside(pixel: int, npix: int, context: Context) -> None:
 
 def fill_whole(plan: Plan, out: NDArray[Any]) -> None:
     """Read a map that is not partial into ``out``, (fields, 12 * nside**2), C-contiguous and native."""
-    import numpy as np
-
     layout, reader, nside, order = plan.layout, plan.reader, plan.nside, plan.order
     children = max(1, layout.nside // nside) ** 2
 
@@ -183,8 +174,6 @@ def _one_by_one(plan: Plan, pixels: slice | Ints, out: NDArray[Any]) -> None:
 
 
 def _take_means(plan: Plan, parents: Ints, out: NDArray[Any]) -> None:
-    import numpy as np
-
     nside = plan.layout.nside
     children = (nside // plan.nside) ** 2
     step = max(1, MOST // children)
@@ -200,8 +189,6 @@ def _take_means(plan: Plan, parents: Ints, out: NDArray[Any]) -> None:
 
 def _fill_rings(plan: Plan, pixels: slice, out: NDArray[Any]) -> None:
     """Read a run of RING pixels of a NESTED map: so many rings that tiles are best read whole."""
-    import numpy as np
-
     nside, start, stop = plan.nside, int(pixels.start), int(pixels.stop)
 
     def fill(rings: range, into: NDArray[Any]) -> None:

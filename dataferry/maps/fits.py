@@ -7,17 +7,13 @@ import re
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 from astropy.io.fits import Header
 from astropy.io.fits.verify import VerifyError
 
 from .byte_source import BadCopy, ByteSource, Context, packed_by
-
-if TYPE_CHECKING:
-    import numpy as np
-
-__all__ = ["FIRST", "Column", "Hdu", "columns_of", "fields_of", "hdus", "image_column", "pixels_in"]
 
 BLOCK = 2880
 # most headers of maps end within this; it is also the first range asked of a server
@@ -211,8 +207,6 @@ class Column:
     @property
     def natural(self) -> np.dtype[Any]:
         """The native type that holds the physical values, as astropy chooses it."""
-        import numpy as np
-
         stored = np.dtype(self.dtype).newbyteorder("=")
         if self.logical:
             return np.dtype(bool)

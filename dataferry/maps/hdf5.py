@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ..errors import MissingExtra
 from .byte_source import ByteSource, Context, LocalFile, Memory
 from .fits import Column
 from .healpix import nside_of
 from .layout import MapLayout
-
-__all__ = ["hdf5_layout", "is_hdf5"]
 
 _MAGIC = b"\x89HDF\r\n\x1a\n"
 _ORDER_KEYS = ("ordering", "order", "scheme", "pixel_ordering_scheme", "ordering_scheme", "healpix_order")
@@ -77,8 +77,6 @@ def _plain(value: Any) -> Any:
 
 
 def _nside(attrs: dict[str, Any], count: int, context: Context, *, partial: bool) -> int:
-    import numpy as np
-
     nside = nside_of(count)
     stated = attrs.get("nside", nside)
     if isinstance(stated, str) and stated.strip().isdigit():
@@ -167,8 +165,6 @@ def _no_map(found: Any, *, partial: bool) -> str:
 
 
 def _columns(source: ByteSource, found: Any, context: Context, attrs: dict[str, Any]) -> list[Column]:
-    import numpy as np
-
     shape, width = found.shape, found.dtype.itemsize
     # of (3, npix) and (npix, 3) the long axis is the sky
     fields = 1 if found.ndim == 1 else min(shape)

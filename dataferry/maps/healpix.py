@@ -5,32 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 from math import isqrt
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import NDArray
 
-    Ints = NDArray[np.int64]
-    Floats = NDArray[np.float64]
-
-__all__ = [
-    "FACE_RING",
-    "TABLE_NSIDE",
-    "ang2pix",
-    "first_of_ring",
-    "nest2ring",
-    "nest2ring_run",
-    "nside_of",
-    "past_longitude_zero",
-    "ring2nest",
-    "ring_of",
-    "ring_table",
-    "spread_bits",
-    "squeeze_bits",
-    "strip_tables",
-    "tile_xy",
-]
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 # up to this nside, tables of one value a ring are worth their memory
 TABLE_NSIDE = 8192
@@ -74,26 +54,8 @@ def squeeze_bits(values: Ints) -> Ints:
     return out
 
 
-@lru_cache(maxsize=1)
-def _even_bits_table() -> Ints:
-    import numpy as np
-
-    return squeeze_bits(np.arange(1 << 16, dtype="i8"))
-
-
-def _even_bits(inner: Ints, nside: int) -> Ints:
-    """The even bits of numbers below ``nside**2``: of many at once faster than `squeeze_bits`."""
-    table = _even_bits_table()
-    out: Ints = table.take(inner & 0xFFFF)
-    for at in range(1, -(-(2 * (nside.bit_length() - 1)) // 16)):
-        out |= table.take((inner >> 16 * at) & 0xFFFF) << 8 * at
-    return out
-
-
 def _ring_base(nside: int, face: Ints, s: Ints) -> Ints:
     """Of a face and x + y: what to add to x for the RING pixel number."""
-    import numpy as np
-
     ring = np.array(FACE_RING)[face] * nside - s - 1
     north, south = ring < nside, ring > 3 * nside
     width = np.where(north, ring, np.where(south, 4 * nside - ring, nside))
@@ -107,8 +69,6 @@ def _ring_base(nside: int, face: Ints, s: Ints) -> Ints:
 @lru_cache(maxsize=2)
 def ring_table(nside: int) -> Ints:
     """By face and x + y: what to add to x for the RING pixel number (but see `past_longitude_zero`)."""
-    import numpy as np
-
     return _ring_base(nside, np.arange(12)[:, None], np.arange(2 * nside - 1, dtype="i8")[None, :])
 
 
@@ -121,9 +81,8 @@ def _nest2ring(nside: int, pixels: Ints) -> Ints:
     bits = 2 * (nside.bit_length() - 1)
     face = pixels >> bits
     inner = pixels & ((1 << bits) - 1)
-    x = _even_bits(inner, nside)
-    inner >>= 1
-    s = _even_bits(inner, nside)
+    x = squeeze_bits(inner)
+    s = squeeze_bits(inner >> 1)
     s += x
     if nside <= TABLE_NSIDE:
         out: Ints = ring_table(nside).ravel().take(s + face * (2 * nside - 1))
@@ -139,8 +98,6 @@ def _nest2ring(nside: int, pixels: Ints) -> Ints:
 @lru_cache(maxsize=4)
 def tile_xy(size: int) -> tuple[Ints, Ints]:
     """Of the NESTED pixels of a square tile: x, and x + y."""
-    import numpy as np
-
     pixels = np.arange(size, dtype="i8")
     x = squeeze_bits(pixels)
     return x, x + squeeze_bits(pixels >> 1)
@@ -158,8 +115,6 @@ def past_longitude_zero(nside: int, tile: int, x0: int, y0: int, pixels: Ints) -
 
 def nest2ring_run(nside: int, first: int, count: int) -> Ints:
     """The RING numbers of NESTED neighbours, faster than `nest2ring`."""
-    import numpy as np
-
     out = np.empty(count, "i8")
     at = first
     while at < first + count:
@@ -186,8 +141,6 @@ def ring2nest(nside: int, pixels: Ints) -> Ints:
 
 
 def _ring2nest(nside: int, pixels: Ints) -> Ints:
-    import numpy as np
-
     cap, npix = 2 * nside * (nside - 1), 12 * nside**2
     north, south = pixels < cap, pixels >= npix - cap
     polar = north | south
@@ -218,8 +171,6 @@ def _belt_place(nside: int, pixels: Ints) -> tuple[Ints, Ints, Ints]:
 
 def _cap_ring(from_pole: Ints) -> Ints:
     """The ring, from 1, of a pixel counted from its pole: exact integer root."""
-    import numpy as np
-
     half = (from_pole + 1) // 2
     root = np.sqrt(half.astype("f8")).astype("i8")
     root -= root * root > half
@@ -240,8 +191,6 @@ def strip_tables(nside: int) -> tuple[Ints, Ints]:
     the NESTED number is a sum, ``X[half, quarter, x] + Y[half, quarter, y + nside]``, where half is 0 for the rings
     north of the equator and 1 for the others.
     """
-    import numpy as np
-
     bits = spread_bits(np.arange(nside, dtype="i8"))
     x, y = np.empty((2, 4, 2 * nside), "i8"), np.empty((2, 4, 2 * nside), "i8")
     for half in (0, 1):
@@ -274,19 +223,10 @@ def ring_of(nside: int, pixel: int) -> int:
 
 
 def _strip_to_nest(nside: int, ring: Ints, quarter: Ints, t: Ints) -> Ints:
-    import numpy as np
-
     # the strip's x of the westernmost pixel of the quarter
     west = np.where(ring < nside, 2 * nside - ring, np.where(ring > 3 * nside, 0, (3 * nside - ring) // 2))
     x = t + west
     y = 3 * nside - 1 - ring - x
-    nest: Ints
-    if nside <= TABLE_NSIDE:
-        table_x, table_y = strip_tables(nside)
-        at = quarter * (2 * nside) + (ring >= 2 * nside) * (8 * nside)
-        nest = table_x.ravel().take(at + x)
-        nest += table_y.ravel().take(at + y + nside)
-        return nest
     east, below = x >= nside, y < 0
     face = np.where(east == below, 4 + ((quarter + (east & below)) & 3), np.where(east, quarter, 8 + quarter))
     nest = spread_bits(y + nside * below) << 1
@@ -296,8 +236,6 @@ def _strip_to_nest(nside: int, ring: Ints, quarter: Ints, t: Ints) -> Ints:
 
 
 def _by_chunks(convert: Callable[[int, Ints], Ints], nside: int, pixels: Ints) -> Ints:
-    import numpy as np
-
     flat = np.ascontiguousarray(pixels, dtype="i8").ravel()
     out = np.empty_like(flat)
     for at in range(0, flat.size, _CHUNK):
@@ -307,8 +245,6 @@ def _by_chunks(convert: Callable[[int, Ints], Ints], nside: int, pixels: Ints) -
 
 def ang2pix(nside: int, lon: Floats, lat: Floats) -> Ints:
     """The RING pixels that hold directions (longitude and latitude in radians), for any nside."""
-    import numpy as np
-
     z = np.sin(lat)
     turn = np.mod(lon / (np.pi / 2), 4.0)
     # the equatorial belt: edges of pixels are straight lines in (turn, z)

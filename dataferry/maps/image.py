@@ -8,6 +8,10 @@ from collections.abc import Iterator, Sequence
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from astropy.units import Quantity
+from numpy.typing import NDArray
+
 from .byte_source import ByteSource, Context
 from .columns import ColumnReader
 from .compressed import unpack_image
@@ -20,10 +24,6 @@ from .values import stored_to_native
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
-    from astropy.units import Quantity
-    from numpy.typing import NDArray
-
-__all__ = ["cutout", "header"]
 
 Index = slice | int | EllipsisType | None
 
@@ -105,7 +105,6 @@ def cutout(
     MapError
         If the HDU is no image, the section is not in it, or its unit is not known or does not convert.
     """
-    import numpy as np
     from astropy.units import Quantity
 
     with open_source(path, remote=remote) as source:
@@ -189,8 +188,6 @@ def _read_section(
     reader: ColumnReader, bounds: list[tuple[int, int]], shape: tuple[int, ...], into: NDArray[Any]
 ) -> None:
     """Read runs of neighbours: the last axis, and the axes before it as far as they are taken whole."""
-    import numpy as np
-
     whole = len(bounds) - 1
     while whole and bounds[whole] == (0, shape[whole]):
         whole -= 1

@@ -11,8 +11,6 @@ from .byte_source import ByteSource, Context
 from .fits import Column, Hdu, columns_of, hdus, pixels_in
 from .healpix import nside_of
 
-__all__ = ["Fields", "MapLayout", "choose_hdu", "layout_of", "says_healpix"]
-
 Fields = int | str | Sequence[int | str] | None
 
 # files that have HEALPix keywords and another structure, and the package that reads them

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
+
+import numpy as np
+from astropy.units import Quantity
+from numpy.typing import NDArray
 
 from ..errors import MapError, MissingExtra
 from .layout import MapLayout
 from .request import MapRequest
-
-if TYPE_CHECKING:
-    from astropy.units import Quantity
-    from numpy.typing import NDArray
-
-__all__ = ["read_shared", "share_of_rank"]
 
 T = TypeVar("T")
 
@@ -58,8 +56,6 @@ def read_shared(
 
 def _on_each_node(comm: Any, request: MapRequest) -> tuple[NDArray[Any], Any]:
     import math
-
-    import numpy as np
 
     MPI = _mpi()  # noqa: N806
     shape, dtype = request.shape(request.npix), request.dtype

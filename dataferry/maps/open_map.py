@@ -15,8 +15,6 @@ from .hdf5 import hdf5_layout, is_hdf5
 from .layout import MapLayout, choose_hdu, layout_of
 from .remote import RemoteFile
 
-__all__ = ["Named", "open_map", "open_source"]
-
 _MOST_FILES = 64
 _known: dict[object, MapLayout] = {}
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from .columns import MOST, ColumnReader
 from .fill import Plan, as_array
@@ -11,19 +14,11 @@ from .layout import MapLayout
 from .ud_grade import means
 from .values import AS_IS, UNSEEN, bad_pixels
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Ints = NDArray[np.int64]
-
-__all__ = ["fill_partial", "fill_partial_piece", "in_order", "stored_pixels"]
+Ints = NDArray[np.int64]
 
 
 def stored_pixels(layout: MapLayout, threads: int = 0) -> Ints:
     """The pixel numbers, as the file has them; -1 for a row whose pixel number is null, which is padding."""
-    import numpy as np
-
     column = layout.pixels
     if column is None:
         raise layout.context.error("is not a partial map")
@@ -78,8 +73,6 @@ def fill_partial(plan: Plan, out: NDArray[Any]) -> None:
 
 def _scatter(plan: Plan, pixels: Ints, out: NDArray[Any], finer: int) -> None:
     """Put each stored value into the ``finer`` pixels of the output that it covers."""
-    import numpy as np
-
     step = max(1, (1 << 18) // finer)
     # one thread: of a pixel that is there twice the last value counts, as with healpy
     for at in range(0, pixels.size, step):
@@ -100,8 +93,6 @@ def _scatter(plan: Plan, pixels: Ints, out: NDArray[Any], finer: int) -> None:
 
 def _means_of_stored(plan: Plan, pixels: Ints, out: NDArray[Any]) -> tuple[Ints, list[NDArray[Any]]]:
     """The NESTED pixels at a lower ``nside`` that have stored children, ascending, and their means of each field."""
-    import numpy as np
-
     nested = in_order(plan.layout, "NESTED", pixels)
     rows = np.argsort(nested, kind="stable")
     rows = rows[np.searchsorted(nested[rows], 0) :]
@@ -129,8 +120,6 @@ def _means_of_stored(plan: Plan, pixels: Ints, out: NDArray[Any]) -> tuple[Ints,
 
 def _means_of_runs(values: NDArray[Any], starts: Ints) -> NDArray[Any]:
     """As `means`, of runs of any length: for so many children that most are not stored."""
-    import numpy as np
-
     good = np.isfinite(values)
     bad = bad_pixels(values)
     if bad is not None:
@@ -145,8 +134,6 @@ def _means_of_runs(values: NDArray[Any], starts: Ints) -> NDArray[Any]:
 
 def fill_partial_piece(plan: Plan, pixels: slice | Ints, out: NDArray[Any]) -> None:
     """Read some pixels, as `pixel_numbers` gives them, of a partial map: of its values only those."""
-    import numpy as np
-
     stored = stored_pixels(plan.layout, plan.reader.threads)
     low: list[NDArray[Any]] = []
     if plan.nside < plan.layout.nside:

@@ -6,6 +6,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..download.source import Source
 from ..errors import MapError, MissingExtra
 from .fits import Hdu, hdus
@@ -20,11 +23,7 @@ from .units import parse_unit
 from .values import bad_pixels
 
 if TYPE_CHECKING:
-    import numpy as np
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
-
-__all__ = ["draw", "mollweide", "show"]
 
 _WIDTH = 1600
 _PANELS_A_ROW = 3
@@ -80,8 +79,6 @@ def show(
             plt.show()
             return info(path, remote=remote)
     target = Path(output) if output is not None else _default_output(path)
-    import numpy as np
-
     try:
         with np.errstate(over="ignore"):  # matplotlib multiplies limits, which may be large
             figure.savefig(target, dpi=150)
@@ -151,7 +148,6 @@ def draw(path: Named, *, field: Fields = None, hdu: int | str | None = None, rem
 
 
 def _draw_map(path: Named, field: Fields, hdu: int | str | None, *, remote: bool) -> Figure:
-    import numpy as np
     from matplotlib.figure import Figure
 
     with open_map(path, hdu, remote=remote) as layout:
@@ -194,7 +190,6 @@ def _stated(text: str) -> str | None:
 
 def _draw_image(path: Named, hdu: Hdu, *, remote: bool) -> Figure:
     import matplotlib as mpl
-    import numpy as np
     from matplotlib.figure import Figure
 
     # of a cube the first plane
@@ -221,7 +216,6 @@ def _draw_image(path: Named, hdu: Hdu, *, remote: bool) -> Figure:
 def _draw_panel(figure: Any, axes: Any, sky: NDArray[Any], inside: NDArray[Any], unit: str) -> None:
     """Draw a sky, (height, width), and its colour bar: grey where ``inside`` has no data."""
     import matplotlib as mpl
-    import numpy as np
 
     bad = bad_pixels(sky)
     if bad is not None:
@@ -243,8 +237,6 @@ def _draw_panel(figure: Any, axes: Any, sky: NDArray[Any], inside: NDArray[Any],
 
 def _limits(values: NDArray[Any]) -> tuple[float, float]:
     """The range without the outermost two percent."""
-    import numpy as np
-
     good = values[np.isfinite(values)]
     if not good.size:
         return 0.0, 1.0
@@ -255,8 +247,6 @@ def _limits(values: NDArray[Any]) -> tuple[float, float]:
 
 def _bound(values: NDArray[Any]) -> None:
     """Bring values to where the difference of any two is a number; what is not finite becomes NaN."""
-    import numpy as np
-
     values[~np.isfinite(values)] = np.nan
     most = np.finfo("f8").max / 8
     np.clip(values, -most, most, out=values)
@@ -268,8 +258,6 @@ def mollweide(nside: int, width: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
     Returns the RING pixels of the points that are on the ellipse, and which points of the plot, (width // 2, width)
     with the south at row 0, they are.
     """
-    import numpy as np
-
     rows = width // 2
     x = (np.arange(width) + 0.5) / width * 4.0 - 2.0
     y = (np.arange(rows) + 0.5) / rows * 2.0 - 1.0

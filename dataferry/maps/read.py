@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from astropy.units import Quantity
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .fill import pixel_numbers
 from .layout import Fields, MapLayout
 from .open_map import Named, open_map
 from .request import MapRequest
 from .values import UNSEEN
-
-if TYPE_CHECKING:
-    import numpy as np
-    from astropy.units import Quantity
-    from numpy.typing import ArrayLike, DTypeLike, NDArray
-
-__all__ = ["read_map", "read_partial"]
 
 
 def read_map(

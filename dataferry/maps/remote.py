@@ -12,8 +12,6 @@ from ..errors import MapError, Offline, Reason, TransferError
 from .byte_source import BadCopy, ByteSource, Context
 from .fits import FIRST
 
-__all__ = ["RemoteFile"]
-
 _NOT_REACHED = (Reason.CONNECT, Reason.DNS, Reason.TIMEOUT, Reason.UNREACHABLE, Reason.PROXY, Reason.TLS)
 
 _WHOLE = "fetch the file whole: dataferry get"

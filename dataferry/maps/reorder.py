@@ -13,8 +13,12 @@ shift, so one index serves them all, and every field.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from .healpix import (
     FACE_RING,
@@ -32,14 +36,8 @@ from .threads import run_threads
 from .tiles import Tiles
 from .values import Finish
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Ints = NDArray[np.int64]
-    ReadRings = Callable[[int, list[NDArray[Any]]], None]
-
-__all__ = ["gather_ring", "has_bands", "nested_to_ring", "ring_to_nested", "tile_for"]
+Ints = NDArray[np.int64]
+ReadRings = Callable[[int, list[NDArray[Any]]], None]
 
 # below this nside a plain gather by pixel numbers is as fast; above TABLE_NSIDE the tables themselves would be large
 _SMALLEST = 64
@@ -87,16 +85,20 @@ def _band_runs(nside: int, tile: int, rings: range, threads: int) -> list[tuple[
     return list(pairwise([first, *sorted(cut for cut in cuts if first < cut < stop), stop]))
 
 
+@dataclass
 class _NestedToRing:
     """What one thread needs: a ring buffer of tiles for each quarter, and the tables that address it."""
 
-    def __init__(
-        self, nside: int, tile: int, tiles: Tiles, out: NDArray[Any], finishes: Sequence[Finish], rings: range
-    ) -> None:
-        import numpy as np
+    nside: int
+    tile: int
+    tiles: Tiles
+    out: NDArray[Any]
+    finishes: Sequence[Finish]
+    rings: range
 
-        self.nside, self.tile, self.tiles, self.out, self.finishes = nside, tile, tiles, out, finishes
-        self.rings, self.start = rings, first_of_ring(nside, rings.start)
+    def __post_init__(self) -> None:
+        nside, tile, tiles = self.nside, self.tile, self.tiles
+        self.start = first_of_ring(nside, self.rings.start)
         self.slots = nside // tile + 2
         buffer = np.empty((4, self.slots * 2 * tiles.stride), tiles.dtype)
         self.buffer = buffer.reshape(-1, tiles.stride)
@@ -113,7 +115,7 @@ class _NestedToRing:
         margin = np.zeros(2 * tile, "i8")
         self.y = np.concatenate([margin, by_y[::-1], margin])
         # pixels of each quarter that one gather handles: more are faster, but are to be few beside the map
-        self.most = (128 if len(rings) > nside else 32) * max(nside, 256)
+        self.most = (128 if len(self.rings) > nside else 32) * max(nside, 256)
         self.index = np.empty(self.most, "i8")
         self.gathered = np.empty(4 * self.most, moved.dtype)
 
@@ -133,8 +135,6 @@ class _NestedToRing:
 
     def _load(self, band: int) -> None:
         """Read the tiles that a band crosses and that are not in the buffer yet."""
-        import numpy as np
-
         nside, tile = self.nside, self.tile
         across, half = nside // tile, int(band * tile >= 2 * nside)
         if band < across:
@@ -166,8 +166,6 @@ class _NestedToRing:
 
     def _gather(self, index: Ints, field: int) -> NDArray[Any]:
         """Take a field's pixels of all quarters, still as the tiles have them: (4, rows, pixels)."""
-        import numpy as np
-
         gathered = self.gathered[: 4 * index.size].reshape(4, *index.shape)
         for plane, quarter in zip(self.planes[field], gathered, strict=True):
             # no index is out of bounds, and wrapping is numpy's fastest way not to look
@@ -177,8 +175,6 @@ class _NestedToRing:
     @staticmethod
     def _put(target: NDArray[Any], values: NDArray[Any]) -> None:
         """Put values where they belong: byte order and type in one go."""
-        import numpy as np
-
         if values.dtype.kind == target.dtype.kind and values.dtype.itemsize == target.dtype.itemsize:
             np.copyto(target, values)  # not byteswap(), which keeps the other threads waiting
         else:
@@ -190,8 +186,6 @@ class _NestedToRing:
         return 2 * self.tile + self.nside - 1 - y
 
     def _belt(self, ring: int, rows: int) -> int:
-        import numpy as np
-
         nside = self.nside
         # from ring to ring x of the first pixel falls by one; y falls by one every second ring: so two at a time
         rows = rows // 2 * 2 if rows > 1 and (3 * nside - ring) % 2 == 0 else 1
@@ -209,8 +203,6 @@ class _NestedToRing:
         return rows
 
     def _cap(self, ring: int, rows: int) -> int:
-        import numpy as np
-
         nside = self.nside
         north = ring < nside
         widest = ring + rows - 1 if north else 4 * nside - ring
@@ -272,23 +264,20 @@ def ring_to_nested(
     run_threads(work, [(at, min(at + step, bands)) for at in range(1, bands, step)], threads)
 
 
+@dataclass
 class _RingToNested:
     """What one thread needs: memory for two bands of rings."""
 
-    def __init__(
-        self,
-        nside: int,
-        tile: int,
-        read: ReadRings,
-        dtype: np.dtype[Any],
-        out: NDArray[Any],
-        finishes: Sequence[Finish],
-        shrink: Callable[[NDArray[Any]], NDArray[Any]] | None,
-    ) -> None:
-        import numpy as np
+    nside: int
+    tile: int
+    read: ReadRings
+    dtype: np.dtype[Any]
+    out: NDArray[Any]
+    finishes: Sequence[Finish]
+    shrink: Callable[[NDArray[Any]], NDArray[Any]] | None
 
-        self.nside, self.tile, self.read, self.out, self.finishes = nside, tile, read, out, finishes
-        self.shrink = shrink
+    def __post_init__(self) -> None:
+        nside, tile, out, dtype = self.nside, self.tile, self.out, self.dtype
         self.band_size = 4 * nside * tile
         self.kept = np.empty((len(out), 2 * self.band_size), dtype)
         self.index = np.empty(tile * tile, "i8")
@@ -311,8 +300,6 @@ class _RingToNested:
 
     def _take_band(self, band: int) -> None:
         """Take all tiles that end above a band, one diagonal of each face."""
-        import numpy as np
-
         nside, tile = self.nside, self.tile
         across = nside // tile
         x, s = tile_xy(tile * tile)
@@ -342,8 +329,6 @@ class _RingToNested:
                     self._take_tile(first, index, shift)
 
     def _take_tile(self, first: int, index: Ints, shift: int) -> None:
-        import numpy as np
-
         size = self.tile * self.tile
         for kept, values, finish in zip(self.kept, self.out, self.finishes, strict=True):
             if self.shrink is None:
@@ -359,7 +344,6 @@ class _RingToNested:
 
 def gather_ring(nside: int, nested: NDArray[Any], out: NDArray[Any], threads: int) -> None:
     """Bring NESTED values in memory, (fields, pixels), into RING order."""
-    import numpy as np
 
     def work(starts: Iterator[int]) -> None:
         for at in starts:

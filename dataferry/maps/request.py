@@ -5,7 +5,11 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Sequence
 from numbers import Real
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
+
+import numpy as np
+from astropy.units import Quantity
+from numpy.typing import DTypeLike, NDArray
 
 from .columns import ColumnReader
 from .fill import Plan, fill_piece, fill_whole
@@ -14,13 +18,6 @@ from .layout import Fields, MapLayout
 from .partial import fill_partial, fill_partial_piece, in_order, stored_pixels
 from .units import units_of
 from .values import UNSEEN, Finish, holds, to_other_type
-
-if TYPE_CHECKING:
-    import numpy as np
-    from astropy.units import Quantity
-    from numpy.typing import DTypeLike, NDArray
-
-__all__ = ["MapRequest"]
 
 _MAX_NSIDE = 1 << 29  # pixel numbers of a finer map do not fit into 64 bits
 
@@ -86,8 +83,6 @@ class MapRequest:
         self.finishes = [Finish(self.blank, factor) for factor in self.factors]
 
     def _checked_dtype(self, dtype: DTypeLike | None, *, to_floats: bool) -> np.dtype[Any]:
-        import numpy as np
-
         context = self.layout.context
         if dtype is None:
             found = np.result_type(*(column.natural for column in self.reader.columns))
@@ -110,8 +105,6 @@ class MapRequest:
 
     def output(self, count: int, out: NDArray[Any] | None) -> NDArray[Any]:
         """The caller's array, checked, or a new one."""
-        import numpy as np
-
         shape = self.shape(count)
         if out is None:
             return self._new(shape, self.dtype)
@@ -127,8 +120,6 @@ class MapRequest:
         return given
 
     def _new(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-        import numpy as np
-
         try:
             return np.empty(shape, dtype)
         except (MemoryError, ValueError) as error:
@@ -167,8 +158,6 @@ class MapRequest:
 
     def listed(self) -> tuple[NDArray[np.int64], NDArray[Any]]:
         """Read the pixels that the file has: their numbers and values."""
-        import numpy as np
-
         if self.layout.pixels is None:
             fields = self._new((len(self.reader.columns), self.npix), self.work)
             self._read_whole(fields)
@@ -200,7 +189,7 @@ class MapRequest:
 def _checked_fill(layout: MapLayout, fill: object) -> float:
     if not isinstance(fill, Real):  # numpy's are registered as such
         raise layout.context.error(f"fill={fill!r} is not a number")
-    return cast(float, fill)
+    return cast("float", fill)
 
 
 def _checked_nside(layout: MapLayout, nside: int | None) -> int:
@@ -233,8 +222,6 @@ def _checked_order(layout: MapLayout, order: str | None, nside: int) -> str:
 
 def _floats_for(columns: Sequence[Column]) -> np.dtype[Any]:
     """The type of floats that holds the values of columns, and UNSEEN."""
-    import numpy as np
-
     found = np.result_type(*(column.natural for column in columns))
     if found.kind == "b":
         return np.dtype("f4")

@@ -8,22 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from .columns import ColumnReader
 from .fits import Column
 from .healpix import ring_table, squeeze_bits, tile_xy
 from .values import stored_to_native
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Ints = NDArray[np.int64]
-    # of each run of neighbours in the file: its first RING pixel, its place in the buffer, its pixels
-    Runs = tuple[Ints, Ints, Ints]
-
-__all__ = ["fill_squares"]
+Ints = NDArray[np.int64]
+# of each run of neighbours in the file: its first RING pixel, its place in the buffer, its pixels
+Runs = tuple[Ints, Ints, Ints]
 
 # pixels across the largest square that is taken at once
 _LARGEST = 512
@@ -32,8 +29,6 @@ _CHUNK = 1 << 15
 
 def fill_squares(reader: ColumnReader, nside: int, pixels: slice, out: NDArray[Any]) -> None:
     """Read a run of NESTED pixels, one square after the other, of columns with ``raw`` and wide rows."""
-    import numpy as np
-
     across = min(nside, _LARGEST)
     size, at = across**2, int(pixels.start)
     buffer = np.empty((2 * across - 1) * across, reader.columns[0].dtype)
@@ -46,8 +41,6 @@ def fill_squares(reader: ColumnReader, nside: int, pixels: slice, out: NDArray[A
 def _take_square(
     reader: ColumnReader, nside: int, across: int, first: int, buffer: NDArray[Any], into: Sequence[NDArray[Any]]
 ) -> None:
-    import numpy as np
-
     # the smallest square that holds all of them is read, of a ring no more than what lies between the wanted
     while across > 1 and first // (across // 2) ** 2 == (first + into[0].size - 1) // (across // 2) ** 2:
         across //= 2
@@ -77,8 +70,6 @@ def _reads(column: Column, runs: Runs, data: memoryview) -> Iterator[tuple[int, 
 
 def _within_rows(runs: Runs, per_row: int) -> Runs:
     """Divide runs where a row of the table ends."""
-    import numpy as np
-
     pixels, places, lengths = runs
     rows = pixels // per_row
     parts = (pixels + lengths - 1) // per_row - rows + 1
@@ -100,8 +91,6 @@ def _diagonals(across: int) -> Ints:
 
 def _square_runs(nside: int, across: int, corner: int, start: int, stop: int) -> Runs:
     """Of each ring that is crossed by some pixels of a square: what lies between the first and the last of them."""
-    import numpy as np
-
     low, high = np.full(2 * across - 1, across), np.zeros(2 * across - 1, "i8")
     for at, side in _whole_squares(start, stop):
         x, y = _x_and_y(at)
@@ -126,8 +115,6 @@ def _square_runs(nside: int, across: int, corner: int, start: int, stop: int) ->
 
 
 def _x_and_y(pixel: int) -> tuple[int, int]:
-    import numpy as np
-
     x, y = squeeze_bits(np.array([pixel, pixel >> 1])).tolist()
     return x, y
 

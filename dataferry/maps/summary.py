@@ -5,6 +5,8 @@ from __future__ import annotations
 import keyword
 import os
 
+import numpy as np
+
 from ..errors import MapError
 from .byte_source import ByteSource
 from .columns import ColumnReader
@@ -14,8 +16,6 @@ from .layout import MapLayout
 from .open_map import Named, open_map, open_source
 from .units import units_of
 from .values import AS_IS, UNSEEN, bad_pixels
-
-__all__ = ["info"]
 
 
 def info(path: Named, *, remote: bool = False) -> str:
@@ -119,8 +119,6 @@ def _coverage(layout: MapLayout, *, remote: bool) -> str:
         return f"{layout.pixels.count / layout.npix:.2%} of the sky, stored as pixel numbers and values"
     if remote:
         return "not read"
-    import numpy as np
-
     column = next(column for column in layout.columns if not column.problem)
     reader = ColumnReader([column], UNSEEN)
     seen, step = 0, 1 << 20

@@ -7,8 +7,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-__all__ = ["count_threads", "run_threads"]
-
 Task = TypeVar("Task")
 
 

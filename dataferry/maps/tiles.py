@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from .columns import BLOCK, ColumnReader
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-__all__ = ["Tiles", "tiles_of"]
 
 
 class Tiles(ABC):
@@ -58,8 +55,6 @@ class RowTiles(Tiles):
     """Tiles as they are in the file: whole rows of the table, of columns for which `fits` holds."""
 
     def __init__(self, reader: ColumnReader, size: int) -> None:
-        import numpy as np
-
         super().__init__(size, len(reader.columns))
         first = reader.columns[0]
         self._source, self._base = reader.source, reader.base

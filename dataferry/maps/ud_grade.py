@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from .columns import BLOCK, ColumnReader
 from .threads import run_threads
 from .values import UNSEEN, bad_pixels
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-__all__ = ["means", "read_means"]
 
 
 def means(values: NDArray[Any], children: int) -> NDArray[Any]:
@@ -21,8 +19,6 @@ def means(values: NDArray[Any], children: int) -> NDArray[Any]:
     To the bit what healpy does with a nested map: sums are numpy's pairwise sums, a pixel without a good child is
     UNSEEN, and one with a child that is NaN or infinite is NaN unless all are such.
     """
-    import numpy as np
-
     rows = values.reshape(-1, children)
     kind = values.dtype
     with np.errstate(invalid="ignore", over="ignore"):
@@ -54,8 +50,6 @@ def _sum_of_four(rows: NDArray[Any]) -> NDArray[Any]:
 
 def read_means(reader: ColumnReader, out: NDArray[Any], children: int) -> None:
     """Read a NESTED map and keep only the means."""
-    import numpy as np
-
     step = max(1, BLOCK // 8 // children)
 
     def work(starts: Iterator[int]) -> None:

@@ -10,12 +10,10 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from astropy import units as u
+from astropy.units import Quantity, UnitBase
+
 from .fits import Column
-
-if TYPE_CHECKING:
-    from astropy.units import Quantity, UnitBase
-
-__all__ = ["K_CMB", "K_RJ", "cmb_equivalencies", "factor_between", "parse_unit", "unit_text", "units_of"]
 
 _ABSENT = {"", "unknown", "none", "undefined", "n/a", "null", "unitless", "dimensionless", "1", "-"}
 # How headers spell units that astropy does not know, in lower case: whole texts, then words within a text.
@@ -61,8 +59,6 @@ if TYPE_CHECKING:
 @lru_cache(maxsize=1)
 def _own_units() -> dict[str, Any]:
     """The special kelvins, with all SI prefixes, by name."""
-    from astropy import units as u
-
     names: dict[str, Any] = {}
     for name, doc in (
         ("K_CMB", "Kelvin of thermodynamic temperature relative to the CMB."),
@@ -75,8 +71,6 @@ def _own_units() -> dict[str, Any]:
 
 def _unit_named(name: str) -> Any:
     """A unit by name: a package that enabled its own in astropy's registry, as pysm3 does, gets its own."""
-    from astropy import units as u
-
     known = u.Unit(name, parse_strict="silent")
     return _own_units()[name] if isinstance(known, u.UnrecognizedUnit) else known
 
@@ -86,8 +80,6 @@ def parse_unit(text: str) -> UnitBase | None:
 
     Raises ValueError if it is no unit that anybody knows, or could be several.
     """
-    from astropy import units as u
-
     if text.strip().lower() in _ABSENT:
         return None
     unit: UnitBase = _parse(text, len(u.get_current_unit_registry().all_units))
@@ -96,8 +88,6 @@ def parse_unit(text: str) -> UnitBase | None:
 
 @lru_cache(maxsize=256)
 def _parse(text: str, enabled: int) -> Any:
-    from astropy import units as u
-
     text = text.strip()
     if text.startswith("[") and text.endswith("]"):
         text = text[1:-1]
@@ -128,8 +118,6 @@ def _parse(text: str, enabled: int) -> Any:
 
 def _parse_plain(text: str) -> Any:
     """Read a text as it stands, else with words of `_WORDS`, else in another case where that leaves one reading."""
-    from astropy import units as u
-
     # writers that put all values in upper case (AIPS, IRAF) mean km/s by KM/S, not siemens
     with_words = re.sub(
         r"[A-Za-z]+", lambda word: _WORDS.get(word[0].lower(), word[0]), text.lower() if text.isupper() else text
@@ -166,8 +154,6 @@ def unit_text(unit: UnitBase) -> str:
 
     Raises ValueError if there is no such text.
     """
-    from astropy import units as u
-
     if not isinstance(unit, u.UnitBase):
         raise ValueError(f"{unit} is no unit on a linear scale")
     power = math.log10(unit.scale) if unit.scale > 0 else 0.0
@@ -202,8 +188,6 @@ def factor_between(unit: UnitBase, other: UnitBase) -> float:
 
 def _canonical(unit: Any) -> Any:
     """The same unit over our own special kelvins: another package's K_CMB is the same by name only."""
-    from astropy import units as u
-
     own = _own_units()
     parts = unit.decompose()
     return u.CompositeUnit(parts.scale, [own.get(str(base), base) for base in parts.bases], parts.powers)
@@ -214,8 +198,6 @@ def units_of(columns: Sequence[Column], wanted: Any) -> tuple[UnitBase, list[flo
 
     ``wanted`` converts all columns, or states the unit of all that have none.
     """
-    from astropy import units as u
-
     target = None if wanted is None else _wanted(columns[0], wanted)
     found = [_unit_of(column, stated=target is not None) for column in columns]
     known = [unit for unit in found if unit is not None]
@@ -255,8 +237,6 @@ def _unit_of(column: Column, *, stated: bool) -> UnitBase | None:
 
 
 def _wanted(column: Column, wanted: Any) -> Any:
-    from astropy import units as u
-
     try:
         unit = (parse_unit(wanted) or u.dimensionless_unscaled) if isinstance(wanted, str) else u.Unit(wanted)
     except (ValueError, TypeError) as error:
@@ -289,8 +269,6 @@ def cmb_equivalencies(frequency: Quantity) -> list[Any]:
     astropy.units.UnitConversionError
         If it is not a frequency.
     """
-    from astropy import units as u
-
     [(_, _, to_cmb, from_cmb, *_)] = u.thermodynamic_temperature(frequency)
     [(_, _, to_rj, from_rj, *_)] = u.brightness_temperature(frequency)
     cmb, rj = _unit_named("K_CMB"), _unit_named("K_RJ")

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from .fits import Column
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-__all__ = ["AS_IS", "UNSEEN", "Finish", "bad_pixels", "holds", "stored_to_native", "to_other_type"]
 
 UNSEEN = -1.6375e30
 """The value of a pixel without data, as all HEALPix software writes it."""
@@ -25,8 +22,6 @@ _STEP = 1 << 18
 
 def bad_pixels(values: NDArray[Any]) -> NDArray[np.bool_] | None:
     """Find the native values that stand for UNSEEN, as `healpy.mask_bad` does; None, fast, if there are none."""
-    import numpy as np
-
     if values.dtype.kind != "f" or values.dtype.itemsize < 4 or not values.size:
         return None
     bits = _SUSPECT.get(values.dtype.itemsize)
@@ -39,8 +34,6 @@ def bad_pixels(values: NDArray[Any]) -> NDArray[np.bool_] | None:
 
 def stored_to_native(column: Column, raw: NDArray[Any], into: NDArray[Any], fill: float) -> None:
     """Turn stored numbers into physical values, in the type of ``into``; ``fill`` takes the place of nulls."""
-    import numpy as np
-
     if column.plain:
         _cast(raw, into)
         return
@@ -73,8 +66,6 @@ def to_other_type(column: Column, values: NDArray[Any], into: NDArray[Any], fill
 
     ``fill`` takes the place of UNSEEN, in integers of NaN and infinities too.
     """
-    import numpy as np
-
     for at in range(0, values.size, _STEP):
         part, target = values[at : at + _STEP], into[at : at + _STEP]
         bad = bad_pixels(part)
@@ -97,8 +88,6 @@ def _put(column: Column, where: NDArray[np.bool_], into: NDArray[Any], fill: flo
 
 
 def _cast(values: NDArray[Any], into: NDArray[Any]) -> None:
-    import numpy as np
-
     if values.dtype.kind == into.dtype.kind and values.dtype.itemsize <= into.dtype.itemsize:
         np.copyto(into, values)
         return
@@ -109,8 +98,6 @@ def _cast(values: NDArray[Any], into: NDArray[Any]) -> None:
 
 def holds(dtype: np.dtype[Any], fill: float) -> bool:
     """Whether a type can hold a fill value."""
-    import numpy as np
-
     if dtype.kind == "f":
         return not float(np.finfo(dtype).max) < abs(fill) < float("inf")
     if dtype.kind == "b":
@@ -131,8 +118,6 @@ class Finish:
     def __call__(self, values: NDArray[Any]) -> None:
         bad = bad_pixels(values)
         if self.factor != 1:
-            import numpy as np
-
             if bad is not None:
                 values[bad] = 0  # UNSEEN times a large factor overflows, and numpy would warn
             np.multiply(values, self.factor, out=values, casting="unsafe")

@@ -11,6 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
+import numpy as np
+from astropy import units as u
+from numpy.typing import ArrayLike, NDArray
+
 from ..errors import MapError
 from ..files import rename_noreplace
 from .byte_source import Context
@@ -19,9 +23,6 @@ from .values import UNSEEN, Finish
 
 if TYPE_CHECKING:
     from astropy.io.fits import BinTableHDU, Header
-    from numpy.typing import ArrayLike, NDArray
-
-__all__ = ["write_map"]
 
 _NAMES = ("TEMPERATURE", "Q_POLARISATION", "U_POLARISATION")
 _FORMS = {"b1": "L", "u1": "B", "i2": "I", "i4": "J", "i8": "K", "f4": "E", "f8": "D"}
@@ -83,8 +84,6 @@ def write_map(
         If the shape is that of no map, integers are masked, the unit does not convert or has no text that is read again
         as the same, or the file exists or cannot be written.
     """
-    import numpy as np
-
     target = Path(path)
     context = Context(os.fspath(path))
     if target.exists() and not overwrite:
@@ -114,8 +113,6 @@ def write_map(
 
 
 def _with_unit(values: ArrayLike, unit: Any, context: Context) -> tuple[str, NDArray[Any]]:
-    from astropy import units as u
-
     from .units import factor_between, parse_unit, unit_text
 
     array = _unmasked(values.value if isinstance(values, u.Quantity) else values, context)
@@ -137,8 +134,6 @@ def _with_unit(values: ArrayLike, unit: Any, context: Context) -> tuple[str, NDA
 
 def _unmasked(values: Any, context: Context) -> NDArray[Any]:
     """The values as a plain array: UNSEEN where numpy's or astropy's masked arrays mask."""
-    import numpy as np
-
     try:
         if isinstance(values, list | tuple) and any(map(np.ma.isMaskedArray, values)):
             values = np.ma.stack(values)
