@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -28,43 +29,51 @@ if TYPE_CHECKING:
 
 __all__ = ["FsspecHost"]
 
-_ANY = frozenset({"anon", "block_size", "timeout", "version_aware"})
-_SSH = _ANY | {"port", "username", "banner_timeout", "compress"}
-
 
 class _Protocol(NamedTuple):
     """What is known of a protocol; nothing is imported for that."""
 
     #: Options of a declaration that cannot lead a login to another server, nor load code.
     options: frozenset[str] = frozenset()
-    #: The module that speaks it, and the package that has to be named beside the extra ``dataferry[fsspec]``.
+    #: The module that speaks it: a package of this name, where the extra ``dataferry[fsspec]`` does not bring it.
     module: str = "fsspec"
-    package: str = ""
+    #: Options that ask without a login; None where nobody can read without one.
+    anonymous: Mapping[str, Any] | None = MappingProxyType({})
+    #: How variables begin, and the folder of the provider's tool, that may hold a login.
+    login_in: tuple[str, str] = ("", "")
+    #: Whether ``[hosts]`` of config.toml may hold its login.
+    login: bool = False
     #: Whether a file is visible while it grows, and so grows under another name; whether a cut one is continued.
     grows: bool = True
     appends: bool = False
     #: Whether listings tell an md5.
     md5: bool = False
-    #: Whether ``[hosts]`` of config.toml may hold its login.
-    login: bool = False
-    #: Whether it can be read without a login at all.
-    anonymous: bool = True
 
 
-_AZURE = _Protocol(_ANY | {"account_name", "max_concurrency"}, "adlfs", "adlfs", grows=False, md5=True)
-_GOOGLE = _Protocol(_ANY | {"project", "requester_pays"}, "gcsfs", "gcsfs", grows=False, md5=True)
-_SFTP = _Protocol(_SSH, "paramiko", appends=True, login=True, anonymous=False)
-_SMB = _SSH - {"banner_timeout", "compress"} | {"encrypt", "share_access"}
+_ANY = frozenset({"anon", "block_size", "timeout", "version_aware"})
+_FOLDER = _ANY | {"port", "username"}
+_AZURE = _Protocol(
+    _ANY | {"account_name", "max_concurrency"}, "adlfs", {"anon": True}, ("AZURE_", "~/.azure"), grows=False, md5=True
+)
+_GOOGLE = _Protocol(
+    _ANY | {"project", "requester_pays"},
+    "gcsfs",
+    {"token": "anon"},
+    ("GOOGLE_", "~/.config/gcloud"),
+    grows=False,
+    md5=True,
+)
+_SFTP = _Protocol(_FOLDER | {"banner_timeout", "compress"}, "paramiko", None, login=True, appends=True)
 #: What a package may name. Of all others some run code that a server sends (dask), write files where their options
 #: say (simplecache), or pass the URL on (reference): they count only where the user's own configuration names them.
 _PROTOCOLS = {
     **dict.fromkeys(("abfs", "abfss", "az"), _AZURE),
     **dict.fromkeys(("gs", "gcs"), _GOOGLE),
     **dict.fromkeys(("sftp", "ssh"), _SFTP),
-    "ftp": _Protocol(_ANY | {"port", "username", "encoding", "tls"}, login=True),
-    "hf": _Protocol(_ANY | {"revision"}, "huggingface_hub", "huggingface_hub", grows=False),
+    "ftp": _Protocol(_FOLDER | {"encoding", "tls"}, login=True),
+    "hf": _Protocol(_ANY | {"revision"}, "huggingface_hub", {"token": False}, grows=False),
     "memory": _Protocol(grows=False),
-    "smb": _Protocol(_SMB, "smbprotocol", "smbprotocol", login=True, anonymous=False),
+    "smb": _Protocol(_FOLDER | {"encrypt", "share_access"}, "smbprotocol", None, login=True),
 }
 #: Words in the names of options that hold a secret, which a registry must not.
 _SECRET = ("key", "password", "secret", "token", "connection_string", "sas", "credential")
@@ -121,7 +130,7 @@ class FsspecHost(Host):
         if self.known.login and self.login(settings):
             place = urlsplit(self.url).netloc.rpartition("@")[2]
             return HostStatus(origin=f'[hosts."{place}"] of config.toml')
-        return HostStatus(origin="" if _surely_no_login(self.protocol) else None)
+        return HostStatus(origin="" if _surely_no_login(self.known) else None)
 
     @property
     def redacted(self) -> str:
@@ -143,9 +152,9 @@ class FsspecHost(Host):
 
     def look_up(self, wanted: Mapping[str, Entry | None], settings: Settings) -> Mapping[str, Sequence[Source]]:
         """What did not come without a login comes with the user's, if there may be one."""
-        if settings.anonymous or (not self.public and not (self.known.login and self.known.anonymous)):
+        if settings.anonymous or (not self.public and not (self.known.login and self.known.anonymous is not None)):
             return {}
-        if _surely_no_login(self.protocol) or (not self.public and not self.login(settings)):
+        if _surely_no_login(self.known) or (not self.public and not self.login(settings)):
             return {}
         return {name: [self._through(name, "login")] for name in wanted}
 
@@ -212,18 +221,20 @@ class FsspecHost(Host):
         settings = load_settings()
         if purpose != "publish" and (reason := _not_for_a_package(self, settings)):
             raise PermissionError(reason)
-        login: dict[str, Any] = {}
-        if _surely_no_login(self.protocol):
-            login = {"anon": True} if self.known is _AZURE else {"token": "anon"}
-        elif self.known.login and (purpose != "read" or not self.known.anonymous):
+        login: Mapping[str, Any] = {}
+        if self.known.anonymous is not None and (_surely_no_login(self.known) or (purpose == "read" and self.public)):
+            login = self.known.anonymous
+        elif self.known.login and (purpose != "read" or self.known.anonymous is None):
             login = self.login(settings)
         connect = _sftp_to_known_hosts if self.known is _SFTP else url_to_fs
         try:
             # fsspec would keep an instance for every thread, and a broken one for ever
             system, folder = connect(self.url, skip_instance_cache=True, **self.options, **login)
         except ImportError as error:
+            if self.protocol not in _PROTOCOLS:
+                raise OSError(f"fsspec cannot open {self.protocol}://: {error}") from error
             module = error.name or self.known.module
-            raise MissingExtra("fsspec", f"{module} for {self.protocol}://", self.known.package or module) from None
+            raise MissingExtra("fsspec", f"{module} for {self.protocol}://", lacking(self.protocol)[1]) from None
         except ValueError as error:
             raise OSError(f"fsspec rejects {self.redacted}: {error}") from error
         except Exception as error:
@@ -278,26 +289,21 @@ def _public_base(protocol: str, place: str, path: str, options: Mapping[str, Any
 
 def lacking(protocol: str) -> tuple[str, str]:
     """What has to be installed for a protocol, as module and package; nothing is imported for that."""
-    known = _PROTOCOLS.get(protocol, _Protocol())
-    for name in dict.fromkeys(("fsspec", known.module)):
+    module = _PROTOCOLS.get(protocol, _Protocol()).module
+    for name in dict.fromkeys(("fsspec", module)):
         if importlib.util.find_spec(name) is None:
-            return name, known.package
+            return name, "" if module in {"fsspec", "paramiko"} else module
     return "", ""
 
 
-def _surely_no_login(protocol: str) -> bool:
-    """Whether no variable or folder of a cloud's tool holds a login.
+def _surely_no_login(known: _Protocol) -> bool:
+    """Whether no variable and no folder of a cloud's tool holds a login.
 
     Its library would ask the machine's metadata service for one, for minutes where there is none.
     """
-    known = _PROTOCOLS.get(protocol)
-    if known is _AZURE:
-        variables, folder = "AZURE_", "~/.azure"
-    elif known is _GOOGLE:
-        variables, folder = "GOOGLE_", "~/.config/gcloud"
-    else:
-        return False
-    return not (any(name.startswith(variables) for name in os.environ) or os.path.isdir(os.path.expanduser(folder)))
+    variables, folder = known.login_in
+    in_environment = any(name.startswith(variables) for name in os.environ)
+    return bool(variables) and not (in_environment or os.path.isdir(os.path.expanduser(folder)))
 
 
 class _Stream:
@@ -418,7 +424,7 @@ class FsspecPublisher(Publisher):
 
     def remarks(self, uploads: Sequence[Upload]) -> Sequence[str]:
         """Where nobody can read without a login, nor can the proof."""
-        if self.host.public or self.host.known.anonymous:
+        if self.host.public or self.host.known.anonymous is not None:
             return ()
         reason = (
             f"{self.host.protocol} has no anonymous access: the files are read back with your login, and every user"
@@ -430,7 +436,7 @@ class FsspecPublisher(Publisher):
         module, package = lacking(self.host.protocol)
         if module:
             raise MissingExtra("fsspec", f"{module} for {self.host.protocol}://", package)
-        if _surely_no_login(self.host.protocol):
+        if _surely_no_login(self.host.known):
             raise self._denied(PermissionError("no login was found for this store"))
         with self._naming_errors(self.host.redacted), self.host.connection("publish") as (system, folder):
             with suppress(FileNotFoundError):
