@@ -612,11 +612,6 @@ class Publisher(ABC):
         """How long the host may need after `finish` until everybody sees the files; the proof waits that long."""
         return 0.0
 
-    def entry_locators(self, entry: Entry) -> Locators:
-        """The part of an entry's locators that is this host's."""
-        key = self.host.locator
-        return {key: entry.locators[key]} if key and key in entry.locators else {}
-
 
 @contextmanager
 def guarded(place: str) -> Iterator[None]:

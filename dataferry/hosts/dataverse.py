@@ -16,7 +16,7 @@ from ..registry.names import redact_url
 from .about import about_for, as_list, authors, name_parts, plain_license, require
 from .api_client import FileBody
 from .base import Credential, Host, HostedFile, Limits, Moved, Notes, Publisher, Source, Upload
-from .deposit import DOI, ArchiveApi, DepositPublisher, DraftFile, foreign_doi, is_status, without_resolver
+from .deposit import DOI, ArchiveApi, DepositPublisher, DraftFile, foreign_doi, without_resolver
 
 if TYPE_CHECKING:
     from ..config.credentials import Token
@@ -132,14 +132,11 @@ class _Api(ArchiveApi):
         query = {"persistentId": self.dataset, **more}
         return self.ask(method, f"datasets/:persistentId/{path}", query=query, **how)
 
-    def seen(self, path: str, more: Mapping[str, str | int] = {}) -> Any:
-        """The ``data`` of an answer about the dataset; None where there is none, or not for whoever asks."""
-        try:
-            return self.of_dataset("GET", path, more)
-        except TransferError as error:
-            if is_status(error, 401, 403, 404):
-                return None
-            raise
+    def seen(self, path: str, dataset: str = "") -> Any:
+        """The ``data`` of an answer about a dataset; None where there is none, or not for whoever asks."""
+        query = {"persistentId": dataset or self.dataset}
+        found = self.find(f"datasets/:persistentId/{path}", (401, 403, 404), query=query)
+        return None if found is None else found["data"]
 
     def files(self, version: str) -> list[DraftFile] | None:
         """The files of a version."""
@@ -242,7 +239,7 @@ class DataversePublisher(DepositPublisher[_Api]):
     def sees(self, draft: str) -> bool:
         """Whether the account sees a draft of a dataset, or may make one."""
         with self.asking():
-            return self.api.seen("versions/:latest/files", {"persistentId": draft}) is not None
+            return self.api.seen("versions/:latest/files", draft) is not None
 
     def own_titles(self) -> Iterable[tuple[str, str]]:
         """Datasets with the mark of a killed run, as far as the search knows them."""

@@ -70,7 +70,8 @@ def github_credentials(server: str) -> tuple[Credential, ...]:
         variables = ("GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN", *variables)
     tool = ("gh", "auth", "token", "--hostname", name)
     own = named or _of_github(name)
-    first = Credential("GitHub", name, variables, tool, page, "the permission Contents: read and write", own)
+    rights = "the permission Contents: read and write, or a classic one with the scope public_repo"
+    first = Credential("GitHub", name, variables, tool, page, rights, own)
     api = urlsplit(api_url(server)).netloc
     return (first, Credential("GitHub", api)) if api != name else (first,)
 

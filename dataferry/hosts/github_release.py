@@ -508,19 +508,6 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
 
     # -- rights: nothing is changed to find out
 
-    @property
-    def remedy(self) -> str:
-        """Which rights a token needs, where to make one and where to put it."""
-        name, server = urlsplit(self.host.server).hostname, self.host.server
-        ours = name == "github.com"
-        return (
-            f"A fine-grained token for {self.host.repository} with the permission Contents: read and write is enough; "
-            f"make one at {server}/settings/personal-access-tokens/new. A classic token needs the scope public_repo. "
-            f"Put it into {'GH_TOKEN' if ours else 'GH_ENTERPRISE_TOKEN'} or `keyring set dataferry {name}`, or run "
-            f"`gh auth login{'' if ours else f' --hostname {name}'}`; a workflow of GitHub Actions has GITHUB_TOKEN "
-            "and needs `permissions: contents: write`."
-        )
-
     def _too_weak(self, message: str) -> AccessDenied:
         reason = f"the token of {self.origin} may not publish releases there ({message})"
         return AccessDenied(self.at(), reason, self.remedy)
@@ -559,10 +546,6 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
         return f"{who or 'an app'}, with the token of {self.origin}"
 
     def _check_repository(self, repository: Mapping[str, Any]) -> None:
-        host, full = self.host, str(repository["full_name"])
-        if full.lower() != host.repository.lower():
-            reason = f"the repository is called {full} now"
-            raise self.error(reason, f"Use github-release:{full}@{host.tag}")
         if repository.get("archived"):
             raise self.error("the repository is archived and takes no releases")
         if repository.get("private"):
@@ -579,18 +562,14 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
     def hosted(self, uploads: Sequence[Upload]) -> Mapping[str, HostedFile]:
         """The files in the release, in its draft and in further releases of the same data."""
         self._series = self.api.series(self._tag)
-        found: dict[str, HostedFile] = {}
-        other: dict[str, list[str]] = {}
-        for upload in uploads:
-            if (file := self._find(upload)) is None:
-                continue
-            tag = self._place[upload.name]
-            if file.matches(upload) is False:
-                other.setdefault(tag, []).append(upload.name)
-            elif file.sha256 or not self._series[tag].draft:  # nobody can compare what is in a draft: `upload` does
-                found[upload.name] = file
-        for tag, names in other.items():
-            raise self._other_bytes(self._series[tag], names)
+        files = {upload: file for upload in uploads if (file := self._find(upload)) is not None}
+        for tag, release in self._series.items():
+            there = {upload: file for upload, file in files.items() if self._place[upload.name] == tag}
+            if other := [upload.name for upload, file in there.items() if file.matches(upload) is False]:
+                raise self._other_bytes(release, other)
+        # what is in a draft without a digest cannot be compared from outside: `upload` does that
+        drafts = {tag for tag, release in self._series.items() if release.draft}
+        found = {u.name: file for u, file in files.items() if file.sha256 or self._place[u.name] not in drafts}
         first = self._series.get(self._tag)
         new = [upload.name for upload in uploads if upload.name not in found]
         if new and first is not None and first.immutable:
@@ -720,13 +699,7 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
 
     def verify(self, uploads: Sequence[Upload]) -> dict[str, DraftFile]:
         """Ask what GitHub has of every file."""
-        self.refresh()
-        files = {upload.name: self.complete(upload) for upload in uploads}
-        for name, file in files.items():
-            if file is None:
-                reason = "GitHub does not have all files, so the release stays a draft"
-                raise PublishError(self.at(name), reason, "Run the same command again")
-        self._verified = {name: file for name, file in files.items() if file is not None}
+        self._verified = super().verify(uploads)
         return self._verified
 
     def public_files(self) -> list[DraftFile]:
