@@ -58,7 +58,10 @@ class Running:
         mine, end = f"0100007F:{self.port:04X}", time.monotonic() + 30
         while time.monotonic() < end:
             rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-            if not any(row[1] == mine and row[3] in {"01", "08"} for row in rows):  # established, or the client went
+            own = _open_files()
+            idle = {row[1] for row in rows if f"socket:[{row[9]}]" in own}  # this process keeps them for its next call
+            # established, or the client went
+            if not any(row[1] == mine and row[2] not in idle and row[3] in {"01", "08"} for row in rows):
                 return
             time.sleep(0.01)
         pytest.fail(f"{self.name}: a client keeps its connection", pytrace=False)
@@ -67,6 +70,14 @@ class Running:
         """Send a signal to it and its children; the group outlives its leader as long as a child runs."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, number)
+
+
+def _open_files() -> set[str]:
+    found = set()
+    for descriptor in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            found.add(os.readlink(f"/proc/self/fd/{descriptor}"))
+    return found
 
 
 class Starter:
