@@ -292,6 +292,10 @@ def sync_folder(path: str) -> None:
             os.close(handle)
 
 
+#: The bytes and the size; times may be older after a power cut, and the stamp does not hold then.
+_flush = getattr(os, "fdatasync", os.fsync)
+
+
 def sync_files(paths: Iterable[str]) -> set[str]:
     """Have the bytes of files on disk; those of which that is certain."""
     paths = list(paths)
@@ -302,7 +306,7 @@ def sync_files(paths: Iterable[str]) -> set[str]:
         with contextlib.suppress(OSError):
             handle = os.open(path, os.O_RDONLY)
             try:
-                os.fsync(handle)
+                _flush(handle)
             finally:
                 os.close(handle)
             done.add(path)

@@ -12,7 +12,7 @@ import hashlib
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from .stamps import Stamps
@@ -133,15 +133,15 @@ def own_home() -> str | None:
     return os.path.join(base, OWN) if os.path.isabs(base) else None
 
 
-def cache_folders() -> list[str]:
+def cache_folders(place: str | None = None) -> list[str]:
     """Dataferry's folders in which a verified file may be, best first: the one in astropy's cache, then its own."""
-    place, own = astropy_cache(), own_home()
+    place, own = place or astropy_cache(), own_home()
     return list(dict.fromkeys(home for home in (place and os.path.join(place, OWN), own) if home))
 
 
-def writable_home() -> str | None:
+def writable_home(homes: Sequence[str] | None = None) -> str | None:
     """Dataferry's folder in astropy's cache, made if need be; its own where that is read-only; None where both are."""
-    for home in cache_folders():
+    for home in cache_folders() if homes is None else homes:
         with contextlib.suppress(OSError):
             incoming = os.path.join(home, "incoming")
             os.makedirs(incoming, exist_ok=True)

@@ -108,13 +108,7 @@ def _line_ends(path: str, size: int, entry: Entry) -> str:
 
 def incoming() -> str:
     """The folder for private, unfinished files: on the file system of the cache that will keep them."""
-    home, cache = layout.writable_home() or _for_this_process(), layout.astropy_cache()
-    folder = os.path.join(home, "incoming")
-    if cache is not None and home == os.path.join(cache, layout.OWN) and os.stat(home).st_dev != os.stat(cache).st_dev:
-        # dataferry's part of the cache is a link to another file system
-        folder = f"{cache}/download/{STAGED}incoming"
-    os.makedirs(folder, exist_ok=True)
-    return folder
+    return Store("", "").incoming()
 
 
 @lru_cache(maxsize=1)
@@ -160,7 +154,7 @@ class Store:
         self._url = url  # of the only file, where it is not base and name
         self._folder = layout.view_name(package, base, "")
         self.cache = layout.astropy_cache()
-        self.homes = layout.cache_folders()
+        self.homes = layout.cache_folders(self.cache)
         self._written: str | None = None
         self._pending: dict[str, dict[str, tuple[str, Stamp]]] = {}
         #: astropy's entry lies beside its view, unless dataferry's part of the cache is a link to elsewhere.
@@ -263,7 +257,7 @@ class Store:
     def writable(self) -> str | None:
         """Dataferry's folder that can be written; None where there is none."""
         if self._written is None:
-            self._written = layout.writable_home()
+            self._written = layout.writable_home(self.homes)
         return self._written
 
     def unpacked(self, name: str, members: Sequence[str] | None) -> str:
@@ -273,6 +267,16 @@ class Store:
         return f"{home}/unpacked/{self._folder}{name}/{selection}"
 
     # -- keep
+
+    def incoming(self) -> str:
+        """See `incoming`."""
+        home = self.writable() or _for_this_process()
+        folder = os.path.join(home, "incoming")
+        if self.cache is not None and home != self._beside and home == os.path.join(self.cache, layout.OWN):
+            # dataferry's part of the cache is a link, perhaps to another file system
+            folder = f"{self.cache}/download/{STAGED}incoming"
+        os.makedirs(folder, exist_ok=True)
+        return folder
 
     def put(self, name: str, sha256: str, file: str) -> str:
         """Move a verified private file to its place, and give its path for readers; `flush` stamps it.

@@ -218,15 +218,16 @@ class Resolver:
         """The path of a file; see `PackageData.get`."""
         if refresh and self.entry(name) is None:
             return self._refresh(name, self._with_progress(options))
-        path = self.known(name)
-        if path is None:
-            path, tried = self.find(name)
-        if path is None:
-            result = self.download({name: tried}, options)[name]
-            if isinstance(result, DataferryError):
-                raise result
-            path = result
-        return path
+        if (path := self.known(name)) is not None:
+            return path
+        store = self.candidates().store()
+        path, tried = self.find(name, store)
+        if path is not None:
+            return path
+        result = self.download({name: tried}, options, store)[name]
+        if isinstance(result, DataferryError):
+            raise result
+        return result
 
     def get_many(self, names: str | Iterable[str], options: FetchOptions) -> list[str]:
         """The paths of files; see `PackageData.fetch`."""
@@ -248,7 +249,7 @@ class Resolver:
                 missing[name] = tried
             else:
                 paths[name] = path
-        came = self.download(missing, options) if missing else {}
+        came = self.download(missing, options, store) if missing else {}
         errors += [result for result in came.values() if isinstance(result, DataferryError)]
         paths |= {name: result for name, result in came.items() if isinstance(result, str)}
         if errors:
@@ -257,13 +258,14 @@ class Resolver:
             raise group
         return [paths[name] for name in wanted]
 
-    def download(self, missing: Mapping[str, list[Failure]], options: FetchOptions) -> dict[str, str | DataferryError]:
+    def download(
+        self, missing: Mapping[str, list[Failure]], options: FetchOptions, store: Store | None = None
+    ) -> dict[str, str | DataferryError]:
         """Fetch what is not on this machine: for each name the path, or the error that says why there is none."""
         from .configured_hosts import known_sources, offline_reason
 
         options = self._with_progress(options)
         registry = self.registry
-        specs = self.host_specs()
         results: dict[str, str | DataferryError] = {}
         entries: list[Entry] = []
         offline = offline_reason()
@@ -272,7 +274,7 @@ class Resolver:
             if not registry.base or (entry is None and not registry.dataurl):
                 results[name] = self._without_host(name, entry, tried)
             elif offline:
-                places = [f"host {redact_url(line)}" for line, _, _ in known_sources(specs, name, entry)]
+                places = [f"host {redact_url(line)}" for line, _, _ in known_sources(self.host_specs(), name, entry)]
                 hosts = [Failure(place, f"not asked: {offline}", Reason.OFFLINE) for place in places]
                 remedy = self._prefetch(name) if entry else self._not_registered(name)
                 results[name] = Offline(name, [*tried, *hosts], remedy)
@@ -281,18 +283,15 @@ class Resolver:
             else:
                 entries.append(entry)
         if entries:
-            results |= self._from_hosts(specs, entries, missing, options)
+            results |= self._from_hosts(store or self.candidates().store(), entries, missing, options)
         return {name: results[name] for name in missing}
 
     def _from_hosts(
-        self, specs: Sequence[str], entries: Sequence[Entry], tried: Mapping[str, list[Failure]], options: FetchOptions
+        self, store: Store, entries: Sequence[Entry], tried: Mapping[str, list[Failure]], options: FetchOptions
     ) -> dict[str, str | DataferryError]:
-        from ..cache.store import incoming
         from .configured_hosts import download_from_hosts, engine_settings, stall_timeout
 
-        store = self.candidates().store()
         by_name = {entry.name: entry for entry in entries}
-
         looked: set[str] = set()
 
         def find(item: Wanted) -> Path | None:
@@ -310,10 +309,10 @@ class Resolver:
 
         try:
             came = download_from_hosts(
-                specs,
+                self.host_specs(),
                 entries,
                 settings=engine_settings(),
-                workdir=Path(incoming()),
+                workdir=Path(store.incoming()),
                 store=put,
                 find=find,
                 base=self.registry.base,
@@ -385,7 +384,6 @@ class Resolver:
 
     def _refresh(self, name: str, options: FetchOptions) -> str:
         """The newest version of a file that is not registered: the one that is there, where the host says so."""
-        from ..cache.store import incoming
         from ..download.fetch import fetch
         from ..download.source import Wanted
         from .configured_hosts import engine_settings, stall_timeout
@@ -398,7 +396,7 @@ class Resolver:
             [Wanted(name, url, None, None, sources, etag)],
             find=lambda _: Path(contents) if etag and contents else None,
             store=lambda _, file: Path(store.replace(name, str(file))),
-            workdir=Path(incoming()),
+            workdir=Path(store.incoming()),
             settings=engine_settings(),
             stall_timeout=stall_timeout(self.registry),
             progress=False if options.progress is None else options.progress,
