@@ -53,8 +53,14 @@ _others = ["astropy", "builtins", "click", "collections", "contextlib", "hashlib
 _others += ["pytest", "enum", "ssl", "threading", "typing", "urllib", "urllib3", "logging", "tempfile", "concurrent"]
 nitpick_ignore_regex = [(r"py:.*", rf"({'|'.join([*_others, *dir(builtins)])})(\..*)?")]
 
-# A search for "get" should find pages and functions, and not "-h" of thirty commands.
-StandardDomain.object_types["cmdoption"].attrs["searchprio"] = -1
+
+class _Domain(StandardDomain):
+    """Leave options out of the search: it should find pages and functions, and not ``-h`` of thirty commands."""
+
+    def get_objects(self):
+        """All objects; a priority below zero hides one from the search."""
+        for *known, priority in super().get_objects():
+            yield (*known, -1 if known[2] == "cmdoption" else priority)
 
 
 def _short_name(app, env, node, contnode):
@@ -68,4 +74,5 @@ def _short_name(app, env, node, contnode):
 
 def setup(app):
     """Connect what Sphinx calls during the build."""
+    app.add_domain(_Domain, override=True)
     app.connect("missing-reference", _short_name)

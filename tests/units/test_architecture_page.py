@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,14 @@ def test_its_paths_and_names_exist(repository: Path, page: str) -> None:
         if "_" in name or "." in name
     ]
     assert [name for name in names if name != "py" and f" {name}" not in source] == []
+
+
+def test_its_layers_are_those_that_are_checked(repository: Path) -> None:
+    table = (repository / "docs" / "layers.inc").read_text(encoding="utf-8")
+    named = [re.findall(r"``(\w+)``", row) for row in table.splitlines() if row[:1].isdigit()]
+    config = tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    [contract] = [each for each in config["contracts"] if each["type"] == "layers"]
+    assert named == [re.findall(r"\w+", layer) for layer in contract["layers"]]
 
 
 def test_its_reasons_are_the_enum(page: str) -> None:
