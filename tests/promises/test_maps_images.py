@@ -119,7 +119,7 @@ def test_a_packed_image_is_drawn(tmp_path):
 def test_a_file_name_that_is_not_utf8(tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
     monkeypatch.chdir(tmp_path)
-    maps.write_map(tmp_path / "a.fits", np.arange(12.0), names="$T_0")
+    maps.write_map(tmp_path / "a.fits", np.arange(12.0))
     fits.PrimaryHDU(CUBE).writeto(tmp_path / "image.fits")
     for name, new in ((b"a.fits", b"st\xe9.fits"), (b"image.fits", b"im\xe9$x.fits")):
         os.rename(name, new)
