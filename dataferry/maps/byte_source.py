@@ -5,10 +5,13 @@ All of them are `io.RawIOBase`, so astropy reads headers and tiles from them, an
 
 from __future__ import annotations
 
+import bz2
 import io
+import lzma
 import os
 import tempfile
 import threading
+import zlib
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -19,6 +22,11 @@ from ..errors import MapError
 _IN_MEMORY = 1 << 26
 _CHUNK = 1 << 16  # may unpack to a thousand times as much
 # first bytes: the format, and the command that unpacks what Python (before 3.14) cannot
+_DECOMPRESSORS: dict[str, Callable[[], Any]] = {
+    "gzip": lambda: zlib.decompressobj(wbits=31),
+    "bz2": bz2.BZ2Decompressor,
+    "lzma": lzma.LZMADecompressor,
+}
 _PACKED = {
     b"\x1f\x8b": ("gzip", ""),
     b"BZh": ("bz2", ""),
@@ -190,8 +198,7 @@ class PackedFile(ByteSource):
         self._at = self._unpacked = 0
         self._lock = threading.Lock()
         self._spool = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115  closed by close()
-        self._make, self._errors = _decompressor(module)
-        self._stream = self._make()
+        self._stream: Any = _DECOMPRESSORS[module]()
 
     @property
     def size(self) -> int:
@@ -217,10 +224,6 @@ class PackedFile(ByteSource):
         try:
             while (stop is None or self._unpacked < stop) and self._unpack_more():
                 pass
-        except self._errors as error:
-            raise self.context.error(
-                f"does not decompress as {self._module}: {error}", "the file may be damaged; fetch it again"
-            ) from error
         except OSError as error:
             raise self.context.error(
                 f"there is no space to unpack it in {tempfile.gettempdir()}: {error.strerror}",
@@ -234,9 +237,12 @@ class PackedFile(ByteSource):
         part = packed.pread(self._at, _CHUNK)
         self._at += len(part)
         if not part:
-            raise EOFError("the file is truncated")
+            raise self._damaged("the file is truncated")
         while part:
-            data = self._stream.decompress(part)
+            try:
+                data = self._stream.decompress(part)
+            except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
+                raise self._damaged(error) from error
             self._unpacked += self._spool.write(data)
             if not self._stream.eof:
                 return True
@@ -244,31 +250,20 @@ class PackedFile(ByteSource):
             part = self._stream.unused_data
             if packed_by(part + packed.pread(self._at, 8))[0] != self._module:
                 break
-            self._stream = self._make()
+            self._stream = _DECOMPRESSORS[self._module]()
         if self._stream.eof:
             packed.close()
             self._packed = None
         return True
+
+    def _damaged(self, reason: object) -> MapError:
+        return self.context.error(f"does not decompress as {self._module}: {reason}", "fetch it again")
 
     def close(self) -> None:
         self._spool.close()
         if self._packed is not None:
             self._packed.close()
         super().close()
-
-
-def _decompressor(module: str) -> tuple[Callable[[], Any], tuple[type[Exception], ...]]:
-    if module == "gzip":
-        import zlib
-
-        return lambda: zlib.decompressobj(wbits=31), (zlib.error, EOFError)
-    if module == "bz2":
-        import bz2
-
-        return bz2.BZ2Decompressor, (EOFError, ValueError, OSError)
-    import lzma
-
-    return lzma.LZMADecompressor, (lzma.LZMAError, EOFError)
 
 
 def packed_by(first: bytes) -> tuple[str, str]:

@@ -1,19 +1,23 @@
-"""FITS: the headers of a file, by astropy, and where each column's numbers are and how they are stored."""
+"""FITS: headers and tiles by astropy, and where each column's numbers are and how they are stored."""
 
 from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from astropy.io import fits
 from astropy.io.fits import Header
 from astropy.io.fits.verify import VerifyError
+from numpy.typing import NDArray
 
-from .byte_source import BadCopy, ByteSource, Context, packed_by
+from ..errors import MapError
+from .byte_source import BadCopy, ByteSource, Context, Memory, packed_by
 
 BLOCK = 2880
 # most headers of maps end within this; it is also the first range asked of a server
@@ -252,11 +256,10 @@ def columns_of(source: ByteSource, hdu: Hdu) -> list[Column]:
     if len(hdu.stored_shape) != 2 or hdu.number("BITPIX") != 8:
         axes = len(hdu.stored_shape)
         raise hdu.context.error(f"a binary table has NAXIS=2 and BITPIX=8, this one {axes} and {hdu['BITPIX']!r}")
-    rows, row_bytes = hdu.stored_shape
+    row_bytes = hdu.stored_shape[1]
     columns, at, complete = [], 0, True
     for number in range(1, hdu.number("TFIELDS") + 1):
         column, width = _table_column(source, hdu, number, at)
-        column.count, column.row_bytes = rows * column.per_row, row_bytes
         columns.append(column)
         if width < 0:  # of an unknown width: nobody knows where the columns after it begin
             complete = False
@@ -268,62 +271,42 @@ def columns_of(source: ByteSource, hdu: Hdu) -> list[Column]:
 
 
 def _table_column(source: ByteSource, hdu: Hdu, number: int, at: int) -> tuple[Column, int]:
-    name = hdu.word(f"TTYPE{number}")
-    context = hdu.context.in_column(number, name)
-    form = _TFORM.match(hdu.word(f"TFORM{number}"))
+    rows, row_bytes = hdu.stored_shape
+    name, unit, text = (hdu.word(f"{key}{number}") for key in ("TTYPE", "TUNIT", "TFORM"))
+    form = _TFORM.match(text)
     repeat, code = (int(form[1] or 1), form[2]) if form else (0, "")
-    dtype = _DTYPES.get(code, "")
-    problem = "" if dtype else "does not hold numbers that a map can have"
-    problem = problem if repeat else "has no values"
-    width = -(-repeat // 8) if code == "X" else repeat * _WIDTHS.get(code, -1)
+    context, start = hdu.context.in_column(number, name), hdu.data + at
+    column = Column(number, name, unit, _DTYPES.get(code, ""), source, start, repeat, row_bytes, rows * repeat, context)
     if code not in _WIDTHS:
-        width, problem = -1, f"TFORM{number}={hdu[f'TFORM{number}']!r} is no column format"
-    numbers = {}
-    for key, default in (("TSCAL", 1.0), ("TZERO", 0.0)):
-        numbers[key], wrong = _factor(hdu, f"{key}{number}", default)
-        problem = problem or wrong
-    null = hdu[f"TNULL{number}"]
-    column = Column(
-        number,
-        name,
-        hdu.word(f"TUNIT{number}"),
-        dtype,
-        source,
-        hdu.data + at,
-        repeat,
-        0,
-        0,
-        context,
-        numbers["TSCAL"],
-        numbers["TZERO"],
-        null if isinstance(null, int) and code in "BIJK" else None,
-        code == "L",
-        problem,
-    )
-    return column, width
+        column.problem = f"TFORM{number}={text!r} is no column format"
+        return column, -1
+    if not (column.dtype and repeat):
+        column.problem = "does not hold numbers that a map can have"
+    column.logical = code == "L"
+    _add_scale(column, hdu, f"TSCAL{number}", f"TZERO{number}", f"TNULL{number}" if code in "BIJK" else "")
+    return column, -(-repeat // 8) if code == "X" else repeat * _WIDTHS[code]
+
+
+def _add_scale(column: Column, hdu: Hdu, scale: str, zero: str, null: str) -> None:
+    for attribute, key in (("scale", scale), ("zero", zero)):
+        if key in hdu:
+            value = hdu[key]
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                column.problem = column.problem or f"{key}={value!r} is not a number"
+            else:
+                setattr(column, attribute, value)
+    value = hdu[null] if null else None
+    column.null = value if isinstance(value, int) else None
 
 
 def image_column(source: ByteSource, hdu: Hdu) -> Column:
     """Describe an image as one column of all its values."""
     bitpix = hdu.number("ZBITPIX" if hdu.compressed else "BITPIX")
-    (scale, wrong), (zero, also) = _factor(hdu, "BSCALE", 1.0), _factor(hdu, "BZERO", 0.0)
-    null = hdu["BLANK"] if bitpix > 0 else None
-    return Column(
-        1,
-        hdu.word("EXTNAME"),
-        hdu.word("BUNIT"),
-        _BITPIX.get(bitpix, ""),
-        source,
-        hdu.data,
-        1,
-        abs(bitpix) // 8,
-        pixels_in(hdu),
-        hdu.context,
-        scale,
-        zero,
-        null if isinstance(null, int) else None,
-        problem=wrong or also,
-    )
+    name, unit, width = hdu.word("EXTNAME"), hdu.word("BUNIT"), abs(bitpix) // 8
+    dtype = _BITPIX.get(bitpix, "")
+    column = Column(1, name, unit, dtype, source, hdu.data, 1, width, pixels_in(hdu), hdu.context)
+    _add_scale(column, hdu, "BSCALE", "BZERO", "BLANK" if bitpix > 0 else "")
+    return column
 
 
 def fields_of(column: Column, hdu: Hdu) -> list[Column]:
@@ -336,10 +319,32 @@ def fields_of(column: Column, hdu: Hdu) -> list[Column]:
     return [replace(column, number=k + 1, count=npix, start=column.start + k * step) for k in range(fields)]
 
 
-def _factor(hdu: Hdu, key: str, default: float) -> tuple[float, str]:
-    value = hdu[key]
-    if key not in hdu:
-        return default, ""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return default, f"{key}={value!r} is not a number"
-    return value, ""
+def unpack_image(source: ByteSource, hdu: Hdu, section: Any = ()) -> tuple[Column, NDArray[Any]]:
+    """Unpack a section of an image, as numpy indexes, by the tiles that it crosses: not scaled, big-endian.
+
+    The column describes all the values of the section, which are in memory.
+    """
+    stream = io.BufferedReader(source, 1 << 15)
+    try:
+        # unscaled: scaling and blanks are applied as for any column
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            opened = fits.open(stream, memmap=False, do_not_scale_image_data=True)
+            data = np.atleast_1d(opened[hdu.index].section[section])
+            opened.close(closed=False)
+    except MapError:
+        raise
+    except Exception as error:  # the codecs of astropy raise anything
+        raise hdu.context.error(f"its tiles do not unpack: {error}", "the file may be damaged") from error
+    finally:
+        stream.detach()  # which would close the source
+    raw = np.ascontiguousarray(data).astype(data.dtype.newbyteorder(">"))
+    column = replace(
+        image_column(source, hdu),
+        dtype=raw.dtype.str.replace("|", ">"),
+        source=Memory(raw.reshape(-1).view("u1").data, source.context),
+        start=0,
+        row_bytes=raw.itemsize,
+        count=raw.size,
+    )
+    return column, raw

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from .byte_source import ByteSource, Context
 from .columns import ColumnReader
-from .compressed import unpack_image
-from .fits import Hdu, hdus, image_column
+from .fits import Hdu, hdus, image_column, unpack_image
 from .layout import choose_hdu, says_healpix
 from .open_map import Named, open_source
 from .threads import run_threads

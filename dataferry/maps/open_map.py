@@ -9,8 +9,7 @@ from copy import copy
 
 from ..download.source import Source
 from .byte_source import ByteSource, Context, open_local
-from .compressed import unpack_image
-from .fits import fields_of
+from .fits import fields_of, unpack_image
 from .hdf5 import hdf5_layout, is_hdf5
 from .layout import MapLayout, choose_hdu, layout_of
 from .remote import RemoteFile
