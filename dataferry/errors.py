@@ -4,26 +4,26 @@ All of them are a `DataferryError`, and each is also the builtin that fits, so t
 dataferry still catches the right thing::
 
     DataferryError
-    ├── BadName          ValueError    a name or a base URL that is not legal
+    ├── BadName          ValueError    a name or a base URL that is not allowed
     ├── RegistryError    ValueError    a dataferry.toml or registry file that cannot be read
     ├── SettingsError    ValueError    an environment variable or a config.toml that cannot be used
     ├── UnknownFile      LookupError   a name that the registry does not list
     ├── WrongBytes       OSError       a file whose size or sha256 is not the registered one
-    ├── FileUnavailable  OSError       no place has the file; every place tried, each with its reason
-    │   └── Offline                    the network was needed and is switched off or away
-    │       └── NeedsNetwork           a task that is nothing without it: to publish, to check
-    ├── TransferError    OSError       one source did not give the file
+    ├── FileUnavailable  OSError       the file is not available; every place with its reason
+    │   └── Offline                    the network is needed, and is off or not reachable
+    │       └── NeedsNetwork           a task that needs the network: to publish, to check
+    ├── TransferError    OSError       one source did not deliver the file
     │   └── HostRefused                the API of a host answered with an error
-    ├── PublishError     OSError       a host did not take a file
-    │   ├── AccessDenied               no token, or one with too few rights
+    ├── PublishError     OSError       a host did not accept a file
+    │   ├── AccessDenied               no token, or one with too few permissions
     │   └── Conflict                   the host has other bytes under that name
     ├── CacheError       OSError       the cache cannot be read or written
     ├── MapError         ValueError    a FITS map that cannot be read; file, HDU and column
     │   └── UnknownField IndexError    the map has no such field
-    ├── ArchiveError     ValueError    an archive that is damaged, unsafe or not one
+    ├── ArchiveError     ValueError    an archive that is damaged, unsafe or no archive
     ├── MissingExtra     ImportError   a library of an extra is not installed
-    ├── FetchErrors      ExceptionGroup  several files could not be fetched
-    └── PublishErrors    ExceptionGroup  several things keep files from being published
+    ├── FetchErrors      ExceptionGroup  several files are not available
+    └── PublishErrors    ExceptionGroup  several reasons why files cannot be published
 
 Every message says what was tried, why it failed, and the command that helps. `Reason` lists the words that programs
 compare.
@@ -64,15 +64,15 @@ __all__ = [
 
 
 class Reason(StrEnum):
-    """Why a place did not give a file, as one word for programs; each equals its text, ``Reason.CUT == "cut"``.
+    """Why a place did not have or deliver a file, as one word for programs: ``Reason.CUT == "cut"``.
 
-    A word that is not listed here becomes `ERROR`.
+    A word that is not in this list becomes `ERROR`.
     """
 
     ABSENT = "absent"  #: it is not there
     ASIDE = "aside"  #: not asked: the host had failed for other files before
-    BEYOND = "beyond"  #: a range behind the end of the file
-    CHANGED = "changed"  #: another version than that of the first bytes
+    BEYOND = "beyond"  #: a range after the end of the file
+    CHANGED = "changed"  #: the file changed during the download
     CONNECT = "connect"  #: no connection
     CREDENTIALS = "credentials"  #: the library of a host found no credentials
     CUT = "cut"  #: the connection ended before the body
@@ -81,34 +81,34 @@ class Reason(StrEnum):
     DNS = "dns"  #: the host name is not known
     DOI = "doi"  #: a DOI that names no record
     EMPTY = "empty"  #: an empty body
-    ENCODING = "encoding"  #: a compressed body that nobody asked for
+    ENCODING = "encoding"  #: a compressed body that was not requested
     ERROR = "error"  #: anything else
     EXTRA = "extra"  #: a library that is not installed
-    HTML = "html"  #: a page in place of the file: a login, a consent, an error
-    JSON = "json"  #: an interface that answered something else
-    LFS_POINTER = "lfs-pointer"  #: a git-lfs pointer in place of the file
+    HTML = "html"  #: a page instead of the file: a login, a consent, an error
+    JSON = "json"  #: an API answered something other than JSON
+    LFS_POINTER = "lfs-pointer"  #: a git-lfs pointer instead of the file
     LIST = "list"  #: a host without a list of its files, or with one that cannot be used
     OFFLINE = "offline"  #: not asked: the network is switched off
-    OPENER = "opener"  #: a host that does not speak HTTP where only HTTP will do
-    PAYER = "payer"  #: a bucket whose reader pays
-    PROTOCOL = "protocol"  #: not an answer of HTTP
-    PROXY = "proxy"  #: the proxy does not let it through
-    RANGE = "range"  #: other bytes than the range that was asked for
-    RATE = "rate"  #: a limit of requests
-    REDIRECT = "redirect"  #: too many redirects, or one that must not be followed
-    SHA256 = "sha256"  #: all bytes came and are not the registered ones
+    OPENER = "opener"  #: a host without HTTP, where HTTP is needed
+    PAYER = "payer"  #: a bucket whose reader must agree to pay
+    PROTOCOL = "protocol"  #: not a valid HTTP response
+    PROXY = "proxy"  #: the proxy failed or refused
+    RANGE = "range"  #: other bytes than the requested range
+    RATE = "rate"  #: too many requests
+    REDIRECT = "redirect"  #: too many redirects, or a forbidden one
+    SHA256 = "sha256"  #: all bytes arrived, and they are not the registered ones
     SIZE = "size"  #: another size than the registered one
-    STABLE = "stable"  #: a file that changed while it was compared
+    STABLE = "stable"  #: the file changed while it was compared
     STALL = "stall"  #: too few bytes for the stall limit
-    STATUS = "status"  #: another answer of a server, which the reason names
+    STATUS = "status"  #: another HTTP status, which the text names
     TIMEOUT = "timeout"  #: no connection in time
     TLS = "tls"  #: a certificate that is not trusted, or a handshake that failed
     TOKEN = "token"  # noqa: S105  #: a token is missing or not accepted
-    UNCHANGED = "unchanged"  #: still the version that is here
-    FETCH = "fetch"  #: the whole file could not be fetched
+    UNCHANGED = "unchanged"  #: the cached version is current
+    FETCH = "fetch"  #: the whole file could not be downloaded
     UNKNOWN = "unknown"  #: the host does not know where the file is
     UNREACHABLE = "unreachable"  #: no route to the host
-    URL = "url"  #: not a URL that can be asked for
+    URL = "url"  #: not a valid URL
 
     @classmethod
     def _missing_(cls, value: object) -> Reason:
@@ -116,11 +116,11 @@ class Reason(StrEnum):
 
 
 class DataferryError(Exception):
-    """Whatever dataferry raises."""
+    """The base class of all errors of dataferry."""
 
 
 class BadName(DataferryError, ValueError):
-    """A name or a base URL that is not legal."""
+    """A name or a base URL that is not allowed."""
 
 
 class RegistryError(DataferryError, ValueError):
@@ -137,11 +137,11 @@ class UnknownFile(DataferryError, LookupError):
     Parameters
     ----------
     name : str
-        The name that was asked for.
+        The requested name.
     registry : str
         The registry that was searched.
     close : sequence of str
-        Registered names that look like it.
+        Similar registered names.
     """
 
     def __init__(self, name: str, registry: str, close: Sequence[str] = ()) -> None:
@@ -198,11 +198,11 @@ class MissingExtra(DataferryError, ImportError):
     Parameters
     ----------
     extra : str
-        The extra of dataferry that brings the library.
+        The extra of dataferry that installs the library.
     library : str
         The library that is missing.
     package : str
-        What has to be installed with it, where the extra does not bring it.
+        A package to install with it, if the extra does not include it.
     """
 
     def __init__(self, extra: str, library: str, package: str = "") -> None:
@@ -217,7 +217,7 @@ class MissingExtra(DataferryError, ImportError):
 
 
 class TransferError(DataferryError, OSError):
-    """One source did not give the file.
+    """One source did not deliver the file.
 
     Parameters
     ----------
@@ -230,7 +230,7 @@ class TransferError(DataferryError, OSError):
     retry_after : float, optional
         Seconds that the server asked to wait.
     final : bool
-        True if asking the same source again cannot help.
+        Whether another attempt at the same source cannot help.
     """
 
     def __init__(
@@ -264,9 +264,9 @@ class HostRefused(TransferError):
     status : int
         The HTTP status.
     message : str
-        What the host gives as its reason.
+        The reason that the host reported.
     retry_after : float, optional
-        Seconds that it asked to wait.
+        Seconds that the host asked to wait.
     """
 
     def __init__(self, place: str, status: int, message: str = "", retry_after: float | None = None) -> None:
@@ -281,7 +281,7 @@ class HostRefused(TransferError):
 
 
 class Failure(NamedTuple):
-    """Why one place did not give a file.
+    """Why one place did not have or deliver a file.
 
     Parameters
     ----------
@@ -304,7 +304,7 @@ class Failure(NamedTuple):
 
 
 class FileUnavailable(DataferryError, OSError):
-    """No place has the file.
+    """The file is not available from any place.
 
     Parameters
     ----------
@@ -380,7 +380,7 @@ class PublishError(DataferryError, OSError):
 
 
 class AccessDenied(PublishError):
-    """No token was found, or the host refused it; the remedy says which rights it needs and where to make one."""
+    """No token was found, or the host rejected it; the remedy says what it needs and where to create one."""
 
 
 class Conflict(PublishError):
@@ -398,12 +398,12 @@ class _Group(DataferryError, ExceptionGroup[DataferryError]):
 
 
 class FetchErrors(_Group):
-    """Several files could not be fetched; ``exceptions`` has one error a file, ``paths`` what did arrive.
+    """Several files are not available; ``exceptions`` has one error for each, ``paths`` the files that did arrive.
 
     Parameters
     ----------
     message : str
-        How many of how many.
+        How many files of how many.
     errors : sequence of DataferryError
         One for each file that failed.
     """
@@ -419,14 +419,14 @@ class FetchErrors(_Group):
 
 
 class PublishErrors(_Group):
-    """Several things keep files from being published; ``exceptions`` has one error for each.
+    """Several reasons why files cannot be published; ``exceptions`` has one error for each.
 
     Parameters
     ----------
     message : str
         What was not done.
     errors : sequence of DataferryError
-        Each thing that is wrong.
+        One error for each reason.
     """
 
     def __str__(self) -> str:
