@@ -218,9 +218,7 @@ class _Place:
             os.makedirs(os.path.dirname(self.path), exist_ok=True)
             os.replace(file, self.path)
             return self.path
-        if self.algorithm == "sha256":
-            return self.store.put(self.name, self.digest, file)
-        return self.store.replace(self.name, file)
+        return self.store.put(self.name, file, self.digest if self.algorithm == "sha256" else "")
 
     def flush(self) -> None:
         if self._store is not None:

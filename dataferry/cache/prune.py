@@ -78,23 +78,17 @@ def kept_views(package: str | None = None) -> list[View]:
     for home in layout.cache_folders():
         for view, entry in layout.views(home):
             folder, _, name = view.partition("/")
-            match = _split(folder)
-            if match is None or not name or package not in {None, match[0]}:
+            match = _FOLDER(folder)
+            if match is None or not name or package not in {None, match[1]}:
                 continue
             try:
                 size: int | None = entry.stat().st_size
             except OSError:
                 size = None
-            state = _state(home, view, entry.path, match, name)
-            found.append(View(home, entry.path, match[0], name, size, state))
+            state = _state(home, view, entry.path, match[1], match[2], name)
+            found.append(View(home, entry.path, match[1], name, size, state))
     found.sort(key=lambda v: (v.package, v.name, v.path))
     return found
-
-
-@lru_cache(maxsize=1024)
-def _split(folder: str) -> tuple[str, str] | None:
-    match = _FOLDER(folder)
-    return None if match is None else (match[1], match[2])
 
 
 @lru_cache(maxsize=256)
@@ -120,11 +114,11 @@ def forget_registries() -> None:
     _registry.cache_clear()
 
 
-def _state(home: str, view: str, path: str, folder: tuple[str, str], name: str) -> str:
-    known = _registry(folder[0])
+def _state(home: str, view: str, path: str, package: str, digits: str, name: str) -> str:
+    known = _registry(package)
     if isinstance(known, str):
         return known
-    mine = folder[1] == known.digits or view == layout.second_view_name(folder[0], known.base, name)
+    mine = digits == known.digits or view == layout.second_view_name(package, known.base, name)
     if mine and name in known.names:
         return REGISTERED
     # what was never verified was asked for under a name that no registry had, so none can have dropped it

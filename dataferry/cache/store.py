@@ -278,8 +278,8 @@ class Store:
         os.makedirs(folder, exist_ok=True)
         return folder
 
-    def put(self, name: str, sha256: str, file: str) -> str:
-        """Move a verified private file to its place, and give its path for readers; `flush` stamps it.
+    def put(self, name: str, file: str, sha256: str = "") -> str:
+        """Move a private file to its place, and give its path for readers; `flush` stamps one that was verified.
 
         Raises
         ------
@@ -288,20 +288,23 @@ class Store:
         """
         url, home = self._url_of(name), self.writable()
         reason = "astropy finds no cache folder: set ASTROPY_CACHE_DIR and ASTROPY_CONFIG_DIR"
-        if self.cache is not None and home is not None and any(_takes_links(h) for h in (home, *self.homes[1:])):
+        named = home is not None and any(_takes_links(place) for place in (home, *self.homes[1:]))
+        if self.cache is not None and (named or not sha256):
             try:
                 contents = put_entry(self.cache, url, file)
                 if contents is None:
                     contents = entry_path(self.cache, url)
-                    verdict, _ = self._find_entry(self.cache, name, Entry(name, sha256), False)
-                    if verdict.accepted:  # somebody else was first, with the same bytes
-                        os.unlink(file)
+                    if sha256 and self._find_entry(self.cache, name, Entry(name, sha256), False)[0].accepted:
+                        os.unlink(file)  # somebody else was first, with the same bytes
                     else:
                         replace_entry(contents, file)
-                self._verified(self.homes[0], layout.url_key(url), contents, sha256)
+                if sha256:
+                    self._verified(self.homes[0], layout.url_key(url), contents, sha256)
                 return self._view(name, contents)
             except OSError as error:
                 reason = f"astropy's cache {self.cache}, {redact_url(url)}: {error.strerror or error}"
+        if not sha256:  # unverified, it would not be found again
+            raise CacheError(f"{name!r} could not be kept: {reason}; 'dataferry doctor' shows the caches")
         return self._keep_apart(name, sha256, file, reason)
 
     def _keep_apart(self, name: str, sha256: str, file: str, reason: str) -> str:
@@ -317,29 +320,6 @@ class Store:
             self._verified(home, view, path, sha256)
             return path
         raise CacheError(f"{'; '.join(tried)}; set ASTROPY_CACHE_DIR to a folder with space")
-
-    def replace(self, name: str, file: str) -> str:
-        """Keep the newest version of a file that is not registered; raises `CacheError`."""
-        url = self._url_of(name)
-        try:
-            if self.cache is None:
-                raise OSError("there is no home")
-            contents = put_entry(self.cache, url, file)
-            if contents is None:
-                contents = entry_path(self.cache, url)
-                replace_entry(contents, file)
-        except OSError as error:
-            raise CacheError(
-                f"the new version of {name!r} could not be kept: {error.strerror or error}; "
-                "'dataferry doctor' shows the caches"
-            ) from error
-        return self.readable(name, contents)
-
-    def peek(self, name: str) -> str | None:
-        """Where something lies under a name, which nobody has verified here and now."""
-        view = self._folder + name
-        paths = [f"{home}/{view}" for home in self.homes]
-        return next((path for path in paths if os.path.isfile(path)), None) or self.entry(name)
 
     def entry(self, name: str) -> str | None:
         """Astropy's path of a file, if it is there."""

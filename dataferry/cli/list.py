@@ -66,7 +66,7 @@ def _here(places: Candidates, store: Store, entry: Entry) -> tuple[str, str]:
             continue
         if _fits(candidate.path, entry, any_size=candidate.kind == "override"):
             return candidate.kind, candidate.path
-    path = store.peek(entry.name)
+    path = store.entry(entry.name)
     return ("cache", path) if path and _fits(path, entry) else ("", "")
 
 

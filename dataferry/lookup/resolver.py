@@ -302,7 +302,7 @@ class Resolver:
             return None if path is None else Path(path)
 
         def put(item: Wanted, file: Path) -> Path:
-            return Path(store.put(item.name, item.sha256 or "", str(file)))
+            return Path(store.put(item.name, str(file), item.sha256 or ""))
 
         def remedy(name: str, error: FileUnavailable) -> str:
             return error.remedy or (self._prefetch(name) if isinstance(error, Offline) else self._look_closer(name))
@@ -395,7 +395,7 @@ class Resolver:
         [result] = fetch(
             [Wanted(name, url, None, None, sources, etag)],
             find=lambda _: Path(contents) if etag and contents else None,
-            store=lambda _, file: Path(store.replace(name, str(file))),
+            store=lambda _, file: Path(store.put(name, str(file))),
             workdir=Path(store.incoming()),
             settings=engine_settings(),
             stall_timeout=stall_timeout(self.registry),
