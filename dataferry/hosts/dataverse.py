@@ -9,14 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import quote, urlsplit
 
 from ..errors import AccessDenied, BadName, TransferError
 from ..registry.names import redact_url
 from .about import about_for, as_list, authors, name_parts, plain_license, require
 from .api_client import FileBody
 from .base import Credential, Host, HostedFile, Limits, Moved, Notes, Publisher, Source, Upload
-from .deposit import DOI, ArchiveApi, DepositPublisher, DraftFile, foreign_doi, without_resolver
+from .deposit import DOI, ArchiveApi, DepositPublisher, DraftFile, foreign_doi, read_options, without_resolver
 
 if TYPE_CHECKING:
     from ..config.credentials import Token
@@ -58,22 +58,15 @@ class DataverseHost(Host):
 
     def __init__(self, spec: str) -> None:
         super().__init__(spec)
-        rest, _, self.query = spec.partition(":")[2].partition("?")
-        given = dict(parse_qsl(self.query, keep_blank_values=True))
-        server = urlsplit(given.get("server", _HARVARD))
-        unknown = given.keys() - {"server", "collection"}
-        if unknown or server.scheme not in {"http", "https"} or not server.hostname or "@" in server.netloc:
-            why = f"{min(unknown)!r} is not known" if unknown else "server= is an http or https URL without a user"
-            raise BadName(f"{redact_url(spec)!r}: {why}; write {_FORMS}")
+        rest, options = read_options(spec, "server", "collection")
         doi = without_resolver(rest)
         if rest != "new" and not DOI.fullmatch(doi):
             raise BadName(f"{redact_url(spec)!r} names no dataset; write {_FORMS}")
-        if "server" not in given and rest != "new" and (error := foreign_doi(doi, "Harvard Dataverse")):
+        if "server" not in options and rest != "new" and (error := foreign_doi(doi, "Harvard Dataverse")):
             raise error
-        self.server = f"{server.scheme}://{server.netloc}{server.path.rstrip('/')}/"
-        self.collection = given.get("collection", ":root")
+        self.server, self.collection = options.get("server", _HARVARD), options.get("collection", ":root")
         self.dataset = "" if rest == "new" else f"doi:{doi}"
-        self.locator = f"dataverse:{server.netloc}"
+        self.locator = f"dataverse:{urlsplit(self.server).netloc}"
 
     @property
     def credentials(self) -> tuple[Credential, ...]:
@@ -175,7 +168,7 @@ class DataversePublisher(DepositPublisher[_Api]):
     def declared(self) -> str:
         """The line with the dataset's DOI, once there is one."""
         dataset = self.api.dataset if "api" in vars(self) else ""
-        query = f"?{self.host.query}" if self.host.query else ""
+        query = "".join(self.host.spec.partition("?")[1:])
         return self.host.spec if self.host.dataset or not dataset else f"dataverse:{dataset}{query}"
 
     def check_rights(self) -> str:

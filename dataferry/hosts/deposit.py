@@ -19,10 +19,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from urllib.parse import parse_qsl, urlsplit
 
 from ..config.credentials import Token
 from ..download.backoff import tries
 from ..errors import AccessDenied, BadName, Conflict, HostRefused, PublishError, TransferError
+from ..registry.names import redact_url
 from .api_client import ApiClient
 from .base import Host, HostedFile, Locators, Moved, Notes, Publisher, Upload
 
@@ -37,6 +39,7 @@ __all__ = [
     "UploadGone",
     "foreign_doi",
     "is_status",
+    "read_options",
     "wait_for_limit",
     "without_resolver",
 ]
@@ -80,6 +83,20 @@ def foreign_doi(doi: str, archive: str) -> BadName | None:
     if other == archive:
         return None
     return BadName(f"{doi} is a DOI of {other} and not of {archive}: {remedy.format(doi=doi)}")
+
+
+def read_options(spec: str, *known: str) -> tuple[str, dict[str, str]]:
+    """What stands before the ``?`` of a line, and its options; ``server`` and ``downloads`` are base URLs."""
+    rest, _, query = spec.partition(":")[2].partition("?")
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    if unknown := options.keys() - set(known):
+        raise BadName(f"{redact_url(spec)!r}: {min(unknown)!r} is not known (there are: {', '.join(known)})")
+    for key in options.keys() & {"server", "downloads"}:
+        parts = urlsplit(options[key])
+        if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc or parts.query:
+            raise BadName(f"{redact_url(spec)!r}: {key}= is an http or https URL without user, password and query")
+        options[key] = options[key].rstrip("/") + "/"
+    return rest, options
 
 
 def is_status(error: BaseException, *statuses: int) -> bool:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from ..download.backoff import tries
 from ..errors import AccessDenied, BadName, PublishError, TransferError
@@ -18,7 +18,17 @@ from ..registry.names import close_names, redact_url
 from .about import about_for, as_list, authors, plain_license, require
 from .api_client import ApiClient, FileBody, Response
 from .base import Credential, Host, HostedFile, Limits, Moved, Notes, Publisher, Source, Upload
-from .deposit import DOI, ArchiveApi, DepositPublisher, DraftFile, UploadGone, foreign_doi, is_status, without_resolver
+from .deposit import (
+    DOI,
+    ArchiveApi,
+    DepositPublisher,
+    DraftFile,
+    UploadGone,
+    foreign_doi,
+    is_status,
+    read_options,
+    without_resolver,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,20 +75,16 @@ class _Declared:
 
 
 def _read_spec(spec: str) -> _Declared:
-    scheme, _, rest = spec.partition(":")
-    if scheme.lower() != "figshare" or any(c.isspace() or not c.isprintable() for c in rest):
+    if any(c.isspace() or not c.isprintable() for c in spec):
         raise BadName(f"{redact_url(spec)!r} is not of the form {_FORMS}")
-    rest, _, query = rest.partition("?")
-    given = dict(parse_qsl(query, keep_blank_values=True))
-    if unknown := given.keys() - {"server", "downloads"}:
-        raise BadName(f"{redact_url(spec)!r}: {min(unknown)!r} is not known; there are server= and downloads=")
-    api = _base_url(given.get("server", _API), spec)
+    rest, options = read_options(spec, "server", "downloads")
+    api = options.get("server", _API)
     server = urlsplit(api)
     # each of Figshare's own installations, as its sandbox figsh.com, has both names
     apart = f"{server.scheme}://ndownloader.{server.netloc[4:]}/" if server.netloc.startswith("api.") else ""
-    downloads = _base_url(given["downloads"], spec) if "downloads" in given else apart
     article, version, doi = _read_article(rest, spec)
-    return _Declared(article, version, doi, rest == "new", api, downloads, query)
+    downloads = options.get("downloads", apart)
+    return _Declared(article, version, doi, rest == "new", api, downloads, spec.partition("?")[2])
 
 
 def _read_article(rest: str, spec: str) -> tuple[int | None, int | None, str]:
@@ -104,13 +110,6 @@ def _read_article(rest: str, spec: str) -> tuple[int | None, int | None, str]:
     plain, _, version = doi.rpartition(".v")
     pinned = plain and version.isascii() and version.isdigit()
     return (None, int(version), plain) if pinned else (None, None, doi)
-
-
-def _base_url(url: str, spec: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.username is not None:
-        raise BadName(f"{redact_url(spec)!r}: a server is an http or https URL without user, password and query")
-    return url if url.endswith("/") else url + "/"
 
 
 # -- names: an article holds one flat list of plain file names --------------------------------------------------------

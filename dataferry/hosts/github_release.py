@@ -12,7 +12,7 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import quote, urlsplit
 
 from ..download.backoff import tries
 from ..errors import AccessDenied, BadName, Conflict, HostRefused, PublishError, TransferError
@@ -20,7 +20,7 @@ from ..registry.names import check_name
 from .about import as_list, authors, full_name
 from .api_client import LONGEST_WAIT, FileBody, Response, error_message
 from .base import Credential, Host, HostedFile, Limits, Locators, Moved, Notes, Part, Publisher, Source, Upload
-from .deposit import ArchiveApi, DepositPublisher, DraftFile, is_status, wait_for_limit
+from .deposit import ArchiveApi, DepositPublisher, DraftFile, is_status, read_options, wait_for_limit
 from .github import api_url, github_credentials, is_ref, is_repository
 
 if TYPE_CHECKING:
@@ -342,23 +342,20 @@ class GitHubReleaseHost(Host):
 
     def __init__(self, spec: str) -> None:
         super().__init__(spec)
-        rest, _, query = spec.partition(":")[2].partition("?")
+        rest, options = read_options(spec, "server", "part")
         repository, _, tag = rest.partition("@")
         if not is_repository(repository):
             raise _bad(spec, f"{repository!r} is not an owner and a repository, as in myorg/mypkg-data")
         if not is_ref(tag):
             raise _bad(spec, f"{tag!r} is not a tag" if tag else "it names no tag, as in @data-v1, or @latest")
         self.repository, self.tag = repository, tag
-        self.server, self.part = "https://github.com", None
-        for key, value in parse_qsl(query, keep_blank_values=True):
-            if key == "server":
-                self.server = _read_server(spec, value)
-            elif key == "part":
-                if not value.isascii() or not value.isdigit() or not 0 < int(value) <= _WHOLE_BYTES:
-                    raise _bad(spec, f"part= is a number of bytes from 1 to {_WHOLE_BYTES}")
-                self.part = int(value)
-            else:
-                raise _bad(spec, f"{key!r} is not known (there are: part, server)")
+        self.server = options.get("server", "https://github.com").rstrip("/")
+        server, part = urlsplit(self.server), options.get("part", str(_WHOLE_BYTES))
+        if server.scheme != "https" and server.hostname not in _LOOPBACK:
+            raise _bad(spec, "server= is an https URL")
+        if not part.isascii() or not part.isdigit() or not 0 < int(part) <= _WHOLE_BYTES:
+            raise _bad(spec, f"part= is a number of bytes from 1 to {_WHOLE_BYTES}")
+        self.part = int(part) if "part" in options else None
 
     @property
     def redacted(self) -> str:
@@ -445,18 +442,6 @@ class GitHubReleaseHost(Host):
 def _bad(spec: str, why: str) -> BadName:
     redacted = re.sub(r"//[^/@]*@", "//", spec)
     return BadName(f"{redacted!r} is no release on GitHub: {why}; it reads github-release:owner/repo@tag")
-
-
-def _read_server(spec: str, value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        raise _bad(spec, "server= is not a URL") from None
-    plain = parts.scheme == "http" and host in _LOOPBACK
-    if not host or not (parts.scheme == "https" or plain) or parts.username is not None or parts.query:
-        raise _bad(spec, "server= is an https URL without user, password and query")
-    return value.rstrip("/")
 
 
 # -- publishing -------------------------------------------------------------------------------------------------------

@@ -64,7 +64,7 @@ def test_lines(line: str, server: str, dataset: str) -> None:
         ("dataverse:", "names no dataset"),
         ("dataverse:4711", "names no dataset"),
         ("dataverse:new?server=ftp://a.example", "http or https URL"),
-        ("dataverse:new?server=https://u:s3cret@a.example", "without a user"),
+        ("dataverse:new?server=https://u:s3cret@a.example", "without user"),
         ("dataverse:new?sever=https://a.example", "'sever' is not known"),
     ],
 )

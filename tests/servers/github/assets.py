@@ -80,7 +80,7 @@ class Assets(Forms):
                     raise Refused(422, "Validation Failed", error)
             asset = Asset(self.github.number(), name, self.query.get("label", ""), user.login, self.github.now())
             release.assets[name.lower()] = asset
-        asset.data = self.read()
+        asset.data = self.read(self.length)
         with self.github.lock:
             asset.state = "uploaded"
             self.github.arrived.append(name)
