@@ -235,12 +235,11 @@ class _HostCheck:
         yield from self._in_threads(late, found)
 
     def _in_threads(self, entries: Sequence[Entry], sources: Mapping[str, Sequence[Source]]) -> Iterator[Finding]:
-        with ThreadPoolExecutor(max_workers=self._jobs or 8, thread_name_prefix="dataferry-check") as pool:
-            try:
-                yield from pool.map(lambda entry: self._at_any(entry, sources[entry.name]), entries)
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        pool = ThreadPoolExecutor(max_workers=self._jobs or 8, thread_name_prefix="dataferry-check")
+        try:
+            yield from pool.map(lambda entry: self._at_any(entry, sources[entry.name]), entries)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # after Ctrl-C nobody waits for a host
 
     def _at_any(self, entry: Entry, sources: Sequence[Source]) -> Finding:
         """The first source that is good, as for a user: Figshare's download host answers programs with an empty 202."""

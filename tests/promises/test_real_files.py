@@ -109,7 +109,7 @@ class Shelf:
         for path in found:
             name = path.relative_to(package.parent).as_posix()
             (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (self.folder / name).symlink_to(path)
+            shutil.copyfile(path, self.folder / name)  # a link that leads out of the folder is refused
 
     def data(self, url: str) -> PackageData:
         """The data of a package whose author registered these files and published them at a URL."""
@@ -119,7 +119,7 @@ class Shelf:
         return PackageData("real", registry=self.registry, show_progress=False)
 
 
-@pytest.fixture(scope="module", params=["installed", "from the index"])
+@pytest.fixture(scope="module", params=["installed", pytest.param("from the index", marks=pytest.mark.nightly)])
 def shelf(
     request: pytest.FixtureRequest, folder_of: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Shelf:
