@@ -14,25 +14,25 @@ from dataferry.hosts.base import Host, HostedFile, Publisher, Source, Upload
 from dataferry.registry.names import check_url
 
 if TYPE_CHECKING:
-    from dataferry.config import Settings
+    from dataferry.config.settings import Settings
     from dataferry.hosts.api_client import ApiClient, Response
-    from dataferry.registry import Entry
+    from dataferry.registry.registry import Entry
 
 __all__ = ["WebdavHost", "WebdavPublisher"]
 
 VARIABLE = "WEBDAV_TOKEN"
-REMEDY = f"It needs a token that may write there: set {VARIABLE}, or token in [hosts] of config.toml"
+REMEDY = f"It needs a token with write permission: set {VARIABLE}, or token under [hosts] in config.toml"
 
 
 class WebdavHost(Host):
-    """Files below a URL that everybody may GET, and the author may PUT, MKCOL, MOVE and DELETE."""
+    """Files below a URL that everybody can GET, and that the author can PUT, MKCOL, MOVE and DELETE."""
 
     def __init__(self, spec: str) -> None:
         super().__init__(spec)
         self.url = check_url(spec.partition(":")[2], "the folder's URL")
 
     def url_of(self, name: str) -> str:
-        """The URL of a file or, with a slash at its end, of a folder."""
+        """The URL of a file or, with a slash at the end, of a folder."""
         return self.url + quote(name, safe="/~!$'()*,;=:@+")
 
     def sources(self, name: str, entry: Entry | None) -> Sequence[Source]:
@@ -40,12 +40,12 @@ class WebdavHost(Host):
         return [Source(self.url_of(name), self.redacted)]
 
     def publisher(self, settings: Settings, about: Mapping[str, Any]) -> WebdavPublisher:
-        """What takes files there."""
+        """The publisher of this host."""
         return WebdavPublisher(self, settings, about)
 
 
 class WebdavPublisher(Publisher):
-    """Uploads under a private name; a MOVE that replaces nothing gives the file its own."""
+    """Uploads a file under a temporary name; a MOVE that overwrites nothing gives the file its own name."""
 
     host: WebdavHost
     origin = ""
@@ -53,7 +53,7 @@ class WebdavPublisher(Publisher):
 
     @cached_property
     def service(self) -> ApiClient:
-        """The server, asked as the author; made by `check_rights`, before there are threads."""
+        """The client with the author's token; created by `check_rights`, before there are threads."""
         from dataferry.config.credentials import find_token
         from dataferry.hosts.api_client import ApiClient
 
@@ -64,7 +64,7 @@ class WebdavPublisher(Publisher):
         return ApiClient(self.settings, self.host.url, headers={"Authorization": f"Bearer {token.secret}"})
 
     def call(self, method: str, url: str, **options: Any) -> Response:
-        """Ask the server; who may not write gets an `AccessDenied`."""
+        """Send a request; a token without write permission is an `AccessDenied`."""
         try:
             return self.service.call(method, url, **options)
         except HostRefused as error:
@@ -73,12 +73,12 @@ class WebdavPublisher(Publisher):
             raise
 
     def check_rights(self) -> str:
-        """A DELETE of a name that nobody has changes nothing, and only who may write is told that it is not there."""
+        """Delete a name that does not exist: this changes nothing, and only a token that may write gets a 404."""
         self.call("DELETE", self.host.url_of(f".{os.urandom(16).hex()}"), accept={404})
         return f"with the token in {self.origin}"
 
     def hosted(self, uploads: Sequence[Upload]) -> Mapping[str, HostedFile]:
-        """The server tells the size and no digest: where the size is right, dataferry fetches the file and compares."""
+        """Report sizes. The server has no digests, so dataferry downloads files of the right size and compares."""
         with ThreadPoolExecutor(self.parallel) as pool:
             replies = list(pool.map(lambda u: self.call("HEAD", self.host.url_of(u.name), accept={404}), uploads))
         found = {u.name: reply for u, reply in zip(uploads, replies, strict=True) if reply.status != 404}
@@ -87,7 +87,7 @@ class WebdavPublisher(Publisher):
     def upload(
         self, upload: Upload, notes: MutableMapping[str, Any], moved: Callable[[int], None]
     ) -> Mapping[str, str | int]:
-        """PUT and MOVE. Killed between the two, the next run finds the private name in the notes and moves it."""
+        """PUT and MOVE. If killed between the two, the next run finds the temporary name in the notes and moves it."""
         from dataferry.hosts.api_client import FileBody
 
         if "private" not in notes:
