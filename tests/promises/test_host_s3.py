@@ -244,7 +244,7 @@ class TestPrivate:
             data.get("bands.ecsv")
         text = str(caught.value)
         assert "403" in text
-        assert "it is not there, or the bucket is private" in text
+        assert "it does not exist, or the bucket is private" in text
         assert "AWS_PROFILE" in text
 
     def test_a_wrong_secret_is_shown_nowhere(
@@ -266,7 +266,7 @@ class TestPrivate:
 
 def test_a_missing_file_of_a_public_bucket_is_understandable(radosgw: Any, make_package: Callable[..., str]) -> None:
     data = package(make_package, radosgw.spec(radosgw.bucket()))
-    with pytest.raises(FileUnavailable, match="it is not there, or the bucket is private"):
+    with pytest.raises(FileUnavailable, match="it does not exist, or the bucket is private"):
         data.get("bands.ecsv")
 
 

@@ -200,7 +200,7 @@ def test_nothing_to_do_or_nowhere_to_go(case, quay, files, to):
 
 
 def test_a_host_that_cannot_be_published_to(case):
-    with pytest.raises(PublishError, match="not published to it"):
+    with pytest.raises(PublishError, match="but not publish to it"):
         case.publish(to="https://h.example/x/")
 
 
