@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -223,8 +223,10 @@ class _Place:
     def flush(self) -> None:
         if self._store is not None:
             self._store.flush()
-        if self.path is not None and not any(entry.is_dir() for entry in self.workdir().glob("*")):  # no partial file
-            shutil.rmtree(self.workdir(), ignore_errors=True)
+        if self.path is not None:
+            with contextlib.suppress(OSError):  # a partial file is there, or another run
+                (self.workdir() / "locks").unlink(missing_ok=True)
+                self.workdir().rmdir()
 
     def workdir(self) -> Path:
         if self.path is None:

@@ -69,11 +69,12 @@ def fetch(
     CacheError
         If nothing can be written in `workdir`.
     """
-    from .file_download import FileDownload, SourceState
+    from .file_download import FileDownload
     from .host_limiter import HostLimiter
     from .partial_file import disk_error, stale_small_files
     from .scheduler import Scheduler
     from .session import Network, borrowed
+    from .source_state import SourceState
 
     results: dict[int, Arrived | FileUnavailable] = {}
     missing: dict[str, list[int]] = {}

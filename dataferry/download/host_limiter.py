@@ -61,6 +61,7 @@ class HostLimiter:
         self.refused = 0  # in a row, of other kinds
         self.reason = self.kind = ""
         self.aside = False
+        self.in_doubt_now = False  # since a moment ago, so that what waits for it may go elsewhere
         self.paused_until = 0.0
         self.split = False  # large files in several segments
         self.settled = self.limit == 1
@@ -169,7 +170,9 @@ class HostLimiter:
             self.refused = self._silent = 0
         elif error.kind not in _OF_ONE_FILE | _UNREACHABLE:
             stalled = error.kind == Reason.STALL
+            trusted = not self.doubtful
             self.refused += _COSTLY if stalled else 1
+            self.in_doubt_now = self.in_doubt_now or (trusted and self.doubtful)
             self._silent = self._silent + 1 if stalled else 0
             # Whoever hangs on every connection again and again is as good as unreachable.
             self.aside = self.aside or self._silent >= 2 * _GIVE_UP * self.target

@@ -18,7 +18,7 @@ import socket
 import stat
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -34,7 +34,7 @@ except ImportError:  # Windows: age alone tells who is alive
     fcntl = None  # type: ignore[assignment,unused-ignore]
 
 __all__ = ["PartialFile", "StalePartial", "claims", "disk_error", "identity_of", "process_token", "progress_of"]
-__all__ += ["prune_partials", "read_journal", "stale_partials", "stale_small_files"]
+__all__ += ["read_journal", "stale_partials", "stale_small_files"]
 
 Facts = dict[str, Any]
 _ALIVE = 120.0  # seconds without a sign of life after which somebody else's partial file may be taken
@@ -221,7 +221,7 @@ class PartialFile:
                 return cls(mine, identity, known, *kept)
         # It gets its name once it is locked and has a journal: who looks at it before would take it for a dead one's.
         new = workdir / f".new.{mine.name}"
-        new.mkdir(mode=0o700)
+        new.mkdir(mode=0o700, parents=True)  # another run may have removed an empty folder
         partial = cls(new, identity, size, Ranges(), {}, _open_locked(new / "bytes"))
         try:
             partial.describe(name=name, since=time.time_ns())
@@ -286,14 +286,7 @@ class PartialFile:
 
     def reserve(self) -> None:
         """Reserve the space of the whole file where the file system can; OSError if there is not so much."""
-        if self.size is None:
-            return
-        if hasattr(os, "statvfs"):
-            space = os.statvfs(self.directory)
-            free, needed = space.f_bavail * space.f_frsize, self.size - self.resumed
-            if free < needed and space.f_blocks:
-                raise OSError(errno.ENOSPC, f"{needed} bytes are needed, {free} are free")
-        if self.size - self.resumed >= _RESERVED:
+        if self.size is not None and self.size - self.resumed >= _RESERVED:
             failed = _fallocate(self.fd, 0, 0, self.size)
             if failed in _FULL:
                 raise OSError(failed, os.strerror(failed))
@@ -377,7 +370,7 @@ def _take(found: Path, mine: Path, size: int | None, *, copied: bool) -> tuple[R
             fit = size is None or facts.get("size") in (size, None)
         if fit and ranges.total():
             if copied:
-                fd = _copy(mine, ranges, facts)
+                fd = _copy(mine)
             if fd >= 0:
                 return ranges, facts, fd
     except (OSError, ValueError):
@@ -391,39 +384,15 @@ def _take(found: Path, mine: Path, size: int | None, *, copied: bool) -> tuple[R
     return None
 
 
-def _copy(directory: Path, ranges: Ranges, facts: Facts) -> int:
-    """Put the known ranges into a new file, which is returned open, and into a new journal."""
+def _copy(directory: Path) -> int:
+    """Put the bytes into a new file, which is returned open, so that nobody else has them open for writing."""
     old, new = (directory / name for name in ("bytes", "bytes.new"))
-    target = _open_locked(new)
-    try:
-        with open(old, "rb") as source:
-            os.ftruncate(target, os.fstat(source.fileno()).st_size)
-            for start, stop in ranges.pairs():
-                at = start
-                while at < stop:
-                    at += _copy_range(source.fileno(), target, at, stop - at)
-        text = b"#" + json.dumps(facts).encode() + b"\n"
-        text += b"".join(b"%d %d\n" % pair for pair in ranges.pairs())
-        (directory / "ranges.new").write_bytes(text)
-        os.replace(directory / "ranges.new", directory / "ranges")
-        os.replace(new, old)
-    except BaseException:
-        os.close(target)
-        raise
-    return target
-
-
-def _copy_range(source: int, target: int, at: int, count: int) -> int:
-    if hasattr(os, "copy_file_range"):
-        with contextlib.suppress(OSError):
-            if done := os.copy_file_range(source, target, count, at, at):
-                return done
-    os.lseek(source, at, os.SEEK_SET)
-    data = os.read(source, min(count, 1 << 20))
-    if not data:
-        raise OSError(errno.EIO, "a partial file is shorter than its journal says")
-    os.lseek(target, at, os.SEEK_SET)
-    return os.write(target, data)
+    shutil.copyfile(directory / "ranges", directory / "ranges.new")
+    os.replace(directory / "ranges.new", directory / "ranges")
+    shutil.copyfile(old, new)
+    fd = _open_locked(new)
+    os.replace(new, old)
+    return fd
 
 
 # -- reserved space ----------------------------------------------------------------------------------------------------
@@ -481,19 +450,14 @@ class StalePartial:
 
 def stale_partials(workdir: Path, older_than_days: float = 0.0) -> list[StalePartial]:
     """The partial files that nobody downloads into, oldest first, without those younger than so many days."""
-    return sorted(_stale_partials(workdir, older_than_days), key=lambda item: -item.age)
-
-
-def _stale_partials(workdir: Path, older_than_days: float) -> Iterator[StalePartial]:
-    for path in sorted(workdir.iterdir()) if workdir.is_dir() else []:
-        try:
-            if path.is_dir() and os.path.lexists(path / "ranges") and not ("." in path.name and _in_use(path)):
-                age = time.time() - (path / "ranges").lstat().st_mtime
+    found = []
+    for path in workdir.iterdir() if workdir.is_dir() else ():
+        with contextlib.suppress(OSError):  # it was taken or finished meanwhile
+            age = time.time() - (path / "ranges").lstat().st_mtime
+            if age >= older_than_days * 86400 and not ("." in path.name and _in_use(path)):
                 ranges, facts = _journal_or_nothing(path)
-                if age >= older_than_days * 86400:
-                    yield StalePartial(path, str(facts.get("name", "")), ranges.total(), facts.get("size"), age)
-        except OSError:
-            continue  # it was taken or finished meanwhile
+                found.append(StalePartial(path, str(facts.get("name", "")), ranges.total(), facts.get("size"), age))
+    return sorted(found, key=lambda item: -item.age)
 
 
 def _journal_or_nothing(path: Path) -> tuple[Ranges, Facts]:
@@ -501,14 +465,6 @@ def _journal_or_nothing(path: Path) -> tuple[Ranges, Facts]:
         return read_journal(path)
     except (OSError, ValueError):
         return Ranges(), {}
-
-
-def prune_partials(workdir: Path, older_than_days: float) -> list[StalePartial]:
-    """Remove the partial files that nobody has worked on for so many days; what was removed."""
-    gone = stale_partials(workdir, older_than_days)
-    for item in gone:
-        shutil.rmtree(item.path, ignore_errors=True)
-    return gone
 
 
 def stale_small_files(workdir: Path) -> list[Path]:

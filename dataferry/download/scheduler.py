@@ -9,13 +9,14 @@ import heapq
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from ..errors import Reason, TransferError
-from .file_download import FileDownload, FileTransfer, SourceState, error_of_file
+from .file_download import FileDownload, FileTransfer, error_of_file
 from .host_limiter import HostLimiter
-from .session import SLOWEST, Network, Session
+from .session import Network, Session, too_slow
 from .source import Wanted
+from .source_state import SourceState
 from .stream import StreamReader
 
 __all__ = ["Scheduler"]
@@ -102,7 +103,7 @@ class Scheduler:
                 for transfer in list(self._draining):
                     self._drain(transfer)
                 for file in list(self._finishing):
-                    self._finish(file, file.finished)
+                    self._finish(file)
                 now = time.monotonic()
                 if now - self._looked >= _GROWING * 0.8:
                     self._looked = now
@@ -128,8 +129,7 @@ class Scheduler:
             self._session.start(transfer, self._network)
         else:
             transfer.reader = StreamReader(source, transfer.asked, self.wake, transfer.rate)
-            transfer.last = time.monotonic()
-        if transfer.segment is not None or transfer.expected is None or transfer.reader is not None:
+        if transfer.segment is not None:
             self._draining[transfer] = None
 
     def stop(self, transfer: FileTransfer) -> None:
@@ -174,7 +174,8 @@ class Scheduler:
             self._enqueue(heapq.heappop(self._delayed)[2])
         for host in self._hosts:
             queue = self._pending[host]
-            if host.aside and queue:
+            if queue and (host.aside or host.in_doubt_now):
+                host.in_doubt_now = False
                 self._choose_again(host)
                 continue
             if queue:
@@ -182,7 +183,8 @@ class Scheduler:
             while queue and self._may_begin(host, now):
                 file = queue.popleft()
                 self._running.add(file)
-                self._guard(file, file.state, lambda file=file: file.begin(now))  # type: ignore[misc]
+                if file.state is not None:
+                    self._begin(file, file.state, partial(file.begin, now))
         for file in self._large:
             while self._may_help(file, now) and file.state is not None and file.help(file.state):
                 pass
@@ -213,58 +215,59 @@ class Scheduler:
 
     # -- what comes ----------------------------------------------------------------------------------------------------
 
-    def _finish(self, file: FileDownload, act: Callable[[], None]) -> None:
+    def _finish(self, file: FileDownload) -> None:
         """Let a file of which all bytes are there come to its end."""
         self._finishing.add(file)
-        self._guard(file, file.state, act, whole=True)
+        state = file.state
+        try:
+            if not file.finishing:
+                file.finish()
+            file.finished()
+        except Exception as exc:  # noqa: BLE001
+            if state is not None:
+                file.wrong(state, error_of_file(exc, state.source.redacted))
+        self._see(file)
 
-    def _guard(
-        self, file: FileDownload, state: SourceState | None, act: Callable[[], None], *, whole: bool = False
-    ) -> None:
-        """Let a file do something; what goes wrong is the failure of its source, unless it is of the disk."""
+    def _begin(self, file: FileDownload, state: SourceState, act: Callable[[], None]) -> None:
+        """Let a file send requests; what goes wrong is the failure of the source, unless it is of the disk."""
         try:
             act()
         except Exception as exc:  # noqa: BLE001
-            error = error_of_file(exc, state.source.redacted if state is not None else file.wanted.name)
+            error = error_of_file(exc, state.source.redacted)
             for transfer in list(file.transfers):
                 file.drop_transfer(transfer)
-            if state is not None and whole:
-                file.wrong(state, error)
-            elif state is not None:
-                self._note(state, lambda: file.note_failure(state, error, 0))
+            file.note_failure(state, error)
         self._see(file)
 
+    def _receive(self, transfer: FileTransfer, act: Callable[[FileTransfer], None]) -> bool:
+        """Let a file take what has come; False if that was the end of the request in failure."""
+        file = transfer.file
+        try:
+            act(transfer)
+        except Exception as exc:  # noqa: BLE001
+            file.failed(transfer, error_of_file(exc, transfer.place))
+            self._see(file)
+            return False
+        return True
+
     def _ended(self, transfer: FileTransfer) -> None:
-        file, state = transfer.file, transfer.state
+        file, rival = transfer.file, transfer is transfer.file.rival
         self._draining.pop(transfer, None)
         if transfer not in file.transfers:
             return
         if transfer.error is None and transfer.head is not None and transfer.head.status == 200 and not transfer.hops:
             self._learn(transfer)
-        rival = transfer is file.rival
-        try:
-            file.ended(transfer)
-        except Exception as exc:  # noqa: BLE001
-            error = error_of_file(exc, transfer.place)
-            self._note(state, lambda: file.failed(transfer, error))
-        else:
+        if self._receive(transfer, file.ended):
             if rival:
                 self._judge(file, transfer)
-            elif file.result is None:
+            else:
                 file.next_segment(transfer)
-        self._see(file)
-
-    def _note(self, state: SourceState, act: Callable[[], None]) -> None:
-        trusted = not state.host.doubtful
-        act()
-        if trusted and state.host.doubtful:
-            self._choose_again(state.host)
+            self._see(file)
 
     def _learn(self, transfer: FileTransfer) -> None:
         """What a good response says of its host."""
         host = transfer.state.host
-        if transfer.http2:
-            host.multiplexed = True
+        host.multiplexed = host.multiplexed or transfer.http2
         seconds = transfer.round_trip or transfer.measure()
         if seconds > 0:
             host.round_trip = min(host.round_trip, seconds)
@@ -274,57 +277,45 @@ class Scheduler:
         if transfer not in self._draining:
             return
         if reader is not None:
-            if transfer.state.host.in_debt(time.monotonic()):
-                return
-        elif not (transfer.chunks or (transfer.head is not None and not transfer.accepted)):
-            return
-        first = not transfer.accepted
-        try:
-            file.received(transfer)
-            if first and transfer.accepted:
-                self._learn(transfer)
-            if reader is None and file.is_through(transfer):
-                file.drop_transfer(transfer)
-                transfer.state.host.well()
-                file.next_segment(transfer, connected=False)
-        except Exception as exc:  # noqa: BLE001
-            error = error_of_file(exc, transfer.place)
-            self._note(transfer.state, lambda: file.failed(transfer, error))
-        if reader is not None and transfer in file.transfers:
-            self._look_at_stream(transfer, reader)
-        if transfer.segment is None and not transfer.reader and transfer.accepted and file.segments is None:
-            self._draining.pop(transfer, None)
-        self._see(file)
+            self._drain_stream(transfer, reader)
+        elif transfer.chunks or (transfer.head is not None and not transfer.accepted):
+            first = not transfer.accepted
+            if self._receive(transfer, file.received):
+                if first and transfer.accepted:
+                    self._learn(transfer)
+                if file.is_through(transfer):
+                    file.drop_transfer(transfer)
+                    transfer.state.host.well()
+                    file.next_segment(transfer, connected=False)
+                self._see(file)
 
-    def _look_at_stream(self, transfer: FileTransfer, reader: StreamReader) -> None:
-        now, limit = time.monotonic(), self._network.stall_timeout
+    def _drain_stream(self, transfer: FileTransfer, reader: StreamReader) -> None:
+        now, limit, host = time.monotonic(), self._network.stall_timeout, transfer.state.host
+        if host.in_debt(now) or not self._receive(transfer, transfer.file.received):
+            return
         if reader.ended and not reader.waiting():
             transfer.error = reader.error
             self._ended(transfer)
             return
         if transfer.got and transfer.window is None:
-            transfer.state.host.round_trip = min(transfer.state.host.round_trip, now - transfer.began)
-        since, before = transfer.window = transfer.window or (transfer.last, 0)
-        if now - since < limit:
-            return
-        came = transfer.got - before
-        transfer.window = (now, transfer.got)
-        if came < SLOWEST * limit:
-            text = f"nothing came for {limit:g} s" if not came else f"less than {SLOWEST:.0f} bytes/s in {limit:g} s"
-            error = TransferError(transfer.place, text, kind=Reason.STALL)
-            self._note(transfer.state, lambda: transfer.file.failed(transfer, error))
+            host.round_trip = min(host.round_trip, now - transfer.began)
+        since, before = transfer.window = transfer.window or (transfer.began, 0)
+        if now - since >= limit:
+            transfer.window = (now, transfer.got)
+            if error := too_slow(transfer.place, transfer.got - before, limit):
+                transfer.error = error
+                self._ended(transfer)
 
     def _see(self, file: FileDownload) -> None:
         """Find the place of a file after something has happened to it."""
         if file not in self._running:
             return
+        complete = file.finishing or (file.segments is not None and file.segments.complete and not file.transfers)
         if file.result is not None:
             self._close(file)
-        elif file.finishing:
+        elif complete:
             if file not in self._finishing:
-                self._finish(file, file.finished)
-        elif file.segments is not None and file.segments.complete and not file.transfers:
-            self._finish(file, file.complete)
+                self._finish(file)
         elif file.transfers:
             self._finishing.discard(file)
             if file.segments is not None:
@@ -334,7 +325,6 @@ class Scheduler:
             self._large.pop(file, None)
             self._finishing.discard(file)
             if file.parked:
-                file.release()
                 self._parked.append(file)
             else:
                 self._enqueue(file, file.wait)
@@ -349,7 +339,7 @@ class Scheduler:
             if file.partial is not None:
                 file.partial.note(now)
             self._compare(file, now)
-        if now - self._lived > _SIGN_OF_LIFE:
+        if now - self._lived > min(_SIGN_OF_LIFE, self.patience / 4):
             self._lived = now
             for file in self._files:
                 if file.partial is not None:
@@ -387,10 +377,10 @@ class Scheduler:
             return
         for other in file.states:
             host = other.host
-            worth = other.host is not state.host and not other.final and id(other) not in file.compared
+            worth = other.host is not state.host and not other.final and other not in file.compared
             if worth and not (host.aside or host.suspect or host.doubtful) and (segments is None or other.plain):
                 host.target = max(host.target, host.active + 1)
-                self._guard(file, other, lambda: file.challenge(other))  # noqa: B023
+                self._begin(file, other, partial(file.challenge, other))
                 return
 
     def _watch_rival(self, file: FileDownload, rival: FileTransfer, now: float) -> None:

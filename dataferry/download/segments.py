@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 __all__ = ["Ranges", "Segment", "Segments"]
@@ -14,6 +15,7 @@ _LEAST = 4 * _MIB
 _LEAST_STOLEN = _MIB // 4
 _MOST = 512 * _MIB
 _WORTH_STEALING = 0.4  # seconds that the other connection would still need
+_ENDLESS = 5.0  # the same, for what is hardly worth a request
 _WORTH_CONNECTING = 2.0  # the same, for who has to open a connection first
 
 
@@ -120,13 +122,18 @@ class Segments:
             self._last = stop - start
         return self._begin(start, stop)
 
-    def take_at(self, start: int) -> Segment | None:
+    def take_at(self, start: int, *, exactly: bool = False) -> Segment | None:
         """The next range from a byte on, whole: for a server that sends the file from there on anyway."""
         for index, (first, stop) in enumerate(self._queue):
-            if first >= start:
+            if first == start or (first > start and not exactly):
                 del self._queue[index]
                 return self._begin(first, stop)
         return None
+
+    def add(self, missing: Sequence[tuple[int, int | None]]) -> None:
+        """Add ranges that are to come."""
+        self._queue += missing
+        self._queue.sort(key=lambda pair: pair[0])
 
     def _begin(self, start: int, stop: int | None) -> Segment:
         segment = Segment(start, stop, start)
@@ -139,7 +146,7 @@ class Segments:
         if other is None or other.stop is None or other.pos == other.start:
             return None
         rest = other.stop - other.pos
-        if rest < _LEAST_STOLEN or rest < other.rate() * worth:
+        if rest < other.rate() * (worth if rest >= _LEAST_STOLEN else _ENDLESS):
             return None
         middle, stop = other.pos + rest // 2, other.stop
         other.stop = middle
@@ -156,5 +163,4 @@ class Segments:
             self.active.remove(segment)
             segment.ended = time.monotonic()
             if segment.stop is None or segment.pos < segment.stop:
-                self._queue.append((segment.pos, segment.stop))
-                self._queue.sort(key=lambda pair: pair[0])
+                self.add([(segment.pos, segment.stop)])

@@ -6,7 +6,6 @@ some seconds, so that one call after another uses the same connections.
 
 from __future__ import annotations
 
-import errno
 import os
 import selectors
 import threading
@@ -17,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from ..errors import MissingExtra, Reason, TransferError
-from ..registry.names import redact_url
 from .origin import authorization, check_headers, check_url, host_option, proxy_for, redirect_target, trusted_roots
 from .response import Head, parse_head
 
@@ -29,12 +27,14 @@ except ImportError as _error:
         "", "pycurl", "; where there is no wheel for it, install libcurl and its headers first"
     ) from _error
 
+from .curl_errors import error_of
+
 if TYPE_CHECKING:
     from ..config.settings import Settings
 
-__all__ = ["SLOWEST", "Network", "Session", "Transfer", "borrowed"]
+__all__ = ["Network", "Session", "Transfer", "borrowed", "too_slow"]
 
-SLOWEST = 256.0  # bytes per second below which a connection counts as stalled
+_SLOWEST = 256.0  # bytes per second below which a connection counts as stalled
 _MOST_REDIRECTS = 10
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _LEAST_CHECK = 0.05  # seconds between two looks at what comes
@@ -43,9 +43,8 @@ _MOST_HEADERS = 400  # lines, interim responses and trailers included
 _ERROR_PAGE = 1 << 16  # bytes that are read of a body that is not the file
 _KEPT_SECONDS = 15.0  # for which an idle session is kept
 _KEPT_SESSIONS = 8
-# libcurl's numbers for what pycurl has no names for
+# libcurl's number; pycurl has no name for it
 _SUPPRESS_CONNECT_HEADERS = 265
-_E_WEIRD_ANSWER, _E_HTTP2_STREAM, _E_PROXY, _E_TOO_LARGE = 8, 92, 97, 100
 _BUFFER_LARGE, _BUFFER_SMALL = 1 << 21, 1 << 16
 
 
@@ -102,7 +101,7 @@ class Origin:
             (pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
             (pycurl.HTTP09_ALLOWED, 0),
             (pycurl.CONNECTTIMEOUT_MS, max(1, int(network.connect_timeout * 1000))),
-            (pycurl.LOW_SPEED_LIMIT, int(SLOWEST)),
+            (pycurl.LOW_SPEED_LIMIT, int(_SLOWEST)),
             (pycurl.LOW_SPEED_TIME, int(network.stall_timeout) + 1),
             (pycurl.NETRC, pycurl.NETRC_IGNORED),
             (pycurl.PROXY, self.proxy or ""),  # "" keeps libcurl from asking the environment itself
@@ -166,6 +165,12 @@ class Transfer:
         self.headers = headers
         self.lines: list[bytes] = []
         self.chunks: list[bytes] = []
+
+    def take(self) -> list[bytes]:
+        """What has come of the body since the last time."""
+        chunks = self.chunks[:]
+        self.chunks.clear()
+        return chunks
 
     @property
     def head(self) -> Head | None:
@@ -355,7 +360,9 @@ class Session:
             transfer.http2 = bool(transfer.lines) and transfer.lines[0].startswith(b"HTTP/2")
             transfer.round_trip = transfer.measure()
         if code and (head is None or head.status in (200, 206) or transfer.whole):
-            transfer.error = _error_of(transfer, code, text, network)  # any other status says more than its body's end
+            # Any other status says more than the end of its body.
+            proxy = network.origin(transfer.url, transfer.place, transfer.hops > 0).proxy
+            transfer.error = error_of(transfer.curl, code, text, transfer.place, proxy)
         elif transfer.error is None and transfer.follows():
             self._take_out(transfer)
             try:
@@ -437,9 +444,9 @@ class Session:
         if now - since < limit:
             return None
         transfer.window = (now, body)
-        if body - before >= SLOWEST * limit:
+        if body - before >= _SLOWEST * limit:
             return None
-        text = f"nothing came for {limit:g} s" if body == before else f"less than {SLOWEST:.0f} bytes/s in {limit:g} s"
+        text = f"nothing came for {limit:g} s" if body == before else f"less than {_SLOWEST:.0f} bytes/s in {limit:g} s"
         return TransferError(place, text, kind=Reason.STALL)
 
     # -- blocking ------------------------------------------------------------------------------------------------------
@@ -468,54 +475,12 @@ class Session:
         os.close(self._mouth)
 
 
-def _error_of(transfer: Transfer, code: int, text: str, network: Network) -> TransferError:
-    """What libcurl says went wrong, as one of our errors."""
-    place, curl = transfer.place, transfer.curl
-    proxy = network.origin(transfer.url, place, transfer.hops > 0).proxy
-    via = f" through the proxy {redact_url(proxy)}" if proxy else ""
-    if code == pycurl.E_COULDNT_RESOLVE_HOST:
-        return TransferError(place, f"the host name is not known{via}", kind=Reason.DNS)
-    if code == pycurl.E_PEER_FAILED_VERIFICATION:
-        reason = f"the certificate is not trusted: {text}; is an own CA needed (ca_bundle)?"
-        return TransferError(place, reason, kind=Reason.TLS, final=True)
-    if code in (pycurl.E_SSL_CONNECT_ERROR, pycurl.E_SSL_CERTPROBLEM, pycurl.E_SSL_CACERT_BADFILE, pycurl.E_SSL_CIPHER):
-        return TransferError(
-            place, f"TLS failed{via}: {text}", kind=Reason.TLS, final=code != pycurl.E_SSL_CONNECT_ERROR
-        )
-    if code == pycurl.E_OPERATION_TIMEDOUT:
-        if curl.getinfo(pycurl.PRETRANSFER_TIME):
-            text = f"less than {SLOWEST:.0f} bytes/s in {network.stall_timeout:g} s"
-            return TransferError(place, text, kind=Reason.STALL)
-        return TransferError(place, f"no connection in time{via}", kind=Reason.TIMEOUT)
-    tunnel = int(curl.getinfo(pycurl.HTTP_CONNECTCODE))
-    if proxy and (tunnel >= 300 or code in (pycurl.E_COULDNT_RESOLVE_PROXY, _E_PROXY)):
-        hint = "; give user and password in the proxy's URL" if tunnel == 407 else ""
-        reason = f"the proxy {redact_url(proxy)} answered {tunnel}{hint}" if tunnel else f"no connection{via}: {text}"
-        return TransferError(place, reason, kind=Reason.PROXY, final=400 <= tunnel < 500)
-    if code == pycurl.E_COULDNT_CONNECT:
-        number = int(curl.getinfo(pycurl.OS_ERRNO))
-        if number in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN):
-            reason = f"no route to the host{via}: {os.strerror(number)}"
-            return TransferError(place, reason, kind=Reason.UNREACHABLE, final=True)
-        if number == errno.ETIMEDOUT:
-            return TransferError(place, f"no connection in time{via}", kind=Reason.TIMEOUT)
-        return TransferError(
-            place, f"no connection{via}: {os.strerror(number) if number else text}", kind=Reason.CONNECT
-        )
-    if code == pycurl.E_GOT_NOTHING:
-        return TransferError(place, f"the connection was closed without an answer{via}", kind=Reason.CUT)
-    if code in (pycurl.E_PARTIAL_FILE, _E_HTTP2_STREAM, pycurl.E_HTTP2):
-        return TransferError(place, "the connection was cut in mid-body", kind=Reason.CUT)
-    if "headers" in text or code == _E_TOO_LARGE:  # "Too large response headers: ..."
-        return TransferError(place, "not an answer of HTTP: too many or too long headers", kind=Reason.PROTOCOL)
-    if code in (pycurl.E_RECV_ERROR, pycurl.E_SEND_ERROR):
-        where = "in mid-body" if transfer.chunks or transfer.seen else "before an answer"
-        return TransferError(place, f"the connection was reset {where}{via}", kind=Reason.CUT)
-    if code == pycurl.E_FILESIZE_EXCEEDED:
-        return TransferError(place, f"the answer is longer than {transfer.most} bytes", kind=Reason.SIZE, final=True)
-    if code in (pycurl.E_UNSUPPORTED_PROTOCOL, _E_WEIRD_ANSWER, pycurl.E_BAD_CONTENT_ENCODING):
-        return TransferError(place, f"not an answer of HTTP: {text}", kind=Reason.PROTOCOL)
-    return TransferError(place, f"{text or 'libcurl failed'} (libcurl {code})", kind=Reason.ERROR)
+def too_slow(place: str, count: int, seconds: float) -> TransferError | None:
+    """The error for so few bytes in so many seconds, if they are too few."""
+    if count >= _SLOWEST * seconds:
+        return None
+    text = f"less than {_SLOWEST:.0f} bytes/s in {seconds:g} s" if count else f"nothing came for {seconds:g} s"
+    return TransferError(place, text, kind=Reason.STALL)
 
 
 # -- sessions that are idle --------------------------------------------------------------------------------------------

@@ -43,13 +43,11 @@ def outcome(server: TricklingServer, good: RangeServer, folder: Path, phase: str
     return Path(path).read_bytes()
 
 
+@pytest.mark.timeout(180)  # without limits it would be hours
 def test_an_answer_that_trickles_in_any_phase_comes_to_an_end(tmp_path: Path) -> None:
     cases = list(product(PHASES, [True, False], [True, False]))
     with RangeServer({"a.bin": BODY}) as good, TricklingServer() as server, ThreadPoolExecutor(len(cases)) as pool:
-        began = time.monotonic()
         results = dict(zip(cases, pool.map(lambda case: outcome(server, good, tmp_path, *case), cases), strict=True))
-        seconds = time.monotonic() - began
-    assert seconds < 45  # without a limit it would be hours
     for (phase, mirror, known), result in results.items():
         told = (phase, mirror, known, result if isinstance(result, set) else len(result))
         if mirror or phase == "redirect-body" or (phase == "trailer" and known):
