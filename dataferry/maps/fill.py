@@ -13,7 +13,7 @@ from .byte_source import Context
 from .columns import MOST, ColumnReader
 from .healpix import TABLE_NSIDE, first_of_ring, nest2ring, nest2ring_run, ring2nest, ring_of
 from .layout import MapLayout
-from .reorder import gather_ring, has_bands, nested_to_ring, ring_to_nested, tile_for
+from .reorder import has_bands, nested_to_ring, ring_to_nested, scatter_ring, tile_for
 from .squares import fill_squares
 from .tiles import tiles_of
 from .ud_grade import means, read_means
@@ -130,7 +130,7 @@ def fill_whole(plan: Plan, out: NDArray[Any]) -> None:
         else:
             to_nested(low, [AS_IS] * len(out), shrink=partial(means, children=children))
         if order == "RING":
-            gather_ring(nside, low, out, reader.threads)
+            scatter_ring(nside, low, out, reader.threads)
         plan.finish(out)
     else:
         _one_by_one(plan, slice(0, 12 * nside**2), out)

@@ -24,8 +24,8 @@ from .healpix import (
     FACE_RING,
     TABLE_NSIDE,
     first_of_ring,
+    nest2ring_run,
     past_longitude_zero,
-    ring2nest,
     ring_of,
     ring_table,
     spread_bits,
@@ -342,13 +342,13 @@ class _RingToNested:
             finish(target)
 
 
-def gather_ring(nside: int, nested: NDArray[Any], out: NDArray[Any], threads: int) -> None:
+def scatter_ring(nside: int, nested: NDArray[Any], out: NDArray[Any], threads: int) -> None:
     """Bring NESTED values in memory, (fields, pixels), into RING order."""
 
     def work(starts: Iterator[int]) -> None:
         for at in starts:
-            index = ring2nest(nside, np.arange(at, min(at + _CHUNK, out.shape[1]), dtype="i8"))
+            pixels = nest2ring_run(nside, at, min(_CHUNK, out.shape[1] - at))
             for field, target in zip(nested, out, strict=True):
-                field.take(index, out=target[at : at + _CHUNK], mode="wrap")
+                target[pixels] = field[at : at + _CHUNK]
 
     run_threads(work, range(0, out.shape[1], _CHUNK), threads)
