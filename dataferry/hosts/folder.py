@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..config.folders import expand_folder, folder_problem
 from ..download.source import Source
-from ..errors import BadName, Conflict, DataferryError, HostRefused, PublishError, TransferError
+from ..errors import BadName, Conflict, DataferryError, PublishError, TransferError
 from ..files import make_folders
 from ..registry.checksum_lists import CATALOG, SUMS, Listed, read_catalog
 from ..registry.names import check_url, quoted_name, redact_url
@@ -53,24 +53,25 @@ class FolderHost(Host):
         options = {}
         for item in filter(None, query.split("&")):
             key, _, options[key] = item.partition("=")
-        if not self.folder or not self.folder.startswith(("/", "~", "$")):
-            raise BadName(
-                f"{self.redacted} names no absolute folder; write folder:/path/of/the/folder?url=https://host/path/"
-            )
-        for key in options.keys() - _OPTIONS:
-            raise BadName(f"{self.redacted}: unknown option {key!r}; there are {', '.join(sorted(_OPTIONS))}")
-        if "url" not in options:
-            raise BadName(
-                f"{self.redacted} does not say at which URL the folder is published; add ?url=https://host/path/"
-            )
-        if options.get("lfs", "") not in {"", "0", "1"}:
-            raise BadName(f"{self.redacted}: lfs is 1 or 0, not {options['lfs']!r}")
-        self.url = check_url(options["url"], "the folder's URL")
-        if "@" in self.url.partition("://")[2].partition("/")[0]:
-            raise BadName(
-                f"{self.redacted}: everybody reads the URL; user and password belong into config.toml or .netrc"
-            )
-        self.lfs = {"1": True, "0": False}.get(options.get("lfs", ""))
+        unknown = ", ".join(sorted(options.keys() - _OPTIONS))
+        url, lfs = options.get("url", ""), options.get("lfs", "")
+        for wrong, reason in (
+            (
+                not self.folder.startswith(("/", "~", "$")),
+                "is no absolute folder; write folder:/path?url=https://host/",
+            ),
+            (unknown, f"unknown option {unknown!r}; there are {', '.join(sorted(_OPTIONS))}"),
+            (not url, "does not say at which URL the folder is published; add ?url=https://host/path/"),
+            (lfs not in {"", "0", "1"}, f"lfs is 1 or 0, not {lfs!r}"),
+            (
+                "@" in url.partition("://")[2].partition("/")[0],
+                "everybody reads the URL; logins belong into config.toml",
+            ),
+        ):
+            if wrong:
+                raise BadName(f"{self.redacted}: {reason}")
+        self.url = check_url(url, "the folder's URL")
+        self.lfs = {"1": True, "0": False}.get(lfs)
         self.remote = options.get("remote", "")
 
     @property
@@ -152,13 +153,10 @@ class FolderPublisher(Publisher):
                 client.call("HEAD", url, accept=() if name else range(300, 500))
                 if os.path.lexists(os.path.join(self.root, ".git")):
                     self._serves_git = client.call("HEAD", ".git/HEAD", accept=range(300, 500)).status == 200
-            except HostRefused as error:
-                reason = f"{name} lies in the folder, and {redact_url(url)} answers HTTP {error.status}"
-                remedy = "compare ?url= with what the web server publishes"
-                raise PublishError(self.host.redacted, reason, remedy) from error
             except TransferError as error:
-                remedy = "compare ?url= with the address of the web server, and look whether it runs"
-                raise PublishError(self.host.redacted, f"{redact_url(url)}: {error.reason}", remedy) from error
+                there = f"{name} lies in the folder, and " if name else ""
+                remedy = "compare ?url= with the address of the web server, and with the folder that it publishes"
+                raise PublishError(self.host.redacted, f"{there}{redact_url(url)}: {error.reason}", remedy) from error
 
     def remarks(self, uploads: Sequence[Upload]) -> Sequence[str]:
         """Where the web server gives away the repository."""

@@ -95,8 +95,7 @@ class GitLFSHost(Host):
             "hash_algo": "sha256",
             "objects": [{"oid": oid, "size": size} for oid, size in objects],
         }
-        refusal: HostRefused | None = None
-        last = refusal
+        refusals: list[HostRefused] = []
         for credentials in [login] if login is not None else ["", *_logins(self._server, settings)]:
             headers = {"Accept": _JSON, "Content-Type": _JSON}
             headers |= {"Authorization": credentials} if credentials else {}
@@ -106,15 +105,12 @@ class GitLFSHost(Host):
                 )
                 return response.json(), credentials
             except HostRefused as error:
-                refusal = refusal if refusal is not None and error.status == 404 else error
-                last = error
                 if error.status not in _ANONYMOUS:
                     raise
-        if refusal is None or last is None:
-            raise TransferError(self.redacted, "it was not asked", kind="list")
-        reason = f"{refusal.reason}; a private repository wants a token that may read it"
-        if last is not refusal:
-            reason += f" (with your login: {last.reason})"
+                refusals.append(error)
+        reason = f"{refusals[0].reason}; a private repository wants a token that may read it"
+        if len(refusals) > 1:
+            reason += f" (with your login: {refusals[-1].reason})"
         raise TransferError(self.redacted, reason, kind="status", final=True)
 
     def _answered(self, answer: object) -> dict[str, Source]:

@@ -455,7 +455,7 @@ def test_a_mistyped_url_is_found_before_anything_is_copied(tmp_path: Path) -> No
     a_file(www / "there" / "old.fits", b"old")
     source = a_file(tmp_path / "a", b"a" * 1000)
     with RangeServer(www) as server:
-        wrong = {f"{server.url}their/": "old.fits lies in the folder, and .* answers HTTP 404"}
+        wrong = {f"{server.url}their/": "old.fits lies in the folder, and .*: HTTP 404"}
         wrong |= {"http://127.0.0.1:1/there/": "127.0.0.1:1"}
         for url, reason in wrong.items():
             with pytest.raises(PublishError, match=reason) as caught:
