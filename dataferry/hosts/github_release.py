@@ -610,7 +610,10 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
         if not uploads:
             return ()
         parts = {u.name: len(pieces(u.name, u.size, self.host.part)) for u in uploads}
-        remarks = [f"{name} goes in {count} parts" for name, count in parts.items() if count > 1]
+        remarks = []
+        if self._tag not in self._series:
+            remarks.append(f"a release {self._tag} is made as a draft, and published once all files are proven")
+        remarks += [f"{name} goes in {count} parts" for name, count in parts.items() if count > 1]
         counts: dict[str, int] = {}
         for name, tag in self._placed(uploads).items():
             counts[tag] = counts.get(tag, 0) + parts[name]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from ..hosts import make_host
 from ..hosts.base import guarded
 from ..registry.names import redact_url
 from .sampling import State, sample
+from .threads import in_threads
 
 if TYPE_CHECKING:
     from ..config.settings import Settings
@@ -214,7 +214,7 @@ class _HostCheck:
         with suppress(DataferryError), guarded(self._place):  # a list helps, and is not needed
             self._hosted = host.hosted(self._settings)
         left = {entry.name: entry for entry in entries}
-        for finding in self._in_threads([entry for entry in entries if sources[entry.name]], sources):
+        for finding in self._ask_all([entry for entry in entries if sources[entry.name]], sources):
             if finding.state is not State.BAD:
                 del left[finding.name]
             yield finding
@@ -232,14 +232,10 @@ class _HostCheck:
                 yield self._bad(name, why_not, kind)
             elif found.get(name) and [s.url for s in found[name][:1]] != [s.url for s in sources[name][:1]]:
                 late.append(entry)
-        yield from self._in_threads(late, found)
+        yield from self._ask_all(late, found)
 
-    def _in_threads(self, entries: Sequence[Entry], sources: Mapping[str, Sequence[Source]]) -> Iterator[Finding]:
-        pool = ThreadPoolExecutor(max_workers=self._jobs or 8, thread_name_prefix="dataferry-check")
-        try:
-            yield from pool.map(lambda entry: self._at_any(entry, sources[entry.name]), entries)
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)  # after Ctrl-C nobody waits for a host
+    def _ask_all(self, entries: Sequence[Entry], sources: Mapping[str, Sequence[Source]]) -> Iterator[Finding]:
+        return in_threads(lambda entry: self._at_any(entry, sources[entry.name]), entries, self._jobs or 8)
 
     def _at_any(self, entry: Entry, sources: Sequence[Source]) -> Finding:
         """The first source that is good, as for a user: Figshare's download host answers programs with an empty 202."""

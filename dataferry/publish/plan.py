@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import threading
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from ..registry.names import check_name, check_public, redact_url
 from .compare import Request, ask_host
 from .state import KnownRegistry, rates, read_known
 from .steps import HostPlan, Plan
+from .threads import in_threads
 
 __all__ = ["check_declared", "plan"]
 
@@ -139,31 +139,12 @@ def _host_plan(spec: str, request: Request) -> HostPlan:
 
 
 def _ask_hosts(hosts: Sequence[HostPlan], uploads: Mapping[str, Upload], request: Request) -> list[DataferryError]:
-    """Ask all hosts at the same time, in threads for which Ctrl-C does not wait."""
+    """Ask all hosts at the same time; the problems of all."""
     measured = rates()
-    problems: dict[int, list[DataferryError] | BaseException] = {}
-
-    def ask(index: int) -> None:
-        try:
-            problems[index] = ask_host(hosts[index], uploads, request)
-        except BaseException as error:  # noqa: BLE001 - raised again below
-            problems[index] = error
-
-    threads = []
-    for index, host in enumerate(hosts):
+    for host in hosts:
         host.rates = (measured.get(f"up {host.host.redacted}"), measured.get(f"back {host.host.redacted}"))
-        threads.append(threading.Thread(target=ask, args=(index,), name="dataferry-plan", daemon=True))
-        threads[-1].start()
-    for thread in threads:
-        while thread.is_alive():
-            thread.join(0.1)
-    found: list[DataferryError] = []
-    for index in range(len(hosts)):
-        answer = problems[index]
-        if isinstance(answer, BaseException):
-            raise answer
-        found += answer
-    return found
+    answers = in_threads(lambda host: ask_host(host, uploads, request), hosts, len(hosts))
+    return [problem for problems in answers for problem in problems]
 
 
 def _not_writable(path: Path) -> list[DataferryError]:

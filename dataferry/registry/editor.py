@@ -191,7 +191,7 @@ class RegistryEditor:
         gone = (self._removed & self._in_toml) | moved
         unnamed = self._list is not None and "registry" not in self._toml.table
         if tabled or gone or unnamed or self._dataurl is not None or self._mirrors is not None:
-            written += self._toml.write(self._text_with(tabled, gone, bool(moved)))
+            written += self._toml.write(self._text_with(tabled, gone, unnamed))
         self._in_toml = here - self._removed | {entry.name for entry in tabled}
         self._changes, self._dataurl, self._mirrors, self.created = {}, None, None, False
         self._removed = set()
