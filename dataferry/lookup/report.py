@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 from ..registry.registry import Entry
@@ -119,6 +120,14 @@ class Where(NamedTuple):
         return f"<b>{escape(self.name)}</b> ({escape(known)})<table><tr>{head}</tr>{rows}</table>"
 
 
+@cache
+def _distributions() -> Mapping[str, Sequence[str]]:
+    """The distributions of each package; half a second of reading where many are installed."""
+    from importlib import metadata
+
+    return metadata.packages_distributions()
+
+
 def contact_of(package: str, about: Mapping[str, Any]) -> str:
     """Where users of a package report a missing file: its page, else its authors; empty where neither is known."""
     from importlib import metadata
@@ -127,7 +136,7 @@ def contact_of(package: str, about: Mapping[str, Any]) -> str:
     try:
         found: Any = metadata.metadata(top)
     except metadata.PackageNotFoundError:  # a distribution may have another name than its package
-        names = metadata.packages_distributions().get(top, ())
+        names = _distributions().get(top, ())
         found = metadata.metadata(names[0]) if names else None
     if found is not None:
         lines = [line.partition(",") for line in found.get_all("Project-URL") or ()]
