@@ -36,20 +36,7 @@ _MODULES = {
     "write_map": "write",
 }
 
-__all__ = [
-    "K_CMB",
-    "K_RJ",
-    "UNSEEN",
-    "cmb_equivalencies",
-    "cutout",
-    "draw",
-    "header",
-    "info",
-    "read_map",
-    "read_partial",
-    "show",
-    "write_map",
-]
+__all__ = [*_MODULES]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:

@@ -102,37 +102,26 @@ def _choose(opened: Any, wanted: int | str | None, context: Context) -> tuple[An
     """The dataset of values, and the one of their pixel numbers if there is one beside it."""
     import h5py
 
-    if wanted is not None:
-        try:
-            found = opened.get(str(wanted))
-        except OSError as error:  # a link to another file
-            raise context.error(f"dataset {wanted!r} cannot be opened: {error}") from error
-        if not isinstance(found, h5py.Dataset):
-            raise context.error(f"there is no dataset {wanted!r}")
-        numbers = None if _holds_pixel_numbers(found) else _numbers_beside(found)
-        wrong = _no_map(found, partial=numbers is not None)
-        if wrong:
-            raise context.error(f"dataset {found.name} {wrong}: not a whole-sky map")
-        return found, numbers
-    maps: list[Any] = []
-    indices: list[Any] = []
-
-    def look(_: str, item: Any) -> None:
-        if not isinstance(item, h5py.Dataset):
-            return
-        if _holds_pixel_numbers(item):
-            indices.append(item)
-        elif not _no_map(item, partial=_numbers_beside(item) is not None):
-            maps.append(item)
-
-    opened.visititems(look)
-    if len(maps) == 1:
+    datasets: list[Any] = []
+    if wanted is None:
+        opened.visititems(lambda _, item: datasets.append(item) if isinstance(item, h5py.Dataset) else None)
+        maps = [item for item in datasets if not _holds_pixel_numbers(item) and not _no_map(item)]
+        names = " or ".join(repr(item.name) for item in maps or filter(_holds_pixel_numbers, datasets))
+        if len(maps) > 1:
+            raise context.error("several datasets may be the map", f"choose one: hdu={names}")
+        if not maps:
+            remedy = f"of pixel numbers there are: {names}" if names else ""
+            raise context.error("no dataset has the shape of a HEALPix map", remedy)
         return maps[0], _numbers_beside(maps[0])
-    names = " or ".join(repr(m.name) for m in maps or indices)
-    if maps:
-        raise context.error("several datasets may be the map", f"choose one: hdu={names}")
-    remedy = f"of pixel numbers there are: {names}" if indices else ""
-    raise context.error("no dataset has the shape of a HEALPix map", remedy)
+    try:
+        found = opened.get(str(wanted))
+    except OSError as error:  # a link to another file
+        raise context.error(f"dataset {wanted!r} cannot be opened: {error}") from error
+    if not isinstance(found, h5py.Dataset):
+        raise context.error(f"there is no dataset {wanted!r}")
+    if wrong := _no_map(found):
+        raise context.error(f"dataset {found.name} {wrong}: not a whole-sky map")
+    return found, _numbers_beside(found)
 
 
 def _holds_pixel_numbers(found: Any) -> bool:
@@ -143,15 +132,13 @@ def _holds_pixel_numbers(found: Any) -> bool:
 def _numbers_beside(found: Any) -> Any:
     import h5py
 
-    if found.shape is None or not found.shape:
+    if _holds_pixel_numbers(found):
         return None
-    for item in found.parent.values():
-        if isinstance(item, h5py.Dataset) and _holds_pixel_numbers(item) and item.shape[0] in found.shape:
-            return item
-    return None
+    beside = (item for item in found.parent.values() if isinstance(item, h5py.Dataset) and _holds_pixel_numbers(item))
+    return next((item for item in beside if item.shape[0] in found.shape), None)
 
 
-def _no_map(found: Any, *, partial: bool) -> str:
+def _no_map(found: Any) -> str:
     """Why a dataset is no map; empty if it may be one."""
     if found.shape is None:
         return "is empty"
@@ -159,7 +146,7 @@ def _no_map(found: Any, *, partial: bool) -> str:
         return f"holds {found.dtype}, not numbers"
     if found.ndim not in (1, 2):
         return f"has {found.ndim} axes"
-    if not partial and not nside_of(max(found.shape)):
+    if not nside_of(max(found.shape)) and _numbers_beside(found) is None:
         return f"holds {max(found.shape)} values"
     return ""
 

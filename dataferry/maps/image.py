@@ -146,38 +146,25 @@ def _image(source: ByteSource, wanted: int | str | None) -> Hdu:
 
 def _bounds(
     section: Sequence[Index] | Index, shape: tuple[int, ...], context: Context
-) -> tuple[list[tuple[int, int]], list[int]]:
+) -> tuple[list[tuple[int, int]], tuple[int, ...]]:
     """Start and stop of each axis, and the shape of the result: an int drops its axis, None adds one."""
-    parts = [section] if not isinstance(section, Sequence) else list(section)
-    axes = sum(part is not None and part is not Ellipsis for part in parts)
-    if axes > len(shape):
-        raise context.error(f"section has {axes} axes, the image {len(shape)}")
-    if Ellipsis not in parts:
-        parts.append(Ellipsis)
-    at = parts.index(Ellipsis)
-    parts[at : at + 1] = [slice(None)] * (len(shape) - axes)
-    if Ellipsis in parts:
-        raise context.error("section has more than one Ellipsis")
-    bounds: list[tuple[int, int]] = []
-    result = []
-    for part in parts:
-        if part is None:
-            result.append(1)
-            continue
-        length = shape[len(bounds)]
-        try:
-            if isinstance(part, slice):
-                start, stop, step = part.indices(length)
-                beyond = part.stop is not None and part.stop > length
-                result.append(stop - start)
-            else:
-                index = operator.index(part)  # type: ignore[arg-type]
-                beyond, step = not -length <= index < length, 1
-                start = index % length if length else 0
-                stop = start + 1
-        except TypeError as error:
-            raise context.error(f"section {section!r} is made of other things than slices and integers") from error
-        if beyond or step != 1 or stop <= start:
+    parts: list[Any] = list(section) if isinstance(section, Sequence) else [section]
+    try:
+        result = np.broadcast_to(np.int8(0), shape)[tuple(parts)].shape
+        axes: list[Any] = [
+            part if isinstance(part, slice | EllipsisType) else operator.index(part)
+            for part in parts
+            if part is not None
+        ]
+    except (IndexError, TypeError, ValueError) as error:
+        raise context.error(f"section {section!r} does not fit an image of shape {shape}: {error}") from error
+    at = axes.index(...) if ... in axes else len(axes)
+    axes[at : at + 1] = [slice(None)] * (len(shape) - len(axes) + (at < len(axes)))
+    bounds = []
+    for part, length in zip(axes, shape, strict=True):
+        whole = part if isinstance(part, slice) else slice(part % length, part % length + 1)
+        start, stop, step = whole.indices(length)
+        if step != 1 or stop <= start or (whole.stop is not None and whole.stop > length):
             raise context.error(f"section {section!r} is empty, stepped or not inside an image of shape {shape}")
         bounds.append((start, stop))
     return bounds, result
