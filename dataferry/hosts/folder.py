@@ -193,7 +193,7 @@ class FolderPublisher(Publisher):
         return ""
 
     def begin(self, uploads: Sequence[Upload], notes: MutableMapping[str, Any]) -> None:
-        """Look before the first byte goes: rights in every folder, room on every file system, quotas."""
+        """Look before the first byte goes: rights in every folder, space on every file system, quotas."""
         self._check_quota(uploads, reserve=True)
 
     def _check_quota(self, uploads: Sequence[Upload], *, reserve: bool = False) -> None:

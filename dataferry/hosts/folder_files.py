@@ -198,7 +198,7 @@ def copy_file(upload: Upload, target: str, moved: Callable[[int], None]) -> None
         os.unlink(private)
         raise
     except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:  # others need the room more than the next run needs the copy
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:  # others need the space more than the next run needs the copy
             os.unlink(private)
         raise
     finally:
@@ -270,11 +270,11 @@ def _fill(handle: int, upload: Upload, moved: Callable[[int], None]) -> str:
     return digest.hexdigest()
 
 
-# -- rights, room, quotas ----------------------------------------------------------------------------------------------
+# -- rights, space, quotas ---------------------------------------------------------------------------------------------
 
 
 def _reserve(handle: int, size: int) -> None:
-    """Ask the file system for room, quotas included, before a byte is written; silent where it cannot be asked.
+    """Ask the file system for space, quotas included, before a byte is written; silent where it cannot be asked.
 
     `os.posix_fallocate` would change the size of the file, which says how far a copy is.
     """
@@ -310,7 +310,7 @@ def user_name(number: int) -> str:
 
 
 def check_space(folder: str, size: int, *, reserve: bool) -> None:
-    """Whether there is room in a file system; with `reserve` also within the quota, which only a reservation shows."""
+    """Whether there is space in a file system; with `reserve` also within the quota, which only a reservation shows."""
     there = os.statvfs(folder)
     free = there.f_bavail * there.f_frsize
     if there.f_blocks and free < size:
@@ -390,7 +390,7 @@ def new_file(path: str, mode: int = _MODE, *, replace: bool = False) -> Iterator
 
 
 def replace_file(path: str, data: bytes) -> None:
-    """Write a list; everybody may read it, and whoever may write to the folder may write it anew."""
+    """Write a list; everybody may read it, and whoever may write to the folder may rewrite it."""
     with new_file(path, 0o664, replace=True) as file:
         file.write(data)
 

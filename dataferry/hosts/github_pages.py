@@ -50,7 +50,7 @@ _GITS_OWN = re.compile(r"\.git[ .]*|git~\d+[ .]*", re.IGNORECASE)
 #: What a site has for itself.
 _RESERVED = {".nojekyll", "CNAME", "_config.yml", "index.html", "404.html", CATALOG, SUMS}
 _NO_PAGES = {"README.md", "LICENSE.md"}
-#: By this a page is known as one that may be written anew.
+#: By this a page is known as one that may be rewritten.
 _MARK = b'<meta name="generator" content="dataferry">'
 _REMEDY = (
     "publishing there takes a token in GH_TOKEN, from `gh auth login`, in config.toml or the keyring: a fine-grained "
@@ -190,7 +190,7 @@ class Clone:
         folder.mkdir(parents=True, exist_ok=True)
         for number in range(1000):
             self.path = folder / f"{digest}-{number}.git"
-            lock = open(f"{self.path}.lock", "ab")  # noqa: SIM115 - it is held as long as the clone is used
+            lock = open(f"{self.path}.lock", "ab")  # noqa: SIM115 - it stays open as long as the clone is used
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if os.path.samestat(os.fstat(lock.fileno()), os.stat(lock.name)):
