@@ -96,25 +96,16 @@ def fetch(
         with contextlib.suppress(OSError):
             path.unlink()
     hosts: dict[str, HostLimiter] = {}
-    known: dict[str, HostLimiter] = {}
 
     def limiter(source: Source) -> HostLimiter:
-        # Thousands of URLs have one beginning: it is taken apart once.
-        begin = source.url[: source.url.find("/", source.url.find("//") + 2)] if source.opener is None else ""
-        found = known.get(begin)
-        if found is None:
+        name = source.url[: source.url.find("/", source.url.find("//") + 2)]
+        name = name.rpartition("@")[2].rpartition("//")[2] if source.opener is None else name
+        if name not in hosts:
             parts = urlsplit(source.url)
-            name = parts.netloc.rpartition("@")[2]
-            if source.opener is not None:
-                name = f"{parts.scheme}://{name}"
-            found = hosts.get(name)
-            if found is None:
-                limit, rate = (host_option(settings, parts, option) for option in ("connections", "rate"))
-                limit = limit or (_STREAMS if source.opener is not None else None)
-                found = hosts[name] = HostLimiter(name, limit, rate, min(_FIRST_PAUSE, stall_timeout / 40))
-            if begin:
-                known[begin] = found
-        return found
+            limit, rate = (host_option(settings, parts, option) for option in ("connections", "rate"))
+            limit = limit or (_STREAMS if source.opener is not None else None)
+            hosts[name] = HostLimiter(name, limit, rate, min(_FIRST_PAUSE, stall_timeout / 40))
+        return hosts[name]
 
     network = Network(settings, connect_timeout, stall_timeout)
     with borrowed() as session:
@@ -139,7 +130,7 @@ def fetch(
                 raise
             raise disk_error(exc, exc.filename or workdir) from exc
         finally:
-            reporter.close()
+            reporter.tick(finished=True)
     for key, file in files.items():
         for index in missing[key]:
             if file.result is not None:

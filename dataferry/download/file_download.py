@@ -675,6 +675,7 @@ class FileDownload:
 
     def keep(self) -> None:
         """Leave what is there for another attempt, perhaps of another process."""
+        self.seen = (self.done_bytes(), 0.0)  # so that an interrupted run shows what is kept
         self._end_all()
         if self.partial is not None:
             self.partial.keep()

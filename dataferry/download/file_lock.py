@@ -5,18 +5,27 @@ All locks of one place are bytes of one file, so that thousands of downloads lea
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import threading
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
+
+fcntl: Any
+msvcrt: Any
+try:
+    import fcntl
+except ImportError:
+    fcntl = None
+    import msvcrt
 
 __all__ = ["FileLock"]
 
 _table = threading.Lock()
 _locked: set[tuple[str, int]] = set()
 _files: dict[str, int] = {}
-_SHA256 = 64
 
 
 class FileLock:
@@ -33,11 +42,7 @@ class FileLock:
     __slots__ = ("_key", "_mine", "_on_disk")
 
     def __init__(self, workdir: Path | str, identity: str) -> None:
-        if len(identity) == _SHA256:
-            byte = int(identity[:12], 16)
-        else:
-            byte = int.from_bytes(hashlib.blake2b(identity.encode(), digest_size=6).digest())
-        self._key = str(workdir), byte
+        self._key = str(workdir), int.from_bytes(hashlib.blake2b(identity.encode(), digest_size=6).digest())
         self._mine = self._on_disk = False
 
     def acquire(self, *, force: bool = False) -> bool:
@@ -99,34 +104,24 @@ def _forget() -> None:
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
 
-try:
-    import fcntl
 
-    def _lock(fd: int, byte: int) -> bool:
-        try:
+def _lock(fd: int, byte: int) -> bool:
+    try:
+        if fcntl is None:
+            os.lseek(fd, byte & 0x7FFFFFFF, os.SEEK_SET)
+            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+        else:
             fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
-        except (BlockingIOError, PermissionError):
-            return False
-        except OSError:
-            return True  # no locks there (ENOLCK, ENOSYS, EIO): private names and renames keep it right
-        return True
+    except OSError as error:
+        # Where there are no locks (ENOLCK, ENOSYS, EIO) private names and renames keep it right.
+        return error.errno not in (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
+    return True
 
-    def _unlock(fd: int, byte: int) -> None:
-        with suppress(OSError):
+
+def _unlock(fd: int, byte: int) -> None:
+    with suppress(OSError):
+        if fcntl is None:
+            os.lseek(fd, byte & 0x7FFFFFFF, os.SEEK_SET)
+            msvcrt.locking(fd, msvcrt.LK_UNLCK, 1)
+        else:
             fcntl.lockf(fd, fcntl.LOCK_UN, 1, byte)
-
-except ImportError:
-    import msvcrt
-
-    def _lock(fd: int, byte: int) -> bool:
-        try:
-            os.lseek(fd, byte & 0x7FFFFFFF, os.SEEK_SET)
-            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-        except OSError:
-            return False
-        return True
-
-    def _unlock(fd: int, byte: int) -> None:
-        with suppress(OSError):
-            os.lseek(fd, byte & 0x7FFFFFFF, os.SEEK_SET)
-            msvcrt.locking(fd, msvcrt.LK_UNLCK, 1)  # type: ignore[attr-defined]

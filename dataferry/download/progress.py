@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .file_download import FileDownload
 
-__all__ = ["FileProgress", "Progress", "Reporter", "teller"]
+__all__ = ["FileProgress", "Progress", "Reporter", "progress_callback"]
 
 _EVERY = 0.1
-_BARS_AFTER = 0.5  # seconds: what is over sooner needs no bar
+_RATE_OVER = 3.0
+_BAR_AFTER = 0.5  # seconds: what is over sooner needs no bar
 _LINES_AFTER = 5.0
-_MOST_BARS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,60 +78,52 @@ class Progress:
 
 
 class Reporter:
-    """Tells somebody how far a run is.
+    """Calls back how far a run is.
 
     Parameters
     ----------
-    jobs : list of FileDownload
+    files : list of FileDownload
         The files of the run.
     progress : bool or callable
-        Bars or lines, nothing, or who is told.
+        Bars or lines, nothing, or what is called.
     """
 
-    def __init__(self, jobs: list[FileDownload], progress: bool | Callable[[Progress], None]) -> None:
-        self._jobs = jobs
+    def __init__(self, files: list[FileDownload], progress: bool | Callable[[Progress], None]) -> None:
+        self._files = files
         self._started = self._last = time.monotonic()
-        self._samples: list[tuple[float, int]] = [(self._started, self._there() if progress else 0)]
-        self._tell = teller(progress)
+        self._samples: list[tuple[float, int]] = []
+        self._report = progress_callback(progress) if progress else None
 
-    def _there(self) -> int:
-        return sum(job.done_bytes() for job in self._jobs)
-
-    def tick(self) -> None:
-        """Tell it, if it is time to."""
+    def tick(self, *, finished: bool = False) -> None:
+        """Report, if it is time to."""
         now = time.monotonic()
-        if self._tell is not _nothing and now - self._last >= _EVERY:
+        if self._report is not None and (finished or now - self._last >= _EVERY or not self._samples):
             self._last = now
-            self._tell(self._now(now, False))
+            self._report(self._state(now, finished))
 
-    def close(self) -> None:
-        """Tell it a last time."""
-        if self._tell is not _nothing:
-            self._tell(self._now(time.monotonic(), True))
-
-    def _now(self, now: float, finished: bool) -> Progress:
+    def _state(self, now: float, finished: bool) -> Progress:
         from .source import Arrived
 
-        jobs = self._jobs
-        done = self._there()
+        files = self._files
+        done = sum(file.done_bytes() for file in files)
         self._samples.append((now, done))
-        while len(self._samples) > 2 and now - self._samples[0][0] > 3:
+        while len(self._samples) > 2 and now - self._samples[0][0] > _RATE_OVER:
             del self._samples[0]
-        (since, before) = self._samples[0]
+        since, before = self._samples[0]
         rate = max(0.0, (done - before) / max(1e-3, now - since))
-        total = None if any(job.size is None for job in jobs) else sum(job.size or 0 for job in jobs)
-        arrived = sum(isinstance(job.result, Arrived) for job in jobs)
-        failed = sum(job.result is not None for job in jobs) - arrived
-        files = tuple(
-            FileProgress(job.wanted.name, job.done_bytes(), job.size, not job.locked)
-            for job in jobs
-            if job.result is None and (job.locked or job.waiting_since)
+        total = None if any(file.size is None for file in files) else sum(file.size or 0 for file in files)
+        arrived = sum(isinstance(file.result, Arrived) for file in files)
+        failed = sum(file.result is not None for file in files) - arrived
+        running = tuple(
+            FileProgress(file.wanted.name, file.done_bytes(), file.size, not file.locked)
+            for file in files
+            if file.result is None and (file.locked or file.waiting_since)
         )
         eta = (total - done) / rate if total is not None and rate > 0 else None
-        return Progress(files, arrived, failed, len(jobs), done, total, rate, eta, now - self._started, finished)
+        return Progress(running, arrived, failed, len(files), done, total, rate, eta, now - self._started, finished)
 
 
-def teller(progress: bool | Callable[[Progress], None], doing: str = "") -> Callable[[Progress], None]:
+def progress_callback(progress: bool | Callable[[Progress], None], doing: str = "") -> Callable[[Progress], None]:
     """Who is told how far a run is.
 
     Parameters
@@ -149,69 +141,31 @@ def teller(progress: bool | Callable[[Progress], None], doing: str = "") -> Call
     if callable(progress):
         return progress
     if not progress:
-        return _nothing
+        return lambda _: None
     lead = f"{doing} " if doing else ""
-    return _Bars(lead) if _has_bars() else _Lines(lead)
+    in_terminal = "ipykernel" in sys.modules or bool(getattr(sys.stderr, "isatty", lambda: False)())
+    return _Bar(lead) if in_terminal else _Lines(lead)
 
 
-def _nothing(_: Progress) -> None:
-    pass
-
-
-def _has_bars() -> bool:
-    if "ipykernel" in sys.modules:
-        return True
-    return bool(getattr(sys.stderr, "isatty", lambda: False)())
-
-
-class _Bars:
+class _Bar:
     def __init__(self, lead: str) -> None:
         self._lead = lead
-        self._sum: Any = None
-        self._files: dict[str, Any] = {}
+        self._bar: Any = None
 
     def __call__(self, now: Progress) -> None:
-        if now.finished or now.seconds < _BARS_AFTER:
-            if now.finished:
-                self._close(now)
-            return
-        from tqdm.auto import tqdm
+        if self._bar is None:
+            if now.finished or now.seconds < _BAR_AFTER:
+                return
+            from tqdm.auto import tqdm
 
-        style: dict[str, Any] = {"unit": "B", "unit_scale": True, "unit_divisor": 1000, "leave": False}
-        if self._sum is None:
-            one = now.files_total == 1 and now.files
-            text = now.files[0].name if one else f"{now.files_total} files"
-            self._sum = tqdm(
-                total=now.total_bytes, desc=self._lead + text, initial=now.done_bytes, **(style | {"leave": True})
-            )
-        self._move(self._sum, now.done_bytes, now.total_bytes)
-        if now.files_total == 1:
-            return
-        text = f"{self._lead}{now.files_done} of {now.files_total} files"
-        self._sum.set_description_str(text, refresh=False)
-        redacted = {f.name: f for f in now.files if f.name in self._files}
-        for file in now.files:
-            if len(redacted) < _MOST_BARS and (file.total or 0) > 1 << 20:
-                redacted.setdefault(file.name, file)
-        for name in self._files.keys() - redacted.keys():
-            self._files.pop(name).close()
-        for name, file in redacted.items():
-            if name not in self._files:
-                self._files[name] = tqdm(total=file.total, desc=f"  {name}", initial=file.done, **style)
-            self._move(self._files[name], file.done, file.total)
-
-    @staticmethod
-    def _move(bar: Any, done: int, total: int | None) -> None:
-        if total is not None and bar.total != total:
-            bar.total = total
-        bar.update(done - bar.n)
-
-    def _close(self, now: Progress) -> None:
-        for bar in self._files.values():
-            bar.close()
-        if self._sum is not None:
-            self._move(self._sum, now.done_bytes, now.total_bytes)
-            self._sum.close()
+            self._bar = tqdm(initial=now.done_bytes, unit="B", unit_scale=True, unit_divisor=1000)
+        one = now.files_total == 1 and bool(now.files)
+        text = now.files[0].name if one else f"{now.files_done} of {now.files_total} files"
+        self._bar.set_description_str(self._lead + text, refresh=False)
+        self._bar.total = now.total_bytes
+        self._bar.update(now.done_bytes - self._bar.n)
+        if now.finished:
+            self._bar.close()
 
 
 class _Lines:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterable
 
-from ..download.progress import FileProgress, Progress, teller
+from ..download.progress import FileProgress, Progress, progress_callback
 
 __all__ = ["HostProgress", "Stopped", "TotalProgress", "notify"]
 
@@ -78,7 +78,7 @@ class TotalProgress:
 
     def __init__(self, hosts: list[HostProgress], action: str, progress: bool) -> None:
         self._hosts = hosts
-        self._report = teller(progress and any(host.files for host in hosts), action)
+        self._report = progress_callback(progress and any(host.files for host in hosts), action)
         self._began: float | None = None
         self._ended = False
 
