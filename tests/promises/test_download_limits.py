@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from dataferry_test_servers.downloads import DATA, NAME, Make, config, get, package_at, sent
+from dataferry_test_servers.socks import socks_proxy
 from dataferry_test_servers.trickling import BODY, PHASES, TricklingServer
 
 import dataferry
@@ -123,6 +124,17 @@ def test_a_redirect_with_raw_blanks_or_umlauts(location: str, make_package: Make
         server.fault(NAME, RedirectTo(server.url + location.encode().decode("latin-1")))
         assert get(package_at(make_package, server)) == DATA
         assert sent(server) >= len(DATA)
+
+
+@pytest.mark.parametrize("scheme", ["socks5", "socks5h"])
+@pytest.mark.parametrize("variable", ["http_proxy", "ALL_PROXY"])
+def test_a_socks_proxy_is_used(variable: str, scheme: str, make_package: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    with RangeServer({NAME: DATA}) as server, socks_proxy() as (port, asked):
+        monkeypatch.setenv(variable, f"{scheme}://127.0.0.1:{port}")
+        monkeypatch.setenv("NO_PROXY", "")
+        base = server.url.replace("127.0.0.1", "localhost")
+        assert get(make_package({NAME: DATA}, head=f'dataurl = "{base}"')) == DATA
+        assert set(asked) == {"localhost" if scheme == "socks5h" else "127.0.0.1"}
 
 
 def test_deadline_and_timeout_are_those_of_the_user(make_package: Make) -> None:

@@ -46,3 +46,9 @@ def test_faults(repository: Path) -> None:
 def test_memory(repository: Path) -> None:
     text = run(repository, "memory")
     assert int(text.split("import: ")[1].split()[0]) < 100
+
+
+def test_random_faults(repository: Path) -> None:
+    words = [sys.executable, repository / "benchmarks" / "fault_fuzz.py", "--cases", "5000", "--threads", "12"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
