@@ -104,7 +104,7 @@ def _from_netrc(name: str) -> Token | None:
 def netrc_login(scheme: str, host: str) -> tuple[str, str] | None:
     """User and password of ``.netrc`` for a server; None over plain HTTP to anything but this machine.
 
-    The ``default`` entry is for nobody in particular: to send it to whoever is asked would give a password away.
+    The ``default`` entry never counts: it would send a password to any server.
     """
     if scheme != "https" and not _is_loopback(host):
         return None

@@ -58,7 +58,7 @@ def order_by_site(labelled: Iterable[tuple[str, Folder]], sites: Iterable[str]) 
 
 # -- does it answer? --------------------------------------------------------------------------------
 
-#: A question that got no answer is asked again after so many seconds, by another thread: the mount may be a new one.
+#: After so many seconds without an answer another thread looks again: the mount may be a new one.
 _ASK_AGAIN = 60.0
 
 
@@ -97,8 +97,8 @@ os.register_at_fork(after_in_child=_unanswered.clear)
 def folder_problem(path: str, timeout: float) -> str:
     """Why a folder cannot be used; empty where it can.
 
-    A folder that answered is trusted for the rest of the process. One that did not is passed over at once by later
-    calls, until it answers after all: an automount may need longer the first time.
+    A folder that answered is trusted for the rest of the process. Later calls skip one that did not, until it answers
+    after all: an automount may need longer the first time.
     """
     if path in _usable:
         return ""

@@ -1,7 +1,7 @@
-"""What the environment, the user's and the administrator's ``config.toml`` say.
+"""The environment, and the user's and the administrator's ``config.toml``.
 
 Files are read in the XDG places: ``$XDG_CONFIG_HOME/dataferry/config.toml`` (by default ``~/.config``), then the
-administrator's in each folder of ``$XDG_CONFIG_DIRS`` (by default ``/etc/xdg``). What the user says comes first.
+administrator's in each folder of ``$XDG_CONFIG_DIRS`` (by default ``/etc/xdg``). The user's values come first.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ OFFLINE_VARIABLE = "DATAFERRY_OFFLINE"
 _YES, _NO = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
 _TOP = {"offline", "verify", "site", "folder_timeout", "fsspec_protocols", "folders", "packages", "sites", "hosts"}
 _PACKAGE = {"folders", "mirrors", "strict", "files"}
-#: What tells a server who the user is.
+#: Options that identify the user to a server.
 _SECRET = {"token", "user", "password", "client_cert"}
 
 
@@ -40,7 +40,7 @@ _SECRET = {"token", "user", "password", "client_cert"}
 
 
 class PackageSettings:
-    """What the configuration says of one package."""
+    """The configuration of one package."""
 
     def __init__(self) -> None:
         #: Site label, folder as written, file that says it.
@@ -69,7 +69,7 @@ class Settings:
     folders : list of (str, str, str)
         Folders for any package: site label, folder as written, file that says it.
     packages : dict of str to PackageSettings
-        What is said of single packages.
+        Settings of single packages.
     sites : dict
         Further sites, in the form of ``data/sites.toml``.
     hosts : dict of str to dict
@@ -110,7 +110,7 @@ class Settings:
         self.named_hosts = named_hosts or []
 
     def package(self, name: str) -> PackageSettings:
-        """What is said of one package; empty settings where nothing is."""
+        """The settings of one package; empty ones where there are none."""
         found = self.packages.get(name)
         if found is None and self.packages:
             self._refuse_misspelt(name)

@@ -54,7 +54,7 @@ def host_specs(package: str, registry: Registry, settings: Settings) -> list[str
 def known_sources(
     specs: Sequence[str | Host], name: str, entry: Entry | None
 ) -> Iterator[tuple[str, list[Source], str]]:
-    """Each host's line, its sources of a file as far as the declaration and the registry tell them, or why none."""
+    """Each host's line, and its sources of a file from the declaration and the registry alone, or why it has none."""
     for spec in specs:
         line = spec if isinstance(spec, str) else spec.spec
         try:
@@ -104,7 +104,7 @@ def download_from_hosts(
     store, find : callable
         As for `dataferry.download.fetch.fetch`.
     base : str
-        What stands before a name in the cache.
+        The part of a cache key before the name.
     compare : bool
         Whether size and sha256 of the entries must hold; otherwise they only lead to the file.
     timeout : float
@@ -185,7 +185,7 @@ _Answers = tuple[dict[str, list[Source]], dict[str, list[Failure]]]
 def _ask_hosts(
     specs: Sequence[str | Host], wanted: Mapping[str, Entry], settings: Settings, options: FetchOptions
 ) -> _Answers:
-    """Ask the hosts where files are, no longer than there is time: what a host's own code waits for, nobody can end."""
+    """Ask the hosts where files are, in a thread, so that the deadline ends the wait for a host's own code."""
     if options.left is None:
         return _look_up(specs, wanted, settings)
     answers: list[_Answers | BaseException] = []

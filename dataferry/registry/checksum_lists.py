@@ -161,7 +161,7 @@ def read_list(text: str, origin: str) -> list[Entry]:
     Raises
     ------
     RegistryError
-        If a line is of another form or has another hash than sha256, or a name stands there twice with two hashes;
+        If a line is of another form or has another hash than sha256, or a name occurs twice with two hashes;
         the message begins with ``origin``.
     """
     found: dict[str, Entry] = {}

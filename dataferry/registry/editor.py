@@ -422,7 +422,7 @@ class _TextFile:
         target = os.path.realpath(self.path)  # a link stays a link
         try:
             if self._mark != (_mark(self.path) if os.path.lexists(self.path) else None):
-                raise RegistryError(f"{self.path}: someone else changed it meanwhile; run this again")
+                raise RegistryError(f"{self.path}: someone else changed it; run this again")
             os.makedirs(os.path.dirname(target), exist_ok=True)
             put_atomically(target, text.encode(), sync=True, like=None if self._mark is None else os.stat(target))
         except OSError as error:

@@ -146,12 +146,12 @@ class Registry:
         return list(self._entries.values())
 
     def in_table(self, name: str) -> bool:
-        """Whether a file stands in ``[files]``, where an entry may have locators."""
+        """Whether a file is in ``[files]``, where an entry may have locators."""
         return name in self._entries
 
     @cached_property
     def base(self) -> str:
-        """What stands before a name in astropy's cache: ``dataurl``, or a URL that stands for the first mirror."""
+        """The part of a cache key before the name: ``dataurl``, or a URL made from the first mirror."""
         if self.dataurl or not self.mirrors:
             return self.dataurl
         first = self.mirrors[0]
@@ -169,7 +169,7 @@ class Registry:
         return None if self._list is None else self._list.path
 
     def _error(self, key: str, why: str) -> RegistryError:
-        # the line is looked up in the text, since tomllib gives none for values
+        # tomllib reports no line for values, so it is found in the text
         last = re.escape(key.rpartition(".")[2])
         found = re.search(rf'^[ \t]*(?:\[[^\n]*)?"?{last}"?[ \t]*(?:=|\])', self._text, re.MULTILINE)
         line = f"line {self._text.count(chr(10), 0, found.start()) + 1}: " if found else ""
