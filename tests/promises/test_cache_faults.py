@@ -121,7 +121,7 @@ def astropy_can_list():
         astropy_data.check_download_cache()
 
 
-@pytest.mark.parametrize("part", range(3))
+@pytest.mark.parametrize("part", [0, *(pytest.param(part, marks=pytest.mark.nightly) for part in (1, 2))])
 def test_a_kill_leaves_nothing_that_astropy_stumbles_over(part, need, package, home):
     need("strace")
     calls, count = positions(package, home, GET, NAME)
