@@ -67,7 +67,7 @@ def _on_each_node(comm: Any, request: MapRequest) -> tuple[NDArray[Any], Any]:
 
         def read() -> None:
             if node.rank == 0:
-                request.fill_whole(values)
+                request.read(values)
 
         try:
             # this is also the barrier after which all may read

@@ -116,14 +116,12 @@ def read_map(
 
             pixels = share_of_rank(comm, request.npix)
             request.meta["pixels"] = (pixels.start, pixels.stop)
-        if pixels is None:
-            values = request.output(request.npix, out)
-            request.fill_whole(values)
-        else:
+        count, numbers = request.npix, None
+        if pixels is not None:
             numbers = pixel_numbers(pixels, request.npix, layout.context)
             count = numbers.stop - numbers.start if isinstance(numbers, slice) else numbers.size
-            values = request.output(count, out)
-            request.fill_piece(numbers, values)
+        values = request.output(count, out)
+        request.read(values, numbers)
         return request.quantity(values, remote=remote)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from numbers import Real
 from typing import Any, cast
 
@@ -127,40 +127,30 @@ class MapRequest:
                 f"there is no memory for {shape} values of {dtype}", "ask for fewer pixels=, or a lower nside="
             ) from error
 
-    def fill_whole(self, values: NDArray[Any]) -> None:
-        """Read the whole sky."""
-        self._fill(values, self._read_whole)
-
-    def fill_piece(self, numbers: Any, values: NDArray[Any]) -> None:
-        """Read some pixels."""
-        fill = fill_piece if self.layout.pixels is None else fill_partial_piece
-        self._fill(values, lambda fields: fill(self._plan(), numbers, fields))
-
-    def _fill(self, values: NDArray[Any], read: Callable[[NDArray[Any]], None]) -> None:
+    def read(self, values: NDArray[Any], pixels: slice | NDArray[np.int64] | None = None) -> None:
+        """Read the whole sky, or some pixels as `pixel_numbers` gives them."""
         fields = values.reshape(len(self.reader.columns), -1)
-        if self.direct:
-            read(fields)
-            return
-        work = self._new(fields.shape, self.work)
-        read(work)
-        self._convert(work, fields)
+        work = fields if self.direct else self._new(fields.shape, self.work)
+        self._read_work(work, pixels)
+        if not self.direct:
+            self._convert(work, fields)
+
+    def _read_work(self, work: NDArray[Any], pixels: slice | NDArray[np.int64] | None) -> None:
+        plan = Plan(self.layout, self.reader, self.nside, self.order, self.finishes, self.blank)
+        if pixels is None:
+            (fill_whole if self.layout.pixels is None else fill_partial)(plan, work)
+        else:
+            (fill_piece if self.layout.pixels is None else fill_partial_piece)(plan, pixels, work)
 
     def _convert(self, work: NDArray[Any], fields: NDArray[Any]) -> None:
         for column, values, into in zip(self.reader.columns, work, fields, strict=True):
             to_other_type(column, values, into, self.fill)
 
-    def _read_whole(self, fields: NDArray[Any]) -> None:
-        fill = fill_whole if self.layout.pixels is None else fill_partial
-        fill(self._plan(), fields)
-
-    def _plan(self) -> Plan:
-        return Plan(self.layout, self.reader, self.nside, self.order, self.finishes, self.blank)
-
     def listed(self) -> tuple[NDArray[np.int64], NDArray[Any]]:
         """Read the pixels that the file has: their numbers and values."""
         if self.layout.pixels is None:
             fields = self._new((len(self.reader.columns), self.npix), self.work)
-            self._read_whole(fields)
+            self._read_work(fields, None)
             pixels = there = np.flatnonzero((fields != UNSEEN).any(axis=0))
         else:
             stored = stored_pixels(self.layout, self.reader.threads)
