@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ..download.backoff import tries
-from ..errors import AccessDenied, BadName, PublishError, TransferError
+from ..errors import AccessDenied, BadName, HostRefused, PublishError, TransferError
 from ..registry.names import close_names, redact_url
 from .about import about_for, as_list, authors, plain_license, require
 from .api_client import ApiClient, FileBody, Response
@@ -152,7 +152,7 @@ class _Api(ArchiveApi):
 
     def __init__(self, settings: Settings, base: str, token: Token | None = None) -> None:
         super().__init__(settings, base, token)
-        self.settings, self._bearer = settings, False
+        self.settings, self._forms = settings, ["token", "Bearer"]
         self._left, self._asked = _BURST, time.monotonic()
 
     @property
@@ -160,14 +160,8 @@ class _Api(ArchiveApi):
         """The header that says who asks."""
         if self.token is None:
             return {}
-        word, _, rest = self.token.secret.partition(" ")
-        form = word.lower() if rest and word.lower() in {"token", "bearer"} else ""
-        bearer = (form == "bearer") != self._bearer
-        return {"Authorization": f"{'Bearer' if bearer else 'token'} {rest.strip() if form else self.token.secret}"}
-
-    def other_form(self) -> None:
-        """Send ``Bearer`` in place of ``token``, or the reverse: installations know one or the other."""
-        self._bearer = not self._bearer
+        secret = re.sub("^(token|bearer) +", "", self.token.secret, flags=re.IGNORECASE)
+        return {"Authorization": f"{self._forms[0]} {secret}"}
 
     def call(self, method: str, path: str, **how: Any) -> Response:
         """Ask; see `ApiClient.call`."""
@@ -181,6 +175,14 @@ class _Api(ArchiveApi):
                     raise
                 locked = error
         raise locked
+
+    def account(self) -> dict[str, Any]:
+        """Whose token it is; installations know its form as ``token`` or as ``Bearer``."""
+        found = self.find("account")
+        if found is None:
+            self._forms.reverse()
+            found = self.ask("GET", "account")
+        return dict(found)
 
     def find(self, path: str, absent: Collection[int] = (401, 403, 404), **how: Any) -> Any:
         """The JSON at a path; None if there is none, or not for whoever asks."""
@@ -309,10 +311,10 @@ class FigshareHost(Host):
             reason += "; to read a private article, put a token into FIGSHARE_TOKEN, or as token under "
             raise TransferError(self.redacted, f'{reason}[hosts."{server}"] of config.toml', kind="list", final=True)
         owner = _Api(settings, declared.api, token)
-        for _ in range(2):
-            if (own := owner.find(f"account/articles/{article}")) is not None:
-                return _in_folders(owner.pages(f"account/articles/{article}/files"), own), owner.login
-            owner.other_form()
+        with suppress(HostRefused):
+            owner.account()
+        if (own := owner.find(f"account/articles/{article}")) is not None:
+            return _in_folders(owner.pages(f"account/articles/{article}/files"), own), owner.login
         reason += f", and the token in {token.origin} opens no private one"
         raise TransferError(self.redacted, reason, kind="list", final=True)
 
@@ -399,7 +401,8 @@ class FigsharePublisher(DepositPublisher[_Api]):
         if line.version is not None:
             remedy = "name the article without a version: the files become its next version"
             raise self.error("a published version never changes", remedy)
-        self._account = self._own_account()
+        with self.asking():
+            self._account = self.api.account()
         if line.new:
             self.article = self._made_before()
             if not self.article:
@@ -411,13 +414,6 @@ class FigsharePublisher(DepositPublisher[_Api]):
         name = " ".join(filter(None, (self._account.get("first_name"), self._account.get("last_name"))))
         into = f", into {self.declared}, which was made before" if line.new and self.article else ""
         return f"{name or 'account'} ({self._account.get('id')}), by the token in {self.origin}{into}"
-
-    def _own_account(self) -> dict[str, Any]:
-        with suppress(AccessDenied), self.asking():
-            return dict(self.api.ask("GET", "account"))
-        self.api.other_form()
-        with self.asking():
-            return dict(self.api.ask("GET", "account"))
 
     def _made_before(self) -> str:
         """The article of this account that the registry declares: the same command means the same article."""

@@ -531,6 +531,10 @@ class InvenioPublisher(DepositPublisher[_Api]):
         if not self.files and (self._newest is not None or (self._draft.get("versions") or {}).get("index", 1) > 1):
             entries = _entries(self.api.ask("POST", f"{_draft(self._id)}/actions/files-import"))
             self.files = [_file(entry, self._pin) for entry in entries.values()]
+        if not (self._draft.get("pids") or {}).get("doi") and (self._draft.get("links") or {}).get("reserve_doi"):
+            # a server on which DOIs are optional gives none without being asked
+            self.api.call("POST", f"{_draft(self._id)}/pids/doi", accept=[400, 403, 404, 405])
+            self._draft = self.api.draft(self._id) or self._draft
         self._draft = self._described(self._draft, "PUT", _draft(self._id))
         # that files are missing is known: they are to come
         if errors := [e for e in self._draft.get("errors") or [] if not str(e.get("field")).startswith("files")]:

@@ -102,7 +102,7 @@ def test_a_wait_for_an_archive_is_no_silence(
     figshare: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FIGSHARE_TOKEN", "token-1")
-    figshare.slowness = 12
+    figshare.slowness = 9
     (tmp_path / "a.fits").write_bytes(DUST)
     article = figshare.put({}, owner=1, public=False)
     publish({"a.fits": tmp_path / "a.fits"}, figshare.spec(article.number), tmp_path / "dataferry.toml")
