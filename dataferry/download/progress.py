@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -143,8 +144,8 @@ def progress_callback(progress: bool | Callable[[Progress], None], doing: str = 
     if not progress:
         return lambda _: None
     lead = f"{doing} " if doing else ""
-    in_terminal = "ipykernel" in sys.modules or bool(getattr(sys.stderr, "isatty", lambda: False)())
-    return _Bar(lead) if in_terminal else _Lines(lead)
+    in_terminal = bool(getattr(sys.stderr, "isatty", lambda: False)()) and os.environ.get("TERM") != "dumb"
+    return _Bar(lead) if in_terminal or "ipykernel" in sys.modules else _Lines(lead)
 
 
 class _Bar:
@@ -163,9 +164,11 @@ class _Bar:
         text = now.files[0].name if one else f"{now.files_done} of {now.files_total} files"
         self._bar.set_description_str(self._lead + text, refresh=False)
         self._bar.total = now.total_bytes
-        self._bar.update(now.done_bytes - self._bar.n)
-        if now.finished:
+        if now.finished:  # after Ctrl-C no file is on its way any more, and what has arrived is kept
+            self._bar.update(max(0, now.done_bytes - self._bar.n))
             self._bar.close()
+        else:
+            self._bar.update(now.done_bytes - self._bar.n)
 
 
 class _Lines:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import pty
 import re
 import select
+import signal
 import socket
+import struct
 import subprocess
 import sys
+import termios
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from dataferry.testing import RangeServer
+from dataferry.testing import RangeServer, Stall
 
 PROGRAM = str(Path(sys.executable).with_name("dataferry"))
 
@@ -34,11 +38,12 @@ def package(make_package, server):
     return make_package(files, {"small.txt": b"small\n"}, f'dataurl = "{server.url}"\n')
 
 
-def on_a_terminal(args: list[str], env: Mapping[str, str]) -> str:
-    """What a command prints on a terminal."""
+def on_a_terminal(args: list[str], env: Mapping[str, str], stop_at: bytes = b"") -> str:
+    """What a command prints on a terminal; it gets Ctrl-C once it has printed something."""
     pid, fd = pty.fork()
     if pid == 0:
         os.execve(args[0], args, {**os.environ, **env})
+    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
     printed = b""
     try:
         while select.select([fd], [], [], 60)[0]:
@@ -49,6 +54,9 @@ def on_a_terminal(args: list[str], env: Mapping[str, str]) -> str:
             if not data:
                 break
             printed += data
+            if stop_at and stop_at in printed:
+                os.kill(pid, signal.SIGINT)
+                stop_at = b""
     finally:
         os.close(fd)
         os.waitpid(pid, 0)
@@ -68,6 +76,24 @@ def test_colours_only_where_they_are_wanted(package, tmp_path, env, colours, arg
     args = [PROGRAM, *(arg.format(package=package) for arg in args)]
     printed = on_a_terminal(args, {"PYTHONPATH": str(tmp_path / "packages"), **env})
     assert ("\x1b[" in printed) == colours
+
+
+@pytest.mark.parametrize("term", ["xterm", "dumb"])
+def test_ctrl_c_leaves_the_bar_at_what_is_kept(make_package, tmp_path, term):
+    data = os.urandom(3_000_000)
+    with RangeServer({"large.fits": data}) as server:
+        server.fault("*", Stall(after=1_500_000))
+        package = make_package({"large.fits": data}, {}, f'dataurl = "{server.url}"\n')
+        env = {"PYTHONPATH": str(tmp_path / "packages"), "TERM": term}
+        seen = b"large.fits:  5" if term == "xterm" else b"dataferry: 0 of 1 files"
+        printed = on_a_terminal([PROGRAM, "get", package, "large.fits"], env, seen)
+    assert "stopped;" in printed
+    if term == "xterm":
+        last = printed.rpartition("large.fits:")[2]
+        assert re.match(r" +[5-9]\d%", last), printed
+        assert "-" not in last.partition("stopped")[0].replace("->", "")
+    else:
+        assert "\r" not in printed.replace("\r\n", "\n"), "no bar that would be printed again and again"
 
 
 ESCAPES = b"\x1b]52;c;cm0gLXJmIH4=\x07\x1b[2J\x9b1m"
