@@ -57,7 +57,7 @@ def fetch(
     connect_timeout, stall_timeout : float
         Seconds to wait for a connection, and for the next bytes.
     progress : bool or callable
-        Bars (True), nothing (False), or who is told.
+        Bars (True), nothing (False), or a function that takes a `Progress`.
 
     Returns
     -------

@@ -156,7 +156,7 @@ def _merged_roots(named: tuple[tuple[str, str], ...]) -> tuple[str, str]:
                 f"{name} names {place!r}, which holds no certificates that can be read: {error}"
             ) from error
         texts[roots] = None
-    # libcurl takes one file, and reads it once for all connections; a directory is read anew for each of them.
+    # libcurl takes one file, and reads it once for all connections; a directory is read again for each of them.
     if len(texts) == 1:
         return files[0][1], (folders or [""])[0]
     return _in_one_file(b"\n".join(texts)), (folders or [""])[0]

@@ -14,12 +14,12 @@ __all__ = ["Arrived", "Part", "Source", "Wanted"]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A piece of a file that a host keeps in several objects, because one may not be that large.
+    """A part of a file that a host stores in several objects, because one object cannot be that large.
 
     Parameters
     ----------
     url : str
-        The URL of this piece, quoted and ready to send.
+        The URL of this part, quoted and ready to send.
     size : int
         Its bytes.
     """
@@ -30,21 +30,21 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One place that should answer with one file's bytes.
+    """One URL, or one stream, that should return the bytes of a file.
 
     Parameters
     ----------
     url : str
-        Quoted and ready to send. It may hold credentials or a signature: print ``shown`` instead.
+        Quoted and ready to send. It may contain credentials or a signature: print ``redacted`` instead.
     host : str
-        The host as it was declared, without credentials.
+        The host as declared, without credentials.
     headers : mapping of str to str
-        Headers that this request needs beside the usual ones.
+        Further headers for this request.
     parts : tuple of Part
-        Where the file is kept in pieces: all of them, in order; ``url`` is then that of the first.
+        The parts of a file that is stored in parts, in order; ``url`` is then that of the first.
     opener : callable, optional
-        For hosts that do not speak HTTP: ``opener(start)`` opens the bytes from an offset as a binary file. ``url``
-        only names the place then.
+        For hosts without HTTP: ``opener(start)`` opens the bytes from an offset as a binary file. ``url`` then only
+        names the place.
     """
 
     url: str
@@ -103,7 +103,7 @@ class Arrived:
     path : Path
         Where it is.
     source : Source or None
-        Who gave it, the last one if there were several; None if it was here already, or another process brought it.
+        The source that delivered it, the last of several; None if it was already here or another process downloaded it.
     seconds : float
         From its start to its end.
     moved_bytes : int

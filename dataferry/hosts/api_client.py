@@ -189,7 +189,7 @@ class ApiClient:
     base : str
         The URL to which paths are joined.
     headers : mapping of str to str
-        Headers of every request to the host of `base`, ``Authorization`` for one. Other hosts do not see them.
+        Headers of every request to the host of `base`, such as ``Authorization``. Other hosts do not get them.
     connections : int
         Requests at the same time.
     """

@@ -180,7 +180,7 @@ def _printable(name: str) -> str:
 
 
 def _stated(text: str) -> str | None:
-    """What to state of a unit: none where nobody knows it, so that the numbers can be shown."""
+    """The unit to state: none if it is unknown, so that the numbers can be drawn."""
     try:
         parse_unit(text)
     except (ValueError, TypeError):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Proof", "not_proven"]
 
-#: Larger files come one by one, so that no more than one of them needs room.
+#: Larger files are downloaded one by one, so that only one of them needs space.
 _LARGE = 1 << 28
 
 
@@ -52,7 +52,7 @@ class Proof:
     def __init__(self, declared: str, settings: Settings, workdir: Path, files: Iterable[Path]) -> None:
         self.host = type(make_host(declared))(declared)  # one that has looked up nothing yet
         self._settings = settings.as_anonymous()
-        # where the cache has no room, the author's own disk may have it
+        # if the cache has no space, the author's own disk may have it
         self._workdirs = [workdir, *dict.fromkeys(file.absolute().parent for file in files)]
 
     def fetch(
@@ -100,7 +100,7 @@ class Proof:
         }
 
     def _workdir(self, size: int) -> Path:
-        """A fresh private folder with room for a file."""
+        """A new private folder with space for a file."""
         tried = []
         for place in self._workdirs:
             try:

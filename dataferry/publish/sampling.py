@@ -22,7 +22,7 @@ __all__ = ["State", "sample"]
 #: Files up to this size are fetched whole: that costs no more than samples.
 _WHOLE = 1 << 18
 _SAMPLE = 4096
-#: Of a host that gives no size and ignores ranges so many bytes are read to find the end; of others nothing is said.
+#: From a host that gives no size and ignores ranges, at most so many bytes are read to find the end.
 _LONGEST_BODY = 1 << 26
 _NO_SIZE = "its size is not registered, and no file is here to compare it with"
 
@@ -81,7 +81,7 @@ def sample(client: Client, source: Source, entry: Entry, here: str | None) -> tu
 
 
 def _whole(client: Client, source: Source, entry: Entry, size: int) -> tuple[State, str]:
-    """Hash all of a small file; what it is instead is said only if the hash is not the registered one."""
+    """Hash all of a small file; describe the body only if the hash is not the registered one."""
     try:
         answer = client.read_range(source, 0, None, size=size)
     except TransferError as error:

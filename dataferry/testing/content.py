@@ -158,7 +158,7 @@ def of_bytes(data: bytes, modified: float, media_type: str = _ANY_TYPE) -> Conte
 
 
 class Files:
-    """The files of a server: a folder, or names with bytes or paths; read anew for each request."""
+    """The files of a server: a folder, or names with bytes or paths; read again for each request."""
 
     def __init__(self, source: str | os.PathLike[str] | Mapping[str, bytes | os.PathLike[str]]) -> None:
         self._source = source if isinstance(source, Mapping) else Path(source)

@@ -161,7 +161,7 @@ class RangeServer:
         """The log: copies of the requests so far, in order.
 
         A client may have read the last byte before the server has noted that it is out. So this waits up to 2 s for
-        responses that may be about to end, but not for those that are held up on purpose.
+        responses that may be about to end, but not for those that are delayed on purpose.
         """
         with self._changed:
             self._changed.wait_for(lambda: all(r.done or id(r) in self._waiting for r in self._log), 2)
@@ -412,7 +412,7 @@ class _Connection(BaseHTTPRequestHandler):
             self.sock.sendall(head + tail)
 
     def _wait_turn(self, seconds: float, head: bytes, request: Request) -> bool:
-        """Keep the connection to its rate; True if the headers went ahead, which are not held up."""
+        """Keep the connection to its rate; True if the headers were sent first, which are not delayed."""
         now = time.monotonic()
         late, self._due = self._due - now, max(self._due, now) + seconds
         if late <= 0:
