@@ -136,10 +136,7 @@ def progress_of(path: Path) -> tuple[int, float]:
 
 
 def _sign_of_life(path: Path) -> float:
-    try:
-        return (path / "ranges").stat().st_mtime
-    except OSError:
-        return path.stat().st_mtime  # between its making and its first line it has no journal
+    return (path / "ranges").stat().st_mtime
 
 
 def _lock(fd: int) -> bool:

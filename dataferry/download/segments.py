@@ -50,10 +50,6 @@ class Ranges:
         """The number of bytes that are there."""
         return sum(self._stops) - sum(self._starts)
 
-    def pairs(self) -> list[tuple[int, int]]:
-        """All ranges, in order."""
-        return list(zip(self._starts, self._stops, strict=True))
-
 
 @dataclass(slots=True, eq=False)
 class Segment:

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ..errors import MissingExtra, Reason, TransferError
@@ -124,14 +124,6 @@ class Origin:
         return url if not self.login else url.replace(f"//{self.login}@", "//", 1)
 
 
-class Body(Protocol):
-    """What a request sends."""
-
-    def __len__(self) -> int: ...
-    def read(self, count: int) -> bytes: ...
-    def seek(self, offset: int) -> object: ...
-
-
 class Transfer:
     """One request, and what has come of its response.
 
@@ -139,7 +131,7 @@ class Transfer:
     """
 
     method = "GET"
-    body: Body | None = None
+    body: Any = None  # what is sent: it has `read`, `seek` and a length
     follow = True  # redirects
     once = False  # it must not be sent twice
     large = False
@@ -444,20 +436,16 @@ class Session:
         if now - since < limit:
             return None
         transfer.window = (now, body)
-        if body - before >= _SLOWEST * limit:
-            return None
-        text = f"nothing came for {limit:g} s" if body == before else f"less than {_SLOWEST:.0f} bytes/s in {limit:g} s"
-        return TransferError(place, text, kind=Reason.STALL)
+        return too_slow(place, body - before, limit)
 
     # -- blocking ------------------------------------------------------------------------------------------------------
 
-    def perform(self, transfer: Transfer, network: Network, until: float | None = None) -> None:
+    def perform(self, transfer: Transfer, network: Network) -> None:
         """Send one request and wait for its response; raises what ended it."""
         self.start(transfer, network)
         try:
             while transfer not in self.step(0.5):
-                if until is not None and time.monotonic() > until:
-                    raise TransferError(transfer.place, "the deadline has passed", kind=Reason.DEADLINE, final=True)
+                pass
         finally:
             self.cancel(transfer)
         if transfer.error is not None:
