@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Iterator
@@ -9,12 +10,12 @@ from collections.abc import Iterator
 __all__ = ["backoff", "tries"]
 
 
-def backoff(attempt: int, first: float = 0.25, longest: float = 20.0) -> float:
+def backoff(attempt: float, first: float = 0.25, longest: float = 20.0) -> float:
     """The seconds to wait after so many attempts: growing, with jitter, so that many clients do not come back at once.
 
     Parameters
     ----------
-    attempt : int
+    attempt : float
         How many there were.
     first, longest : float
         Seconds after the first one, and the most.
@@ -24,7 +25,7 @@ def backoff(attempt: int, first: float = 0.25, longest: float = 20.0) -> float:
     float
         Seconds.
     """
-    return min(longest, first * 2.0**attempt) * random.uniform(0.5, 1.0)  # noqa: S311
+    return min(longest, first * math.exp2(attempt)) * random.uniform(0.5, 1.0)  # noqa: S311
 
 
 def tries(seconds: float, first: float = 0.1, longest: float = 10.0) -> Iterator[None]:

@@ -37,7 +37,7 @@ _FAILURES = {
     _E_HTTP2_STREAM: (Reason.CUT, "the connection was cut in mid-body", False),
     pycurl.E_RECV_ERROR: (Reason.CUT, "the connection was reset{via}", False),
     pycurl.E_SEND_ERROR: (Reason.CUT, "the connection was reset{via}", False),
-    pycurl.E_FILESIZE_EXCEEDED: (Reason.SIZE, "the answer is too long: {text}", True),
+    pycurl.E_FILESIZE_EXCEEDED: (Reason.SIZE, "{text}", True),
     pycurl.E_UNSUPPORTED_PROTOCOL: (Reason.PROTOCOL, _NO_HTTP, False),
     pycurl.E_BAD_CONTENT_ENCODING: (Reason.PROTOCOL, _NO_HTTP, False),
     _E_WEIRD_ANSWER: (Reason.PROTOCOL, _NO_HTTP, False),

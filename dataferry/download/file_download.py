@@ -559,7 +559,7 @@ class FileDownload:
         state.final = state.final or error.final
         if error.final or (much and self._keeps(state, error)):
             return
-        state.tries += 1
+        state.tries += 1 if error.retry_after is None else 0.5  # it is there, and asks for patience
         others = [s for s in self.states if s is not state and not s.final and not s.host.aside]
         if not any(s.tries < state.tries for s in others):
             self.wait = state.host.backoff(state.tries)

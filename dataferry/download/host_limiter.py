@@ -163,7 +163,7 @@ class HostLimiter:
         if error.retry_after is not None:
             jitter = random.uniform(1, 1.1)  # noqa: S311
             self.paused_until = max(self.paused_until, now + error.retry_after * jitter)
-            self.target = max(1, self.active // 2)
+            self.target = self.limit = self._small_limit = max(1, self.active // 2)  # it is asked for too much
             self.settled, self._probe_again = True, now + 30
             return
         if much:
@@ -183,6 +183,6 @@ class HostLimiter:
             if self.failures >= (2 if error.kind == Reason.DNS else _GIVE_UP) or error.final:
                 self.aside = True
 
-    def backoff(self, attempt: int) -> float:
+    def backoff(self, attempt: float) -> float:
         """Seconds to wait before the next attempt."""
         return backoff(attempt, self._first_pause)

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Client", "Range"]
 
+_TRIES = 4
 _LONGEST_WAIT = 30.0
+_MOST = 1 << 28  # bytes of one response
 # A redirect may lead to a signed URL that holds for minutes only: then the source itself is asked again.
 _EXPIRED = frozenset({400, 401, 403, 404, 410})
 
@@ -65,8 +67,6 @@ class Client:
         size: int | None = None,
         etag: str = "",
         name: str = "",
-        tries: int = 4,
-        max_bytes: int = 1 << 28,
     ) -> Range:
         """Bytes ``[start, stop)`` of what a source serves; all that follow where `stop` is None.
 
@@ -82,10 +82,6 @@ class Client:
             The ETag of bytes that were read before.
         name : str
             The name of the file; with it a page or a git-lfs pointer in place of the file is recognised.
-        tries : int
-            How often a failure that may be over soon is tried again, this first time included.
-        max_bytes : int
-            The most bytes that are taken.
 
         Returns
         -------
@@ -97,19 +93,17 @@ class Client:
         TransferError
             If the server does not give them.
         """
-        for attempt in range(1, tries + 1):
+        for attempt in range(1, _TRIES + 1):
             try:
-                return self._once(source, start, stop, size, etag, name, max_bytes)
+                return self._once(source, start, stop, size, etag, name)
             except TransferError as error:
                 wait = backoff(attempt) if error.retry_after is None else error.retry_after
-                if error.final or attempt == tries or wait > _LONGEST_WAIT:
+                if error.final or attempt == _TRIES or wait > _LONGEST_WAIT:
                     raise
                 time.sleep(wait)
         raise AssertionError  # the last attempt returns or raises
 
-    def _once(
-        self, source: Source, start: int, stop: int | None, size: int | None, etag: str, name: str, max_bytes: int
-    ) -> Range:
+    def _once(self, source: Source, start: int, stop: int | None, size: int | None, etag: str, name: str) -> Range:
         network, place = self._network, source.redacted
         target = network.redirects.get(source.url)
         transfer = Transfer(target or source.url, place)
@@ -120,7 +114,7 @@ class Client:
             transfer.headers = (("Range", f"bytes={start}-{'' if stop is None else stop - 1}"),)
         transfer.expected = None if stop is None else stop - start
         transfer.large = True
-        transfer.most = max_bytes
+        transfer.most = _MOST
         with borrowed() as session:
             session.start(transfer, network)
             while transfer not in session.step(0.5):
@@ -139,8 +133,8 @@ class Client:
         if head is None:
             raise TransferError(place, "the connection was closed without an answer", kind=Reason.CUT)
         if target is not None and head.status in _EXPIRED:
-            del network.redirects[source.url]
-            return self._once(source, start, stop, size, etag, name, max_bytes)
+            network.redirects.pop(source.url, None)
+            return self._once(source, start, stop, size, etag, name)
         try:
             total = check_head(head, place, start if head.status == 206 else 0, stop, size)
         except TransferError as error:

@@ -92,13 +92,13 @@ class Reporter:
     def __init__(self, files: list[FileDownload], progress: bool | Callable[[Progress], None]) -> None:
         self._files = files
         self._started = self._last = time.monotonic()
-        self._samples: list[tuple[float, int]] = []
+        self._samples = [(self._started, 0)]
         self._report = progress_callback(progress) if progress else None
 
     def tick(self, *, finished: bool = False) -> None:
         """Report, if it is time to."""
         now = time.monotonic()
-        if self._report is not None and (finished or now - self._last >= _EVERY or not self._samples):
+        if self._report is not None and (finished or now - self._last >= _EVERY):
             self._last = now
             self._report(self._state(now, finished))
 

@@ -353,6 +353,8 @@ class Session:
             transfer.round_trip = transfer.measure()
         if code and (head is None or head.status in (200, 206) or transfer.whole):
             # Any other status says more than the end of its body.
+            if code == pycurl.E_FILESIZE_EXCEEDED:
+                text = f"the answer is longer than {transfer.most} bytes"
             proxy = network.origin(transfer.url, transfer.place, transfer.hops > 0).proxy
             transfer.error = error_of(transfer.curl, code, text, transfer.place, proxy)
         elif transfer.error is None and transfer.follows():

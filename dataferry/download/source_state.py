@@ -24,7 +24,7 @@ class SourceState:
 
     source: Source
     host: HostLimiter
-    tries: int = 0
+    tries: float = 0
     wrong: int = 0
     final: bool = False
     validator: str | None = None  # what says that later bytes are of the same version
@@ -72,7 +72,7 @@ def choose(states: Sequence[SourceState]) -> SourceState | None:
     now = time.monotonic()
     fastest = max(state.host.per_connection for state in left)
 
-    def cost(state: SourceState) -> tuple[bool, bool, int, bool]:
+    def cost(state: SourceState) -> tuple[bool, bool, float, bool]:
         host = state.host
         failing = host.failures > 0 or host.doubtful
         return host.paused_until > now, failing, state.tries, 0 < host.per_connection * _SLOWER < fastest

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json as json_module
 import logging
-import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -190,19 +189,14 @@ class ApiClient:
         The URL to which paths are joined.
     headers : mapping of str to str
         Headers of every request to the host of `base`, such as ``Authorization``. Other hosts do not get them.
-    connections : int
-        Requests at the same time.
     """
 
-    def __init__(
-        self, settings: Settings, base: str, *, headers: Mapping[str, str] | None = None, connections: int = 8
-    ) -> None:
+    def __init__(self, settings: Settings, base: str, *, headers: Mapping[str, str] | None = None) -> None:
         self.base = base
         self._settings = settings
         self._own = urlsplit(base)[:2]
         self._headers = dict(headers or {})
         self._networks: dict[float, Network] = {}
-        self._free = threading.BoundedSemaphore(connections)
 
     def call(
         self,
@@ -316,7 +310,7 @@ class ApiClient:
         transfer.method, transfer.body, transfer.follow = method, body, redirect
         transfer.once, transfer.whole, transfer.most = once, True, max_bytes
         transfer.large = body is not None and len(body) > _LARGE
-        with self._free, borrowed() as session:
+        with borrowed() as session:
             session.perform(transfer, network)
         head = transfer.head
         if head is None:

@@ -93,6 +93,34 @@ def test_a_limit_of_requests_is_waited_for(headers: dict[str, str], tmp_path: Pa
         assert len(refused) == 3
 
 
+class FewAtATime(Fault):
+    """At most so many requests a second, as the interfaces of archives allow."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self._lock = threading.Lock()
+        self._times: list[float] = []
+
+    def response(self, response: Any, request: Any) -> Any:
+        with self._lock:
+            now = time.monotonic()
+            self._times = [at for at in self._times if now - at < 1]
+            if len(self._times) < self.number:
+                self._times.append(now)
+                return response
+        refused = Status(429).response(response, request)
+        return dataclasses.replace(refused, headers={**refused.headers, "X-RateLimit-Reset": "1"})
+
+
+def test_many_files_arrive_from_a_host_that_limits_requests(make_package: Make) -> None:
+    files = {f"{number}.bin": BODY[number : number + 2000] for number in range(60)}
+    with RangeServer(files) as server:
+        server.fault("*", FewAtATime(15))
+        package = make_package(files, head=f'dataurl = "{server.url}"\ntimeout = 30')
+        paths = dataferry.PackageData(package, show_progress=False).fetch(deadline=100)
+        assert len(paths) == 60
+
+
 def test_a_limit_beyond_the_deadline_is_not_waited_for(tmp_path: Path) -> None:
     reset = str(int(time.time()) + 3600)
     with RangeServer({"a.bin": BODY}) as server:
@@ -164,7 +192,8 @@ def test_many_files_from_a_host_that_hangs_after_some(make_package: Make) -> Non
 
 
 def test_threads_of_a_run_end_with_it(make_package: Make) -> None:
+    before = set(threading.enumerate())
     with RangeServer({NAME: DATA}) as server:
         assert get(package_at(make_package, server)) == DATA
-        left = [thread.name for thread in threading.enumerate() if thread.name.startswith("dataferry-")]
+        left = [thread.name for thread in set(threading.enumerate()) - before]
         assert [name for name in left if not name.startswith("dataferry-testing")] == []
