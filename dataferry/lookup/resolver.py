@@ -62,6 +62,7 @@ class Resolver:
         self._registry: Registry | None = None
         self._variables: tuple[str, ...] = _VARIABLES
         self._seen: _Seen | None = None
+        self._redacted_base = ""
 
     # -- the registry
 
@@ -145,8 +146,12 @@ class Resolver:
             yield candidate, verdict, candidate.path if verdict.accepted else None
         if self.registry.base:
             path, verdict = store.find(name, entry, rehash=rehash)
-            place = path or redact_url(self.registry.base + name)
-            yield Candidate("cache", place, "astropy's cache"), verdict, path
+            yield Candidate("cache", path or self._cache_key(name), "astropy's cache"), verdict, path
+
+    def _cache_key(self, name: str) -> str:
+        if not self._redacted_base:
+            self._redacted_base = redact_url(self.registry.base)
+        return self._redacted_base + name
 
     def find(self, name: str, store: Store | None = None) -> tuple[str | None, list[Failure]]:
         """Look on this machine, nearest first: the path or None, and what was tried.
@@ -192,7 +197,7 @@ class Resolver:
         if over:
             later = [*candidates.of(name, entry)]
             if self.registry.base:
-                later.append(Candidate("cache", redact_url(self.registry.base + name), "astropy's cache"))
+                later.append(Candidate("cache", self._cache_key(name), "astropy's cache"))
             steps += [Step(c.kind, c.path, c.origin, False, "not needed") for c in later[len(steps) :]]
         offline = "" if over else offline_reason()
         note = "not needed" if over else f"not asked: {offline}" if offline else "would be asked"
