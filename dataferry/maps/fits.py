@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
+import itertools
 import re
 import warnings
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -24,7 +24,6 @@ BLOCK = 2880
 FIRST = 4 * BLOCK
 _LONGEST = 4000 * BLOCK
 _MOST_AXES = 999  # and columns: the standard's limit
-_MOST_FILES = 64
 
 _TFORM = re.compile(r"^\s*(\d*)([A-Z])(.*)$")
 _DTYPES = {"L": ">u1", "B": ">u1", "I": ">i2", "J": ">i4", "K": ">i8", "E": ">f4", "D": ">f8"}
@@ -89,27 +88,15 @@ class Hdu:
         return tuple(self.number(f"{key}{i}") for i in range(self.number(key), 0, -1))
 
 
-_known: OrderedDict[tuple[object, ...], list[Hdu]] = OrderedDict()
-
-
 def hdus(source: ByteSource) -> Iterator[Hdu]:
-    """Walk through the HDUs of a file; headers are read only as far as the walk goes, and kept for the next."""
-    known = _known.setdefault(source.stamp, []) if source.stamp else []
-    if source.stamp:
-        _known.move_to_end(source.stamp)
-        while len(_known) > _MOST_FILES:
-            _known.popitem(last=False)
-    index = 0
-    while True:
-        if index == len(known):
-            start = known[-1].data + -(-known[-1].size // BLOCK) * BLOCK if known else 0
-            found = _read_hdu(source, index, start)
-            if found is None:
-                return
-            if index == len(known):  # another thread may have been here
-                known.append(found)
-        yield known[index]
-        index += 1
+    """Walk through the HDUs of a file; headers are read only as far as the walk goes."""
+    start = 0
+    for index in itertools.count():
+        hdu = _read_hdu(source, index, start)
+        if hdu is None:
+            return
+        yield hdu
+        start = hdu.data + -(-hdu.size // BLOCK) * BLOCK
 
 
 def _read_hdu(source: ByteSource, index: int, start: int) -> Hdu | None:

@@ -50,7 +50,7 @@ def header(path: Named, hdu: int | str | None = None, *, remote: bool = False) -
         If the file is not FITS, or has no such HDU.
     """
     with open_source(path, remote=remote) as source:
-        found = _any_hdu(source, hdu).header.copy()
+        found = _any_hdu(source, hdu).header
         if remote:
             found.moved_bytes, found.verified = getattr(source, "moved", 0), False
         return found
