@@ -443,7 +443,7 @@ class FileDownload:
             raise TransferError(transfer.place, reason, kind=kind, final=True)
 
     def is_through(self, transfer: FileTransfer) -> bool:
-        """Whether a request has brought all of its segment, though its response goes on."""
+        """Whether a request has all bytes of its segment, though its response goes on."""
         segment = transfer.segment
         if segment is None or segment.stop is None or segment.pos < segment.stop or transfer not in self.transfers:
             return False
@@ -591,7 +591,7 @@ class FileDownload:
         return error.kind != Reason.CHANGED and (self.registered or state.validator is not None)
 
     def wrong(self, state: SourceState, error: TransferError) -> None:
-        """Note that the file was brought to its end and is not the right one: nothing of it is kept."""
+        """Note that all bytes arrived and are not the right ones: none of them is kept."""
         mixed = len(self.givers) > 1 or (self.partial is not None and self.partial.resumed > 0)
         reason = error.reason + (" (bytes of several attempts)" if mixed else "")
         self._try(state, error.place, reason, error.kind)

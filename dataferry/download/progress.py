@@ -125,7 +125,7 @@ class Reporter:
 
 
 def progress_callback(progress: bool | Callable[[Progress], None], doing: str = "") -> Callable[[Progress], None]:
-    """Who is told how far a run is.
+    """Choose what shows the progress of a run.
 
     Parameters
     ----------

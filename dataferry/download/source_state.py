@@ -1,4 +1,4 @@
-"""One source of one file in one run: how often it was tried, what it said of the version, where its bytes are."""
+"""One source of one file in one run: how often it was tried, which version it has, where its bytes are."""
 
 from __future__ import annotations
 

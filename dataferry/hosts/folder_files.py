@@ -315,7 +315,7 @@ def check_space(folder: str, size: int, *, reserve: bool) -> None:
     free = there.f_bavail * there.f_frsize
     if there.f_blocks and free < size:
         raise PublishError(
-            folder, f"{size} bytes are to go there, and {free} are free", "make room, and run this again"
+            folder, f"{size} bytes are needed, and {free} are free", "free some space, and run the same command again"
         )
     if not reserve:
         return
@@ -335,8 +335,10 @@ def failure(place: str, error: OSError, size: int = 0) -> PublishError:
     """What an error of the file system means to who publishes."""
     reason = (error.strerror or str(error)).lower()
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        what = "the quota does not leave room" if error.errno == errno.EDQUOT else "there is no room"
-        return PublishError(place, f"{what} for {size} bytes", "make room, and run this again: whole files stay")
+        what = "the quota leaves no space" if error.errno == errno.EDQUOT else "there is no space"
+        return PublishError(
+            place, f"{what} for {size} bytes", "free some space, and run the same command again: complete files stay"
+        )
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
         where = f" ({error.filename})" if error.filename else ""
         remedy = "the folder and those in it must be writable for the group: chmod g+ws"

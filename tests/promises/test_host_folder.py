@@ -478,7 +478,7 @@ def test_the_dry_run_finds_that_there_is_no_room(tmp_path: Path, need: Any, comm
             to = f"folder:{www}?url={server.url}"
             done = command("publish", big, "--to", to, "--package", tmp_path / "dataferry.toml", "--dry-run")
         assert done.exit_code != 0
-        assert "2000000 bytes are to go there" in done.stderr and "make room" in done.stderr
+        assert "2000000 bytes are needed" in done.stderr and "free some space" in done.stderr
         assert contents(www) == {}
     finally:
         subprocess.run(["umount", "-l", www], check=True)
@@ -503,7 +503,7 @@ def test_no_room(tmp_path: Path, need: Any) -> None:
             # somebody else fills it while a file is copied
             upload = upload_of("more.fits", a_file(tmp_path / "more", os.urandom(1_500_000)))
             a_file(www / "other", bytes(1_200_000))
-            with pytest.raises(PublishError, match="no room for 1500000 bytes"):
+            with pytest.raises(PublishError, match="no space for 1500000 bytes"):
                 make_host(to).publisher(Settings(), {}).upload(upload, {}, lambda _: None)
             assert not list(www.rglob(".dataferry-*"))
     finally:
@@ -523,7 +523,7 @@ def test_quota(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = a_file(tmp_path / "a", b"a" * 1000)
     www = tmp_path / "www"
     www.mkdir()
-    with RangeServer(www) as server, pytest.raises(PublishError, match="quota does not leave room for 1000 bytes"):
+    with RangeServer(www) as server, pytest.raises(PublishError, match="quota leaves no space for 1000 bytes"):
         publish({"a.fits": source}, f"folder:{www}?url={server.url}", tmp_path / "r.toml", progress=False)
     assert contents(www) == {}
 
