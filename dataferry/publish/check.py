@@ -16,6 +16,7 @@ from ..errors import DataferryError, FileUnavailable, NeedsNetwork, TransferErro
 from ..hosts import make_host
 from ..hosts.base import guarded
 from ..registry.names import redact_url
+from .plan import series_of
 from .sampling import State, sample
 from .threads import in_threads
 
@@ -135,7 +136,7 @@ def _every_host(
     progress: bool,
 ) -> Iterator[Finding]:
     """The findings at all hosts. Hosts of one series divide its files and versions among them."""
-    series = [_series(spec) for spec in specs]
+    series = [series_of(spec) for spec in specs]
     unsettled: list[tuple[str, Finding]] = []
     good: dict[tuple[str, str], str] = {}
     for spec, name in zip(specs, series, strict=True):
@@ -153,13 +154,6 @@ def _every_host(
             yield replace(finding, state=State.ELSEWHERE, note=f"{other} has it", kind="")
         else:
             yield finding
-
-
-def _series(spec: str) -> str:
-    try:
-        return make_host(spec).series
-    except DataferryError:
-        return ""
 
 
 class _HostCheck:

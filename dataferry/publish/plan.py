@@ -20,7 +20,7 @@ from .state import KnownRegistry, rates, read_known
 from .steps import HostPlan, Plan
 from .threads import in_threads
 
-__all__ = ["check_declared", "plan"]
+__all__ = ["check_declared", "plan", "series_of"]
 
 
 def plan(
@@ -202,3 +202,11 @@ def check_declared(spec: str) -> str:
     except BadName as error:
         reason = "its declaration holds a user or a password, or another secret, which every user would get"
         raise PublishError(redact_url(spec), reason, str(error)) from None
+
+
+def series_of(spec: str) -> str:
+    """What joins the releases of one data set, see `dataferry.hosts.base.Host`; empty for other hosts."""
+    try:
+        return make_host(spec).series
+    except DataferryError:  # its kind is not installed here
+        return ""

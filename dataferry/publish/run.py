@@ -7,17 +7,16 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import AccessDenied, Conflict, DataferryError, PublishError, WrongBytes
-from ..hosts import make_host
 from ..lookup.configured_hosts import engine_settings
 from ..registry.editor import RegistryEditor
 from ..registry.registry import Entry
 from .compare import Request, as_error, steps_at
-from .plan import check_declared
+from .plan import check_declared, series_of
 from .progress import HostProgress, Stopped, TotalProgress, notify
 from .proof import Proof, not_proven
 from .state import Checkpoint, rates, read_known
@@ -95,11 +94,8 @@ def run(plan: Plan, *, jobs: int | None = None, wait: float | None = None, progr
 
 def _register(plan: Plan, host: _HostRun, outcome: Outcome) -> None:
     """Write what is proven at one host into the registry, and the host's part of the outcome."""
-    entries = [
-        Entry(name, plan.uploads[name].sha256, plan.uploads[name].size, host.locators_to_keep(name))
-        for name, file in host.files.items()
-        if file.proven and name in host.locators
-    ]
+    proven = [name for name, file in host.files.items() if file.proven and name in host.locators]
+    entries = host.entries(proven, host.locators)
     failed: DataferryError | None = None
     if entries:
         try:
@@ -133,16 +129,9 @@ def _write(plan: Plan, host: _HostRun, entries: list[Entry]) -> list[Path]:
             order = [other.spec for other in plan.hosts]
             before = order[order.index(host.plan.spec) :]
             if plan.new_version and known is not None:  # else users would download the old bytes first
-                before += [line for line in known.mirrors if _series(line) == host.plan.host.series != ""]
+                before += [line for line in known.mirrors if series_of(line) == host.plan.host.series != ""]
             editor.add_mirror(host.declared, before=before)
     return editor.save()
-
-
-def _series(spec: str) -> str:
-    try:
-        return make_host(spec).series
-    except DataferryError:  # its kind is not installed here
-        return ""
 
 
 class _HostRun(threading.Thread):
@@ -196,9 +185,14 @@ class _HostRun(threading.Thread):
         finally:
             checkpoint.release()
 
-    def locators_to_keep(self, name: str) -> _Locators:
-        """The locators of a file that the registry can have."""
-        return self.locators[name] if self._keeps_locators(name) else {}
+    def entries(self, names: Iterable[str], locators: Mapping[str, _Locators]) -> list[Entry]:
+        """The entries of files as the registry has them; a text registry has no locators."""
+        known = read_known(self.whole.registry)
+        entries = []
+        for name in names:
+            upload, keeps = self.whole.uploads[name], known is None or known.keeps_locators(name)
+            entries.append(Entry(name, upload.sha256, upload.size, locators.get(name, {}) if keeps else {}))
+        return entries
 
     def forget_proven(self) -> None:
         """Drop the notes of what is proven and registered."""
@@ -217,10 +211,6 @@ class _HostRun(threading.Thread):
         step, publisher = self.plan.steps[name], self.plan.publisher
         digest = step.hosted is None or step.hosted.matches(step.upload) is not None
         return digest and publisher is not None and publisher.tells_digests
-
-    def _keeps_locators(self, name: str) -> bool:
-        known = read_known(self.whole.registry)
-        return known is None or known.keeps_locators(name)
 
     # -- the steps -----------------------------------------------------------------------------------------------------
 
@@ -301,14 +291,10 @@ class _HostRun(threading.Thread):
         until, pause, waited = time.monotonic() + patience, 0.5, False
         before = (0, 0)
         while left:
-            entries = [
-                Entry(name, u.sha256, u.size, locators.get(name, {}) if self._keeps_locators(name) else {})
-                for name, u in left.items()
-            ]
             began = time.monotonic()
             progress = lambda now, before=before: self.back.update(before, now)  # noqa: E731
             proof = Proof(self.declared, self.settings, checkpoint.folder, [u.path for u in left.values()])
-            results = proof.fetch(entries, progress)
+            results = proof.fetch(self.entries(left, locators), progress)
             if all(result == left[name].sha256 for name, result in results.items()):
                 self._measure("back", sum(upload.size for upload in left.values()), began)
             for name, result in results.items():
