@@ -11,6 +11,7 @@ import click
 
 from . import options
 from .output import echo, note, print_json, size_text, style
+from .targets import find_target, named_files, naming_options, note_how_to_ship
 
 if TYPE_CHECKING:
     from ..registry.editor import Change
@@ -30,8 +31,7 @@ Examples:
 @click.command("add", cls=options.Command, epilog=_EXAMPLES)
 @click.argument("target", metavar="PACKAGE_OR_FOLDER", shell_complete=options.complete_package)
 @click.argument("files", nargs=-1, type=click.Path(), metavar="[FILES]...")
-@click.option("--as", "name", metavar="NAME", help="The name to register, if one file is given.")
-@click.option("--prefix", default="", metavar="FOLDER", help="A prefix for the names of files outside the data folder.")
+@naming_options
 @click.option(
     "--from",
     "lists",
@@ -68,14 +68,13 @@ def command(
     --from HOST registers the files that a host has, and declares the host as a mirror. If the host reports no sha256,
     the files are downloaded once to compute it.
     """
+    from ..publish.plan import name_clashes
     from ..publish.register import declared_line
+    from ..publish.state import read_known
     from ..registry.editor import RegistryEditor
-    from .targets import find_target, named_files, note_how_to_ship
 
     if not (files or lists or dataurl):
         raise click.UsageError("Nothing to add: give files, --from LIST or --dataurl URL.")
-    if name is not None and (len(files) != 1 or os.path.isdir(files[0]) or prefix):
-        raise click.UsageError("--as names exactly one file, and goes without --prefix.")
     path = find_target(target)
     editor = RegistryEditor(path)
     created = editor.created
@@ -86,6 +85,9 @@ def command(
     entries += [entry for host in hosts for entry in _hosted(host, only)]
     new_hosts = [line for line in lines if editor.add_mirror(line)]
     entries += _hashed(named_files(files, path.parent, name, prefix))
+    known = read_known(path)
+    for clash in name_clashes([entry.name for entry in entries], known.names() if known else []):
+        note(f"{style('warning:', fg='yellow')} {clash}")
     changes = editor.put(entries, replace=replace)
     written = [] if dry_run else editor.save()
     if as_json:

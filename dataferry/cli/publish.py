@@ -11,6 +11,7 @@ import click
 
 from . import options
 from .output import echo, note, print_json, size_text, style
+from .targets import find_target, named_files, naming_options, note_how_to_ship
 
 if TYPE_CHECKING:
     from ..publish import HostPlan, Outcome, Plan
@@ -45,8 +46,7 @@ _WORDS = {
     shell_complete=options.complete_package,
     help="The package to publish for; by default the one in the current folder.",
 )
-@click.option("--as", "name", metavar="NAME", help="The name to publish under, if one file is given.")
-@click.option("--prefix", default="", metavar="FOLDER", help="A prefix for the names of files outside the data folder.")
+@naming_options
 @options.dry_run("Show what would be done, and change nothing anywhere.")
 @click.option("--new-version", is_flag=True, help="Let names get other bytes, at hosts that also keep the old ones.")
 @click.option("--repair", is_flag=True, help="Replace a host's copy that differs from the registered file.")
@@ -78,10 +78,7 @@ def command(
     bytes. If the command is interrupted, run it again: it continues from there. Names are as with "dataferry add".
     """
     from ..publish import Outcome, plan, run
-    from .targets import find_target, named_files, note_how_to_ship
 
-    if name is not None and (len(files) != 1 or os.path.isdir(files[0]) or prefix):
-        raise click.UsageError("--as names exactly one file, and goes without --prefix.")
     path = find_target(target)
     new = not os.path.lexists(path)
     progress = not options.is_quiet()

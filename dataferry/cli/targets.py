@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+import click
 
 from ..errors import BadName, RegistryError
 from ..registry.names import check_name
 from ..registry.packages import REGISTRY_NAME, package_folders
 from .output import note
 
-__all__ = ["find_target", "named_files", "note_how_to_ship"]
+__all__ = ["find_target", "named_files", "naming_options", "note_how_to_ship"]
+
+
+def naming_options(function: click.decorators.FC) -> click.decorators.FC:
+    """The options that say under which names files are registered."""
+    prefix = "A prefix for the names of files outside the data folder."
+    function = click.option("--prefix", default="", metavar="FOLDER", help=prefix)(function)
+    return click.option("--as", "name", metavar="NAME", help="The name to use, if one file is given.")(function)
 
 
 def find_target(target: str) -> Path:
@@ -54,11 +63,13 @@ def _in_folder(folder: Path) -> Path:
     )
 
 
-def named_files(files: Iterable[str], data: Path, name: str | None, prefix: str) -> dict[str, Path]:
+def named_files(files: Sequence[str], data: Path, name: str | None, prefix: str) -> dict[str, Path]:
     """Name -> file, sorted by name, of files and folders of files; BadName with everything that is wrong.
 
     What lies in the package's data folder is named by its path there, other files by their own name behind the prefix.
     """
+    if name is not None and (len(files) != 1 or os.path.isdir(files[0]) or prefix):
+        raise click.UsageError("--as names exactly one file, and goes without --prefix.")
     found: dict[str, Path] = {}
     problems: list[str] = []
     inside = data.resolve()

@@ -20,7 +20,7 @@ from .state import KnownRegistry, rates, read_known
 from .steps import HostPlan, Plan
 from .threads import in_threads
 
-__all__ = ["check_declared", "plan", "series_of"]
+__all__ = ["check_declared", "name_clashes", "plan", "series_of"]
 
 
 def plan(

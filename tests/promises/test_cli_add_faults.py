@@ -149,6 +149,13 @@ def test_a_typing_mistake_is_no_data(command: Command, tree: Path) -> None:
         assert server.requests == []
 
 
+def test_names_that_are_one_file_on_some_disks_are_warned_of(command: Command, tree: Path) -> None:
+    command("add", "mypkg", "hosted")
+    done = command("add", "mypkg", "hosted/a.fits", "--as", "A.fits")
+    assert (done.exit_code, sorted(Registry(REGISTRY).names())) == (0, ["A.fits", "a.fits", "maps/b.fits"])
+    assert done.stderr.startswith("warning: 'A.fits' and 'a.fits' are one file on disks that ignore case")
+
+
 # -- remove ------------------------------------------------------------------------------------------------------------
 
 
