@@ -85,8 +85,8 @@ def command(
     entries += [entry for host in hosts for entry in _hosted(host, only)]
     new_hosts = [line for line in lines if editor.add_mirror(line)]
     entries += _hashed(named_files(files, path.parent, name, prefix))
-    known = read_known(path)
-    for clash in name_clashes([entry.name for entry in entries], known.names() if known else []):
+    before = read_known(path)
+    for clash in name_clashes([entry.name for entry in entries], before.names() if before else []):
         note(f"{style('warning:', fg='yellow')} {clash}")
     changes = editor.put(entries, replace=replace)
     written = [] if dry_run else editor.save()
