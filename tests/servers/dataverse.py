@@ -1,4 +1,4 @@
-"""A Dataverse on loopback, made from the API guide of version 6: datasets, drafts, versions, locks, files by number.
+"""A Dataverse on loopback, after the API guides of versions 4 and 5: datasets, versions, locks, files by number.
 
 What it plays of the guide's small print: the answers are wrapped in ``{"status": "OK", "data": ...}``; a name that is
 taken gets ``-1`` before its suffix; ``.zip`` and ``.fits.gz`` are unpacked on arrival; folders lose what they may not
