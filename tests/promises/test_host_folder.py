@@ -495,7 +495,7 @@ def test_no_room(tmp_path: Path, need: Any) -> None:
         big, small = (a_file(tmp_path / f"{n}", os.urandom(n)) for n in (4_000_000, 1_000_000))
         with RangeServer(www) as server:
             to, registry = f"folder:{www}?url={server.url}", tmp_path / "r.toml"
-            with pytest.raises(PublishError, match=r"4000000 bytes are to go there, and \d+ are free"):
+            with pytest.raises(PublishError, match=r"4000000 bytes are needed, and \d+ are free"):
                 publish({"big.fits": big}, to, registry, progress=False)
             assert contents(www) == {}
             assert not registry.exists()
