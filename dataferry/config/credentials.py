@@ -38,9 +38,6 @@ class Token(NamedTuple):
     def __repr__(self) -> str:
         return f"Token(origin={self.origin!r})"
 
-    def __str__(self) -> str:
-        return repr(self)
-
 
 def find_token(
     host: str, settings: Settings, *, variables: Sequence[str] = (), tool: Sequence[str] = ()

@@ -84,8 +84,6 @@ class _Question:
             self.answer = (
                 "it is a link to a folder that is not there" if dangling else (error.strerror or str(error)).lower()
             )
-        finally:
-            self.answer = self.answer if self.answer is not None else "it cannot be read"
 
 
 _usable: set[str] = set()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,26 @@ __all__ = ["Values"]
 
 _HOST = {"token", "user", "password", "ca_bundle", "client_cert", "connections", "rate"}
 _SITE = {"env", "hostname"}
-_NUMBERS: dict[str, tuple[Any, str]] = {
-    "connections": (int, "a whole number of 1 or more"),
-    "rate": ((int, float), "a number of bytes a second above 0"),
-}
 #: Their values are never printed.
 _SECRET = {"token", "user", "password"}
+
+
+def _is_number(value: object, kind: Any) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool) and 0 < value < math.inf
+
+
+def _is_certificate(value: object) -> bool:
+    pair = isinstance(value, list) and len(value) == 2 and all(isinstance(item, str) for item in value)
+    return pair or isinstance(value, str)
+
+
+_STRING: tuple[Callable[[object], bool], str] = (lambda value: isinstance(value, str), "a string")
+#: What the options of a host are, where they are not strings.
+_VALUES: dict[str, tuple[Callable[[object], bool], str]] = {
+    "connections": (lambda value: _is_number(value, int), "a whole number of 1 or more"),
+    "rate": (lambda value: _is_number(value, (int, float)), "a number of bytes a second above 0"),
+    "client_cert": (_is_certificate, "a string or [certificate, key]"),
+}
 
 
 class Values:
@@ -62,9 +76,10 @@ class Values:
                 raise self.error(f"{where} is a table, not {type(options).__name__}")
             self.keys(options, _HOST, f"{where}.")
             for key, value in options.items():
-                if wanted := _lacking(key, value):
+                is_right, words = _VALUES.get(key, _STRING)
+                if not is_right(value):
                     printed = f"of type {type(value).__name__}" if key in _SECRET else repr(value)
-                    raise self.error(f"{where}.{key} is {wanted}, not {printed}")
+                    raise self.error(f"{where}.{key} is {words}, not {printed}")
         return dict(tables)
 
     def sites(self, tables: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -81,18 +96,3 @@ class Values:
                     raise self.error(f"{where}.env.{variable} is a string, not {value!r}")
             found[site] = {"env": env, "hostname": self.strings(signs.get("hostname", []), f"{where}.hostname")}
         return found
-
-
-def _lacking(key: str, value: object) -> str:
-    """What a host's key has to be; empty if it is."""
-    if key in _NUMBERS:
-        kind, words = _NUMBERS[key]
-        right = isinstance(value, kind) and not isinstance(value, bool) and 0 < value < math.inf
-    elif key == "client_cert":
-        words = "a string or [certificate, key]"
-        pair = isinstance(value, list) and len(value) == 2 and all(isinstance(item, str) for item in value)
-        right = pair or isinstance(value, str)
-    else:
-        words = "a string"
-        right = isinstance(value, str)
-    return "" if right else words

@@ -21,7 +21,7 @@ def config(home: Path, text: str | bytes) -> Path:
 
 def test_a_misspelt_package_is_named(make_package, home):
     package = make_package(bundled={"a.txt": b"a"})
-    misspelt = package[:-3] + package[-2] + package[-3] + package[-1] + "x"
+    misspelt = package.replace("made_", "maed_")
     path = config(home, f"[packages.{misspelt}]\nmirrors = 'https://near.example/'\n")
     with pytest.raises(SettingsError, match=rf"no package '{misspelt}'.*is it '{package}'\?") as caught:
         PackageData(package).get("a.txt")
