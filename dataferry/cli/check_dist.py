@@ -24,6 +24,7 @@ __all__ = ["command"]
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 _MOST_LISTED = 10
+_SDIST = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar", ".zip")
 #: Suffixes of what is no data.
 _CODE = frozenset(
     {".py", ".pyi", ".pyx", ".pxd", ".pxi", ".pyc", ".typed", ".so", ".pyd", ".dll", ".dylib", ".a", ".lib"}
@@ -111,40 +112,27 @@ def _data_files(path: Path) -> list[_DataFile]:
         if path.is_dir():
             found = list(_in_folder(path))
         elif path.suffix in {".whl", ".zip"}:
-            found = list(_in_zip(path))
-        elif path.name.endswith((".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar")):
-            found = list(_in_tar(path))
+            with zipfile.ZipFile(path) as wheel:
+                found = [_DataFile(member.file_size, member.filename) for member in wheel.infolist()]
+        elif path.name.endswith(_SDIST):
+            with tarfile.open(path) as sdist:
+                found = [_DataFile(member.size, member.name) for member in sdist if member.isfile()]
         else:
             found = [_DataFile(path.stat().st_size, path.as_posix())]
     except FileNotFoundError:
         raise BadName(f"{path}: there is no such file") from None
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
         raise BadName(f"{path}: cannot be read as a wheel or an sdist: {error}") from error
-    return sorted((file for file in found if _is_data(file.path)), key=lambda file: (-file.size, file.path))
+    if path.name.endswith(_SDIST):  # its files are below one folder
+        found = [_DataFile(size, name.partition("/")[2] or name) for size, name in found]
+    found = [file for file in found if not file.path.endswith("/") and _is_data(file.path)]
+    return sorted(found, key=lambda file: (-file.size, file.path))
 
 
 def _is_data(path: str) -> bool:
     parts = PurePosixPath(path)
     metadata = any(part.endswith((".dist-info", ".egg-info")) for part in parts.parts[:-1])
     return not metadata and parts.suffix.lower() not in _CODE
-
-
-def _in_zip(path: Path) -> Iterator[_DataFile]:
-    with zipfile.ZipFile(path) as archive:
-        for member in archive.infolist():
-            if not member.is_dir():
-                yield _DataFile(member.file_size, _inside(member.filename, path.suffix == ".zip"))
-
-
-def _in_tar(path: Path) -> Iterator[_DataFile]:
-    with tarfile.open(path) as archive:
-        for member in archive:
-            if member.isfile():
-                yield _DataFile(member.size, _inside(member.name, True))
-
-
-def _inside(name: str, sdist: bool) -> str:
-    return name.partition("/")[2] or name if sdist else name
 
 
 def _in_folder(path: Path) -> Iterator[_DataFile]:

@@ -7,20 +7,8 @@ import re
 
 import click
 
-from ..errors import (
-    AccessDenied,
-    BadName,
-    CacheError,
-    Conflict,
-    DataferryError,
-    FetchErrors,
-    MissingExtra,
-    Offline,
-    PublishErrors,
-    RegistryError,
-    SettingsError,
-    UnknownFile,
-)
+from .. import errors
+from ..errors import CacheError, DataferryError
 
 __all__ = [
     "CONFLICT",
@@ -60,17 +48,17 @@ CONFLICT = 7
 #: Stopped by Ctrl-C.
 INTERRUPTED = 130
 
-_CODES: tuple[tuple[type[BaseException], int], ...] = (
-    (Offline, OFFLINE),
-    (RegistryError, REGISTRY),
-    (SettingsError, REGISTRY),
-    (BadName, USAGE),
-    (UnknownFile, USAGE),
-    (CacheError, MACHINE),
-    (MissingExtra, MACHINE),
-    (AccessDenied, DENIED),
-    (Conflict, CONFLICT),
-)
+_CODES: dict[type[BaseException], int] = {
+    errors.Offline: OFFLINE,
+    errors.RegistryError: REGISTRY,
+    errors.SettingsError: REGISTRY,
+    errors.BadName: USAGE,
+    errors.UnknownFile: USAGE,
+    errors.CacheError: MACHINE,
+    errors.MissingExtra: MACHINE,
+    errors.AccessDenied: DENIED,
+    errors.Conflict: CONFLICT,
+}
 #: What click.style writes; every other control character comes from a file, a server or a name.
 _COLOR = re.compile(r"(\x1b\[(?:[012]|22|3[0-7])m)")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -78,10 +66,10 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
 
 def exit_code(error: DataferryError) -> int:
     """The exit code for an error: of several errors the common code, or 1 where they differ."""
-    if isinstance(error, FetchErrors | PublishErrors):
+    if isinstance(error, errors.FetchErrors | errors.PublishErrors):
         codes = {exit_code(e) for e in error.exceptions if isinstance(e, DataferryError)}
         return codes.pop() if len(codes) == 1 else FAILED
-    return next((code for kind, code in _CODES if isinstance(error, kind)), FAILED)
+    return next((code for kind, code in _CODES.items() if isinstance(error, kind)), FAILED)
 
 
 def printable(text: str) -> str:

@@ -24,14 +24,6 @@ Examples:
   dataferry publish hosted --to s3://mypkg-data/v1/ --to zenodo:4924875
   dataferry publish --to figshare:14763051      all registered files that are on this machine"""
 
-_WORDS = {
-    "upload": "upload",
-    "new version": "new version",
-    "repair": "repair",
-    "hosted": "is there",
-    "published": "published",
-}
-
 
 @click.command("publish", cls=options.Command, epilog=_EXAMPLES)
 @click.argument("files", nargs=-1, type=click.Path(), metavar="[FILES]...")
@@ -139,7 +131,8 @@ def _print_plan(plan: Plan) -> None:
     heads = [str(number) if len(hosts) > 1 else "ACTION" for number in range(1, len(hosts) + 1)]
     echo("  ".join([f"{'SIZE':>8}", *(f"{head:<11}" for head in heads), "NAME"]))
     for name, upload in plan.uploads.items():
-        cells = [_WORDS[host.steps[name].action] if name in host.steps else "-" for host in hosts]
+        actions = [host.steps[name].action if name in host.steps else "-" for host in hosts]
+        cells = ["is there" if action == "hosted" else action for action in actions]
         echo("  ".join([f"{size_text(upload.size):>8}", *(f"{cell:<11}" for cell in cells), name]))
     for number, host in enumerate(hosts, 1):
         _note_host(host, f"{number}: " if len(hosts) > 1 else "")
