@@ -6,6 +6,7 @@ The examples with a prompt run by themselves: pytest collects ``docs`` and ``REA
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import re
 import runpy
@@ -99,6 +100,15 @@ def test_toml_is_accepted(page: str, home: Path, tmp_path: Path) -> None:
             path.write_text(block)
             (tmp_path / "files.txt").touch()
             assert Registry(path).path == path
+
+
+def test_readme_is_well_formed(repository: Path) -> None:
+    """GitHub and package indexes show a README with a broken table as plain text."""
+    core = pytest.importorskip("docutils.core")
+    warnings = io.StringIO()
+    settings = {"report_level": 1, "warning_stream": warnings, "halt_level": 5}
+    core.publish_doctree((repository / "README.rst").read_text(encoding="utf-8"), settings_overrides=settings)
+    assert warnings.getvalue() == ""
 
 
 def test_readme_runs(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
