@@ -75,10 +75,8 @@ class Scheduler:
         self._pending: dict[HostLimiter, deque[FileDownload]] = {}
         self._delayed: list[tuple[float, int, FileDownload]] = []
         self._parked: deque[FileDownload] = deque()
-        self._running: set[FileDownload] = set()
-        self._large: dict[FileDownload, None] = {}  # with segments, in the order in which they began
+        self._running: dict[FileDownload, None] = {}  # in the order in which they began
         self._draining: dict[FileTransfer, None] = {}
-        self._finishing: set[FileDownload] = set()
         self._left = 0
         self._count = 0
 
@@ -102,7 +100,7 @@ class Scheduler:
                         self._ended(transfer)
                 for transfer in list(self._draining):
                     self._drain(transfer)
-                for file in list(self._finishing):
+                for file in [file for file in self._running if file.finishing]:
                     self._finish(file)
                 now = time.monotonic()
                 if now - self._looked >= _GROWING * 0.8:
@@ -114,7 +112,7 @@ class Scheduler:
 
     def _wait(self, now: float) -> float:
         growing = any(host.active and not host.settled for host in self._hosts)
-        wait = _GROWING if growing and self._large else _TICK
+        wait = _GROWING if growing and any(file.segments for file in self._running) else _TICK
         if self._delayed:
             wait = min(wait, max(0.0, self._delayed[0][0] - now))
         return wait
@@ -163,9 +161,7 @@ class Scheduler:
 
     def _close(self, file: FileDownload) -> None:
         file.release()
-        self._running.discard(file)
-        self._large.pop(file, None)
-        self._finishing.discard(file)
+        self._running.pop(file, None)
         self._left -= 1
 
     def _fill(self, now: float) -> None:
@@ -182,10 +178,10 @@ class Scheduler:
                 host.demand(len(queue) + host.active, queue[0].small)
             while queue and self._may_begin(host, now):
                 file = queue.popleft()
-                self._running.add(file)
+                self._running[file] = None
                 if file.state is not None:
                     self._begin(file, file.state, partial(file.begin, now))
-        for file in self._large:
+        for file in self._running:
             while self._may_help(file, now) and file.state is not None and file.help(file.state):
                 pass
 
@@ -217,7 +213,6 @@ class Scheduler:
 
     def _finish(self, file: FileDownload) -> None:
         """Let a file of which all bytes are there come to its end."""
-        self._finishing.add(file)
         state = file.state
         try:
             if not file.finishing:
@@ -310,20 +305,12 @@ class Scheduler:
         """Find the place of a file after something has happened to it."""
         if file not in self._running:
             return
-        complete = file.finishing or (file.segments is not None and file.segments.complete and not file.transfers)
         if file.result is not None:
             self._close(file)
-        elif complete:
-            if file not in self._finishing:
-                self._finish(file)
-        elif file.transfers:
-            self._finishing.discard(file)
-            if file.segments is not None:
-                self._large.setdefault(file)
-        else:
-            self._running.discard(file)
-            self._large.pop(file, None)
-            self._finishing.discard(file)
+        elif file.segments is not None and file.segments.complete and not file.transfers and not file.finishing:
+            self._finish(file)
+        elif not file.transfers and not file.finishing:
+            del self._running[file]
             if file.parked:
                 self._parked.append(file)
             else:
@@ -333,7 +320,7 @@ class Scheduler:
 
     def _look(self, now: float) -> None:
         for host in self._hosts:
-            if host.active and any(file.segments is not None for file in self._large):
+            if host.active and any(file.segments is not None for file in self._running):
                 host.measure(now)
         for file in list(self._running):
             if file.partial is not None:

@@ -45,7 +45,7 @@ _KEPT_SECONDS = 15.0  # for which an idle session is kept
 _KEPT_SESSIONS = 8
 # libcurl's number; pycurl has no name for it
 _SUPPRESS_CONNECT_HEADERS = 265
-_BUFFER_LARGE, _BUFFER_SMALL = 1 << 21, 1 << 16
+_BUFFER_LARGE, _BUFFER_SMALL = 1 << 20, 1 << 16
 
 
 class Network:
