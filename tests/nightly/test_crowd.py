@@ -21,7 +21,7 @@ from dataferry.testing import Cut, RangeServer, Reset, Status
 pytestmark = [pytest.mark.nightly, pytest.mark.timeout(7200)]
 
 PROCESSES, THREADS = 20, 4
-FILES = {f"maps/{i}.bin": random.Random(i).randbytes((50_000, 700_000, 3_000_000)[i % 3]) for i in range(12)}
+SIZES = {f"maps/{i}.bin": (50_000, 700_000, 3_000_000)[i % 3] for i in range(12)}
 
 CHILD = """
 import hashlib, random, sys, threading
@@ -50,15 +50,16 @@ print("done", flush=True)
 
 
 def test_twenty_processes_with_random_kills(make_package: Any, command: Any) -> None:
+    files = {name: random.Random(name).randbytes(size) for name, size in SIZES.items()}
     seed = int(os.environ.get("DATAFERRY_SEED", "1"))
     kills, dice = int(os.environ.get("DATAFERRY_KILLS", "200")), random.Random(seed)
     counts = {"killed": 0, "done": 0, "error": 0, "WRONG": 0, "Traceback": 0}
-    with RangeServer(dict(FILES), rate=20_000_000) as server:
-        for name in list(FILES)[::3]:
+    with RangeServer(dict(files), rate=20_000_000) as server:
+        for name in list(files)[::3]:
             server.fault(name, Cut(after=20_000), first=2)
         server.fault("maps/1.bin", Status(503), first=3)
         server.fault("maps/2.bin", Reset(after=1_000_000), first=3)
-        package = make_package(FILES, head=f'dataurl = "{server.url}"\ntimeout = 20')
+        package = make_package(files, head=f'dataurl = "{server.url}"\ntimeout = 20')
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         numbers = iter(range(10_000))
 
@@ -89,10 +90,10 @@ def test_twenty_processes_with_random_kills(make_package: Any, command: Any) -> 
         result = command("get", package, "*")
         assert result.exit_code == 0, result.stderr
         names = PackageData(package).names()
-        assert [Path(path).read_bytes() for path in result.stdout.splitlines()] == [FILES[name] for name in names]
+        assert [Path(path).read_bytes() for path in result.stdout.splitlines()] == [files[name] for name in names]
     assert command("cache", "prune", "--yes", "--days", "0").exit_code == 0
     found = [path.lstat() for path in Path(os.environ["XDG_CACHE_HOME"]).rglob("*") if not path.is_dir()]
-    size = sum({stat.st_ino: stat.st_size for stat in found}.values()) - sum(map(len, FILES.values()))
+    size = sum({stat.st_ino: stat.st_size for stat in found}.values()) - sum(map(len, files.values()))
     sys.stdout.write(f"\ncrowd: {PROCESSES} processes x {THREADS} threads: {counts}, {size} bytes besides the files\n")
     assert size < 200_000  # stamps and the like
     assert counts["WRONG"] == counts["Traceback"] == counts["error"] == 0

@@ -15,7 +15,9 @@ from dataferry import PackageData
 from dataferry.testing import RangeServer
 
 MB = 1_000_000
-NAME, DATA = "maps/a.bin", random.Random(1).randbytes(12 * MB)
+#: One block for all tests, so that each module does not have its own in memory.
+RANDOM = random.Random(1).randbytes(20 * MB)
+NAME, DATA = "maps/a.bin", RANDOM[: 12 * MB]
 Make = Callable[..., str]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dataferry_test_servers.downloads import RANDOM
 
 from dataferry import testing
 from dataferry.config import Settings
@@ -20,7 +21,7 @@ from dataferry.testing.fixtures import range_server  # noqa: F401
 
 MB = 1_000_000
 SMALL = {f"{i}.bin": random.Random(i).randbytes(20_000) for i in range(100)}
-LARGE = {f"{i}.bin": random.Random(i).randbytes(3 * MB) for i in range(16)}
+LARGE = {f"{i}.bin": RANDOM[i * MB : (i + 2) * MB] for i in range(12)}
 Serve = Callable[..., RangeServer]
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dataferry_test_servers.downloads import RANDOM
 
 from dataferry import testing
 from dataferry.config import Settings
@@ -26,7 +27,7 @@ from dataferry.testing import RedirectTo
 from dataferry.testing.fixtures import range_server  # noqa: F401
 
 FILES = {
-    "a.bin": random.Random(1).randbytes(20_000_000),
+    "a.bin": RANDOM,
     **{f"small/{i}.bin": random.Random(i).randbytes(20_000) for i in range(40)},
 }
 Serve = Callable[..., Any]
