@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import base64
-import ipaddress
 import os
 import re
 import tempfile
@@ -75,13 +74,13 @@ def authorization(url: SplitResult, settings: Settings, *, redirected: bool = Fa
 def proxy_for(url: SplitResult) -> str | None:
     """The proxy for a URL, from ``HTTP_PROXY``, ``HTTPS_PROXY``, ``ALL_PROXY``, ``NO_PROXY`` or the system.
 
-    libcurl reads only some of these variables, no networks in ``NO_PROXY``, and names none of them in its errors.
+    libcurl reads only some of these variables, and names none of them in its errors; networks in ``NO_PROXY`` it knows.
     """
     from urllib.request import getproxies, proxy_bypass
 
     proxies = getproxies()
     kind = next((kind for kind in (url.scheme, "all") if proxies.get(kind)), None)
-    if kind is None or proxy_bypass(url.netloc.rpartition("@")[2]) or _in_excluded_network(url.hostname, proxies):
+    if kind is None or proxy_bypass(url.netloc.rpartition("@")[2]):
         return None
     return _usable_proxy(proxies[kind], kind)
 
@@ -104,20 +103,6 @@ def _usable_proxy(proxy: str, kind: str) -> str:
             "write / as %2F, ? as %3F, # as %23, : as %3A and @ as %40"
         )
     return parts.geturl()
-
-
-def _in_excluded_network(host: str | None, proxies: Mapping[str, str]) -> bool:
-    try:
-        address = ipaddress.ip_address(host or "")
-    except ValueError:
-        return False
-    for item in proxies.get("no", "").split(","):
-        try:
-            if address in ipaddress.ip_network(item.strip(), strict=False):
-                return True
-        except ValueError:
-            continue
-    return False
 
 
 # -- certificates ------------------------------------------------------------------------------------------------------

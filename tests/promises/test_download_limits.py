@@ -6,6 +6,8 @@ import dataclasses
 import gzip
 import hashlib
 import random
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -197,3 +199,19 @@ def test_threads_of_a_run_end_with_it(make_package: Make) -> None:
         assert get(package_at(make_package, server)) == DATA
         left = [thread.name for thread in set(threading.enumerate()) - before]
         assert [name for name in left if not name.startswith("dataferry-testing")] == []
+
+
+WITHOUT_PYCURL = """
+import sys
+sys.modules["pycurl"] = None
+import dataferry
+try:
+    dataferry.retrieve("http://127.0.0.1:9/a.bin", progress=False)
+except dataferry.errors.MissingExtra as error:
+    print(error)
+"""
+
+
+def test_a_missing_libcurl_is_named() -> None:
+    done = subprocess.run([sys.executable, "-c", WITHOUT_PYCURL], capture_output=True, text=True, check=True)
+    assert "pip install pycurl" in done.stdout
