@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import signal
 import subprocess
 import sys
@@ -13,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dataferry_test_servers.downloads import RANDOM
 
 from dataferry.config import Settings
 from dataferry.download.fetch import Arrived, Wanted, fetch
@@ -24,7 +24,7 @@ from dataferry.testing import Cut, Flaky, FlippedByte, IgnoresRange, RangeServer
 from dataferry.testing.fixtures import range_server  # noqa: F401
 
 MB = 1_000_000
-DATA = RANDOM
+DATA = random.Random(3).randbytes(20 * MB)
 CUTS = [0, 7 * MB, 7 * MB + 5, 15 * MB, 15 * MB, 20 * MB]
 PIECES = {f"a.{i}": DATA[a:b] for i, (a, b) in enumerate(pairwise(CUTS))}
 Serve = Callable[..., RangeServer]

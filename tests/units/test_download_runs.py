@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dataferry_test_servers.downloads import RANDOM
 
 from dataferry.config import Settings
 from dataferry.download.fetch import Arrived, Progress, Wanted, fetch
@@ -30,7 +29,7 @@ from dataferry.testing.content import Request, Response, of_bytes
 from dataferry.testing.fixtures import range_server  # noqa: F401
 
 MB = 1_000_000
-DATA = RANDOM
+DATA = random.Random(1).randbytes(20 * MB)
 Serve = Callable[..., RangeServer]
 #: Over one connection nothing is sent in vain, which a range that is shared out again while it comes may be.
 ONE = Settings(hosts={"127.0.0.1": {"connections": 1}})

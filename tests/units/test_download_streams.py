@@ -18,7 +18,6 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
-from dataferry_test_servers.downloads import DATA
 
 from dataferry import testing
 from dataferry.config import Settings
@@ -30,6 +29,7 @@ from dataferry.testing import Cut, RangeServer, Stall, Status
 from dataferry.testing.fixtures import range_server  # noqa: F401
 
 MB = 1_000_000
+DATA = random.Random(4).randbytes(12 * MB)
 Serve = Callable[..., RangeServer]
 Opener = Callable[[int], BinaryIO]
 
