@@ -196,7 +196,7 @@ def test_quiet_prints_results_and_errors_alone(command, package, tmp_path, monke
     ("args", "meant"),
     [
         (["gte", "x", "y"], "get"),
-        (["pubilsh"], "publish"),
+        (["publishh"], "publish"),
         (["cache", "prun"], "prune"),
         (["host", "lst"], "list"),
         (["host", "s3", "seutp"], "setup"),
