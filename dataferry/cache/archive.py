@@ -129,7 +129,7 @@ def _publish(private: str, folder: str, stamp: dict[str, Any]) -> None:
 
 
 def _extract(archive: str, private: str, wanted: Sequence[str] | None, limits: Limits) -> None:
-    room = limits.bytes_for(os.path.getsize(archive))
+    allowed = limits.bytes_for(os.path.getsize(archive))
     names: list[str] = []
     seen: set[str] = set()
     done: set[str] = set()
@@ -148,7 +148,7 @@ def _extract(archive: str, private: str, wanted: Sequence[str] | None, limits: L
             if wanted is not None and not matched:
                 continue
             done.update(matched)
-            room = _copy(archive, member, os.path.join(private, name), room)
+            allowed = _copy(archive, member, os.path.join(private, name), allowed)
     missing = [w for w in wanted or () if w not in done]
     if missing:
         close = close_names(missing[0], names)
@@ -160,8 +160,8 @@ def _matches(name: str, wanted: str) -> bool:
     return name == wanted or name.startswith(f"{wanted.rstrip('/')}/") or fnmatch.fnmatchcase(name, wanted)
 
 
-def _copy(archive: str, member: _Member, path: str, room: int) -> int:
-    if member.size is not None and member.size > room:
+def _copy(archive: str, member: _Member, path: str, allowed: int) -> int:
+    if member.size is not None and member.size > allowed:
         raise _bomb(archive)
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -170,11 +170,11 @@ def _copy(archive: str, member: _Member, path: str, room: int) -> int:
         raise ArchiveError(archive, f"has a file and a folder called {member.name!r}") from error
     with target, member.open() as source:
         while block := source.read(_BLOCK):
-            room -= len(block)
-            if room < 0:
+            allowed -= len(block)
+            if allowed < 0:
                 raise _bomb(archive)
             target.write(block)
-    return room
+    return allowed
 
 
 def _bomb(archive: str) -> ArchiveError:

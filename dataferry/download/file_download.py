@@ -386,10 +386,10 @@ class FileDownload:
         segment = transfer.segment
         while count and segment is not None:
             skip = segment.pos - transfer.position  # a server that ignores ranges sends what is there again
-            room = count if segment.stop is None else segment.stop - segment.pos
+            space = count if segment.stop is None else segment.stop - segment.pos
             if transfer.limit is not None:
-                room = min(room, transfer.limit - transfer.position)
-            if skip <= 0 and room >= count:
+                space = min(space, transfer.limit - transfer.position)
+            if skip <= 0 and space >= count:
                 self._put(transfer, segment, chunks, count)
                 return
             data = b"".join(chunks)
@@ -397,8 +397,8 @@ class FileDownload:
                 taken = min(skip, count)
                 transfer.position += taken
                 self.moved += taken
-            elif room > 0:
-                taken = room
+            elif space > 0:
+                taken = space
                 self._put(transfer, segment, [data[:taken]], taken)
             else:
                 segment = self._next_of_the_same_body(transfer, segment)

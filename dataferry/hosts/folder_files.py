@@ -412,7 +412,7 @@ def locked(root: str, wait: float = 120.0) -> Iterator[None]:
                 break
             except FileExistsError:
                 if time.monotonic() > end:
-                    raise TimeoutError(f"{path} is held by another run") from None
+                    raise TimeoutError(f"{path} is locked by another run") from None
                 if not _break_lock(root, path, private):
                     time.sleep(random.uniform(0.005, 0.03))  # noqa: S311
         yield

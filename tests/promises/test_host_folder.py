@@ -335,7 +335,7 @@ def test_a_lock_of_a_dead_run_holds_nobody(tmp_path: Path) -> None:
     began = time.monotonic()
     with locked(str(tmp_path), wait=20):
         assert lock.read_text().startswith(f"{os.getpid()} ")
-        with pytest.raises(TimeoutError, match="held by another run"), locked(str(tmp_path), wait=0.1):
+        with pytest.raises(TimeoutError, match="locked by another run"), locked(str(tmp_path), wait=0.1):
             pass
     assert time.monotonic() - began < 10
     assert list(tmp_path.iterdir()) == []
