@@ -127,7 +127,7 @@ class Group(click.Group):
         except click.UsageError as error:
             import difflib
 
-            close = difflib.get_close_matches(args[0], self.list_commands(ctx), n=3, cutoff=0.5)
+            close = difflib.get_close_matches(args[0], self.list_commands(ctx), n=3, cutoff=0.6)
             if not close:
                 raise
             raise click.UsageError(f"{error.message} Did you mean {' or '.join(close)}?", ctx) from None
