@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from .fixtures import CURRENT, RUN, assert_matches_data, data_path, isolated_cache, needs_file, package_data, run_of
+from .fixtures import assert_matches_data, data_path, isolated_cache, package_data, run_of
+from .stash import CURRENT, RUN, needs_file
 
 __all__ = ["assert_matches_data", "data_path", "isolated_cache", "package_data"]
 

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DataferryError
-from ..files import hash_file
-from ..package_data import PackageData
 from ..registry.names import check_name
 from .formats import compare, load, save
 
@@ -17,7 +12,7 @@ if TYPE_CHECKING:
 
     from .run import Run
 
-__all__ = ["assert_matches", "explain_updates"]
+__all__ = ["assert_matches"]
 
 
 def assert_matches(
@@ -59,24 +54,3 @@ def _write(run: Run, item: pytest.Item, actual: Any, package: str, name: str) ->
     save(actual, path)
     run.report.updated.append((package, name, str(path)))
     item.user_properties.append(("dataferry.updated", f"{package}:{name}"))
-
-
-def explain_updates(updated: list[tuple[str, str, str]]) -> Iterator[str]:
-    """Lines for the terminal: what the new files, (package, name, path), mean for the registry."""
-    for package in dict.fromkeys(item[0] for item in updated):
-        files = {name: Path(path) for p, name, path in updated if p == package}
-        folder = next(iter(files.values())).parents[next(iter(files)).count("/")]
-        count = f"{len(files)} new file{'s' * (len(files) != 1)}"
-        yield f"{count} of {package} in {folder}; the registry would change like this:"
-        try:
-            registry = PackageData(package).registry
-            for name, path in files.items():
-                old, new = registry.find(name), hash_file(path)
-                yield f'{"+" if old is None else " "}[files."{name}"]'
-                if old is not None:
-                    yield f'-size = {old.size}\n-sha256 = "{old.sha256}"'
-                yield f'+size = {new.size}\n+sha256 = "{new.sha256}"'
-        except (DataferryError, OSError) as error:
-            yield f"  {error}"
-        yield f"nothing was uploaded. To register them: dataferry add --replace {package} {folder}"
-        yield "a published name keeps its bytes: give files that are already published a new name"

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from .stash import RUN
+
 if TYPE_CHECKING:
     from ..package_data import PackageData
     from .run import Run
 
 __all__ = [
-    "CURRENT",
-    "RUN",
     "assert_matches_data",
     "data_path",
     "isolated_cache",
-    "needs_file",
     "package_data",
     "run_of",
 ]
-
-#: The test that runs now: fixtures of a wide scope ask for its package.
-CURRENT = pytest.StashKey[pytest.Item]()
-RUN = "dataferry-run"
 
 
 def run_of(config: pytest.Config) -> Run:
@@ -39,11 +33,6 @@ def run_of(config: pytest.Config) -> Run:
         run = Run(config)
         config.pluginmanager.register(run, RUN)
     return run  # type: ignore[no-any-return]
-
-
-def needs_file(workerinput: Mapping[str, Any]) -> str:
-    """Where a worker of pytest-xdist leaves its needs."""
-    return os.path.join(workerinput["dataferry"], f"needs-{workerinput['workerid']}.json")
 
 
 @pytest.fixture(scope="session")

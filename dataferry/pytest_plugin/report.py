@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from ..errors import DataferryError
+from ..files import hash_file
+from ..package_data import PackageData
 from .data_files import HERE, MISSING, Outcome
 
 __all__ = ["Report"]
@@ -125,9 +128,7 @@ class Report:
         for line in self._lines():
             terminal.write_line(line)
         if self.updated:
-            from .comparison import explain_updates
-
-            for line in explain_updates(sorted(set(self.updated))):
+            for line in _explain_updates(sorted(set(self.updated))):
                 terminal.write_line(line)
 
     def _lines(self) -> Iterator[str]:
@@ -148,3 +149,24 @@ class Report:
 
 def _count(number: int, word: str) -> str:
     return f"{number} {word}{'s' * (number != 1)}"
+
+
+def _explain_updates(updated: list[tuple[str, str, str]]) -> Iterator[str]:
+    """Lines for the terminal: what the new files, (package, name, path), mean for the registry."""
+    for package in dict.fromkeys(item[0] for item in updated):
+        files = {name: Path(path) for p, name, path in updated if p == package}
+        folder = next(iter(files.values())).parents[next(iter(files)).count("/")]
+        count = f"{len(files)} new file{'s' * (len(files) != 1)}"
+        yield f"{count} of {package} in {folder}; the registry would change like this:"
+        try:
+            registry = PackageData(package).registry
+            for name, path in files.items():
+                old, new = registry.find(name), hash_file(path)
+                yield f'{"+" if old is None else " "}[files."{name}"]'
+                if old is not None:
+                    yield f'-size = {old.size}\n-sha256 = "{old.sha256}"'
+                yield f'+size = {new.size}\n+sha256 = "{new.sha256}"'
+        except (DataferryError, OSError) as error:
+            yield f"  {error}"
+        yield f"nothing was uploaded. To register them: dataferry add --replace {package} {folder}"
+        yield "a published name keeps its bytes: give files that are already published a new name"

@@ -13,9 +13,9 @@ import pytest
 
 from ..package_data import PackageData
 from .data_files import HERE, MISSING, DataFiles, Outcome
-from .fixtures import CURRENT, needs_file
 from .markers import Need, Needs, find_package, gather, mistake_in, skipped_anyway
 from .report import Report
+from .stash import CURRENT, needs_file
 
 if TYPE_CHECKING:
     from ..lookup.options import FetchOptions
