@@ -112,11 +112,14 @@ def fetch(
         scheduler = Scheduler(
             session, network, workdir, find, store, patience=stall_timeout, jobs=jobs, deadline=deadline
         )
-        files = {}
+        files, identities = {}, set()
         for key, indices in missing.items():
             item = wanted[indices[0]]
             states = [SourceState(source, limiter(source)) for source in item.sources]
-            files[key] = FileDownload(item, states, scheduler)
+            file = files[key] = FileDownload(item, states, scheduler)
+            # The lock of a content would let files of equal bytes wait for each other, though none brings the other.
+            file.impatient = file.identity in identities
+            identities.add(file.identity)
         # What is large is begun first, so that no long one is left for the end.
         order = sorted(files.values(), key=lambda file: -(file.size or 0) if (file.size or 0) > _LARGE else 0)
         reporter = Reporter(order, progress)

@@ -8,6 +8,7 @@ import sys
 import threading
 from pathlib import Path
 
+import pytest
 from dataferry_test_servers.downloads import (
     DATA,
     MB,
@@ -23,6 +24,7 @@ from dataferry_test_servers.downloads import (
 )
 from dataferry_test_servers.gate import Gate
 
+from dataferry import PackageData
 from dataferry.testing import RangeServer
 
 CROWD = """
@@ -54,6 +56,17 @@ def test_64_processes_make_one_download(make_package: Make) -> None:
         gate.open()
         assert crowd.communicate()[0].strip() == "[0]"
         assert sent(server) == len(DATA)
+
+
+@pytest.mark.parametrize("size", [100, 9 * MB])
+def test_files_of_equal_bytes_do_not_wait_for_each_other(size: int, make_package: Make) -> None:
+    """Within the timeout of a host: a lock of the content must not make them take turns."""
+    files = {f"maps/{number}.bin": DATA[:size] for number in range(300 if size < MB else 4)}
+    with RangeServer(files) as server:
+        data = PackageData(make_package(files, head=f'dataurl = "{server.url}"\ntimeout = 60'), show_progress=False)
+        paths = data.fetch(list(files), deadline=30)
+        assert [Path(path).read_bytes() for path in paths] == list(files.values())
+        assert len({request.name for request in server.requests}) == len(files)
 
 
 def test_threads_make_one_download(make_package: Make) -> None:
