@@ -56,6 +56,7 @@ import os, signal, sys, threading
 from dataferry import PackageData
 
 data = PackageData(sys.argv[1], show_progress=False)
+data.get("a.txt")  # all imports are done: a fork within an import hangs by Python's own module lock
 began = threading.Event()
 
 def read():
