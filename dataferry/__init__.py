@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .package_data import PackageData, RemoteData
     from .plain import get_data_filename
     from .registry.registry import Entry, Registry
-    from .retrieve import retrieve
+    from .retrieval import retrieve
 
 __all__ = [
     "ArchiveError",
@@ -73,7 +73,7 @@ _MODULES = {
     "Step": "lookup.report",
     "Where": "lookup.report",
     "get_data_filename": "plain",
-    "retrieve": "retrieve",
+    "retrieve": "retrieval",
 }
 
 

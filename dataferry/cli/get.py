@@ -107,7 +107,7 @@ def _cache_needed(needed: bool) -> Iterator[None]:
 
 def _get_url(url: str, known_hash: str | None, output: str | None, deadline: float | None, as_json: bool) -> None:
     """One URL, without a package."""
-    from ..retrieve import retrieve
+    from ..retrieval import retrieve
 
     with _cache_needed(output is None):
         path = retrieve(url, known_hash, deadline=deadline, progress=not options.is_quiet())

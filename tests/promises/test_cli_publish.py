@@ -344,7 +344,7 @@ def in_a_terminal(args: list[str]) -> str:
 def test_progress_in_a_terminal(tree, webdav, monkeypatch):
     slow_tree(tree)
     monkeypatch.setenv("WEBDAV_TOKEN", TOKEN)
-    with webdav(limit_rate="3m") as dav:
+    with webdav(limit_rate="400k") as dav:
         said = in_a_terminal(program("publish", "hosted", "--to", dav.spec))
     assert "fetching back" in said
     assert "of 5 files" in said

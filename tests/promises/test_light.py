@@ -44,6 +44,19 @@ def test_the_import():
     assert loaded("import dataferry; assert dataferry.__all__") == ("", [])
 
 
+def test_no_module_hides_a_public_name():
+    code = """
+import importlib, pkgutil, types
+import dataferry, dataferry.maps, dataferry.publish
+for module in pkgutil.walk_packages(dataferry.__path__, "dataferry."):
+    if "__main__" not in module.name:
+        importlib.import_module(module.name)
+for package in (dataferry, dataferry.maps, dataferry.publish):
+    print(*[name for name in package.__all__ if isinstance(getattr(package, name), types.ModuleType)])
+"""
+    assert loaded(code)[0] == ""
+
+
 @pytest.mark.parametrize("place", ["folder", "package", "cache"])
 def test_a_hit(place, make_package, tmp_path):
     with RangeServer({NAME: BYTES}) as server:

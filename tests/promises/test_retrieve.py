@@ -128,7 +128,7 @@ def test_bad_input(url, options, words):
 )
 def test_a_host_in_place_of_a_url(url, spec, name, monkeypatch):
     monkeypatch.setenv("DATAFERRY_OFFLINE", "1")
-    from dataferry.retrieve import split_url
+    from dataferry.retrieval import split_url
 
     assert split_url(url) == (spec, name)
     with pytest.raises(Offline) as caught:
