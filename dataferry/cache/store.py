@@ -111,12 +111,23 @@ def incoming() -> str:
     return Store("", "").incoming()
 
 
-@lru_cache(maxsize=1)
 def _for_this_process() -> str:
+    import warnings
+
+    # each time, for who makes it an error; shown once
+    warnings.warn(
+        "no cache can be written here, so files are kept for this process only; set ASTROPY_CACHE_DIR",
+        RuntimeWarning,
+        stacklevel=1,
+    )
+    return _temporary_folder()
+
+
+@lru_cache(maxsize=1)
+def _temporary_folder() -> str:
     import atexit
     import shutil
     import tempfile
-    import warnings
 
     folder, process = tempfile.mkdtemp(prefix="dataferry-"), os.getpid()
 
@@ -125,11 +136,6 @@ def _for_this_process() -> str:
             shutil.rmtree(folder, ignore_errors=True)
 
     atexit.register(remove)
-    warnings.warn(
-        "no cache can be written here, so files are kept for this process only; set ASTROPY_CACHE_DIR",
-        RuntimeWarning,
-        stacklevel=2,
-    )
     return folder
 
 
