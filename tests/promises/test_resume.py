@@ -110,7 +110,7 @@ def test_whatever_is_torn_the_bytes_are_right(make_package: Make, tmp_path: Path
         for victim in left:
             for how in range(6):
                 shutil.rmtree(cache())
-                shutil.copytree(saved, cache(), symlinks=True)
+                shutil.copytree(saved, cache(), symlinks=True, dirs_exist_ok=True)
                 tear(victim, how)
                 assert get(package) == DATA, (victim.name, how)
 
@@ -127,7 +127,7 @@ def test_killed_at_a_write_and_gone_on(make_package: Make, need: Any, tmp_path: 
         writes = len(trace.read_text().splitlines())
         for turn in range(4):
             shutil.rmtree(cache())
-            cache().mkdir()
+            cache()
             position = max(1, writes * (turn + 1) // 5)
             inject = f"inject={calls}:signal=KILL:when={position}"
             process = start(package, strace, "-f", "-qq", "-o", os.devnull, "-e", f"trace={calls}", "-e", inject)

@@ -35,6 +35,7 @@ def one_connection() -> None:
 
 def package_at(make_package: Make, *servers: RangeServer, data: bytes = DATA, head: str = "timeout = 30") -> str:
     """A package whose file all these servers have."""
+    cache()
     first, *mirrors = (server.url for server in servers)
     return make_package({NAME: data}, head=f'dataurl = "{first}"\nmirrors = {mirrors!r}\n{head}')
 
@@ -61,8 +62,10 @@ def sent(*servers: RangeServer) -> int:
 
 
 def cache() -> Path:
-    """The user's folder of caches."""
-    return Path(os.environ["XDG_CACHE_HOME"])
+    """The user's folder of caches; astropy 7 uses it only if it has a folder called astropy."""
+    folder = Path(os.environ["XDG_CACHE_HOME"])
+    (folder / "astropy").mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def on_disk() -> int:
