@@ -15,7 +15,7 @@ from ..config.settings import load_settings
 from ..errors import DataferryError, Failure, FetchErrors, FileUnavailable, RegistryError
 from ..package_data import PackageData
 from ..registry.names import redact_url
-from .markers import Need
+from .needs import Need
 
 __all__ = ["BROKEN", "HERE", "MISSING", "WRONG", "DataFiles", "Outcome"]
 

@@ -13,7 +13,7 @@ import pytest
 
 from ..package_data import PackageData
 from .data_files import HERE, MISSING, DataFiles, Outcome
-from .markers import Need, Needs, find_package, gather, mistake_in, skipped_anyway
+from .needs import Need, Needs, find_package, gather, mistake_in, skipped_anyway
 from .report import Report
 from .stash import CURRENT, needs_file
 
@@ -31,11 +31,10 @@ class Run:
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
-        self.mode: str = config.option.dataferry
-        self.report = Report(config)
         self._worker: dict[str, Any] | None = getattr(config, "workerinput", None)
         self._answers = "" if self._worker is None else os.path.join(self._worker["dataferry"], "answers.json")
         self.files = DataFiles(config, self._announce, self._worker is None and sys.stderr.isatty())
+        self.report = Report(config.option.dataferry, self.files.outcomes)
         self.data: PackageData = SuiteData(self)
 
     def collected(self, items: Iterable[pytest.Item]) -> None:
@@ -76,7 +75,7 @@ class Run:
         outcomes = self._outcomes(needs.files)
         bad = [outcome for outcome in outcomes if outcome.state != HERE]
         for outcome in outcomes:
-            self.report.note(item, outcome)
+            self._note(item, outcome)
         if not bad:
             _lift_remote_data(item)
         elif self._must_fail(bad):
@@ -96,7 +95,7 @@ class Run:
         item = self.config.stash.get(CURRENT, None)
         outcome = self._outcomes([Need(package or self.package_of(item), name)])[0]
         if item is not None:
-            self.report.note(item, outcome)
+            self._note(item, outcome)
         if outcome.state == HERE:
             return Path(outcome.path)
         if not self._must_fail([outcome]):
@@ -113,6 +112,13 @@ class Run:
                 pytrace=False,
             )
         return package
+
+    def _note(self, item: pytest.Item, outcome: Outcome) -> None:
+        use = item.nodeid, outcome.package, outcome.name
+        if use not in self.report.uses:
+            here = self.report.uses[use] = outcome.state == HERE
+            word = outcome.origin if here else outcome.state
+            item.user_properties.append((f"dataferry.{word}", f"{outcome.package}:{outcome.name}"))
 
     def _outcomes(self, needs: list[Need]) -> list[Outcome]:
         if self._answers and os.path.exists(self._answers):
@@ -132,12 +138,12 @@ class Run:
             answer = json.load(file)
         self._answers = ""
         outcomes = [Outcome(*outcome) for outcome in answer["outcomes"]]
-        self.files.outcomes.update({(outcome.package, outcome.name): outcome for outcome in outcomes})
+        self.files.outcomes.update({outcome[:2]: outcome for outcome in outcomes})
         # a conftest may give each process a cache of its own
         adopt([outcome.path for outcome in outcomes if outcome.state == HERE], answer["homes"])
 
     def _must_fail(self, bad: list[Outcome]) -> bool:
-        return self.mode == "require" or any(outcome.state != MISSING for outcome in bad)
+        return self.report.mode == "require" or any(outcome.state != MISSING for outcome in bad)
 
     def _failure(self, bad: list[Outcome]) -> str:
         mode = " (--dataferry=require)" if all(outcome.state == MISSING for outcome in bad) else ""
@@ -155,15 +161,20 @@ class Run:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
         """Hand what this process knows to the controller, or write the report."""
-        self.report.add_files(self.files.outcomes.values())
         if self._worker is not None:
             self.config.workeroutput["dataferry"] = self.report.for_controller()  # type: ignore[attr-defined]
         elif self.config.option.dataferry_report:
-            self.report.write(Path(self.config.option.dataferry_report))
+            path = Path(self.config.option.dataferry_report)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(self.report.as_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Say which files were used, from where, and what was skipped."""
-        self.report.print(terminalreporter)
+        verbosity = self.config.option.verbose
+        if (self.files.outcomes or self.report.updated) and verbosity >= -1:
+            terminalreporter.section("data files", sep="-")
+            for line in self.report.lines(verbose=verbosity > 0):
+                terminalreporter.write_line(line)
 
 
 class SuiteData(PackageData):

@@ -1,4 +1,4 @@
-"""Under which names pytest keeps the state of the plugin; light, since every run of pytest imports it."""
+"""Where pytest keeps the state of the plugin; light, since every run of pytest imports it."""
 
 from __future__ import annotations
 
