@@ -4,37 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..cache.store import incoming
 from ..errors import AccessDenied, Conflict, DataferryError, PublishError
 from ..registry.registry import Entry
-from .proof import Proof
+from .proof import fetch_back
 from .state import Checkpoint
-from .steps import HOSTED, NEW_VERSION, PUBLISHED, REPAIR, UPLOAD, HostPlan, Step
+from .steps import HOSTED, NEW_VERSION, PUBLISHED, REPAIR, UPLOAD, HostPlan, Plan, Step
 
 if TYPE_CHECKING:
-    from ..config.settings import Settings
     from ..hosts.base import HostedFile, Publisher, Upload
-    from .state import KnownRegistry
 
-__all__ = ["Request", "as_error", "ask_host", "steps_at"]
+__all__ = ["KEEPS_BYTES", "as_error", "ask_host", "steps_at"]
 
+KEEPS_BYTES = "A published name keeps its bytes: give the new ones another name"
 _log = logging.getLogger("dataferry")
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What the author asks for, and what the registry has already."""
-
-    registry: Path
-    known: KnownRegistry | None
-    settings: Settings
-    new_version: bool
-    repair: bool
-    progress: bool
 
 
 def as_error(error: Exception, place: str) -> DataferryError:
@@ -47,115 +33,98 @@ def as_error(error: Exception, place: str) -> DataferryError:
     return wrapped
 
 
-def ask_host(plan: HostPlan, uploads: Mapping[str, Upload], request: Request) -> list[DataferryError]:
-    """Ask a host for its rights, files and limits; the plan gets the steps, the caller the problems."""
-    publisher = plan.publisher
-    if publisher is None:
-        return []
-    place = plan.host.redacted
-    problems = _beyond_limits(place, publisher, uploads.values())
-    problems += _no_room_for_locators(plan, uploads, request.known)
-    steps: dict[str, Step | DataferryError] = {}
+def ask_host(plan: Plan, host: HostPlan, uploads: Sequence[Upload], progress: bool) -> list[DataferryError]:
+    """Ask a host for its rights, files and limits; the host's plan gets the steps, the caller the problems."""
+    place, publisher = host.host.redacted, host.publisher
+    problems = [*_beyond_limits(place, publisher, uploads), *_without_locators(plan, host, uploads)]
+    occupied: Mapping[str, int] = {}
     try:
-        plan.who = publisher.check_rights()
-        _log.debug("%s: %s", place, plan.who)
-        steps = steps_at(plan, list(uploads.values()), request)
-        plan.steps |= {name: step for name, step in steps.items() if isinstance(step, Step)}
-        if todo := [step.upload for step in plan.to_send]:
-            plan.remarks = tuple(publisher.remarks(todo))
-            limited = publisher.limits.total_bytes is not None or publisher.limits.files is not None
-            problems += _beyond_totals(place, publisher, uploads.values(), publisher.occupied() if limited else {})
-    except (AccessDenied, Conflict) as error:
-        plan.failure = error
-        return [*problems, *_beyond_totals(place, publisher, uploads.values(), {}), error]
+        host.who = publisher.check_rights()
+        _log.debug("%s: %s", place, host.who)
+        for name, step in steps_at(plan, host, uploads, progress).items():
+            if isinstance(step, Step):
+                host.steps[name] = step
+            else:
+                problems.append(step)
+        if todo := [step.upload for step in host.to_send]:
+            host.remarks = tuple(publisher.remarks(todo))
+            if publisher.limits.total_bytes is not None or publisher.limits.files is not None:
+                occupied = publisher.occupied()
     except Exception as error:  # noqa: BLE001 - one host's failure does not stop the others
-        plan.failure = as_error(error, place)
-        return [*problems, *_beyond_totals(place, publisher, uploads.values(), {})]
-    return [*problems, *(step for step in steps.values() if not isinstance(step, Step))]
+        host.failure = as_error(error, place)
+        if isinstance(error, AccessDenied | Conflict):
+            problems.append(error)
+    if host.to_send or host.failure:
+        problems += _beyond_totals(place, publisher, uploads, occupied)
+    return problems
 
 
-def steps_at(plan: HostPlan, uploads: Sequence[Upload], request: Request) -> dict[str, Step | DataferryError]:
+def steps_at(plan: Plan, host: HostPlan, uploads: Sequence[Upload], progress: bool) -> dict[str, Step | DataferryError]:
     """Name -> what has to be done with each file at a host as it is now, or what is wrong."""
-    publisher = plan.publisher
-    if publisher is None:
-        return {}
-    hosted = publisher.hosted(uploads)
-    plan.declared = publisher.declared
+    hosted = host.publisher.hosted(uploads)
+    host.declared = host.publisher.declared
     # another machine, or another host, may have registered a file of which this host gives nothing but the size
-    proven = {} if request.repair else Checkpoint(request.registry, plan.spec).proven
-    published = {
-        upload.name
-        for upload in uploads
-        if upload.name in hosted
-        and _is_published(publisher, upload, hosted[upload.name], request.known)
-        and (hosted[upload.name].matches(upload) or proven.get(upload.name) == upload.sha256)
-    }
-    unclear = [u for u in uploads if u.name in hosted and u.name not in published]
-    fetched = _fetch_unclear(plan, [u for u in unclear if hosted[u.name].matches(u) is None], hosted, request)
+    proven: Mapping[str, str] = {} if plan.repair else Checkpoint(plan.registry, host.spec).proven
     steps: dict[str, Step | DataferryError] = {}
+    unclear = []
     for upload in uploads:
-        name = upload.name
-        if name not in hosted:
-            steps[name] = Step(upload, UPLOAD)
-        elif name in published:
-            steps[name] = Step(upload, PUBLISHED, hosted[name])
+        there = hosted.get(upload.name)
+        if there is None:
+            steps[upload.name] = Step(upload, UPLOAD)
+        elif (there.matches(upload) or proven.get(upload.name) == upload.sha256) and _is_published(
+            plan, host, upload, there
+        ):
+            steps[upload.name] = Step(upload, PUBLISHED, there)
         else:
-            steps[name] = _step(plan, upload, hosted[name], fetched.get(name), request)
-        step = steps[name]
-        _log.debug("%s: %s: %s", plan.host.redacted, name, step.action if isinstance(step, Step) else step)
-    return steps
+            unclear.append(upload)
+    # the host gives no digest, so what it has is fetched
+    to_fetch = [upload for upload in unclear if hosted[upload.name].matches(upload) is None]
+    entries = [Entry(u.name, u.sha256, u.size, hosted[u.name].locators) for u in to_fetch]
+    workdirs = [Path(incoming()), *(u.path.absolute().parent for u in to_fetch)] if to_fetch else []
+    fetched = fetch_back(host.declared, entries, plan.settings, workdirs, progress, compare=False) if to_fetch else {}
+    for upload in unclear:
+        steps[upload.name] = _step(plan, host, upload, hosted[upload.name], fetched.get(upload.name))
+    for name, step in steps.items():
+        _log.debug("%s: %s: %s", host.host.redacted, name, step.action if isinstance(step, Step) else step)
+    return {upload.name: steps[upload.name] for upload in uploads}
 
 
 def _step(
-    plan: HostPlan, upload: Upload, hosted: HostedFile, fetched: str | DataferryError | None, request: Request
+    plan: Plan, host: HostPlan, upload: Upload, hosted: HostedFile, fetched: str | DataferryError | None
 ) -> Step | DataferryError:
     """What has to be done with a file where the host has something under its name."""
-    place, publisher = f"{plan.host.redacted}: {upload.name}", plan.publisher
-    versioned = publisher is not None and publisher.versioned
-    entry = request.known.find(upload.name) if request.known else None
-    damaged = entry is not None and entry.sha256 == upload.sha256 and plan.declared in _hosts(request.known)
+    place, publisher = f"{host.host.redacted}: {upload.name}", host.publisher
     if isinstance(fetched, DataferryError):
         return Conflict(place, f"the host has a file under this name, and it cannot be compared: {fetched}")
     if fetched == upload.sha256 if fetched else hosted.matches(upload):
         return Step(upload, HOSTED, hosted, proven=fetched is not None)
-    if damaged and request.repair and publisher is not None and publisher.repairs:
+    entry = plan.registered(upload.name)
+    damaged = entry is not None and entry.sha256 == upload.sha256 and host.declared in plan.registered_hosts()
+    if damaged and plan.repair and publisher.repairs:
         return Step(upload, REPAIR, hosted)
-    if request.new_version and versioned:
+    if plan.new_version and publisher.versioned:
         return Step(upload, NEW_VERSION, hosted)
-    other = f"{hosted.size} bytes" if hosted.size not in {None, upload.size} else "with another digest"
     if damaged:
         remedy = "The registry has your file, so the host's copy is damaged or was changed"
-        can = publisher is not None and publisher.repairs
-        remedy += ": --repair replaces it" if can else ", and this kind of host cannot replace it"
+        remedy += ": --repair replaces it" if publisher.repairs else ", and this kind of host cannot replace it"
     else:
-        remedy = "A published name keeps its bytes: give the new ones another name"
-        remedy += ", or publish a new version of the data with --new-version" if versioned else ""
+        remedy = KEEPS_BYTES
+        remedy += ", or publish a new version of the data with --new-version" if publisher.versioned else ""
+    other = f"{hosted.size} bytes" if hosted.size not in {None, upload.size} else "with another digest"
     return Conflict(place, f"the host has another file under this name ({other})", remedy)
 
 
-def _fetch_unclear(
-    plan: HostPlan, uploads: Sequence[Upload], hosted: Mapping[str, HostedFile], request: Request
-) -> dict[str, str | DataferryError]:
-    """The sha256 of what a host has, fetched where the host gives no digest."""
-    if not uploads:
-        return {}
-    entries = [Entry(u.name, u.sha256, u.size, hosted[u.name].locators) for u in uploads]
-    proof = Proof(plan.declared, request.settings, Path(incoming()), [u.path for u in uploads])
-    return proof.fetch(entries, request.progress, compare=True)
-
-
-def _hosts(known: KnownRegistry | None) -> tuple[str, ...]:
-    return (known.dataurl, *known.mirrors) if known is not None else ()
-
-
-def _is_published(publisher: Publisher, upload: Upload, hosted: HostedFile, known: KnownRegistry | None) -> bool:
+def _is_published(plan: Plan, host: HostPlan, upload: Upload, hosted: HostedFile) -> bool:
     """Whether the registry has just this file at just this host, as far as the host says."""
-    entry = known.find(upload.name) if known is not None else None
-    if entry is None or (entry.sha256, entry.size) != (upload.sha256, upload.size):
-        return False
-    if publisher.declared not in _hosts(known) or hosted.matches(upload) is False:
-        return False
-    return hosted.size is not None and all(entry.locators.get(key) == value for key, value in hosted.locators.items())
+    entry = plan.registered(upload.name)
+    return (
+        entry is not None
+        and (entry.sha256, entry.size) == (upload.sha256, upload.size)
+        and host.declared in plan.registered_hosts()
+        and hosted.matches(upload) is not False
+        and hosted.size is not None
+        and all(entry.locators.get(key) == value for key, value in hosted.locators.items())
+    )
 
 
 def _beyond_limits(place: str, publisher: Publisher, uploads: Iterable[Upload]) -> list[DataferryError]:
@@ -191,19 +160,14 @@ def _beyond_totals(
     return problems
 
 
-def _no_room_for_locators(
-    plan: HostPlan, uploads: Mapping[str, Upload], known: KnownRegistry | None
-) -> list[DataferryError]:
+def _without_locators(plan: Plan, host: HostPlan, uploads: Sequence[Upload]) -> list[DataferryError]:
     """A text registry has no locators, so names have to be enough for this host."""
-    if known is None or known.list_file is None or not plan.host.locator:
+    known = plan.known
+    if known is None or known.list_file is None or not host.host.locator:
         return []
-    listed = [name for name in uploads if not known.keeps_locators(name)]
-    if all(plan.host.sources(name, Entry(name, uploads[name].sha256, uploads[name].size)) for name in listed):
+    listed = [upload for upload in uploads if not known.keeps_locators(upload.name)]
+    if all(host.host.sources(upload.name, Entry(upload.name, upload.sha256, upload.size)) for upload in listed):
         return []
-    return [
-        PublishError(
-            plan.host.redacted,
-            f"it needs an id for each file ({plan.host.locator}), and the text registry {known.list_file} holds none",
-            f"Take the key `registry` out of {known.path} and publish again: the entries go to its [files] then",
-        )
-    ]
+    reason = f"it needs an id for each file ({host.host.locator}), and the text registry {known.list_file} holds none"
+    remedy = f"Take the key `registry` out of {known.path} and publish again: the entries go to its [files] then"
+    return [PublishError(host.host.redacted, reason, remedy)]

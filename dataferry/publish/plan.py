@@ -15,8 +15,8 @@ from ..hosts.about import read_about
 from ..hosts.base import Upload
 from ..lookup.configured_hosts import engine_settings, offline_reason
 from ..registry.names import check_name, check_public, redact_url
-from .compare import Request, ask_host
-from .state import KnownRegistry, rates, read_known
+from .compare import KEEPS_BYTES, ask_host
+from .state import rates, read_known
 from .steps import HostPlan, Plan
 from .threads import in_threads
 
@@ -61,35 +61,35 @@ def plan(
     RegistryError, SettingsError
         If the registry or the configuration cannot be read.
     """
-    path = Path(registry)
     specs = [to] if isinstance(to, str) else list(dict.fromkeys(to))
     if not files or not specs:
         raise BadName("there is nothing to publish" if not files else "no host is given to publish to")
-    request = Request(path, read_known(path), engine_settings(), new_version, repair, progress)
-    known = request.known
+    path = Path(registry)
+    known = read_known(path)
     legal, problems = _legal_files(files)
     digests, failed = hash_files(legal, md5=True, show=progress)
     problems += failed.values()
     problems += name_clashes(legal, known.names() if known else [])
     problems += _not_writable(path)
     uploads = {name: Upload(name, legal[name], d.size, d.sha256, d.md5) for name, d in digests.items()}
-    hosts = []
+    whole = Plan(path, uploads, digests, [], problems, new_version, repair, known, engine_settings())
     for spec in specs:
         try:
-            hosts.append(_host_plan(spec, request))
+            whole.hosts.append(_host_plan(spec, whole))
         except DataferryError as error:
             problems.append(error)
-    changed = _other_bytes(uploads, hosts, request)
+    changed = _other_bytes(whole, uploads.values())
     problems += changed.values()
-    rest = {name: upload for name, upload in uploads.items() if name not in changed}
+    rest = [upload for name, upload in uploads.items() if name not in changed]
     if reason := offline_reason():
         problems.append(NeedsNetwork("publishing", [(redact_url(spec), f"not asked: {reason}") for spec in specs]))
     elif rest:
-        problems += _ask_hosts(hosts, rest, request)
+        for found in in_threads(lambda host: ask_host(whole, host, rest, progress), whole.hosts, len(specs)):
+            problems += found
         # whether a host keeps versions may show only when it was asked
-        problems += _other_bytes(rest, hosts, request).values()
-    remarks = _hosts_left_behind(uploads, hosts, request)
-    return Plan(path, uploads, digests, hosts, problems, new_version, repair, remarks)
+        problems += _other_bytes(whole, rest).values()
+    whole.remarks = _hosts_left_behind(whole)
+    return whole
 
 
 def _legal_files(files: Mapping[str, str | os.PathLike[str]]) -> tuple[dict[str, Path], list[DataferryError]]:
@@ -130,21 +130,14 @@ def name_clashes(names: Iterable[str], registered: Iterable[str]) -> list[Datafe
     return problems
 
 
-def _host_plan(spec: str, request: Request) -> HostPlan:
-    host, known = make_host(spec), request.known
-    publisher = host.publisher(request.settings, read_about(request.registry, known.about if known else {}))
-    publisher.registered = tuple(filter(None, (known.dataurl, *known.mirrors))) if known else ()
+def _host_plan(spec: str, plan: Plan) -> HostPlan:
+    host = make_host(spec)
+    publisher = host.publisher(plan.settings, read_about(plan.registry, plan.known.about if plan.known else {}))
+    publisher.registered = tuple(plan.registered_hosts())
     check_declared(publisher.declared)  # the dry run says it as well, before anything is uploaded
-    return HostPlan(spec, host, publisher)
-
-
-def _ask_hosts(hosts: Sequence[HostPlan], uploads: Mapping[str, Upload], request: Request) -> list[DataferryError]:
-    """Ask all hosts at the same time; the problems of all."""
     measured = rates()
-    for host in hosts:
-        host.rates = (measured.get(f"up {host.host.redacted}"), measured.get(f"back {host.host.redacted}"))
-    answers = in_threads(lambda host: ask_host(host, uploads, request), hosts, len(hosts))
-    return [problem for problems in answers for problem in problems]
+    speeds = measured.get(f"up {host.redacted}"), measured.get(f"back {host.redacted}")
+    return HostPlan(spec, host, publisher, rates=speeds)
 
 
 def _not_writable(path: Path) -> list[DataferryError]:
@@ -155,39 +148,30 @@ def _not_writable(path: Path) -> list[DataferryError]:
     return [CacheError(f"{path} cannot be written: no right to write in {folder}")]
 
 
-def _other_bytes(
-    uploads: Mapping[str, Upload], hosts: Sequence[HostPlan], request: Request
-) -> dict[str, DataferryError]:
+def _other_bytes(plan: Plan, uploads: Iterable[Upload]) -> dict[str, DataferryError]:
     """Names that the registry has with other bytes, as far as they may not get new ones."""
     problems: dict[str, DataferryError] = {}
-    fixed = [plan.host.redacted for plan in hosts if plan.publisher is None or not plan.publisher.versioned]
-    for name, upload in uploads.items():
-        entry = request.known.find(name) if request.known else None
-        if entry is None or entry.sha256 == upload.sha256:
+    fixed = [host.host.redacted for host in plan.hosts if not host.publisher.versioned]
+    for upload in uploads:
+        name, entry = upload.name, plan.registered(upload.name)
+        if entry is None or entry.sha256 == upload.sha256 or (plan.new_version and not fixed):
             continue
-        if not request.new_version:
-            remedy = "A published name keeps its bytes: give the new ones another name"
-            if not fixed:
-                remedy += ", or publish a new version of the data with --new-version"
-        elif fixed:
+        if plan.new_version:
             remedy = f"{' and '.join(fixed)} keeps one version of a file only: give the new bytes another name"
         else:
-            continue
+            remedy = KEEPS_BYTES + ("" if fixed else ", or publish a new version of the data with --new-version")
         there, now = f"{entry.sha256[:12]}...", f"{upload.sha256[:12]}..."
         reason = f"{name!r} is registered with other bytes (sha256 {there} there, {now} now)"
-        problems[name] = Conflict(str(request.registry), reason, remedy)
+        problems[name] = Conflict(str(plan.registry), reason, remedy)
     return problems
 
 
-def _hosts_left_behind(uploads: Mapping[str, Upload], hosts: Sequence[HostPlan], request: Request) -> list[str]:
+def _hosts_left_behind(plan: Plan) -> list[str]:
     """The hosts of the registry that keep the old bytes of names which get new ones."""
-    known: KnownRegistry | None = request.known
-    if known is None:
-        return []
-    entries = {name: known.find(name) for name in uploads}
-    changed = [name for name, entry in entries.items() if entry is not None and entry.sha256 != uploads[name].sha256]
-    served = {line for host in hosts for line in (host.spec, host.declared)}
-    others = [redact_url(line) for line in (known.dataurl, *known.mirrors) if line and line not in served]
+    entries = {name: plan.registered(name) for name in plan.uploads}
+    changed = [name for name, entry in entries.items() if entry and entry.sha256 != plan.uploads[name].sha256]
+    served = {line for host in plan.hosts for line in (host.spec, host.declared)}
+    others = [redact_url(line) for line in plan.registered_hosts() if line not in served]
     if not changed or not others:
         return []
     what = changed[0] if len(changed) == 1 else f"{len(changed)} files"

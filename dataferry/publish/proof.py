@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from ..download.source import Wanted
+from ..download.source import Arrived, Wanted
 from ..errors import CacheError, DataferryError, FileUnavailable, Offline, PublishError
 from ..files import hash_file
 from ..hosts import make_host
@@ -19,16 +20,99 @@ from .state import PROOF
 if TYPE_CHECKING:
     from ..config.settings import Settings
     from ..download.progress import Progress
+    from ..hosts.base import Host
     from ..registry.registry import Entry
 
-__all__ = ["Proof", "not_proven"]
+__all__ = ["fetch_and_drop", "fetch_back", "not_proven"]
 
 #: Larger files are downloaded one by one, so that only one of them needs space.
 _LARGE = 1 << 28
 
 
+def fetch_and_drop(
+    host: Host,
+    entries: Sequence[Entry],
+    settings: Settings,
+    workdir: str | Path,
+    prefix: str,
+    options: FetchOptions,
+    look: Callable[[Wanted, Path], None] = lambda wanted, file: None,
+    *,
+    compare: bool = True,
+    timeout: float = 30.0,
+) -> dict[str, Arrived | FileUnavailable]:
+    """Download files from one host, without a cache; each goes as soon as `look` has seen it."""
+
+    def drop(wanted: Wanted, file: Path) -> Path:
+        look(wanted, file)
+        file.unlink()
+        return file
+
+    with TemporaryDirectory(prefix=prefix, dir=workdir, ignore_cleanup_errors=True) as folder:
+        return download_from_hosts(
+            [host],
+            entries,
+            settings=settings,
+            workdir=Path(folder),
+            store=drop,
+            compare=compare,
+            timeout=timeout,
+            options=options,
+        )
+
+
+def fetch_back(
+    declared: str,
+    entries: Sequence[Entry],
+    settings: Settings,
+    workdirs: Sequence[Path],
+    progress: Callable[[Progress], None] | bool = False,
+    *,
+    compare: bool = True,
+) -> dict[str, str | DataferryError]:
+    """Name -> the sha256 of what came without a token or a login (any bytes, unless `compare`), or why nothing came."""
+    host = type(make_host(declared))(declared)  # one that has looked up nothing yet
+    results: dict[str, str | DataferryError] = {}
+
+    def look(wanted: Wanted, file: Path) -> None:
+        results[wanted.name] = wanted.sha256 or hash_file(file).sha256  # the engine has compared a known one
+
+    small = [entry for entry in entries if (entry.size or 0) <= _LARGE]
+    large = [entry for entry in entries if (entry.size or 0) > _LARGE]
+    for batch, jobs in ((small, None), (large, 1)):
+        if not batch:
+            continue
+        try:
+            workdir = _with_space(workdirs, max(entry.size or 0 for entry in batch))
+            options = FetchOptions(jobs, progress)
+            came = fetch_and_drop(host, batch, settings.as_anonymous(), workdir, PROOF, options, look, compare=compare)
+            results |= {name: result for name, result in came.items() if isinstance(result, FileUnavailable)}
+        except CacheError as error:
+            results |= {entry.name: error for entry in batch}
+    return results
+
+
+def _with_space(workdirs: Iterable[Path], size: int) -> Path:
+    """The first folder with space for a file: if the cache has none, the author's own disk may have it."""
+    tried = []
+    for place in dict.fromkeys(workdirs):
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            free = shutil.disk_usage(place).free
+        except OSError as error:
+            tried.append(f"{place}: {error.strerror or error}")
+            continue
+        if free > size and os.access(place, os.W_OK):
+            return place
+        tried.append(f"{place} has {free} bytes free" if free <= size else f"{place} cannot be written")
+    raise CacheError(
+        f"a file of {size} bytes cannot be fetched back to prove that it arrived: {'; '.join(tried)}; "
+        f"set ASTROPY_CACHE_DIR to an existing folder with more space, and run the same command again"
+    )
+
+
 def not_proven(place: str, result: object, complete: bool) -> PublishError:
-    """Why a file that arrived is not registered: what `Proof.fetch` says, and whether all files of the run arrived."""
+    """Why a file that arrived is not registered: what `fetch_back` says, and whether all files of the run arrived."""
     if isinstance(result, CacheError):
         return PublishError(place, f"it arrived, and could not be proven: {result}")
     if not complete:
@@ -44,74 +128,3 @@ def not_proven(place: str, result: object, complete: bool) -> PublishError:
         f"it arrived, but users do not get it: {reason}",
         f"It is not registered. Once {when}, the same command proves and registers it",
     )
-
-
-class Proof:
-    """Downloads from one host without a cache, a token or a login; the files are dropped once they are hashed."""
-
-    def __init__(self, declared: str, settings: Settings, workdir: Path, files: Iterable[Path]) -> None:
-        self.host = type(make_host(declared))(declared)  # one that has looked up nothing yet
-        self._settings = settings.as_anonymous()
-        # if the cache has no space, the author's own disk may have it
-        self._workdirs = [workdir, *dict.fromkeys(file.absolute().parent for file in files)]
-
-    def fetch(
-        self,
-        entries: Sequence[Entry],
-        progress: Callable[[Progress], None] | bool = False,
-        *,
-        compare: bool = False,
-    ) -> dict[str, str | DataferryError]:
-        """Name -> the sha256 of what came (with `compare` also of other bytes), or why nothing came."""
-        results: dict[str, str | DataferryError] = {}
-        small = [entry for entry in entries if (entry.size or 0) <= _LARGE]
-        large = [entry for entry in entries if (entry.size or 0) > _LARGE]
-        for batch, jobs in ((small, None), (large, 1)):
-            if batch:
-                try:
-                    results |= self._fetch(batch, FetchOptions(jobs, progress), compare)
-                except CacheError as error:
-                    results |= {entry.name: error for entry in batch}
-        return {entry.name: results[entry.name] for entry in entries}
-
-    def _fetch(self, entries: Sequence[Entry], options: FetchOptions, compare: bool) -> dict[str, str | DataferryError]:
-        hashes: dict[str, str] = {}
-
-        def store(wanted: Wanted, file: Path) -> Path:
-            hashes[wanted.name] = wanted.sha256 or hash_file(file).sha256  # the engine has compared a known one
-            file.unlink()
-            return file
-
-        workdir = self._workdir(max(entry.size or 0 for entry in entries))
-        try:
-            results = download_from_hosts(
-                [self.host],
-                entries,
-                settings=self._settings,
-                workdir=workdir,
-                store=store,
-                compare=not compare,
-                options=options,
-            )
-        finally:
-            shutil.rmtree(workdir, ignore_errors=True)
-        return {
-            name: result if isinstance(result, FileUnavailable) else hashes[name] for name, result in results.items()
-        }
-
-    def _workdir(self, size: int) -> Path:
-        """A new private folder with space for a file."""
-        tried = []
-        for place in self._workdirs:
-            try:
-                place.mkdir(parents=True, exist_ok=True)
-                free = shutil.disk_usage(place).free
-                if free > size:
-                    return Path(tempfile.mkdtemp(prefix=PROOF, dir=place))
-                tried.append(f"{place} has {free} bytes free")
-            except OSError as error:
-                tried.append(f"{place}: {error.strerror or error}")
-        raise CacheError(
-            f"a file of {size} bytes cannot be fetched back to prove that it arrived: {'; '.join(tried)}; "
-            f"set ASTROPY_CACHE_DIR to an existing folder with more space, and run the same command again"
-        )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from ..cache.store import incoming
@@ -14,10 +13,11 @@ from ..errors import BadName, FetchErrors, FileUnavailable, NeedsNetwork, Publis
 from ..files import hash_file
 from ..hosts import make_host
 from ..hosts.base import checked_files, guarded
-from ..lookup.configured_hosts import download_from_hosts, engine_settings, offline_reason
+from ..lookup.configured_hosts import engine_settings, offline_reason
 from ..lookup.options import FetchOptions
 from ..registry.names import check_public, redact_url
 from ..registry.registry import Entry
+from .proof import fetch_and_drop
 
 if TYPE_CHECKING:
     from ..config.settings import Settings
@@ -80,27 +80,17 @@ def _hash_by_fetching(host: Host, unknown: Mapping[str, HostedFile], show_progre
     found: dict[str, tuple[int, str]] = {}
     errors: list[FileUnavailable | WrongBytes] = []
 
-    def hash_it(item: Wanted, path: Path) -> Path:
+    def hash_it(item: Wanted, path: Path) -> None:
         file, stamp = unknown[item.name], hash_file(path, md5=True)
         for word, listed, came in (("md5", file.md5, stamp.md5), ("size", file.size, stamp.size)):
             if listed not in {None, came}:
                 errors.append(WrongBytes(f"{item.name!r}: its {word} is {came}, and {host.redacted} lists {listed}"))
         found[item.name] = stamp.size, stamp.sha256
-        path.unlink()
-        return path
 
     # a made-up digest stands in entries that only carry locators: any bytes will do
     entries = [Entry(name, "0" * 64, file.size, dict(file.locators)) for name, file in unknown.items()]
-    with TemporaryDirectory(prefix="adopt-", dir=incoming()) as workdir:
-        results = download_from_hosts(
-            [host],
-            entries,
-            settings=_settings(host),
-            workdir=Path(workdir),
-            store=hash_it,
-            compare=False,
-            options=FetchOptions(progress=show_progress),
-        )
+    options = FetchOptions(progress=show_progress)
+    results = fetch_and_drop(host, entries, _settings(host), incoming(), "adopt-", options, hash_it, compare=False)
     errors += [result for result in results.values() if isinstance(result, FileUnavailable)]
     if errors:
         raise FetchErrors(f"{len(errors)} of {len(unknown)} files could not be registered:", errors)

@@ -9,7 +9,8 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator, MutableMapping
+from collections import UserDict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,43 +23,39 @@ __all__ = ["PROOF", "Checkpoint", "KnownRegistry", "Notes", "rates", "read_known
 
 #: How the folders begin into which a run fetches files back.
 PROOF = "back-"
-_FILES = "files"  # the only key of proven.json
 
 
-class Notes(MutableMapping[str, Any]):
+class Notes(UserDict[str, Any]):
     """A mapping that is kept in a file; one that is missing or cannot be read is empty."""
 
     def __init__(self, path: Path) -> None:
+        super().__init__()
         self._path = path
         self._lock = threading.Lock()
-        self._values: dict[str, Any] = {}
         with contextlib.suppress(OSError, ValueError):
             values = json.loads(path.read_text(encoding="utf-8"))
-            self._values = values if isinstance(values, dict) else {}
-
-    def __getitem__(self, key: str) -> Any:
-        return self._values[key]
+            self.data = values if isinstance(values, dict) else {}
 
     def __setitem__(self, key: str, value: Any) -> None:
         with self._lock:
-            self._values[key] = value
+            self.data[key] = value
             self._write()
 
     def __delitem__(self, key: str) -> None:
         with self._lock:
-            del self._values[key]
+            del self.data[key]
             self._write()
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(list(self._values))
-
-    def __len__(self) -> int:
-        return len(self._values)
+    def replace(self, values: Mapping[str, Any]) -> None:
+        """Keep these values instead."""
+        with self._lock:
+            self.data = dict(values)
+            self._write()
 
     def _write(self) -> None:
         with contextlib.suppress(OSError):  # without notes the host itself is asked what it has
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # they may have the address of an upload
-            put_atomically(self._path, json.dumps(self._values).encode())
+            put_atomically(self._path, json.dumps(self.data).encode())
 
 
 class Checkpoint:
@@ -70,7 +67,8 @@ class Checkpoint:
         self.folder = self.home / hashlib.sha256(key.encode()).hexdigest()[:16]
         self._lock = FileLock(self.home, self.folder.name)
         self.host = Notes(self.folder / "host.json")
-        self._proven = self.folder / "proven.json"
+        #: Name -> sha256 of files fetched back from a host that gives no digests; they need not be fetched again.
+        self.proven = Notes(self.folder / "proven.json")
 
     def file(self, name: str, sha256: str) -> Notes:
         """The notes of one file with these bytes."""
@@ -89,20 +87,6 @@ class Checkpoint:
         with contextlib.suppress(OSError):
             (self.folder / "host.json").unlink()
             self.folder.rmdir()
-
-    @property
-    def proven(self) -> dict[str, str]:
-        """Name -> sha256 of files fetched back from a host that gives no digests; they need not be fetched again."""
-        files = Notes(self._proven).get(_FILES)
-        return files if isinstance(files, dict) else {}
-
-    @proven.setter
-    def proven(self, files: dict[str, str]) -> None:
-        if files:
-            Notes(self._proven)[_FILES] = files
-        else:
-            with contextlib.suppress(OSError):
-                self._proven.unlink()
 
     def acquire(self, *, force: bool = False) -> bool:
         """Try to become the only run that publishes there; True as well where locks do not work."""

@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 from ..errors import DataferryError, PublishErrors
 
 if TYPE_CHECKING:
+    from ..config.settings import Settings
     from ..files import Stamp
     from ..hosts.base import Host, HostedFile, Publisher, Upload
+    from ..registry.registry import Entry
+    from .state import KnownRegistry
 
 __all__ = [
     "HOSTED",
@@ -73,8 +76,8 @@ class HostPlan:
         The host as you gave it.
     host : Host
         The host.
-    publisher : Publisher or None
-        Its publisher; None if there is none.
+    publisher : Publisher
+        Its publisher.
     who : str
         Who publishes, as reported by the host.
     steps : dict of str to Step
@@ -91,7 +94,7 @@ class HostPlan:
 
     spec: str
     host: Host
-    publisher: Publisher | None = None
+    publisher: Publisher
     who: str = ""
     steps: dict[str, Step] = field(default_factory=dict)
     failure: DataferryError | None = None
@@ -144,6 +147,10 @@ class Plan:
         Whether to replace damaged copies of registered files.
     remarks : sequence of str
         What else the author should know before the upload, apart from remarks on single hosts.
+    known : Registry or None
+        The registry as it was read; None if there is none.
+    settings : Settings
+        The user's configuration.
     """
 
     registry: Path
@@ -151,9 +158,19 @@ class Plan:
     digests: Mapping[str, Stamp]
     hosts: list[HostPlan]
     problems: list[DataferryError]
-    new_version: bool = False
-    repair: bool = False
+    new_version: bool
+    repair: bool
+    known: KnownRegistry | None
+    settings: Settings
     remarks: Sequence[str] = ()
+
+    def registered(self, name: str) -> Entry | None:
+        """The entry that the registry has for a file."""
+        return self.known.find(name) if self.known is not None else None
+
+    def registered_hosts(self) -> list[str]:
+        """The lines of the registry that declare hosts."""
+        return [line for line in (self.known.dataurl, *self.known.mirrors) if line] if self.known is not None else []
 
     def check(self, *, every_host: bool = False) -> None:
         """Raise what prevents the run.
@@ -266,7 +283,7 @@ class Outcome:
             "hosts": [
                 {
                     "host": host.host.redacted,
-                    "declared": (host.publisher.declared if host.publisher and self.files else host.declared) or None,
+                    "declared": (host.publisher.declared if self.files else host.declared) or None,
                     "who": host.who,
                     "upload_bytes": host.bytes_to_go,
                     "upload_files": len(host.to_send),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from typing import TypeVar
 
@@ -12,12 +13,19 @@ __all__ = ["in_threads"]
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
+#: Threads that are to stop have so many seconds to release their locks.
+_GRACE = 0.5
 
 
-def in_threads(do: Callable[[_T], _R], items: Sequence[_T], most: int) -> Iterator[_R]:
-    """The results in order; what one raises is raised here. Daemons, since a pool's threads are waited for."""
-    futures: list[tuple[Future[_R], _T]] = [(Future(), item) for item in items]
-    queue = deque(futures)
+def in_threads(
+    do: Callable[[_T], _R], items: Sequence[_T], most: int, stop: threading.Event | None = None
+) -> Generator[_R]:
+    """The results in order; what one raises is raised here. Daemons, since a pool's threads are waited for.
+
+    `stop` is set in the end, for threads that are still at work.
+    """
+    futures: list[Future[_R]] = [Future() for _ in items]
+    queue = deque(zip(futures, items, strict=True))
 
     def work() -> None:
         while queue:
@@ -30,10 +38,16 @@ def in_threads(do: Callable[[_T], _R], items: Sequence[_T], most: int) -> Iterat
             except BaseException as error:  # noqa: BLE001 - raised by whoever wants the result
                 future.set_exception(error)
 
-    for _ in range(min(most, len(futures))):
-        threading.Thread(target=work, name="dataferry-publish", daemon=True).start()
+    threads = [threading.Thread(target=work, name="dataferry-publish", daemon=True) for _ in futures[:most]]
+    for thread in threads:
+        thread.start()
     try:
-        for future, _ in futures:
+        for future in futures:
             yield future.result()
     finally:
         queue.clear()
+        if stop is not None:
+            stop.set()
+            until = time.monotonic() + _GRACE
+            for thread in threads:
+                thread.join(max(0.0, until - time.monotonic()))
