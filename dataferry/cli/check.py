@@ -11,6 +11,7 @@ from . import options
 from .output import FAILED, echo, note, print_json, style
 
 if TYPE_CHECKING:
+    from ..package_data import PackageData
     from ..publish import Finding
 
 __all__ = ["command"]
@@ -22,23 +23,15 @@ Examples:
   dataferry check mypkg --registry mypkg/data/dataferry.toml --json"""
 
 
-@click.command("check", cls=options.Command, epilog=_EXAMPLES)
-@options.package
-@options.pattern
-@click.option("--deep", is_flag=True, help="Download and hash all bytes of every file from every host.")
-@click.option("-a", "--all", "everything", is_flag=True, help="List good files too.")
-@click.option("-j", "--jobs", type=click.IntRange(1, 64), help="The number of files to check in parallel.")
-@options.from_registry
-@options.as_json
-def command(
-    package: str,
-    pattern: str,
-    deep: bool,
-    everything: bool,
-    jobs: int | None,
-    registry: str | None,
-    as_json: bool,
-) -> None:
+@options.data_command(
+    "check",
+    options.pattern,
+    click.option("--deep", is_flag=True, help="Download and hash all bytes of every file from every host."),
+    click.option("-a", "--all", "everything", is_flag=True, help="List good files too."),
+    click.option("-j", "--jobs", type=click.IntRange(1, 64), help="The number of files to check in parallel."),
+    epilog=_EXAMPLES,
+)
+def command(data: PackageData, pattern: str, deep: bool, everything: bool, jobs: int | None, as_json: bool) -> None:
     """Check that users still get every file from every host.
 
     Uses no credentials and stores nothing. Files up to 256 kB are downloaded and hashed. For larger files, the size,
@@ -47,7 +40,6 @@ def command(
     """
     from ..publish import State, check
 
-    data = options.open_data(package, registry)
     wanted = options.expand(data, (pattern,))
     found: list[Finding] = []
     for finding in check(data, wanted, deep=deep, jobs=jobs, progress=not options.is_quiet()):
@@ -62,7 +54,7 @@ def command(
             {"name": f.name, "host": f.host, "place": f.place, "state": f.state, "note": f.note, "kind": f.kind}
             for f in found
         ]
-        print_json({"package": package, "deep": deep, "bad": bad, "files": files})
+        print_json({"package": data.package, "deep": deep, "bad": bad, "files": files})
     else:
         _print_summary(found, len(wanted))
     if bad:

@@ -5,25 +5,20 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-import click
-
 from . import options
 from .output import count, echo, note, print_json, size_text, style
 
 if TYPE_CHECKING:
     from ..cache.store import Store
     from ..lookup.candidates import Candidates
+    from ..package_data import PackageData
     from ..registry.registry import Entry
 
 __all__ = ["command"]
 
 
-@click.command("list", cls=options.Command)
-@options.package
-@options.pattern
-@options.from_registry
-@options.as_json
-def command(package: str, pattern: str, registry: str | None, as_json: bool) -> None:
+@options.data_command("list", options.pattern)
+def command(data: PackageData, pattern: str, as_json: bool) -> None:
     """List the registered files of a package.
 
     HERE is the place on this machine that has a file of the registered size: a folder, the package or a cache.
@@ -34,8 +29,7 @@ def command(package: str, pattern: str, registry: str | None, as_json: bool) -> 
     from ..lookup.candidates import Candidates
     from ..registry.names import close_names
 
-    data = options.open_data(package, registry)
-    places = Candidates(package, data.registry, load_settings())
+    places = Candidates(data.package, data.registry, load_settings())
     store = places.store()
     wanted = set(options.expand(data, (pattern,)))
     rows = [(entry, *_here(places, store, entry)) for entry in data.registry.entries() if entry.name in wanted]
@@ -46,7 +40,7 @@ def command(package: str, pattern: str, registry: str | None, as_json: bool) -> 
             {"name": entry.name, "size": entry.size, "sha256": entry.sha256, "here": kind or None, "path": path or None}
             for entry, kind, path in rows
         ]
-        print_json({"package": package, "registry": str(data.registry.path), "files": listed})
+        print_json({"package": data.package, "registry": str(data.registry.path), "files": listed})
         return
     if rows:
         echo(style(f"{'SIZE':>8}  {'HERE':<8}  NAME", bold=True))

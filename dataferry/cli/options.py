@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,6 +23,7 @@ __all__ = [
     "as_json",
     "complete_name",
     "complete_package",
+    "data_command",
     "dry_run",
     "expand",
     "from_registry",
@@ -177,11 +179,34 @@ def dry_run(text: str) -> Callable[[click.decorators.FC], click.decorators.FC]:
     return click.option("-n", "--dry-run", is_flag=True, help=text)
 
 
-def open_data(package: str, registry: str | None) -> PackageData:
-    """The data of a package: bars on a terminal, a line now and then elsewhere, nothing with ``--quiet``."""
-    from ..package_data import PackageData
+def data_command(
+    name: str, *parameters: Callable[[Callable[..., None]], Callable[..., None]], **settings: Any
+) -> Callable[[Callable[..., None]], click.Command]:
+    """A command on the data of a package: its function gets the data instead of PACKAGE and --registry."""
 
-    return PackageData(package, registry=registry, show_progress=not is_quiet())
+    def decorate(function: Callable[..., None]) -> click.Command:
+        @wraps(function)
+        def run(package: str, registry: str | None, **rest: Any) -> None:
+            function(open_data(package, registry), **rest)
+
+        decorated: Callable[..., None] = run
+        for parameter in (as_json, from_registry, *reversed(parameters), package):
+            decorated = parameter(decorated)
+        return click.command(name, Command, **settings)(decorated)
+
+    return decorate
+
+
+def open_data(package: str, registry: str | None) -> PackageData:
+    """The data of a package, also of one that is not installed.
+
+    Bars on a terminal, a line now and then elsewhere, nothing with ``--quiet``.
+    """
+    from ..package_data import PackageData
+    from .targets import find_declared
+
+    name, path = find_declared(package) if registry is None else (package, registry)
+    return PackageData(name, registry=path, show_progress=not is_quiet())
 
 
 def expand(data: PackageData, names: tuple[str, ...]) -> list[str]:

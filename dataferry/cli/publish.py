@@ -11,7 +11,7 @@ import click
 
 from . import options
 from .output import echo, note, print_json, size_text, style
-from .targets import find_target, named_files, naming_options, note_how_to_ship
+from .targets import find_target, named_files, naming_options, note_how_to_ship, package_name
 
 if TYPE_CHECKING:
     from ..publish import HostPlan, Outcome, Plan
@@ -103,7 +103,7 @@ def _registered_here(path: Path) -> dict[str, Path]:
 
     if not path.is_file():
         raise BadName(f"{path} is not there, so no file is registered: name the files to publish")
-    package = path.parent.parent.resolve().name
+    package = package_name(path)
     data = PackageData(package, registry=path, show_progress=False)
     found: dict[str, Path] = {}
     away = []

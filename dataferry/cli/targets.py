@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -11,10 +12,18 @@ import click
 
 from ..errors import BadName, RegistryError
 from ..registry.names import check_name
-from ..registry.packages import REGISTRY_NAME, package_folders
+from ..registry.packages import REGISTRY_NAME, find_registry, package_folders
 from .output import note
 
-__all__ = ["find_target", "named_files", "naming_options", "note_how_to_ship"]
+__all__ = [
+    "find_declared",
+    "find_root",
+    "find_target",
+    "named_files",
+    "naming_options",
+    "note_how_to_ship",
+    "package_name",
+]
 
 
 def naming_options(function: click.decorators.FC) -> click.decorators.FC:
@@ -27,22 +36,80 @@ def naming_options(function: click.decorators.FC) -> click.decorators.FC:
 def find_target(target: str) -> Path:
     """The ``dataferry.toml`` that is meant, which need not be there yet; RegistryError if none or several are.
 
-    A target is an installed package; a folder (of a package's sources, its ``data``, or a source tree with one package
-    that declares data); or a ``dataferry.toml``.
+    A target is a package in the source tree here, or an installed one; a folder (of a package's sources, its ``data``,
+    or a source tree with one package that declares data); or a ``dataferry.toml``.
     """
     path = Path(target)
     if path.name == REGISTRY_NAME or path.is_file():
         if path.name != REGISTRY_NAME or not path.parent.is_dir():
             raise RegistryError(f"{target}: neither a package, nor a folder, nor a {REGISTRY_NAME}")
         return path
-    if path.is_dir():
-        return _in_folder(path)
-    if os.sep in target or target.startswith("."):
+    if folder := _folder_here(target):
+        return _in_folder(folder)
+    if _is_path(target):
         raise RegistryError(f"{target}: there is no such folder")
     registries = [folder / "data" / REGISTRY_NAME for folder in package_folders(target)]
     if not registries:
         raise RegistryError(f"package {target!r} is inside an archive; give the folder of its sources")
     return next((registry for registry in registries if registry.is_file()), registries[0])
+
+
+def find_declared(target: str) -> tuple[str, Path | None]:
+    """A package's name, and its ``dataferry.toml`` if that is one of a source tree.
+
+    An installed package comes first: the current directory hides it only where a path is given.
+    """
+    if _is_path(target):
+        path = find_target(target)
+        if not path.is_file():
+            raise RegistryError(f"{path} is not there; 'dataferry add {target} FILES' writes it")
+    else:
+        try:
+            find_registry(target)
+        except RegistryError as error:
+            folder = _folder_here(target)
+            if folder is None:
+                raise
+            with contextlib.suppress(RegistryError):  # a folder of that name that is no package
+                path = _in_folder(folder)
+                if path.is_file():
+                    note(f"using {path}, since no installed package {target!r} declares data")
+                    return package_name(path), path
+            raise RegistryError(f"{error}; {folder} declares no data either") from None
+        return target, None
+    note(f"using {path}")
+    return package_name(path), path
+
+
+def _is_path(target: str) -> bool:
+    return os.sep in target or target.startswith(".") or target == REGISTRY_NAME
+
+
+def _folder_here(target: str) -> Path | None:
+    """A folder, or the folder of a package in the source tree here: flat or below ``src``."""
+    parts = target.split(".")
+    choices = [Path(target), *([] if _is_path(target) else [Path(*parts), Path("src", *parts)])]
+    return next((folder for folder in choices if folder.is_dir()), None)
+
+
+def package_name(registry: Path) -> str:
+    """The dotted name of the package that a ``dataferry.toml`` belongs to."""
+    folder = registry.resolve().parent.parent
+    root = find_root(folder)
+    parts = folder.relative_to(root).parts if root else ()
+    if parts[:1] == ("src",):
+        parts = parts[1:]
+    if not parts or not all(part.isidentifier() for part in parts):  # not in a source tree: an installed package
+        top = folder
+        while (top.parent / "__init__.py").is_file():
+            top = top.parent
+        parts = folder.relative_to(top.parent).parts
+    return ".".join(parts)
+
+
+def find_root(folder: Path) -> Path | None:
+    """The root of a package's source tree."""
+    return next((f for f in folder.parents if (f / "pyproject.toml").is_file() or (f / "setup.py").is_file()), None)
 
 
 def _in_folder(folder: Path) -> Path:

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from . import options
 from .output import FAILED, echo, note, print_json, style
 
+if TYPE_CHECKING:
+    from ..package_data import PackageData
+
 __all__ = ["command"]
 
 
-@click.command("verify", cls=options.Command)
-@options.package
-@options.pattern
-@options.from_registry
-@options.as_json
-def command(package: str, pattern: str, registry: str | None, as_json: bool) -> None:
+@options.data_command("verify", options.pattern)
+def command(data: PackageData, pattern: str, as_json: bool) -> None:
     """Hash again all files that are on this machine.
 
     Reads them in every folder, in the package and in the caches, and downloads nothing. The exit code is 1 if a file is
     not the registered one.
     """
-    data = options.open_data(package, registry)
     wanted = options.expand(data, (pattern,))
     found = []
     for name, step in data.verify(wanted):
@@ -36,7 +36,7 @@ def command(package: str, pattern: str, registry: str | None, as_json: bool) -> 
             {"name": name, "kind": step.kind, "path": step.place, "ok": step.found, "note": step.note}
             for name, step in found
         ]
-        print_json({"package": package, "wrong": wrong, "not_here": absent, "files": files})
+        print_json({"package": data.package, "wrong": wrong, "not_here": absent, "files": files})
     else:
         note(f"{len(found) - wrong} ok, {wrong} wrong, {absent} not here")
     if wrong:

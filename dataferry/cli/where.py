@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import click
+from typing import TYPE_CHECKING
 
 from . import options
 from .output import echo, print_json
 
+if TYPE_CHECKING:
+    from ..package_data import PackageData
+
 __all__ = ["command"]
 
 
-@click.command("where", cls=options.Command)
-@options.package
-@options.names
-@options.from_registry
-@options.as_json
-def command(package: str, names: tuple[str, ...], registry: str | None, as_json: bool) -> None:
+@options.data_command("where", options.names)
+def command(data: PackageData, names: tuple[str, ...], as_json: bool) -> None:
     """Explain where files come from.
 
     Lists every place in the order in which "get" uses them, what is there, and which one "get" would take. Downloads
     nothing.
     """
-    data = options.open_data(package, registry)
     found = [data.where(name) for name in options.expand(data, names)]
     if as_json:
-        print_json({"package": package, "files": [where.as_dict() for where in found]})
+        print_json({"package": data.package, "files": [where.as_dict() for where in found]})
     else:
         echo("\n\n".join(map(str, found)))

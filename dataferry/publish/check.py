@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import sys
-import threading
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
@@ -22,7 +20,7 @@ from .threads import in_threads
 
 if TYPE_CHECKING:
     from ..config.settings import Settings
-    from ..download.source import Source, Wanted
+    from ..download.source import Source
     from ..hosts.base import Host, HostedFile
     from ..lookup.candidates import Candidates
     from ..lookup.resolver import Resolver
@@ -167,7 +165,7 @@ class _HostCheck:
         self._jobs, self._progress = jobs, progress
         self._stall_timeout = stall_timeout(places.registry)
         self._client = Client(settings, stall_timeout=self._stall_timeout)
-        self._breaker = _CircuitBreaker()
+        self._silent: dict[str, int] = defaultdict(int)  # server -> files in a row for which it did not answer
         self._hosted: Mapping[str, HostedFile] = {}
 
     def findings(self, spec: str, entries: Sequence[Entry], deep: bool) -> Iterator[Finding]:
@@ -241,13 +239,15 @@ class _HostCheck:
         return findings[0]
 
     def _sampled(self, entry: Entry, source: Source) -> Finding:
-        if reason := self._breaker.reason(source):
-            return self._bad(entry.name, f"not asked: {reason}", "aside", source.redacted)
+        server = urlsplit(source.url).netloc
+        if (silent := self._silent[server]) >= _MOST_SILENT:  # nobody waits for it once for every file
+            reason = f"not asked: the host did not answer for {silent} files before"
+            return self._bad(entry.name, reason, "aside", source.redacted)
         try:
             state, note = sample(self._client, source, entry, self._verified(entry, "folder", "package", "cache"))
-            self._breaker.note(source, None)
+            self._silent[server] = 0
         except TransferError as error:
-            self._breaker.note(source, error)
+            self._silent[server] = self._silent[server] + 1 if error.kind in _UNREACHABLE else 0
             return self._bad(entry.name, error.reason, error.kind, source.redacted)
         hosted = self._hosted.get(entry.name)
         if hosted is not None and hosted.sha256 is not None and state is not State.PROVEN:
@@ -260,23 +260,13 @@ class _HostCheck:
     def _fetched(self, host: Host, entries: Sequence[Entry]) -> Iterator[Finding]:
         """Fetch whole files from this host alone; each is dropped as soon as its hash is known."""
         from ..cache.store import incoming
-        from ..lookup.configured_hosts import download_from_hosts
         from ..lookup.options import FetchOptions
+        from .proof import fetch_and_drop
 
-        def drop(_: Wanted, file: Path) -> Path:
-            file.unlink()
-            return file
-
-        with TemporaryDirectory(prefix="check-", dir=incoming()) as workdir:
-            results = download_from_hosts(
-                [host],
-                entries,
-                settings=self._settings,
-                workdir=Path(workdir),
-                store=drop,
-                timeout=self._stall_timeout,
-                options=FetchOptions(self._jobs, self._progress),
-            )
+        options = FetchOptions(self._jobs, self._progress)
+        results = fetch_and_drop(
+            host, entries, self._settings, incoming(), "check-", options, timeout=self._stall_timeout
+        )
         for name, result in results.items():
             if isinstance(result, FileUnavailable):
                 # what a server answered says more than that the host itself could not be asked
@@ -293,24 +283,3 @@ class _HostCheck:
             if candidate.kind in kinds and self._places.examine(candidate, entry).accepted:
                 return candidate.path
         return self._places.store().find(entry.name, entry)[0] if "cache" in kinds else None
-
-
-class _CircuitBreaker:
-    """Which servers do not answer at all, so that nobody waits for them once for every file."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._in_a_row: dict[str, int] = {}
-
-    def note(self, source: Source, error: TransferError | None) -> None:
-        """Note how asking for a file ended."""
-        server = urlsplit(source.url).netloc
-        with self._lock:
-            silent = error is not None and error.kind in _UNREACHABLE
-            self._in_a_row[server] = self._in_a_row.get(server, 0) + 1 if silent else 0
-
-    def reason(self, source: Source) -> str:
-        """Why a server is not worth asking; empty where it is."""
-        with self._lock:
-            count = self._in_a_row.get(urlsplit(source.url).netloc, 0)
-        return f"the host did not answer for {count} files before" if count >= _MOST_SILENT else ""
