@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from dataferry_test_servers.downloads import RANDOM
 
 from dataferry.testing import RangeServer
 
-LARGE, SMALL = os.urandom(24_000_000), {f"small/{i}.bin": os.urandom(20_000) for i in range(40)}
+LARGE, SMALL = RANDOM, {f"small/{i}.bin": os.urandom(20_000) for i in range(40)}
 FILES = {"large.bin": LARGE, **SMALL}
 
 GET = "import sys, dataferry; dataferry.PackageData(sys.argv[1], show_progress=False).fetch(sys.argv[2:] or '*')"

@@ -61,9 +61,10 @@ def test_a_mirror_completes_what_the_first_host_began(make_package: Make) -> Non
 
 
 @pytest.mark.parametrize("sized", [True, False])
-@pytest.mark.parametrize("other", [DATA[::-1], DATA[: 5 * MB]], ids=len)
-def test_what_is_kept_never_makes_a_mixed_file(sized: bool, other: bytes, make_package: Make) -> None:
+@pytest.mark.parametrize("part", [slice(None, None, -1), slice(5 * MB)], ids=["other", "shorter"])
+def test_what_is_kept_never_makes_a_mixed_file(sized: bool, part: slice, make_package: Make) -> None:
     """The host has another file by the time of the second run, whatever it says of ranges."""
+    other = DATA[part]
     with RangeServer({NAME: DATA}) as server:
         package = package_at(make_package, server)
         registry = Path(PackageData(package).registry.path)

@@ -23,8 +23,13 @@ from dataferry.hosts.base import Part, Source
 from dataferry.testing import Cut, Flaky, FlippedByte, IgnoresRange, RangeServer, Stall, Status, WrongLength
 from dataferry.testing.fixtures import range_server  # noqa: F401
 
+try:
+    from dataferry_test_servers.downloads import RANDOM
+except ImportError:  # in a process that a test starts, which has no fixtures
+    RANDOM = random.Random(1).randbytes(20_000_000)
+
 MB = 1_000_000
-DATA = random.Random(3).randbytes(20 * MB)
+DATA = RANDOM
 CUTS = [0, 7 * MB, 7 * MB + 5, 15 * MB, 15 * MB, 20 * MB]
 PIECES = {f"a.{i}": DATA[a:b] for i, (a, b) in enumerate(pairwise(CUTS))}
 Serve = Callable[..., RangeServer]

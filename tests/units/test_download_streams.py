@@ -28,8 +28,13 @@ from dataferry.hosts.base import Source
 from dataferry.testing import Cut, RangeServer, Stall, Status
 from dataferry.testing.fixtures import range_server  # noqa: F401
 
+try:
+    from dataferry_test_servers.downloads import RANDOM
+except ImportError:  # in a process that a test starts, which has no fixtures
+    RANDOM = random.Random(1).randbytes(20_000_000)
+
 MB = 1_000_000
-DATA = random.Random(4).randbytes(12 * MB)
+DATA = RANDOM[: 12 * MB]
 Serve = Callable[..., RangeServer]
 Opener = Callable[[int], BinaryIO]
 
