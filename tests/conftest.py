@@ -81,6 +81,21 @@ def repository() -> Path:
 
 
 @pytest.fixture
+def source_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[str, bytes]], Path]:
+    """A factory of a source tree, ``source_tree({path: bytes})``, which becomes the current directory."""
+
+    def make(files: Mapping[str, bytes]) -> Path:
+        tree = tmp_path / "tree"
+        for name, content in files.items():
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            (tree / name).write_bytes(content)
+        monkeypatch.chdir(tree)
+        return tree
+
+    return make
+
+
+@pytest.fixture
 def make_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """A factory of importable packages with data: ``make_package({name: bytes}, {name: bytes}, head="...")``.
 

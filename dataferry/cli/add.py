@@ -11,7 +11,8 @@ import click
 
 from . import options
 from .output import echo, note, print_json, size_text, style
-from .targets import find_target, named_files, naming_options, note_how_to_ship
+from .packaging import note_how_to_ship
+from .targets import find_target, named_files, naming_options
 
 if TYPE_CHECKING:
     from ..registry.editor import Change
@@ -84,7 +85,7 @@ def command(
     lines = [declared_line(host) for host in hosts]  # refused before anything is asked, where one holds a login
     entries += [entry for host in hosts for entry in _hosted(host, only)]
     new_hosts = [line for line in lines if editor.add_mirror(line)]
-    entries += _hashed(named_files(files, path.parent, name, prefix))
+    entries += _hashed(named_files(files, path, name, prefix))
     before = read_known(path)
     for clash in name_clashes([entry.name for entry in entries], before.names() if before else []):
         note(f"{style('warning:', fg='yellow')} {clash}")

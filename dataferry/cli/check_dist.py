@@ -1,4 +1,4 @@
-"""``dataferry check-dist``: how much data a wheel, an sdist or a source tree ships."""
+"""``dataferry check-dist``: which data a wheel, an sdist or a source tree ships, too much of it or too little."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import tarfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 
 from ..errors import BadName
 from ..registry.packages import REGISTRY_NAME
 from . import options
-from .output import FAILED, echo, print_json, size_text, style
+from .output import FAILED, count, echo, print_json, size_text, style
 
 __all__ = ["command"]
 
@@ -32,11 +32,17 @@ _CODE = frozenset(
 )
 
 
-class _DataFile(NamedTuple):
-    """A file that is not code: its unpacked size, and where it lies in the package or the source tree."""
+class _File(NamedTuple):
+    """The unpacked size of a file, and where it lies in the package or the source tree."""
 
     size: int
     path: str
+
+    @property
+    def is_data(self) -> bool:
+        parts = PurePosixPath(self.path)
+        metadata = any(part.endswith((".dist-info", ".egg-info")) for part in parts.parts[:-1])
+        return not metadata and parts.suffix.lower() not in _CODE
 
 
 def _as_bytes(ctx: click.Context, param: click.Parameter, value: str) -> int:
@@ -46,96 +52,96 @@ def _as_bytes(ctx: click.Context, param: click.Parameter, value: str) -> int:
     return int(float(match[1]) * _UNITS[match[2]])
 
 
+_SIZE: dict[str, Any] = {"callback": _as_bytes, "show_default": True, "metavar": "SIZE"}
+
+
 @click.command("check-dist", cls=options.Command)
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path))
-@click.option(
-    "--max-file",
-    callback=_as_bytes,
-    default="10MB",
-    show_default=True,
-    metavar="SIZE",
-    help="The limit for one data file.",
-)
-@click.option(
-    "--max-total",
-    callback=_as_bytes,
-    default="100MB",
-    show_default=True,
-    metavar="SIZE",
-    help="The limit for all data files together.",
-)
+@click.option("--max-file", default="10MB", help="The limit for one data file.", **_SIZE)
+@click.option("--max-total", default="100MB", help="The limit for all data files together.", **_SIZE)
 @options.as_json
 def command(paths: tuple[Path, ...], max_file: int, max_total: int, as_json: bool) -> None:
-    """Check that a wheel or an sdist contains no large data.
+    """Check that a wheel or an sdist contains its small data, and no large data.
 
-    PATH is a wheel, an sdist, or the folder of a source tree. Sizes are those of the unpacked files. Code, libraries
-    and metadata do not count. The exit code is 1 if a file or the sum is too large.
+    PATH is a wheel, an sdist, or the folder of a source tree. Sizes are those of the unpacked files. Code, libraries,
+    metadata and the folder "dist" do not count. In the source tree, the command also checks that archives contain the
+    package's dataferry.toml and the registered files of its data folder. The exit code is 1 if data are too large or
+    lacking.
 
     \b
     Examples:
       dataferry check-dist dist/*
       dataferry check-dist . --max-file 1MB
     """  # noqa: D301 - click wants the character itself
+    from .packaging import note_how_to_ship
+
     reports = []
-    moving: dict[str, _DataFile] = {}
+    moving: dict[str, _File] = {}
+    unpacked: dict[Path, None] = {}  # registries of which an archive lacks something
     for path in paths:
-        files = _data_files(path)
-        total = sum(file.size for file in files)
-        large = [file for file in files if file.size > max_file]
+        files = _files(path)
+        data = sorted((file for file in files if file.is_data), key=lambda file: (-file.size, file.path))
+        total = sum(file.size for file in data)
+        large = [file for file in data if file.size > max_file]
         if total - sum(file.size for file in large) > max_total:  # there are too many, whatever their size
-            large = files[: max(_MOST_LISTED, len(large))]
-        ok = not large and total <= max_total
+            large = data[: max(_MOST_LISTED, len(large))]
+        lacking = [] if path.is_dir() else list(_lacking(path, {file.path for file in files}, max_file))
         moving |= {file.path: file for file in large}
-        largest = [file._asdict() for file in files[:_MOST_LISTED]]
-        reports.append({"path": str(path), "ok": ok, "bytes": total, "largest": largest})
+        unpacked |= dict.fromkeys(registry for registry, _ in lacking)
+        ok = not large and total <= max_total and not lacking
+        largest = [file._asdict() for file in data[:_MOST_LISTED]]
+        missing = [name for _, name in lacking]
+        reports.append({"path": str(path), "ok": ok, "bytes": total, "largest": largest, "missing": missing})
         if not as_json:
-            word = style("ok   ", fg="green") if ok else style("LARGE", fg="red", bold=True)
+            word = "ok   " if ok else "LARGE" if large or total > max_total else "LACKS"
             limit = f", {size_text(max_total)} allowed" if total > max_total else ""
-            echo(f"{word}  {path}: {size_text(total)} of data in {len(files)} files{limit}")
+            mark = style(word, fg="green" if ok else "red", bold=not ok)
+            echo(f"{mark}  {path}: {size_text(total)} of data in {len(data)} files{limit}")
             for file in large:
                 limit = f", {size_text(max_file)} allowed" if file.size > max_file else ""
                 echo(f"       {size_text(file.size):>8}  {file.path}{limit}")
+            for name in missing[:_MOST_LISTED]:
+                echo(f"        missing  {name}")
+            if len(missing) > _MOST_LISTED:
+                echo(f"        missing  {count(len(missing) - _MOST_LISTED, 'further file')}")
     failed = not all(report["ok"] for report in reports)
     if as_json:
         print_json({"ok": not failed, "checked": reports})
-    elif failed:
-        echo("\nMove them to a host, from which users download what they need. In the source tree:", err=True)
-        for line in _move_commands(sorted(moving.values(), reverse=True)):
-            echo(f"  {line}", err=True)
+    else:
+        if moving:
+            echo("\nMove them to a host, from which users download what they need. In the source tree:", err=True)
+            for line in _move_commands(sorted(moving.values(), reverse=True)):
+                echo(f"  {line}", err=True)
+        for registry in unpacked:
+            echo(f"\n{registry}", err=True)
+            note_how_to_ship(registry)
     if failed:
         click.get_current_context().exit(FAILED)
 
 
-def _data_files(path: Path) -> list[_DataFile]:
-    """The data that something ships, the largest first; of a git repository the files that git knows."""
+def _files(path: Path) -> list[_File]:
+    """The files that something ships; of a git repository those that git knows."""
     try:
         if path.is_dir():
-            found = list(_in_folder(path))
-        elif path.suffix in {".whl", ".zip"}:
+            return list(_in_folder(path))
+        if path.suffix in {".whl", ".zip"}:
             with zipfile.ZipFile(path) as wheel:
-                found = [_DataFile(member.file_size, member.filename) for member in wheel.infolist()]
+                found = [_File(member.file_size, member.filename) for member in wheel.infolist() if not member.is_dir()]
         elif path.name.endswith(_SDIST):
             with tarfile.open(path) as sdist:
-                found = [_DataFile(member.size, member.name) for member in sdist if member.isfile()]
+                found = [_File(member.size, member.name) for member in sdist if member.isfile()]
         else:
-            found = [_DataFile(path.stat().st_size, path.as_posix())]
+            return [_File(path.stat().st_size, path.as_posix())]
     except FileNotFoundError:
         raise BadName(f"{path}: there is no such file") from None
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
         raise BadName(f"{path}: cannot be read as a wheel or an sdist: {error}") from error
     if path.name.endswith(_SDIST):  # its files are below one folder
-        found = [_DataFile(size, name.partition("/")[2] or name) for size, name in found]
-    found = [file for file in found if not file.path.endswith("/") and _is_data(file.path)]
-    return sorted(found, key=lambda file: (-file.size, file.path))
+        return [_File(size, name.partition("/")[2] or name) for size, name in found]
+    return found
 
 
-def _is_data(path: str) -> bool:
-    parts = PurePosixPath(path)
-    metadata = any(part.endswith((".dist-info", ".egg-info")) for part in parts.parts[:-1])
-    return not metadata and parts.suffix.lower() not in _CODE
-
-
-def _in_folder(path: Path) -> Iterator[_DataFile]:
+def _in_folder(path: Path) -> Iterator[_File]:
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],  # noqa: S607
         cwd=path,
@@ -154,11 +160,36 @@ def _in_folder(path: Path) -> Iterator[_DataFile]:
             status = os.lstat(path / name)
         except FileNotFoundError:  # removed, but not for git yet
             continue
-        if stat.S_ISREG(status.st_mode):
-            yield _DataFile(status.st_size, Path(name).as_posix())
+        if stat.S_ISREG(status.st_mode) and Path(name).parts[0] != "dist":  # wheels and sdists have paths of their own
+            yield _File(status.st_size, Path(name).as_posix())
 
 
-def _move_commands(files: list[_DataFile]) -> list[str]:
+def _lacking(path: Path, shipped: set[str], max_file: int) -> Iterator[tuple[Path, str]]:
+    """The registry, and where an archive should have a file: what the source tree here has for packages in it."""
+    from ..registry import Registry
+    from .targets import find_root, package_name
+
+    here = Path.cwd()
+    for pattern in ("*", "*/*", "*/*/*"):
+        for registry in sorted(here.glob(f"{pattern}/data/{REGISTRY_NAME}")):
+            if find_root(registry) != here:  # an example with a pyproject.toml of its own
+                continue
+            package = registry.parent.parent
+            inside = package.relative_to(here).as_posix()
+            if path.suffix == ".whl":
+                inside = package_name(registry).replace(".", "/")
+            if not any(name.startswith(f"{inside}/") for name in shipped):  # another package's
+                continue
+            known = Registry(registry)
+            wanted = [registry, *([known.list_path] if known.list_path else [])]
+            wanted += [registry.parent / name for name in known.names()]
+            for file in wanted:
+                name = f"{inside}/{os.path.relpath(file, package)}"
+                if name not in shipped and file.is_file() and file.stat().st_size <= max_file:
+                    yield registry.relative_to(here), name
+
+
+def _move_commands(files: list[_File]) -> list[str]:
     """Lines for a shell that take files out of a package and register them."""
     lines: list[str] = []
     folders: dict[str, str] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import click
 
 from ..errors import BadName, RegistryError
+from ..registry import Registry
 from ..registry.names import check_name
 from ..registry.packages import REGISTRY_NAME, find_registry, package_folders
 from .output import note
@@ -21,9 +23,13 @@ __all__ = [
     "find_target",
     "named_files",
     "naming_options",
-    "note_how_to_ship",
     "package_name",
 ]
+
+#: What lies beside data in a folder and is none; one that is named is taken.
+_NO_DATA = re.compile(
+    r"(README|LICEN[CS]E|COPYING|AUTHORS|CHANGES|CHANGELOG|MANIFEST)\b.*|.*\.py[cix]?", re.IGNORECASE
+).fullmatch
 
 
 def naming_options(function: click.decorators.FC) -> click.decorators.FC:
@@ -130,7 +136,7 @@ def _in_folder(folder: Path) -> Path:
     )
 
 
-def named_files(files: Sequence[str], data: Path, name: str | None, prefix: str) -> dict[str, Path]:
+def named_files(files: Sequence[str], registry: Path, name: str | None, prefix: str) -> dict[str, Path]:
     """Name -> file, sorted by name, of files and folders of files; BadName with everything that is wrong.
 
     What lies in the package's data folder is named by its path there, other files by their own name behind the prefix.
@@ -139,11 +145,14 @@ def named_files(files: Sequence[str], data: Path, name: str | None, prefix: str)
         raise click.UsageError("--as names exactly one file, and goes without --prefix.")
     found: dict[str, Path] = {}
     problems: list[str] = []
-    inside = data.resolve()
+    inside = registry.parent.resolve()
+    own = Registry(registry).list_path if registry.is_file() else None  # entries, and no data
     for file in files:
         for path, below, wrong in _walk(Path(file)):
             problem = wrong
             real = path.parent.resolve() / path.name
+            if own is not None and real == own.resolve():
+                continue
             if name is not None:
                 new = name
             elif real.is_relative_to(inside):
@@ -181,7 +190,7 @@ def _walk(path: Path) -> Iterator[tuple[Path, str, str]]:
     for folder, folders, files in os.walk(path):
         folders[:] = sorted(f for f in folders if not f.startswith(".") and f != "__pycache__")
         for file in sorted([*files, *(f for f in folders if os.path.islink(os.path.join(folder, f)))]):
-            if file.startswith(".") or file == REGISTRY_NAME or file.endswith((".py", ".pyc")):
+            if file.startswith(".") or file == REGISTRY_NAME or _NO_DATA(file):
                 continue
             inner = Path(folder, file)
             yield inner, inner.relative_to(path).as_posix(), _problem_in_folder(inner, top)
@@ -198,13 +207,3 @@ def _problem_in_folder(path: Path, top: Path) -> str:
         if not path.resolve().is_relative_to(top):
             return f"a link to {os.readlink(path)}, outside of {top}: give the file itself, with --as NAME"
     return "" if stat.S_ISREG(mode) else "not a regular file"
-
-
-def note_how_to_ship(path: Path) -> None:
-    """Print what makes a new registry travel with its package."""
-    package = path.parent.parent.resolve().name
-    note(
-        f"It must be installed with the package. In pyproject.toml, for setuptools:\n"
-        f"  [tool.setuptools.package-data]\n"
-        f'  {package} = ["data/{path.name}"]       # and the small files that go with it'
-    )

@@ -23,24 +23,21 @@ def sha(content: bytes) -> str:
 
 
 @pytest.fixture
-def source(tmp_path, monkeypatch):
+def source(source_tree):
     """A source tree with one package, and some files elsewhere; the current directory is the tree."""
-    tree = tmp_path / "tree"
-    for name, content in {
-        "mypkg/__init__.py": b"",
-        "mypkg/data/small.txt": b"small\n",
-        "mypkg/data/maps/a.fits": b"a" * 3000,
-        "mypkg/data/.hidden": b"no",
-        "mypkg/data/__init__.py": b"",
-        "tests/__init__.py": b"",
-        "tests/data/x.fits": b"",
-        "elsewhere/b.fits": b"bb",
-        "elsewhere/deep/c.fits": b"ccc",
-    }.items():
-        (tree / name).parent.mkdir(parents=True, exist_ok=True)
-        (tree / name).write_bytes(content)
-    monkeypatch.chdir(tree)
-    return tree
+    return source_tree(
+        {
+            "mypkg/__init__.py": b"",
+            "mypkg/data/small.txt": b"small\n",
+            "mypkg/data/maps/a.fits": b"a" * 3000,
+            "mypkg/data/.hidden": b"no",
+            "mypkg/data/__init__.py": b"",
+            "tests/__init__.py": b"",
+            "tests/data/x.fits": b"",
+            "elsewhere/b.fits": b"bb",
+            "elsewhere/deep/c.fits": b"ccc",
+        }
+    )
 
 
 def registered(tree: Path) -> dict[str, int | None]:

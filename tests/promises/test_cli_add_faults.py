@@ -26,21 +26,18 @@ def sha(content: bytes) -> str:
 
 
 @pytest.fixture
-def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def tree(source_tree: Callable[[dict[str, bytes]], Path]) -> Path:
     """A source tree with one package, a folder of files, and something outside of it; the current folder."""
-    tree = tmp_path / "tree"
-    for name, content in {
-        "mypkg/__init__.py": b"",
-        "mypkg/data/small.txt": b"small\n",
-        "hosted/a.fits": b"a" * 3000,
-        "hosted/maps/b.fits": b"b",
-        "../outside/passwd": b"secret",
-        "../outside/folder/c.fits": b"c",
-    }.items():
-        (tree / name).parent.mkdir(parents=True, exist_ok=True)
-        (tree / name).write_bytes(content)
-    monkeypatch.chdir(tree)
-    return tree
+    return source_tree(
+        {
+            "mypkg/__init__.py": b"",
+            "mypkg/data/small.txt": b"small\n",
+            "hosted/a.fits": b"a" * 3000,
+            "hosted/maps/b.fits": b"b",
+            "../outside/passwd": b"secret",
+            "../outside/folder/c.fits": b"c",
+        }
+    )
 
 
 REGISTRY = Path("mypkg/data/dataferry.toml")
