@@ -12,6 +12,7 @@ from ..config.folders import expand_folder, folder_problem
 from ..download.source import Source
 from ..errors import BadName, Conflict, DataferryError, PublishError, TransferError
 from ..files import make_folders
+from ..portable import get_user_id
 from ..registry.checksum_lists import CATALOG, SUMS, Listed, read_catalog
 from ..registry.names import check_url, quoted_name, redact_url
 from . import folder_files
@@ -134,7 +135,7 @@ class FolderPublisher(Publisher):
             remedy = f"make it (mkdir -p {self.root}), mount it, or run this on the machine that has it"
             raise PublishError(self.host.redacted, problem, remedy)
         folder_files.check_writable(self.root)
-        who = f"{folder_files.user_name(os.getuid())}, into {self.root} ({stat.filemode(os.stat(self.root).st_mode)})"
+        who = f"{folder_files.user_name(get_user_id())}, into {self.root} ({stat.filemode(os.stat(self.root).st_mode)})"
         repository = self._repository()
         if repository is not None:
             who += f"; {repository.check()}"

@@ -5,27 +5,47 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
-import grp
 import hashlib
 import json
 import os
-import pwd
 import random
 import re
+import shutil
 import socket
 import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from io import BufferedRandom
+from typing import Any
 
 from ..cache.layout import own_home, stamps_of
 from ..cache.stamps import Stamps, stamp_files
 from ..errors import AccessDenied, BadName, PublishError
-from ..files import Stamp, hash_file, is_alive, rename_noreplace, sync_folder
+from ..files import Stamp, hash_file, rename_noreplace, sync_folder
+from ..portable import (
+    MOVES_OPEN_FILES,
+    OPEN,
+    get_user_id,
+    give_group,
+    is_alive,
+    libc_function,
+    link,
+    lock_file,
+    read_at,
+    write_at,
+)
 from ..registry.checksum_lists import CATALOG, SUMS, Listed, catalog_bytes, read_catalog, read_sums, sums_with
 from ..registry.names import check_name
 from .base import HostedFile, Upload
+
+grp: Any
+pwd: Any
+try:
+    import grp
+    import pwd
+except ImportError:  # Windows
+    grp = pwd = None
 
 __all__ = [
     "TEMPORARY",
@@ -160,14 +180,14 @@ def remove_temporary(folder: str, *, remove: bool = True) -> int:
                 continue
             with contextlib.suppress(OSError):
                 seen, process = item.stat(follow_symlinks=False), _OF_A_PROCESS(item.name)
-                if seen.st_uid != os.getuid():
+                if seen.st_uid != get_user_id():
                     continue
                 dead = process and process[1] == _machine() and not is_alive(int(process[2]))
                 if dead or time.time() - seen.st_mtime > _ABANDONED:
                     if remove:
                         (os.rmdir if item.is_dir(follow_symlinks=False) else os.unlink)(item.path)
                 elif seen.st_nlink == 1 and not process:
-                    kept += seen.st_blocks * 512
+                    kept += getattr(seen, "st_blocks", 0) * 512
     return kept
 
 
@@ -192,33 +212,36 @@ def copy_file(upload: Upload, target: str, moved: Callable[[int], None]) -> None
             resumed = False
         publish_mode(handle, folder)
         os.fsync(handle)
+        if not MOVES_OPEN_FILES:
+            os.close(handle)
+            handle = -1
         rename_noreplace(private, target)
         sync_folder(folder)
     except (FileExistsError, ChangedError):
-        os.unlink(private)
+        with contextlib.suppress(PermissionError):  # Windows, while it is open
+            os.unlink(private)
         raise
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:  # others need the space more than the next run needs the copy
             os.unlink(private)
         raise
     finally:
-        os.close(handle)
+        if handle >= 0:
+            os.close(handle)
 
 
 def publish_mode(handle: int, folder: str, mode: int = _MODE) -> None:
     """Give a file the group of its folder, and let everybody read it."""
-    with contextlib.suppress(PermissionError):  # who is not in the group cannot give away
-        os.fchown(handle, -1, os.stat(folder).st_gid)
-    os.fchmod(handle, mode)
+    give_group(handle, os.stat(folder).st_gid)
+    with contextlib.suppress(AttributeError):  # Windows
+        os.fchmod(handle, mode)
 
 
 def _open_copy(folder: str, sha256: str) -> tuple[int, str]:
     """Open the temporary copy of these bytes; nobody else writes to it."""
-    import fcntl
-
-    who = hashlib.sha256(f"{os.getuid()}@{socket.gethostname()}".encode()).hexdigest()[:12]
+    who = hashlib.sha256(f"{get_user_id()}@{socket.gethostname()}".encode()).hexdigest()[:12]
     usual = os.path.join(folder, f"{TEMPORARY}{sha256[:32]}-{who}")
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | OPEN
     for _ in range(3):
         with contextlib.suppress(FileNotFoundError):
             seen = os.lstat(usual)
@@ -229,7 +252,7 @@ def _open_copy(folder: str, sha256: str) -> tuple[int, str]:
                 os.chmod(usual, 0o600)
         handle = os.open(usual, flags, 0o600)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_file(handle)
             mine = os.fstat(handle)
             if mine.st_nlink == 1 and os.path.samestat(mine, os.lstat(usual)):
                 return handle, usual
@@ -252,16 +275,16 @@ def _fill(handle: int, upload: Upload, moved: Callable[[int], None]) -> str:
             os.ftruncate(handle, 0)
             there = 0
         at = 0
-        while at < there and (block := os.pread(handle, min(_BLOCK, there - at), at)):
+        while at < there and (block := read_at(handle, min(_BLOCK, there - at), at)):
             digest.update(block)
             at += len(block)
         moved(at)
         _reserve(handle, upload.size)
         while at < upload.size:
-            block = os.pread(source.fileno(), min(_BLOCK, upload.size - at), at)
+            block = read_at(source.fileno(), min(_BLOCK, upload.size - at), at)
             if not block:
                 raise ChangedError
-            count = os.pwrite(handle, block, at)
+            count = write_at(handle, block, at)
             digest.update(block[:count])
             at += count
             moved(count)
@@ -278,13 +301,12 @@ def _reserve(handle: int, size: int) -> None:
 
     `os.posix_fallocate` would change the size of the file, which says how far a copy is.
     """
-    libc = ctypes.CDLL(None, use_errno=True)
-    allocate = getattr(libc, "fallocate64", None)
+    allocate = libc_function("fallocate64")
     if allocate is None or size == 0:
         return
-    allocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
     keep_size = 1
-    if allocate(handle, keep_size, 0, size) and (number := ctypes.get_errno()) in {errno.ENOSPC, errno.EDQUOT}:
+    failed = allocate(handle, keep_size, ctypes.c_int64(0), ctypes.c_int64(size))
+    if failed and (number := ctypes.get_errno()) in {errno.ENOSPC, errno.EDQUOT}:
         raise OSError(number, os.strerror(number))
 
 
@@ -293,10 +315,10 @@ def check_writable(folder: str) -> None:
     if os.access(folder, os.W_OK | os.X_OK):
         return
     seen = os.stat(folder)
-    if os.statvfs(folder).f_flag & os.ST_RDONLY:
+    if hasattr(os, "statvfs") and os.statvfs(folder).f_flag & os.ST_RDONLY:
         raise AccessDenied(folder, "the file system is mounted read-only", "run this where it can be written")
     owner, group = user_name(seen.st_uid), str(seen.st_gid)
-    with contextlib.suppress(KeyError):
+    with contextlib.suppress(AttributeError, KeyError):
         group = grp.getgrgid(seen.st_gid).gr_name
     remedy = f"its owner {owner} can let the group write (chmod g+ws {folder}); you must be in the group {group}"
     raise AccessDenied(folder, f"you may not write there: {stat.filemode(seen.st_mode)} {owner} {group}", remedy)
@@ -304,20 +326,19 @@ def check_writable(folder: str) -> None:
 
 def user_name(number: int) -> str:
     """The name of a user, or its number where it has none here."""
-    with contextlib.suppress(KeyError):
-        return pwd.getpwuid(number).pw_name
+    with contextlib.suppress(AttributeError, KeyError):
+        return str(pwd.getpwuid(number).pw_name)
     return str(number)
 
 
 def check_space(folder: str, size: int, *, reserve: bool) -> None:
     """Whether there is space in a file system; with `reserve` also within the quota, which only a reservation shows."""
-    there = os.statvfs(folder)
-    free = there.f_bavail * there.f_frsize
-    if there.f_blocks and free < size:
+    total, _, free = shutil.disk_usage(folder)
+    if total and free < size:
         raise PublishError(
             folder, f"{size} bytes are needed, and {free} are free", "free some space, and run the same command again"
         )
-    if not reserve:
+    if not reserve or libc_function("fallocate64") is None:
         return
     place = temporary_path(folder)
     try:
@@ -439,6 +460,6 @@ def _break_lock(root: str, path: str, private: str) -> bool:
         os.rename(path, aside)
         if _read(aside) != who:  # somebody else was faster, and this is the lock of a third
             with contextlib.suppress(OSError):
-                os.link(aside, path)
+                link(aside, path)
         os.unlink(aside)
     return True

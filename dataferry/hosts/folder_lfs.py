@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from ..config.credentials import Token, find_token
 from ..errors import Conflict, PublishError
 from ..files import make_folders, rename_noreplace
+from ..portable import link, lock_file
 from ..registry.checksum_lists import CATALOG, SUMS, Listed
 from ..registry.names import is_name
 from .folder_files import TEMPORARY, is_reserved, new_file, replace_file, temporary_name, temporary_path
@@ -125,14 +126,13 @@ class Repository:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        import fcntl
-
         with open(os.path.join(self._dir, "dataferry.lock"), "ab") as file:
             with contextlib.suppress(OSError):
                 os.chmod(file.name, 0o664)
             with contextlib.suppress(OSError):  # without locks a lost race is found at the push
-                fcntl.flock(file, fcntl.LOCK_EX)
-            self.git.inherited.append(file.fileno())  # a git that outlives its run keeps the lock
+                lock_file(file.fileno(), wait=True)
+            if os.name == "posix":
+                self.git.inherited.append(file.fileno())  # a git that outlives its run keeps the lock
             try:
                 yield
             finally:
@@ -203,7 +203,7 @@ class Repository:
             private, source = temporary_path(os.path.dirname(path)), os.path.join(self.root, *name.split("/"))
             try:
                 try:
-                    os.link(source, private)
+                    link(source, private)
                 except OSError:  # a file of this file system has one name only
                     shutil.copyfile(source, private)
                     os.chmod(private, 0o444)

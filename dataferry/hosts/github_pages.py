@@ -22,6 +22,7 @@ from ..download.backoff import tries
 from ..download.source import Source
 from ..errors import BadName, Conflict, HostRefused, PublishError, TransferError
 from ..files import hash_file
+from ..portable import lock_file
 from ..registry.checksum_lists import CATALOG, SUMS, Listed, catalog_bytes, read_catalog
 from ..registry.names import check_name, check_url, is_name, quoted_name
 from .api_client import ApiClient
@@ -183,8 +184,6 @@ class Clone:
     """A bare repository in the cache that one run uses; a later one takes over what a killed run left."""
 
     def __init__(self, url: str) -> None:
-        import fcntl
-
         digest = hashlib.sha256(url.encode()).hexdigest()[:16]
         folder = Path(writable_home() or tempfile.gettempdir(), "git")
         folder.mkdir(parents=True, exist_ok=True)
@@ -192,7 +191,7 @@ class Clone:
             self.path = folder / f"{digest}-{number}.git"
             lock = open(f"{self.path}.lock", "ab")  # noqa: SIM115 - it stays open as long as the clone is used
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock_file(lock.fileno())
                 if os.path.samestat(os.fstat(lock.fileno()), os.stat(lock.name)):
                     break
                 lock.close()  # a run that ended just now took this file away
@@ -214,7 +213,7 @@ class Clone:
         find_git(host.redacted)
         self.path.mkdir(exist_ok=True)
         git = Git(self.path, host.redacted, settings=settings, remote=host.git, token=token, remedy=_REMEDY)
-        if not self._lock.closed:
+        if not self._lock.closed and os.name == "posix":
             git.inherited.append(self._lock.fileno())  # a git that outlives its run keeps the folder
         git.run("init", "-q", "--bare", ".")
         git.configure("remote.origin.url", host.git)

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import MapError
+from ..portable import OPEN, read_into
 
 _IN_MEMORY = 1 << 26
 _CHUNK = 1 << 16  # may unpack to a thousand times as much
@@ -135,7 +136,7 @@ class LocalFile(ByteSource):
         self.context = Context(os.fspath(path))
         self._fd = -1
         try:
-            self._fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+            self._fd = os.open(path, os.O_RDONLY | OPEN)
         except OSError as error:
             raise self.context.error(f"cannot be opened: {error.strerror}") from error
         info = os.fstat(self._fd)
@@ -161,7 +162,7 @@ class LocalFile(ByteSource):
 
     def _pread(self, offset: int, into: memoryview) -> int:
         try:
-            return os.preadv(self._fd, (into,), offset)
+            return read_into(self._fd, into, offset)
         except OSError as error:
             raise self.context.error(f"cannot be read: {error.strerror}") from error
 

@@ -17,6 +17,7 @@ from typing import Any
 from ..cache import layout
 from ..download.file_lock import FileLock
 from ..files import put_atomically
+from ..portable import get_user_id
 from ..registry.registry import Registry
 
 __all__ = ["PROOF", "Checkpoint", "KnownRegistry", "Notes", "rates", "read_known"]
@@ -106,7 +107,7 @@ class Checkpoint:
 
 def _home() -> Path:
     home = layout.writable_home()
-    return Path(home or os.path.join(tempfile.gettempdir(), f"dataferry-{os.getuid()}"), "publish")
+    return Path(home or os.path.join(tempfile.gettempdir(), f"dataferry-{get_user_id()}"), "publish")
 
 
 def rates() -> Notes:

@@ -1,0 +1,164 @@
+"""What Windows, macOS and some file systems lack, with something in its place.
+
+Windows has no ``fcntl``, ``os.pread``, ``os.getuid`` or ``os.statvfs``, translates the line ends of a descriptor that
+is not opened as binary, and ends a process that ``os.kill(pid, 0)`` only means to look at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import threading
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+__all__ = [
+    "MOVES_OPEN_FILES",
+    "OPEN",
+    "REGULAR",
+    "get_user_id",
+    "give_group",
+    "is_alive",
+    "libc_function",
+    "link",
+    "lock_file",
+    "read_at",
+    "read_into",
+    "symlink",
+    "write_at",
+]
+
+fcntl: Any
+msvcrt: Any
+try:
+    import fcntl
+except ImportError:
+    fcntl = None
+try:
+    import msvcrt
+except ImportError:
+    msvcrt = None
+
+#: Flags of `os.open` for each file: its bytes as they are, and nothing that a child process inherits.
+OPEN = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+#: The same for a file that ought to be regular: a FIFO of that name must not let the reader hang.
+REGULAR = OPEN | getattr(os, "O_NONBLOCK", 0)
+#: Windows, which has no numbers of users either, renames and removes no file that is open.
+MOVES_OPEN_FILES = hasattr(os, "getuid")
+#: Windows lets nobody read the bytes that are locked, so the byte is one that no file has.
+_LOCKED_BYTE = 0x7FFFFFFE
+_seeking = threading.Lock()
+
+
+def lock_file(fd: int, *, wait: bool = False) -> None:
+    """Lock an open file against other processes that do the same; raises `OSError` if it is locked or cannot be."""
+    if fcntl is not None:
+        fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    elif msvcrt is not None:
+        os.lseek(fd, _LOCKED_BYTE, os.SEEK_SET)
+        msvcrt.locking(fd, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
+    else:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+
+def read_at(fd: int, count: int, at: int) -> bytes:
+    """Read from a position, in any thread."""
+    if hasattr(os, "pread"):
+        return os.pread(fd, count, at)
+    with _seeking:
+        os.lseek(fd, at, os.SEEK_SET)
+        return os.read(fd, count)
+
+
+def read_into(fd: int, into: memoryview, at: int) -> int:
+    """Read from a position into a buffer, in any thread."""
+    if hasattr(os, "preadv"):
+        return os.preadv(fd, (into,), at)
+    data = read_at(fd, len(into), at)
+    into[: len(data)] = data
+    return len(data)
+
+
+def write_at(fd: int, data: bytes | memoryview, at: int) -> int:
+    """Write to a position, in any thread."""
+    if hasattr(os, "pwrite"):
+        return os.pwrite(fd, data, at)
+    with _seeking:
+        os.lseek(fd, at, os.SEEK_SET)
+        return os.write(fd, data)
+
+
+def symlink(target: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
+    """Make a symbolic link; raises `OSError` where there are none."""
+    try:
+        os.symlink(target, path)
+    except (AttributeError, NotImplementedError):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), os.fspath(path)) from None
+
+
+def link(path: str, other: str) -> None:
+    """Give a file a second name; raises `OSError` where it can have none."""
+    try:
+        if os.link in os.supports_follow_symlinks:
+            os.link(path, other, follow_symlinks=False)
+        else:
+            os.link(path, other)
+    except AttributeError:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), other) from None
+
+
+def give_group(path: int | str, group: int) -> None:
+    """Give a file to a group, where there are groups; who is not in it cannot."""
+    with contextlib.suppress(AttributeError, OSError):
+        os.chown(path, -1, group)
+
+
+def get_user_id() -> int:
+    """The number of the user, which `os.stat` gives for the user's files; 0 on Windows, where each file has that."""
+    return os.getuid() if hasattr(os, "getuid") else 0
+
+
+@lru_cache(maxsize=16)
+def libc_function(name: str) -> Callable[..., int] | None:
+    """A function of the C library; it sets ``ctypes.get_errno()``. None where there is none."""
+    import ctypes
+
+    try:
+        return getattr(ctypes.CDLL(None, use_errno=True), name, None)
+    except (OSError, TypeError):  # Windows has no library of the process itself
+        return None
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process of this machine runs, whosever it is: False only if it has ended for sure."""
+    if not hasattr(os, "getuid"):
+        return _is_alive_on_windows(pid)
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True  # somebody else's, or no number of a process
+    return True
+
+
+def _is_alive_on_windows(pid: int) -> bool:
+    import ctypes
+
+    query, no_such_process, still_active = 0x1000, 87, 259
+    load: Any = getattr(ctypes, "WinDLL", None)
+    if load is None:
+        return True
+    kernel = load("kernel32", use_last_error=True)
+    kernel.OpenProcess.restype = ctypes.c_void_p
+    kernel.GetExitCodeProcess.argtypes = ctypes.c_void_p, ctypes.c_void_p
+    kernel.CloseHandle.argtypes = (ctypes.c_void_p,)
+    handle: int | None = kernel.OpenProcess(query, False, pid)
+    if not handle:
+        return bool(getattr(ctypes, "get_last_error")() != no_such_process)  # noqa: B009 - only Windows has it
+    code = ctypes.c_uint32()
+    found = kernel.GetExitCodeProcess(handle, ctypes.byref(code))
+    kernel.CloseHandle(handle)
+    return not found or code.value == still_active
