@@ -24,22 +24,19 @@ import importlib.util
 import math
 import mimetypes
 import os
-import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from ..download.source import Source
 from ..errors import AccessDenied, Conflict, DataferryError, MissingExtra, PublishError, TransferError
+from .api_client import FileBody
 from .base import Host, HostedFile, HostStatus, Limits, Publisher, Upload
-from .s3_client import REQUESTS, Bucket, S3Client, common_start, error_code, error_status
+from .s3_client import Bucket, S3Client, common_start, response_of
 
 if TYPE_CHECKING:
     from ..config.settings import Settings
@@ -55,22 +52,20 @@ LARGEST_PART = 5 << 30
 #: AWS since December 2025; what other stores take is not known, and what AWS took before is a fair guess.
 _AWS_FILE, _OTHER_FILE = MOST_PARTS * LARGEST_PART, 5 << 40
 _LONGEST_KEY = 1024
-#: Uploads of files, parts of one file and of all files at the same time.
+#: Parallel uploads of files, of parts of one file, and of parts of all files.
 _UPLOADS, _PARTS, _ALL_PARTS = 32, 8, 16
-#: Attempts for each request of an upload: with their pauses about a minute. A question before it gets fewer.
+#: Attempts for each request of an upload: with their pauses about a minute. Questions before it get fewer.
 _ATTEMPTS = 8
 #: Seconds that a signed URL holds; long, since a large file is asked for in many pieces.
 _SIGNED_FOR = 24 * 3600
 #: Who sets it to "requester" agrees to pay for what is read; other programs know it too.
 _PAY_VARIABLE = "AWS_REQUEST_PAYER"
-#: An upload that got no part in this time is nobody's.
-_FORGOTTEN = timedelta(hours=1)
-_MD5 = re.compile(r'"?([0-9a-f]{32})"?').fullmatch
 #: A compressed file has the type of its archive and no Content-Encoding, so that nobody unpacks it on its journey.
 _TYPES = {**dict.fromkeys((".fits", ".fit", ".fz"), "application/fits"), ".gz": "application/gzip"}
 #: The object is there, or was being made by someone else.
 _BEFORE_US = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409", "NoSuchUpload"}
-_AGAIN = "run the same command again"
+#: An upload that has ended, or is somebody else's.
+_NOT_OURS = {"NoSuchUpload", "NoSuchKey", "404", "AccessDenied", "403"}
 _OTHER = "a published name keeps its bytes: choose a new name, or publish a new version to a bucket that keeps versions"
 
 
@@ -149,37 +144,30 @@ class S3Host(Host):
 
     @contextmanager
     def _reading(self, settings: Settings, *, anonymous: bool = False) -> Iterator[S3Client]:
+        reading = self.spec not in settings.named_hosts
         try:
-            client = S3Client(
-                self.bucket,
-                self.redacted,
-                settings,
-                connections=REQUESTS,
-                anonymous=anonymous,
-                reading=self.spec not in settings.named_hosts,
-            )
+            client = S3Client(self.bucket, self.redacted, settings, anonymous=anonymous, reading=reading)
+            with closing(client.boto):
+                yield client
         except MissingExtra as error:
             reason = f"it is not public, and to sign a request {error}"
             raise TransferError(self.redacted, reason, kind="extra", final=True) from error
         except PublishError as error:
             raise TransferError(self.redacted, error.reason, kind="credentials", final=True) from error
-        try:
-            yield client
-        finally:
-            client.boto.close()
 
     def _private(self, what: str = "") -> TransferError:
-        server = urlsplit(self.bucket.server).netloc
-        elsewhere = (
-            f", and, since this store is not AWS, AWS_ENDPOINT_URL_S3={self.bucket.endpoint}; or user and password "
-            f'under [hosts."s3://{server}"] of config.toml'
-        )
+        elsewhere = ""
+        if self.bucket.endpoint:
+            elsewhere = (
+                f", and, since this store is not AWS, AWS_ENDPOINT_URL_S3={self.bucket.endpoint}; or user and password "
+                f'under [hosts."s3://{urlsplit(self.bucket.server).netloc}"] of config.toml'
+            )
         reason = (
-            "without an access key the store refuses the file: it does not exist, or the bucket is private (the "
+            f"{what}without an access key the store refuses the file: it does not exist, or the bucket is private (the "
             "store gives the same answer to both); for a private one set AWS_PROFILE, or AWS_ACCESS_KEY_ID "
-            "and AWS_SECRET_ACCESS_KEY" + (elsewhere if self.bucket.endpoint else "")
+            f"and AWS_SECRET_ACCESS_KEY{elsewhere}"
         )
-        return TransferError(self.redacted, what + reason, kind="credentials", final=True)
+        return TransferError(self.redacted, reason, kind="credentials", final=True)
 
     def hosted(self, settings: Settings) -> Mapping[str, HostedFile]:
         """All objects below the prefix, asked for without a key first, then signed.
@@ -192,13 +180,11 @@ class S3Host(Host):
                     break
                 try:
                     found = client.listed()
-                    return found | client.heads_where_they_tell_more(list(found))
-                except AccessDenied as error:
-                    if not anonymous:
+                    return found | client.details(list(found))
+                except PublishError as error:
+                    if not (anonymous and isinstance(error, AccessDenied)):
                         reason = f"gives no list: {error.reason}"
                         raise TransferError(self.redacted, reason, kind="list", final=True) from error
-                except PublishError as error:
-                    raise TransferError(self.redacted, error.reason, kind="list") from error
         raise self._private("gives no list: ")
 
     def publisher(self, settings: Settings, about: Mapping[str, Any]) -> Publisher:
@@ -217,50 +203,37 @@ class S3Publisher(Publisher):
 
     parallel = _UPLOADS
     repairs = True
+    host: S3Host
 
     def __init__(self, host: S3Host, settings: Settings, about: Mapping[str, Any]) -> None:
         super().__init__(host, settings, about)
-        self.bucket = host.bucket
-        self.limits = Limits(file_bytes=_OTHER_FILE if self.bucket.endpoint else _AWS_FILE)
-        self.versioned = bool(self.bucket.locator)  # it may be; `check_rights` asks the bucket
-        self._region = ""
-        self._attempts = 4
+        self.limits = Limits(file_bytes=_OTHER_FILE if host.bucket.endpoint else _AWS_FILE)
+        self.versioned = bool(host.bucket.locator)  # it may be; `check_rights` asks the bucket
         self._parts_at_once = threading.BoundedSemaphore(_ALL_PARTS)
         self._unfinished: dict[str, list[str]] = {}
         self._damaged: set[str] = set()
 
-    @property
-    def declared(self) -> str:
-        """The declaration, with the region if the author left it out: everybody needs it."""
-        return _with_region(self.host.spec, self._region) if self._region else self.host.spec
-
-    @cached_property
-    def _client(self) -> S3Client:
-        connections = 2 * _UPLOADS
-        return S3Client(
-            self.bucket, self.host.redacted, self.settings, connections=connections, attempts=self._attempts
-        )
-
-    def _reconnect(self) -> None:
-        self.__dict__.pop("_client").boto.close()
+    def _connect(self, attempts: int = 4) -> S3Client:
+        return S3Client(self.host.bucket, self.host.redacted, self.settings, attempts=attempts)
 
     def check_rights(self) -> str:
         """Ask what the access key may do, and whether everybody may read; nothing is written."""
-        client = self._client
+        self._client = client = self._connect()
+        declared = self.host.bucket
         client.check_rights()
-        who, versioned, region = client.who, client.versioned(), client.region()
-        if region and not self.bucket.endpoint and region != self.bucket.region:
-            if self.bucket.region:
-                reason = f"the bucket is in {region}, and everybody would ask {self.bucket.region} for it"
+        region = client.region()
+        if region and not declared.endpoint and region != declared.region:
+            if declared.region:
+                reason = f"the bucket is in {region}, and everybody would ask {declared.region} for it"
                 raise PublishError(self.host.redacted, reason, f"declare region={region}")
-            self._region = region
-            self.bucket = replace(self.bucket, region=region)
-            self._reconnect()  # a signature names the region
-        self.versioned = versioned and bool(self.bucket.locator)
-        return who
+            client.boto.close()
+            self.host = S3Host(_with_region(self.host.spec, region))  # which is then declared: everybody needs it
+            self._client = client = self._connect()  # a signature names the region
+        self.versioned = bool(declared.locator) and client.versioned()
+        return client.who
 
     def hosted(self, uploads: Sequence[Upload]) -> Mapping[str, HostedFile]:
-        """The objects that are there; of those in one piece the list tells the md5, the others are asked."""
+        """The objects that are there; the list gives the md5 of those in one piece, the others are asked."""
         found = self._client.hosted([upload.name for upload in uploads], versioned=self.versioned)
         return {name: self._without_version(file) for name, file in found.items()}
 
@@ -270,17 +243,14 @@ class S3Publisher(Publisher):
 
     def problem(self, upload: Upload) -> str:
         """A key has 1,024 bytes at most."""
-        length = len((self.bucket.prefix + upload.name).encode())
+        length = len((self.host.bucket.prefix + upload.name).encode())
         return f"its key would have {length} bytes, and {_LONGEST_KEY} are the most" if length > _LONGEST_KEY else ""
 
     def begin(self, uploads: Sequence[Upload], notes: MutableMapping[str, Any]) -> None:
         """Look which multipart uploads other runs began; from now on a network may be away for some seconds."""
-        self._attempts = _ATTEMPTS
-        self._reconnect()
-        large = {upload.name for upload in uploads if upload.size > ONE_REQUEST}
-        self._unfinished = {}
-        for name, upload_id, _ in self._multipart_uploads(large):
-            self._unfinished.setdefault(name, []).append(upload_id)
+        self._client.boto.close()
+        self._client = self._connect(_ATTEMPTS)
+        self._unfinished = self._multipart_uploads(uploads)
 
     def discard(self, names: Sequence[str]) -> None:
         """Let uploads take the place of damaged copies, in one step and without the right to delete."""
@@ -293,22 +263,21 @@ class S3Publisher(Publisher):
         put = self._put_parts if upload.size > ONE_REQUEST else self._put_whole
         try:
             with self._client.asking(upload.name):
-                version = put(upload, notes, moved)
+                answer = put(upload, notes, moved)
         except PublishError as error:
             # another run, or a request whose answer was lost, may have been first
-            if error_code(error) not in _BEFORE_US:
+            if response_of(error)[0] not in _BEFORE_US:
                 raise
             there = self._same(upload)
             if there is None:
                 reason = f"{upload.name}: somebody else aborted the upload"
-                raise PublishError(self.host.redacted, reason, _AGAIN) from error
+                raise PublishError(self.host.redacted, reason, "run the same command again") from error
             return there.locators
-        except OSError as exc:
-            if isinstance(exc, DataferryError):
+        except OSError as error:
+            if isinstance(error, DataferryError):
                 raise
-            raise PublishError(str(upload.path), f"cannot be read: {exc.strerror or exc}") from exc
-        keep = self.versioned and version not in {"", "null"}
-        return {self.bucket.locator: version} if keep else {}
+            raise PublishError(str(upload.path), f"cannot be read: {error.strerror or error}") from error
+        return self._client.locators(str(answer.get("VersionId", ""))) if self.versioned else {}
 
     def _same(self, upload: Upload) -> HostedFile | None:
         """What is there under the name, unless it has other bytes; None if nothing is."""
@@ -319,107 +288,96 @@ class S3Publisher(Publisher):
 
     def _object(self, upload: Upload) -> dict[str, Any]:
         """What is kept with an object."""
-        known = _TYPES.get(os.path.splitext(upload.name)[1].lower())
+        bucket, known = self.host.bucket, _TYPES.get(os.path.splitext(upload.name)[1].lower())
         guess, encoding = mimetypes.guess_type(upload.name, strict=False)
-        kept = {"StorageClass": self.bucket.storage_class, "ACL": self.bucket.acl}
+        options = {"StorageClass": bucket.storage_class, "ACL": bucket.acl}
         return {
-            **self.bucket.params(upload.name),
+            **bucket.params(upload.name),
             "ContentType": known or (guess if guess and not encoding else "application/octet-stream"),
             "Metadata": {"sha256": upload.sha256},
-            **{word: value for word, value in kept.items() if value},
+            **{word: value for word, value in options.items() if value},
         }
 
     def _condition(self, upload: Upload) -> dict[str, str]:
         """There must be no such object yet; a store may not heed it."""
         return {} if upload.name in {*self.superseded, *self._damaged} else {"IfNoneMatch": "*"}
 
-    def _put_whole(self, upload: Upload, notes: MutableMapping[str, Any], moved: Callable[[int], None]) -> str:
+    def _put_whole(
+        self, upload: Upload, notes: MutableMapping[str, Any], moved: Callable[[int], None]
+    ) -> Mapping[str, Any]:
         params = self._object(upload) | self._condition(upload)
-        if not self.bucket.endpoint:
+        if not self.host.bucket.endpoint:
             params["ChecksumSHA256"] = base64.b64encode(bytes.fromhex(upload.sha256)).decode()
         # boto3 takes 0.6 ms of CPU for each file more than a request signed by hand: 1.3 s for 2,000 files of 20 kB
-        with _body(upload, 0, upload.size, moved) as body:
-            answer = self._client.boto.put_object(Body=body, **params)
-        return str(answer.get("VersionId", ""))
+        with FileBody(upload.path, 0, upload.size, moved) as body:
+            answer: Mapping[str, Any] = self._client.boto.put_object(Body=body if upload.size else b"", **params)
+        return answer
 
-    def _put_parts(self, upload: Upload, notes: MutableMapping[str, Any], moved: Callable[[int], None]) -> str:
+    def _put_parts(
+        self, upload: Upload, notes: MutableMapping[str, Any], moved: Callable[[int], None]
+    ) -> Mapping[str, Any]:
         boto, params = self._client.boto, self._object(upload)
-        upload_id, done = self._resumed(upload, notes)
+        upload_id, done = self._resumed(upload, notes.get("upload_id", ""))
         if not upload_id:
-            checksum = {} if self.bucket.endpoint else {"ChecksumAlgorithm": "CRC32"}
-            upload_id = notes["upload_id"] = str(boto.create_multipart_upload(**params, **checksum)["UploadId"])
+            checksum = {} if self.host.bucket.endpoint else {"ChecksumAlgorithm": "CRC32"}
+            upload_id = str(boto.create_multipart_upload(**params, **checksum)["UploadId"])
+        notes["upload_id"] = upload_id
         moved(sum(_length(upload, number) for number in done))
-        which: dict[str, Any] = {**self.bucket.params(upload.name), "UploadId": upload_id}
+        which = {**self.host.bucket.params(upload.name), "UploadId": upload_id}
 
         def send(number: int) -> dict[str, Any]:
             start, size = (number - 1) * part_size(upload.size), _length(upload, number)
-            with self._parts_at_once, _body(upload, start, size, moved) as body:
-                answer = boto.upload_part(Body=body, ContentLength=size, PartNumber=number, **which)
-            return _part(number, answer)
+            with self._parts_at_once, FileBody(upload.path, start, size, moved) as body:
+                return _part(number, boto.upload_part(Body=body, ContentLength=size, PartNumber=number, **which))
 
         missing = [number for number in range(1, _count(upload) + 1) if number not in done]
         with ThreadPoolExecutor(_PARTS, thread_name_prefix="dataferry-s3") as pool:
-            sent = [pool.submit(send, number) for number in missing]
-            try:
-                wait(sent, return_when=FIRST_EXCEPTION)
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
-            failed = next((f.exception() for f in sent if f.done() and not f.cancelled() and f.exception()), None)
-            if failed is not None:
-                raise failed
-            parts = done | {part["PartNumber"]: part for part in (future.result() for future in sent)}
+            parts = [*done.values(), *pool.map(send, missing)]
+        parts.sort(key=lambda part: part["PartNumber"])
         condition = self._condition(upload)
         # not every store heeds the condition when it puts parts together
         if condition and (there := self._same(upload)) is not None:
-            return str(there.locators.get(self.bucket.locator, ""))
-        whole = {"Parts": [parts[number] for number in sorted(parts)]}
-        answer = boto.complete_multipart_upload(MultipartUpload=whole, **which, **condition)
-        return str(answer.get("VersionId", ""))
+            return {"VersionId": there.locators.get(self.host.bucket.locator, "")}
+        whole = {"Parts": parts}
+        answer: Mapping[str, Any] = boto.complete_multipart_upload(MultipartUpload=whole, **which, **condition)
+        return answer
 
-    def _multipart_uploads(self, names: set[str]) -> Iterator[tuple[str, str, bool]]:
-        """Of unfinished uploads of these files: name, upload id, and whether it is old."""
-        if not names:
-            return
-        prefix = self.bucket.prefix
+    def _multipart_uploads(self, uploads: Sequence[Upload]) -> dict[str, list[str]]:
+        """The ids of unfinished uploads of these files, by name."""
+        found: dict[str, list[str]] = {upload.name: [] for upload in uploads if upload.size > ONE_REQUEST}
+        prefix = self.host.bucket.prefix
         try:
-            below = prefix + common_start(names)
-            for item, page in self._client.pages("list_multipart_uploads", "Uploads", "unfinished", Prefix=below):
-                date = page["ResponseMetadata"]["HTTPHeaders"].get("date")
-                now = parsedate_to_datetime(date) if date else datetime.now(UTC)
-                name = str(item["Key"])[len(prefix) :]
-                if name in names:
-                    yield name, str(item["UploadId"]), now - item["Initiated"] > _FORGOTTEN
+            below = prefix + common_start(found)
+            for item in self._client.pages("list_multipart_uploads", "Uploads", Prefix=below) if found else ():
+                found.get(str(item["Key"])[len(prefix) :], []).append(str(item["UploadId"]))
         except PublishError as error:
             # a key that may not list them still goes on with those in its notes
-            if error_status(error) not in {403, 404, 405, 501}:
+            if response_of(error)[1] not in {403, 404, 405, 501}:
                 raise
+        return found
 
-    def _resumed(self, upload: Upload, notes: MutableMapping[str, Any]) -> tuple[str, dict[int, dict[str, Any]]]:
-        """The upload to go on with, and its parts that hold this file's bytes."""
-        noted = str(notes.get("upload_id", ""))
-        best: tuple[str, dict[int, dict[str, Any]]] = ("", {})
-        for upload_id in dict.fromkeys([*([noted] if noted else []), *self._unfinished.get(upload.name, ())]):
-            right, wrong = self._compared(upload, upload_id)
-            if right is None:
-                continue
-            # one that somebody else began is taken over only if it is about the same bytes
-            if (upload_id == noted or (right and not wrong)) and (not best[0] or len(right) > len(best[1])):
-                best = upload_id, right
-        if best[0] and best[0] != noted:
-            notes["upload_id"] = best[0]
+    def _resumed(self, upload: Upload, noted: str) -> tuple[str, dict[int, dict[str, Any]]]:
+        """The upload to go on with, and its parts; the one that has most of this file."""
+        best: tuple[str, dict[int, dict[str, Any]]] = "", {}
+        for upload_id in {noted, *self._unfinished.get(upload.name, ())} - {""}:
+            parts = self._parts(upload, upload_id)
+            # one without parts may be somebody else's, unless the notes have it
+            if parts is not None and (parts or upload_id == noted) and len(parts) >= len(best[1]):
+                best = upload_id, parts
         return best
 
-    def _compared(self, upload: Upload, upload_id: str) -> tuple[dict[int, dict[str, Any]] | None, int]:
-        """The parts that hold this file's bytes, and how many do not; None if there is no such upload."""
-        which = {"Key": self.bucket.prefix + upload.name, "UploadId": upload_id}
+    def _parts(self, upload: Upload, upload_id: str) -> dict[int, dict[str, Any]] | None:
+        """The parts of an upload of this file's bytes; None if there is no such upload, or it has other bytes."""
+        key = self.host.bucket.prefix + upload.name
         try:
-            found = [part for part, _ in self._client.pages("list_parts", "Parts", upload.name, **which)]
+            found = list(self._client.pages("list_parts", "Parts", Key=key, UploadId=upload_id))
         except PublishError as error:
-            if error_code(error) in {"NoSuchUpload", "NoSuchKey", "404", "AccessDenied", "403"}:
-                return None, 0  # it has ended, or is somebody else's
+            if response_of(error)[0] in _NOT_OURS:
+                return None
             raise
-        right = {int(part["PartNumber"]): _part(part["PartNumber"], part) for part in found if _is_ours(upload, part)}
-        return right, len(found) - len(right)
+        if not all(_is_ours(upload, part) for part in found):
+            return None
+        return {int(part["PartNumber"]): _part(part["PartNumber"], part) for part in found}
 
     def finish(
         self, uploads: Sequence[Upload], notes: MutableMapping[str, Any]
@@ -430,42 +388,17 @@ class S3Publisher(Publisher):
         for upload in () if self.versioned else uploads:
             place, file = f"{self.host.redacted} ({upload.name})", there.get(upload.name)
             if file is None:
-                raise PublishError(place, "it is not there any more", _AGAIN)
+                raise PublishError(place, "it is not there any more", "run the same command again")
             if file.matches(upload) is False:
                 raise Conflict(place, "someone else put other bytes under this name at the same time", _OTHER)
-        large = {upload.name: upload for upload in uploads if upload.size > ONE_REQUEST}
-        for name, upload_id, old in list(self._multipart_uploads(set(large))):
-            right, wrong = self._compared(large[name], upload_id)
-            if right is not None and not wrong and (right or old):
-                key = {"Bucket": self.bucket.name, "Key": self.bucket.prefix + name}
-                with self._client.asking("unfinished uploads"):
-                    self._client.boto.abort_multipart_upload(**key, UploadId=upload_id)
+        unfinished = self._multipart_uploads(uploads)
+        for upload in uploads:
+            for upload_id in unfinished.get(upload.name, ()):
+                if self._parts(upload, upload_id):
+                    key = {"Bucket": self.host.bucket.name, "Key": self.host.bucket.prefix + upload.name}
+                    with self._client.asking("unfinished uploads"):
+                        self._client.boto.abort_multipart_upload(**key, UploadId=upload_id)
         return {}
-
-
-@contextmanager
-def _body(upload: Upload, start: int, size: int, moved: Callable[[int], None]) -> Iterator[Any]:
-    """A part of a file as boto3 sends it; `moved` hears what went, and takes it back where the part failed."""
-    from s3transfer.utils import ReadFileChunk
-
-    if not size:
-        yield b""
-        return
-    sent = 0
-
-    def count(bytes_transferred: int) -> None:
-        nonlocal sent
-        sent += bytes_transferred
-        moved(bytes_transferred)
-
-    path = os.fspath(upload.path)
-    with ReadFileChunk.from_filename(path, start, size, callbacks=[count], enable_callbacks=False) as body:
-        try:
-            yield body
-        except BaseException:
-            moved(-sent)
-            raise
-    moved(size - sent)
 
 
 def part_size(size: int) -> int:
@@ -488,14 +421,12 @@ def _part(number: int, answer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_ours(upload: Upload, part: Mapping[str, Any]) -> bool:
-    """Whether a part at the store holds the bytes of the file; read again, since a wrong part spoils the object."""
-    number, found = int(part["PartNumber"]), _MD5(str(part["ETag"]))
-    if not 1 <= number <= _count(upload) or part["Size"] != _length(upload, number) or found is None:
+    """Whether a part at the store has the bytes of the file; read again, since a wrong part spoils the object."""
+    number = int(part["PartNumber"])
+    if not 1 <= number <= _count(upload) or part["Size"] != _length(upload, number):
         return False
-    digest, left = hashlib.md5(usedforsecurity=False), int(part["Size"])
-    with open(upload.path, "rb") as file:
-        file.seek((number - 1) * part_size(upload.size))
-        while left and (block := file.read(min(_MIB, left))):
+    digest = hashlib.md5(usedforsecurity=False)
+    with FileBody(upload.path, (number - 1) * part_size(upload.size), part["Size"]) as body:
+        while block := body.read(_MIB):
             digest.update(block)
-            left -= len(block)
-    return digest.hexdigest() == found[1]
+    return digest.hexdigest() == str(part["ETag"]).strip('"')

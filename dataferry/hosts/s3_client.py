@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -21,25 +21,32 @@ from .base import HostedFile
 if TYPE_CHECKING:
     from ..config.settings import Settings
 
-__all__ = ["SIGN_IN", "Bucket", "S3Client", "common_start", "error_code", "error_status"]
+__all__ = ["SIGN_IN", "Bucket", "S3Client", "common_start", "response_of"]
 
-_WORDS = ("region", "endpoint", "style", "public", "class", "acl", "payer", "version")
-_AWS_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]").fullmatch
-#: Other stores are more liberal; a colon parts tenant and bucket of a radosgw.
-_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,254}").fullmatch
-_REGION = re.compile(r"[a-z0-9][a-z0-9-]*").fullmatch
-_CLASS = re.compile(r"[A-Z][A-Z0-9_]*").fullmatch
-_LOCATOR = re.compile(r"[a-z][a-z0-9_-]*").fullmatch
-_SHA256 = re.compile(r"[0-9a-f]{64}").fullmatch
+_URL = r"https?://[\w.:\[\]-]+(?:/[\w.~%:+/-]*)?"
+#: What the query of a declaration may say. Objects of the frozen classes are restored before anybody can read them.
+_OPTIONS = {
+    "region": (r"[a-z0-9][a-z0-9-]*", "a word like us-west-2"),
+    "endpoint": (_URL, "a URL like https://objects.example.org"),
+    "public": (_URL, "a URL like https://data.example.org"),
+    "style": (r"path|virtual", "path or virtual"),
+    "class": (
+        r"(?!(?:GLACIER|DEEP_ARCHIVE)\Z)[A-Z][A-Z0-9_]*",
+        "a storage class that can be read at once, like STANDARD_IA",
+    ),
+    "acl": (r"public-read|private|bucket-owner-full-control", "public-read, private or bucket-owner-full-control"),
+    "payer": (r"owner|requester", "owner or requester"),
+    "version": (r"(?!(?:sha256|size)\Z)[a-z][a-z0-9_-]*", "the registry's key for version ids, or off"),
+}
+_AWS_BUCKET = r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
+#: Other stores are more liberal; a colon separates tenant and bucket of a radosgw.
+_OTHER_BUCKET = r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._:-]{0,254}"
 _MD5 = re.compile(r'"?([0-9a-f]{32})"?').fullmatch
-#: Objects of these have to be restored before anybody can read them.
-_FROZEN = {"GLACIER", "DEEP_ARCHIVE"}
-_ACLS = {"public-read", "private", "bucket-owner-full-control"}
-#: Requests at the same time.
-REQUESTS = 16
-#: Up to so many files are asked for one by one; for more the store gives a list.
+#: Parallel questions about single objects.
+_REQUESTS = 16
+#: Above this number of files the store is asked for a list.
 _FEW = 64
-#: Nobody's upload, and nobody's key.
+#: An upload and a key that nobody has.
 _NO_UPLOAD = "dataferry-asks-whether-it-may"
 
 
@@ -77,76 +84,60 @@ class Bucket:
 
     def params(self, name: str) -> dict[str, Any]:
         """What names an object to boto3."""
-        payer = {"RequestPayer": "requester"} if self.requester_pays else {}
-        return {"Bucket": self.name, "Key": self.prefix + name, **payer}
+        return {"Bucket": self.name, "Key": self.prefix + name, **self.payer}
+
+    @property
+    def payer(self) -> dict[str, str]:
+        """What tells boto3 who pays."""
+        return {"RequestPayer": "requester"} if self.requester_pays else {}
 
     @classmethod
     def parse(cls, spec: str) -> Bucket:
-        """Read the line that declares a bucket. Raises `BadName` if it is none, or holds credentials."""
+        """Read the line that declares a bucket. Raises `BadName` if it is none, or contains credentials."""
         form = "a bucket is declared as s3://bucket/prefix/?region=..."
         try:
             parts = urlsplit(spec)
         except ValueError as error:
             raise BadName(f"{form}: {error}") from None
-        place = f"s3://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
         def check(right: object, why: str) -> None:
             if not right:
-                raise BadName(f"{place}: {why}")
+                raise BadName(f"s3://{parts.netloc.rpartition('@')[2]}{parts.path}: {why}")
 
+        query = parse_qsl(parts.query, keep_blank_values=True)
         check(
-            "@" not in parts.netloc and not any("@" in value for _, value in parse_qsl(parts.query)),
+            not any("@" in text for text in (parts.netloc, *(value for _, value in query))),
             "credentials do not belong into a declaration; readers need none, and authors keep theirs for AWS",
         )
         check(parts.scheme.lower() == "s3" and not parts.fragment, form)
-        words: dict[str, str] = {}
-        for word, value in parse_qsl(parts.query, keep_blank_values=True):
-            close = close_names(word, _WORDS) if word not in _WORDS else ()
-            hint = f"; did you mean {close[0]}?" if close else f" (there are {', '.join(_WORDS)})"
-            usable = word in _WORDS and word not in words and value
-            check(usable, f"{word!r} in its query is unknown, given twice or empty{hint}")
-            words[word] = value
-        for word in ("endpoint", "public"):
-            url = words.get(word, "")
-            check(not url or _is_url(url), f"{word} is a URL like https://objects.example.org, not {url!r}")
-            words[word] = url.rstrip("/")
-        region, kept, acl = (words.get(word, "") for word in ("region", "class", "acl"))
-        check(not region or _REGION(region), f"region is a word like us-west-2, not {region!r}")
-        legal = (_BUCKET if words["endpoint"] else _AWS_BUCKET)(parts.netloc) and ".." not in parts.netloc
+        given: dict[str, str] = {}
+        for word, value in query:
+            close = close_names(word, list(_OPTIONS))
+            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(_OPTIONS)}"
+            check(word in _OPTIONS and word not in given, f"{word!r} in its query is unknown or given twice; {hint}")
+            pattern, expected = _OPTIONS[word]
+            check(re.fullmatch(pattern, value, re.ASCII), f"{word} is {expected}, not {value!r}")
+            given[word] = value.rstrip("/")
+        endpoint, public = given.get("endpoint", ""), given.get("public", "")
+        legal = re.fullmatch(_OTHER_BUCKET if endpoint else _AWS_BUCKET, parts.netloc)
         check(legal, f"{parts.netloc!r} is no name of a bucket")
-        style = words.get("style", "path" if words["endpoint"] or "." in parts.netloc else "virtual")
-        check(style in {"path", "virtual"}, f"style is path or virtual, not {style!r}")
-        readable = not kept or (_CLASS(kept) and kept not in _FROZEN)
-        check(readable, f"class is a storage class that can be read at once, like STANDARD_IA, not {kept!r}")
-        check(not acl or acl in _ACLS, f"acl is {', '.join(sorted(_ACLS))}, not {acl!r}")
-        payer, locator = words.get("payer", "owner"), words.get("version", "s3")
-        check(payer in {"owner", "requester"}, f"payer is owner or requester, not {payer!r}")
-        free = _LOCATOR(locator) and locator not in {"sha256", "size"}
-        check(free, f"version is the registry's key for version ids, or off, not {locator!r}")
         prefix = unquote(parts.path).strip("/")
         clean = not {"", ".", ".."} & set(prefix.split("/")) and prefix.isprintable()
         check(not prefix or clean, f"its prefix {prefix!r} has an empty, '.' or '..' part, or a control character")
+        locator = given.get("version", "s3")
         return cls(
             name=parts.netloc,
             prefix=prefix and f"{prefix}/",
-            region=region,
-            endpoint=words["endpoint"],
-            path_style=style == "path",
-            public=words["public"] and f"{words['public']}/",
-            storage_class=kept,
-            acl=acl,
-            requester_pays=payer == "requester",
+            region=given.get("region", ""),
+            endpoint=endpoint,
+            # the certificate of AWS does not hold for a bucket with a dot
+            path_style=given.get("style", "path" if endpoint or "." in parts.netloc else "virtual") == "path",
+            public=public and f"{public}/",
+            storage_class=given.get("class", ""),
+            acl=given.get("acl", ""),
+            requester_pays=given.get("payer") == "requester",
             locator="" if locator == "off" else locator,
         )
-
-
-def _is_url(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
-    return usable and not parts.query and not parts.fragment and url.isascii()
 
 
 class S3Client:
@@ -162,7 +153,6 @@ class S3Client:
         redacted: str,
         settings: Settings,
         *,
-        connections: int = 8,
         anonymous: bool = False,
         reading: bool = False,
         attempts: int = 4,
@@ -173,21 +163,23 @@ class S3Client:
             from botocore.config import Config
             from botocore.exceptions import BotoCoreError, ClientError
             from botocore.session import Session
-            from s3transfer.utils import signal_not_transferring, signal_transferring
         except ImportError as error:
             raise MissingExtra("s3", "boto3") from error
         self.bucket, self.redacted = bucket, redacted
         self._failures: tuple[type[Exception], ...] = (ClientError, BotoCoreError)
         self.credentials: Any = None
+        server = urlsplit(bucket.server)
         # not under the bare name of the store: user and password would go there with every plain request
-        label = f"s3://{urlsplit(bucket.server).netloc}"
+        label = f"s3://{server.netloc}"
         login = settings.hosts.get(label, {})
-        bundle, cert = (host_option(settings, urlsplit(bucket.server), word) for word in ("ca_bundle", "client_cert"))
-        key = login.get("user") or None
+        key, secret = login.get("user") or None, login.get("password") or None
+        cert = host_option(settings, server, "client_cert")
+        # many stores do not know the checksums that newer versions of boto3 send by default
+        checksums = "when_required" if bucket.endpoint else "when_supported"
         options: dict[str, Any] = {
             "signature_version": "s3v4",
             "s3": {"addressing_style": "path" if bucket.path_style else "virtual"},
-            "max_pool_connections": connections,
+            "max_pool_connections": 64,
             "connect_timeout": 10,
             "read_timeout": 60,
             # the standard mode gives up after a hundred retries of all requests together: 32 uploads have spent them
@@ -196,80 +188,74 @@ class S3Client:
             "user_agent_extra": settings.user_agent.split(" ")[0],
             "tcp_keepalive": True,
             "ignore_configured_endpoint_urls": True,  # readers go where the declaration says
+            "request_checksum_calculation": checksums,
+            "response_checksum_validation": checksums,
+            "client_cert": tuple(cert) if isinstance(cert, list) else cert,
         }
-        if cert:
-            options["client_cert"] = cert if isinstance(cert, str) else tuple(cert)
-        if bucket.endpoint:
-            # many stores do not know the checksums that newer versions of boto3 send by default
-            whenever = "request_checksum_calculation", "response_checksum_validation"
-            options |= dict.fromkeys(whenever, "when_required")
         with self.asking("credentials"):
             core = Session()
             core.register_component("data_loader", _loader())
-            self.session = boto3.Session(
+            session = boto3.Session(
                 botocore_session=core,
                 aws_access_key_id=key,
-                aws_secret_access_key=(login.get("password") or None) if key else None,
+                aws_secret_access_key=secret if key else None,
                 region_name=bucket.region or None,
             )
-            meant = bool(key) or not (reading and bucket.endpoint) or bucket.endpoint == _configured_endpoint(core)
+            meant = key or not (reading and bucket.endpoint) or bucket.endpoint == _configured_endpoint(core)
             if meant and not anonymous:
-                self.credentials = self.session.get_credentials()
+                self.credentials = session.get_credentials()
             else:
                 options["signature_version"] = botocore.UNSIGNED
-            self.boto: Any = self.session.client(
+            self.boto: Any = session.client(
                 "s3",
                 endpoint_url=bucket.endpoint or None,
-                region_name=bucket.region or self.session.region_name or "us-east-1",
-                verify=bundle or _ca_bundle(),
+                region_name=bucket.region or session.region_name or "us-east-1",
+                verify=host_option(settings, server, "ca_bundle") or _ca_bundle(),
                 config=Config(**options),
             )
-        # what is read of a file counts as sent only while it is sent, and not while it is signed
-        self.boto.meta.events.register_first("request-created.s3", signal_not_transferring)
-        self.boto.meta.events.register_last("request-created.s3", signal_transferring)
-        found = self.credentials
-        origin = f'[hosts."{label}"] of config.toml' if key else getattr(found, "method", "")
         #: Which access key is used and where it was found; empty where there is none.
-        self.who = f"access key {_shortened(str(found.access_key))} from {origin}" if found else ""
+        self.who = ""
+        if found := self.credentials:
+            key_id = str(found.access_key)
+            redacted_id = key_id if len(key_id) <= 8 else f"{key_id[:4]}...{key_id[-4:]}"
+            place = f'[hosts."{label}"] of config.toml' if key else found.method
+            self.who = f"access key {redacted_id} from {place}"
 
     @contextmanager
     def asking(self, what: str) -> Iterator[None]:
-        """Turn errors of boto3 into those of dataferry; `error_code` gives the store's word for one."""
+        """Turn errors of boto3 into those of dataferry; `response_of` gives what the store answered."""
         try:
             yield
         except DataferryError:
             raise
-        except self._failures as exc:
-            raise self._error(exc, what) from exc
+        except self._failures as error:
+            raise self._error(error, f"{self.redacted} ({what})") from error
 
-    def _error(self, exc: Exception, what: str) -> PublishError:
-        place, kind, code = f"{self.redacted} ({what})", type(exc).__name__, _response(exc)[0]
-        if kind in {"NoCredentialsError", "PartialCredentialsError", "ProfileNotFound"}:
-            return AccessDenied(place, f"no credentials: {exc}", SIGN_IN)
-        response = getattr(exc, "response", None)
-        if not response:
-            cause = getattr(exc, "kwargs", {}).get("error")
-            if cause is None:
-                return PublishError(place, str(exc))
-            remedy = "what was uploaded stays there; the same command continues from there"
-            return PublishError(place, f"the store did not answer: {cause}", remedy)
-        message, status = response.get("Error", {}).get("Message") or "", _response(exc)[1]
+    def _error(self, error: Exception, place: str) -> PublishError:
+        if type(error).__name__ in {"NoCredentialsError", "PartialCredentialsError", "ProfileNotFound"}:
+            return AccessDenied(place, f"no credentials: {error}", SIGN_IN)
+        code, status = response_of(error)
+        if not status:
+            cause = getattr(error, "kwargs", {}).get("error")  # what came from the network
+            remedy = "what was uploaded stays there; the same command continues from there" if cause else ""
+            return PublishError(place, f"the store did not answer: {cause}" if cause else str(error), remedy)
+        message = getattr(error, "response", {}).get("Error", {}).get("Message") or ""
         reason = f"{code or status}" + (f": {message}" if message and message != code else "")
         if code in _MEANINGS:
-            error, why, remedy = _MEANINGS[code]
-            return error(place, f"{why} ({reason})", remedy)
+            kind, why, remedy = _MEANINGS[code]
+            return kind(place, f"{why} ({reason})", remedy)
+        if status == 403 and self.credentials is None:
+            return AccessDenied(place, f"that takes an access key ({reason})", SIGN_IN)
         if status == 403:
-            if self.credentials is None:
-                return AccessDenied(place, f"that takes an access key ({reason})", SIGN_IN)
             return AccessDenied(place, f"this access key may not do that ({reason})", _RIGHTS)
-        return PublishError(place, f"it is not there ({reason})" if status == 404 else f"HTTP {status}: {reason}")
+        return PublishError(place, f"HTTP {status}: {reason}")
 
     def region(self) -> str:
-        """Where the bucket is; AWS says it to everybody. Empty where the store says nothing."""
+        """Where the bucket is; AWS answers that to everybody, also with an error. Empty for other stores."""
         try:
             answer = self.boto.head_bucket(Bucket=self.bucket.name)
-        except self._failures as exc:
-            answer = getattr(exc, "response", None) or {}
+        except self._failures as error:
+            answer = getattr(error, "response", None) or {}
         headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
         return str(headers.get("x-amz-bucket-region", ""))
 
@@ -280,68 +266,62 @@ class S3Client:
         except self._failures:
             return False  # no version ids come into the registry
 
-    def pages(self, operation: str, entries: str, what: str, **params: Any) -> Iterator[tuple[dict[str, Any], Any]]:
-        """The items of a list of many pages, each with its page."""
-        with self.asking(what):
+    def pages(self, operation: str, entries: str, **params: Any) -> Iterator[dict[str, Any]]:
+        """The items of a list of many pages."""
+        with self.asking("list"):
             for page in self.boto.get_paginator(operation).paginate(Bucket=self.bucket.name, **params):
-                yield from ((item, page) for item in page.get(entries, ()))
+                yield from page.get(entries, ())
 
     def listed(self, below: str = "") -> dict[str, HostedFile]:
-        """The objects below the prefix whose names begin so: size, and md5 where the store tells it."""
-        found, payer = {}, {"RequestPayer": "requester"} if self.bucket.requester_pays else {}
-        prefix = self.bucket.prefix
-        for item, _ in self.pages("list_objects_v2", "Contents", "list", Prefix=prefix + below, **payer):
-            name = str(item["Key"])[len(prefix) :]
-            try:
-                found[check_name(name)] = HostedFile(int(item["Size"]), md5=_md5_of(item))
-            except BadName:  # the mark of a folder, or nothing that dataferry wrote
-                continue
+        """The objects whose names begin so: size, and md5 where the store gives it."""
+        found, prefix = {}, self.bucket.prefix
+        for item in self.pages("list_objects_v2", "Contents", Prefix=prefix + below, **self.bucket.payer):
+            with suppress(BadName):  # the mark of a folder, or nothing that dataferry wrote
+                found[check_name(str(item["Key"])[len(prefix) :])] = HostedFile(int(item["Size"]), md5=_md5_of(item))
         return found
 
     def head(self, name: str) -> HostedFile | None:
-        """What an object tells of itself; None if there is none."""
+        """What the store says of one object; None if there is none."""
         checksums = {} if self.bucket.endpoint else {"ChecksumMode": "ENABLED"}
         try:
             with self.asking(name):
                 head = self.boto.head_object(**self.bucket.params(name), **checksums)
         except PublishError as error:
-            if _response(error.__cause__)[1] == 404:
+            if response_of(error)[1] == 404:
                 return None
             raise
         sha256 = str(head.get("Metadata", {}).get("sha256", "")).lower()
-        if not _SHA256(sha256):
+        if not re.fullmatch(r"[0-9a-f]{64}", sha256):
             whole = head.get("ChecksumType") == "FULL_OBJECT" and head.get("ChecksumSHA256")
-            sha256 = base64.b64decode(head["ChecksumSHA256"]).hex() if whole else ""
-        locator, version = self.bucket.locator, str(head.get("VersionId", ""))
-        locators: dict[str, str | int] = {locator: version} if locator and version not in {"", "null"} else {}
+            sha256 = base64.b64decode(whole).hex() if whole else ""
+        locators = self.locators(str(head.get("VersionId", "")))
         return HostedFile(int(head["ContentLength"]), sha256 or None, _md5_of(head), locators)
 
-    def heads(self, names: Iterable[str]) -> dict[str, HostedFile]:
-        """What objects tell of themselves; those that are there."""
-        names = list(names)
-        with ThreadPoolExecutor(REQUESTS, thread_name_prefix="dataferry-s3") as pool:
+    def locators(self, version: str) -> dict[str, str | int]:
+        """What the registry keeps of a version's id."""
+        return {self.bucket.locator: version} if self.bucket.locator and version not in {"", "null"} else {}
+
+    def heads(self, names: Sequence[str]) -> dict[str, HostedFile]:
+        """What the store says of single objects; those that are there."""
+        with ThreadPoolExecutor(_REQUESTS, thread_name_prefix="dataferry-s3") as pool:
             found = zip(names, pool.map(self.head, names), strict=True)
             return {name: file for name, file in found if file is not None}
 
-    def heads_where_they_tell_more(self, names: list[str]) -> dict[str, HostedFile]:
-        """What only the objects themselves tell, where the first ones tell more than a list."""
-        found: dict[str, HostedFile] = {}
-        for some in (names[:REQUESTS], names[REQUESTS:]):
-            try:
-                found |= self.heads(some)
-            except PublishError:  # who may list need not be allowed to read
-                return {}
-            if not any(file.sha256 or file.locators for file in found.values()):
-                return {}
-        return found
+    def details(self, names: Sequence[str]) -> dict[str, HostedFile]:
+        """What no list says of objects; nothing if the first ones say no more than the list, or may not be read."""
+        with suppress(PublishError):
+            first = self.heads(names[:_REQUESTS])
+            if any(file.sha256 or file.locators for file in first.values()):
+                return first | self.heads(names[_REQUESTS:])
+        return {}
 
     def hosted(self, names: Sequence[str], *, versioned: bool) -> dict[str, HostedFile]:
-        """Objects by name; with version ids, which no list tells, where they are wanted."""
+        """Objects by name; with version ids, which no list has, where they are wanted."""
         if len(names) <= _FEW:
             return self.heads(names)
         wanted = set(names)
         found = {name: file for name, file in self.listed(common_start(names)).items() if name in wanted}
-        return found | self.heads(name for name, file in found.items() if versioned or file.md5 is None)
+        return found | self.heads([name for name, file in found.items() if versioned or file.md5 is None])
 
     def check_rights(self) -> None:
         """Ask whether files can be published and read by everybody, without writing anything.
@@ -356,11 +336,10 @@ class S3Client:
             self.boto.list_objects_v2(Bucket=bucket.name, Prefix=bucket.prefix, MaxKeys=1)
         try:
             with self.asking("put"):
-                key = {"Bucket": bucket.name, "Key": bucket.prefix + _NO_UPLOAD}
-                self.boto.upload_part(**key, UploadId=_NO_UPLOAD, PartNumber=1, Body=b"")
+                key = bucket.prefix + _NO_UPLOAD
+                self.boto.upload_part(Bucket=bucket.name, Key=key, UploadId=_NO_UPLOAD, PartNumber=1, Body=b"")
         except PublishError as error:
-            code, status = _response(error.__cause__)
-            if status == 403 or not code:
+            if response_of(error)[1] in {0, 403}:
                 raise
         if bucket.requester_pays or bucket.public or bucket.acl == "public-read":
             return
@@ -369,7 +348,7 @@ class S3Client:
                 # a principal "*" is everybody; what a policy means in the end only the store knows
                 public = '"*"' in str(self.boto.get_bucket_policy(Bucket=bucket.name)["Policy"])
         except PublishError as error:
-            public = error_code(error) != "NoSuchBucketPolicy"  # who may not ask sees it when the proof fails
+            public = response_of(error)[0] != "NoSuchBucketPolicy"  # who may not ask sees it when the proof fails
         if not public:
             raise PublishError(self.redacted, "users may not read what is put there: no policy allows it", _MAKE_PUBLIC)
 
@@ -397,24 +376,12 @@ def _ca_bundle() -> str | None:
     return os.environ.get("SSL_CERT_FILE") or os.environ.get("CURL_CA_BUNDLE")
 
 
-def _shortened(key: str) -> str:
-    return key if len(key) <= 8 else f"{key[:4]}...{key[-4:]}"
-
-
-def _response(exc: BaseException | None) -> tuple[str, int]:
-    response = getattr(exc, "response", None) or {}  # botocore's HTTPClientError has one that is None
+def response_of(error: BaseException) -> tuple[str, int]:
+    """The store's word for an error, ``NoSuchKey``, and the HTTP status; empty and 0 where it did not answer."""
+    source = error.__cause__ if isinstance(error, PublishError) else error
+    response = getattr(source, "response", None) or {}  # botocore's HTTPClientError has one that is None
     code = str(response.get("Error", {}).get("Code", ""))
     return code, int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-
-
-def error_status(error: PublishError) -> int:
-    """The HTTP status of an error; 0 where the store did not answer."""
-    return _response(error.__cause__)[1]
-
-
-def error_code(error: PublishError) -> str:
-    """The store's word for an error, ``NoSuchKey``, or the HTTP status; empty where the store did not answer."""
-    return _response(error.__cause__)[0]
 
 
 def _md5_of(item: Mapping[str, Any]) -> str | None:
@@ -425,7 +392,7 @@ def _md5_of(item: Mapping[str, Any]) -> str | None:
 
 
 def common_start(names: Iterable[str]) -> str:
-    """What all names begin with, which need not be a folder."""
+    """The text with which all names begin, which need not be a folder."""
     return os.path.commonprefix(list(names))  # noqa: RUF071
 
 
@@ -442,24 +409,20 @@ _MAKE_PUBLIC = (
     "&acl=public-read; where a web server or CDN serves it, declare &public=https://..."
 )
 _NEW_KEY = "compare the access key and its secret; `dataferry publish` names the place where they were found"
+_SESSION = (AccessDenied, "the session has expired", "sign in again, for example with `aws sso login`")
 _CLOCK = "set the clock of this machine (`timedatectl set-ntp true`): signatures are valid for a quarter of an hour"
 _FULL = "remove something there, or ask for a larger quota; what was uploaded stays, and the same command continues"
 _NO_ACL = "leave acl= out of the declaration, and let a policy make the bucket public: `dataferry host s3 setup BUCKET`"
-_REGION_REMEDY = "give its region in the declaration"
+_OTHER_REGION = (PublishError, "the bucket is in another region", "give its region in the declaration")
 _MEANINGS: dict[str, tuple[type[PublishError], str, str]] = {
     "SignatureDoesNotMatch": (AccessDenied, "the secret key is not the one of this access key", _NEW_KEY),
     "InvalidAccessKeyId": (AccessDenied, "the store does not know this access key", _NEW_KEY),
-    "InvalidToken": (AccessDenied, "the session's token is not valid", SIGN_IN),
-    "ExpiredToken": (AccessDenied, "the session has expired", "sign in again, for example with `aws sso login`"),
+    "InvalidToken": _SESSION,
+    "ExpiredToken": _SESSION,
     "RequestTimeTooSkewed": (AccessDenied, "the clocks of this machine and of the store differ too much", _CLOCK),
     "NoSuchBucket": (PublishError, "there is no such bucket", "make it with `dataferry host s3 setup BUCKET`"),
     "QuotaExceeded": (PublishError, "the quota there is full", _FULL),
     "AccessControlListNotSupported": (PublishError, "the bucket takes no ACLs of objects", _NO_ACL),
-    "InvalidStorageClass": (
-        PublishError,
-        "the store does not have this storage class",
-        "see `class` in the declaration",
-    ),
-    "PermanentRedirect": (PublishError, "the bucket is in another region", _REGION_REMEDY),
-    "IllegalLocationConstraintException": (PublishError, "the bucket is in another region", _REGION_REMEDY),
+    "PermanentRedirect": _OTHER_REGION,
+    "IllegalLocationConstraintException": _OTHER_REGION,
 }

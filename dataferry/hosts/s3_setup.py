@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import PublishError
-from .s3_client import Bucket, S3Client, error_code, error_status
+from .s3_client import Bucket, S3Client, response_of
 
 __all__ = ["Step", "setup_steps", "upload_policy", "user_commands"]
 
@@ -50,7 +50,7 @@ class Step:
                     return "to do"
                 self.do()
         except PublishError as error:
-            if self.optional and error_status(error) in _UNKNOWN_THERE:
+            if self.optional and response_of(error)[1] in _UNKNOWN_THERE:
                 return "unknown to this store"
             raise
         return "done"
@@ -64,16 +64,15 @@ def setup_steps(client: S3Client) -> Iterator[Step]:
     declared, boto, bucket = client.bucket, client.boto, {"Bucket": client.bucket.name}
     aws = not declared.endpoint
 
-    def ask(operation: str, none: str, word: str = "") -> Any:
-        """What the bucket has, ``None`` if the store's word is that it has none."""
+    def ask(operation: str, none: str) -> dict[str, Any]:
+        """What the bucket has; nothing if the store's word is that it has none."""
         try:
             with client.asking(operation):
-                answer = getattr(boto, operation)(**bucket)
+                return dict(getattr(boto, operation)(**bucket))
         except PublishError as error:
-            if error_code(error) == none:
-                return None
+            if response_of(error)[0] == none:
+                return {}
             raise
-        return answer[word] if word else answer
 
     def create() -> None:
         region = boto.meta.region_name
@@ -82,8 +81,8 @@ def setup_steps(client: S3Client) -> Iterator[Step]:
         boto.create_bucket(**bucket, **where)
 
     def block() -> dict[str, bool]:
-        none = "NoSuchPublicAccessBlockConfiguration"
-        return dict(ask("get_public_access_block", none, "PublicAccessBlockConfiguration") or {})
+        answer = ask("get_public_access_block", "NoSuchPublicAccessBlockConfiguration")
+        return dict(answer.get("PublicAccessBlockConfiguration", {}))
 
     def unblock() -> None:
         # ACLs stay blocked: the policy is enough
@@ -91,9 +90,13 @@ def setup_steps(client: S3Client) -> Iterator[Step]:
         opened = {"BlockPublicPolicy": False, "RestrictPublicBuckets": False}
         boto.put_public_access_block(**bucket, PublicAccessBlockConfiguration=block() | blocked | opened)
 
+    def is_open() -> bool:
+        found = block()
+        return bool(found or not aws) and not (found.get("BlockPublicPolicy") or found.get("RestrictPublicBuckets"))
+
     def statements() -> list[dict[str, Any]]:
-        policy = ask("get_bucket_policy", "NoSuchBucketPolicy", "Policy")
-        return list(json.loads(policy)["Statement"]) if policy else []
+        policy = ask("get_bucket_policy", "NoSuchBucketPolicy").get("Policy", '{"Statement": []}')
+        return list(json.loads(policy)["Statement"])
 
     public = {
         "Sid": _PUBLIC,
@@ -108,32 +111,21 @@ def setup_steps(client: S3Client) -> Iterator[Step]:
         boto.put_bucket_policy(**bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [*kept, public]}))
 
     def cors() -> list[dict[str, Any]]:
-        return list(ask("get_bucket_cors", "NoSuchCORSConfiguration", "CORSRules") or ())
+        return list(ask("get_bucket_cors", "NoSuchCORSConfiguration").get("CORSRules", ()))
 
     def lifecycle() -> list[dict[str, Any]]:
-        none = "NoSuchLifecycleConfiguration"
-        return list(ask("get_bucket_lifecycle_configuration", none, "Rules") or ())
+        return list(ask("get_bucket_lifecycle_configuration", "NoSuchLifecycleConfiguration").get("Rules", ()))
 
-    def put_lifecycle() -> None:
-        rules = {"Rules": [*lifecycle(), _LIFECYCLE]}
-        boto.put_bucket_lifecycle_configuration(**bucket, LifecycleConfiguration=rules)
+    def has(rules: list[dict[str, Any]], rule: dict[str, Any]) -> bool:
+        return any(other.get("ID") == rule["ID"] for other in rules)
 
     yield Step(
         f"the bucket {declared.name} at {declared.server}",
-        lambda: ask("list_objects_v2", "NoSuchBucket") is not None,
+        lambda: bool(ask("list_objects_v2", "NoSuchBucket")),
         create,
         client,
     )
-    yield Step(
-        "no block of public policies",
-        lambda: (
-            not (aws and not block())
-            and not any(block().get(word) for word in ("BlockPublicPolicy", "RestrictPublicBuckets"))
-        ),
-        unblock,
-        client,
-        optional=not aws,
-    )
+    yield Step("no block of public policies", is_open, unblock, client, optional=not aws)
     yield Step("everybody may read objects and their versions", lambda: public in statements(), publish, client)
     yield Step(
         "versions are kept, so that a name's old bytes stay",
@@ -143,15 +135,17 @@ def setup_steps(client: S3Client) -> Iterator[Step]:
     )
     yield Step(
         "web pages may read, also pieces of files (CORS)",
-        lambda: any(rule.get("ID") == _CORS["ID"] for rule in cors()),
+        lambda: has(cors(), _CORS),
         lambda: boto.put_bucket_cors(**bucket, CORSConfiguration={"CORSRules": [*cors(), _CORS]}),
         client,
         optional=True,
     )
     yield Step(
         "unfinished uploads are removed after 30 days",
-        lambda: any(rule.get("ID") == _LIFECYCLE["ID"] for rule in lifecycle()),
-        put_lifecycle,
+        lambda: has(lifecycle(), _LIFECYCLE),
+        lambda: boto.put_bucket_lifecycle_configuration(
+            **bucket, LifecycleConfiguration={"Rules": [*lifecycle(), _LIFECYCLE]}
+        ),
         client,
         optional=True,
     )
