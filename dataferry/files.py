@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from .errors import WrongBytes
 
@@ -31,12 +31,15 @@ __all__ = [
     "is_private",
     "make_folders",
     "put_atomically",
+    "put_content",
     "remove_private",
     "rename_noreplace",
     "sync_files",
     "sync_folder",
+    "write_new",
 ]
 
+_AnyPath = TypeVar("_AnyPath", str, Path)
 _BLOCK = 1 << 20
 _POINTER = b"version https://git-lfs.github.com/spec/"
 
@@ -149,11 +152,25 @@ def _size(path: Path) -> int:
 _UNABLE = frozenset(
     {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EMLINK, errno.ENOTTY, errno.EXDEV}
 )
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _AT_FDCWD = -100
 _NOREPLACE = 1
 #: What every private name begins with that `put_atomically` makes.
 PRIVATE = ".dataferry-"
 is_private = re.compile(re.escape(PRIVATE) + "[0-9a-f]{12}").fullmatch
+
+
+def write_new(path: str, data: bytes, *, sync: bool = False) -> None:
+    """Write a file that is not there yet, with the rights that the umask gives; raises `OSError` where it is."""
+    handle = os.open(path, _NEW, 0o666)
+    try:
+        done = os.write(handle, data)
+        while done < len(data):  # an interrupted or nearly full disk
+            done += os.write(handle, data[done:])
+        if sync:
+            os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def put_atomically(
@@ -163,11 +180,7 @@ def put_atomically(
     path = os.fspath(path)
     private = os.path.join(os.path.dirname(path), f"{PRIVATE}{os.urandom(6).hex()}")
     try:
-        with open(os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
-            file.write(data)
-            if sync:
-                file.flush()
-                os.fsync(file.fileno())
+        write_new(private, data, sync=sync)
         if like is not None:
             with contextlib.suppress(OSError):  # who is not in the group cannot give away
                 os.chown(private, -1, like.st_gid)
@@ -179,6 +192,15 @@ def put_atomically(
         raise
     if sync:
         sync_folder(os.path.dirname(path))
+
+
+def put_content(content: str | os.PathLike[str] | bytes, path: _AnyPath) -> _AnyPath:
+    """Give bytes, or a private file of the same file system, their name in a single step; that name."""
+    if isinstance(content, bytes):
+        put_atomically(path, content)
+    else:
+        os.replace(content, path)
+    return path
 
 
 def remove_private(folder: str, older_than: float = 3600.0) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .cache.astropy_cache import drop_entry, entry_path
-from .cache.layout import astropy_cache
+from .cache.layout import astropy_cache, url_key
 from .config.folders import folder_problem, make_folder
 from .config.settings import load_settings
 from .download.response import describe_body
@@ -172,7 +172,7 @@ def _ask_astropy(
 
 def _is_cached(url: str) -> bool:
     cache = astropy_cache()
-    return cache is not None and os.path.isfile(entry_path(cache, url))
+    return cache is not None and os.path.isfile(entry_path(cache, url_key(url)))
 
 
 def _not_the_file(path: str, name: str) -> tuple[Reason, str] | None:

@@ -16,6 +16,7 @@ from .cache.store import Store, incoming
 from .config.settings import Settings
 from .download.source import Arrived, Source
 from .errors import BadName, Failure, FileUnavailable, Offline, Reason, WrongBytes
+from .files import put_content
 from .hosts import make_host
 from .hosts.base import Host
 from .lookup.configured_hosts import download_from_hosts, engine_settings, offline_reason
@@ -211,14 +212,16 @@ class _Place:
         found = _digest(path, self.algorithm)
         return None if found == self.digest else f"{self.algorithm} is {found}, not {self.digest}"
 
-    def keep(self, file: str) -> str:
-        if problem := self.problem(file):
+    def keep(self, content: Path | bytes) -> str:
+        # the engine has compared the sha256 of bytes
+        if not isinstance(content, bytes) and (problem := self.problem(str(content))):
             raise WrongBytes(problem)
-        if self.path is not None:
-            os.makedirs(os.path.dirname(self.path), exist_ok=True)
-            os.replace(file, self.path)
-            return self.path
-        return self.store.put(self.name, file, self.digest if self.algorithm == "sha256" else "")
+        if self.path is None:
+            file = content if isinstance(content, bytes) else str(content)
+            return self.store.put(self.name, file, self.digest if self.algorithm == "sha256" else "")
+        os.makedirs(os.path.dirname(self.path), exist_ok=True)
+        put_content(content, self.path)
+        return self.path
 
     def flush(self) -> None:
         if self._store is not None:
@@ -255,7 +258,7 @@ def _download(
                 [Entry(place.name, place.digest if verified else "")],
                 settings=engine_settings(),
                 workdir=place.workdir(),
-                store=lambda item, file: Path(place.keep(str(file))),
+                store=lambda item, content: Path(place.keep(content)),
                 compare=verified,
                 timeout=patience,
                 options=options,

@@ -11,7 +11,7 @@ import contextlib
 import os
 from typing import Any
 
-from .layout import url_key
+from ..files import put_content, write_new
 
 __all__ = [
     "STAGED",
@@ -59,9 +59,9 @@ def astropy_user_agent() -> str:
     return str(_setting("default_http_user_agent", "astropy"))
 
 
-def entry_path(cache: str, url: str) -> str:
-    """Where astropy keeps the file of a URL, whether or not it is there."""
-    return f"{cache}/download/url/{url_key(url)}/contents"
+def entry_path(cache: str, key: str) -> str:
+    """Where astropy keeps the file of a URL's key, whether or not it is there."""
+    return f"{cache}/download/url/{key}/contents"
 
 
 def entry_url(contents: str) -> str | None:
@@ -73,37 +73,55 @@ def entry_url(contents: str) -> str | None:
         return None
 
 
-def put_entry(cache: str, url: str, file: str) -> str | None:
-    """Move a file into the cache by renames: astropy's path of it, or None where there is an entry already.
+def put_entry(cache: str, key: str, url: str, content: str | bytes) -> str | None:
+    """Make an entry, visible by one rename: astropy's path of it, or None where there is an entry already.
 
-    ``file`` is on the cache's file system. It is gone afterwards, unless this gives None or raises `OSError`.
+    ``content`` is the bytes, or a file on the cache's file system, which is gone afterwards unless this gives None or
+    raises `OSError`.
     """
-    contents = entry_path(cache, url)
+    contents = entry_path(cache, key)
     staged = f"{cache}/download/{STAGED}{os.urandom(6).hex()}"
-    os.makedirs(f"{cache}/download/url", exist_ok=True)
-    os.mkdir(staged)
+    inside = f"{staged}/contents"
     try:
-        with open(f"{staged}/url", "w", encoding="utf-8") as text:
-            text.write(url)
-        _open_to_readers(file, staged)
-        os.rename(file, f"{staged}/contents")
+        os.mkdir(staged)
+    except FileNotFoundError:
+        os.makedirs(f"{cache}/download/url", exist_ok=True)
+        os.mkdir(staged)
+    try:
+        write_new(f"{staged}/url", url.encode())
+        if isinstance(content, bytes):
+            write_new(inside, content)
+        else:
+            _open_to_readers(content, staged)
+            os.rename(content, inside)
         try:
-            os.rename(staged, os.path.dirname(contents))
+            _rename(staged, contents.removesuffix("/contents"))
         except OSError:
-            os.rename(f"{staged}/contents", file)
+            if not isinstance(content, bytes):
+                os.rename(inside, content)
             if os.path.lexists(contents):
+                _rmtree(staged)
                 return None
             raise
-    finally:
-        if os.path.isdir(staged):
-            _rmtree(staged)
+    except BaseException:
+        _rmtree(staged)
+        raise
     if cache not in _confirmed:
         if not _is_found_by_astropy(url, contents):
-            os.rename(contents, file)
+            if not isinstance(content, bytes):
+                os.rename(contents, content)
             _rmtree(os.path.dirname(contents))
             raise OSError("this version of astropy keeps its files in another way than dataferry knows")
         _confirmed.add(cache)
     return contents
+
+
+def _rename(staged: str, folder: str) -> None:
+    try:
+        os.rename(staged, folder)
+    except FileNotFoundError:  # astropy's clear_download_cache() takes download/url away
+        os.makedirs(os.path.dirname(folder), exist_ok=True)
+        os.rename(staged, folder)
 
 
 def _is_found_by_astropy(url: str, contents: str) -> bool:
@@ -115,10 +133,11 @@ def _is_found_by_astropy(url: str, contents: str) -> bool:
         return False
 
 
-def replace_entry(contents: str, file: str) -> None:
+def replace_entry(contents: str, content: str | bytes) -> None:
     """Put other bytes into an entry, in one step: who has the old file open keeps it."""
-    _open_to_readers(file, os.path.dirname(contents))
-    os.replace(file, contents)
+    if isinstance(content, str):
+        _open_to_readers(content, os.path.dirname(contents))
+    put_content(content, contents)
 
 
 def drop_entry(contents: str) -> None:

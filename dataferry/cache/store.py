@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from ..errors import CacheError, Reason
-from ..files import Stamp, hash_file
+from ..files import Stamp, hash_file, put_content
 from ..registry.names import redact_url
 from ..registry.registry import Entry
 from . import layout
@@ -55,7 +55,7 @@ def examine(
     try:
         now = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
-        if os.path.islink(path):
+        if not settled and os.path.islink(path):
             return Verdict(False, "a link to a file that is not there", True, Reason.ABSENT)
         return ABSENT
     except OSError as error:
@@ -165,6 +165,9 @@ class Store:
         self._pending: dict[str, dict[str, tuple[str, Stamp]]] = {}
         #: astropy's entry lies beside its view, unless dataferry's part of the cache is a link to elsewhere.
         self._beside: str | None = None
+        self._stamps = [layout.stamps_of(home) for home in self.homes]
+        #: Where files of this package may lie that are in no entry of astropy's.
+        self._apart = [home for home in self.homes if os.path.isdir(f"{home}/{self._folder}")]
         if self.cache is not None:
             home = os.path.join(self.cache, layout.OWN)
             if os.path.realpath(home) == os.path.join(os.path.realpath(self.cache), layout.OWN):
@@ -184,7 +187,7 @@ class Store:
             verdict, contents = self._find_entry(self.cache, name, entry, rehash)
             if verdict.accepted:
                 return self.readable(name, contents), verdict
-        for home in self.homes if entry is not None else ():
+        for home in self._apart if entry is not None else ():
             view = self._folder + name
             path = f"{home}/{view}"
             try:
@@ -200,11 +203,9 @@ class Store:
         return None, verdict
 
     def _find_entry(self, cache: str, name: str, entry: Entry | None, rehash: bool) -> tuple[Verdict, str]:
-        url = self._url_of(name)
-        contents = entry_path(cache, url)
-        stamps = [layout.stamps_of(home) for home in self.homes]
-        verdict = examine(contents, entry, stamps, layout.url_key(url), settled=True, rehash=rehash)
-        return verdict, contents
+        key = layout.url_key(self._url_of(name))
+        contents = entry_path(cache, key)
+        return examine(contents, entry, self._stamps, key, settled=True, rehash=rehash), contents
 
     def readable(self, name: str, contents: str) -> str:
         """A path with the file's own name for an entry of astropy's cache; the entry itself where none can be made."""
@@ -284,8 +285,8 @@ class Store:
         os.makedirs(folder, exist_ok=True)
         return folder
 
-    def put(self, name: str, file: str, sha256: str = "") -> str:
-        """Move a private file to its place, and give its path for readers; `flush` stamps one that was verified.
+    def put(self, name: str, content: str | bytes, sha256: str = "") -> str:
+        """Move a private file, or bytes, to their place, and give the path for readers; `flush` stamps verified ones.
 
         Raises
         ------
@@ -293,43 +294,46 @@ class Store:
             If it can be kept nowhere.
         """
         url, home = self._url_of(name), self.writable()
+        key = layout.url_key(url)
         reason = "astropy finds no cache folder: set ASTROPY_CACHE_DIR and ASTROPY_CONFIG_DIR"
         named = home is not None and any(_takes_links(place) for place in (home, *self.homes[1:]))
         if self.cache is not None and (named or not sha256):
             try:
-                contents = put_entry(self.cache, url, file)
+                contents = put_entry(self.cache, key, url, content)
                 if contents is None:
-                    contents = entry_path(self.cache, url)
+                    contents = entry_path(self.cache, key)
                     if sha256 and self._find_entry(self.cache, name, Entry(name, sha256), False)[0].accepted:
-                        os.unlink(file)  # somebody else was first, with the same bytes
+                        if isinstance(content, str):
+                            os.unlink(content)  # somebody else was first, with the same bytes
                     else:
-                        replace_entry(contents, file)
+                        replace_entry(contents, content)
                 if sha256:
-                    self._verified(self.homes[0], layout.url_key(url), contents, sha256)
+                    self._verified(self.homes[0], key, contents, sha256)
                 return self._view(name, contents)
             except OSError as error:
                 reason = f"astropy's cache {self.cache}, {redact_url(url)}: {error.strerror or error}"
         if not sha256:  # unverified, it would not be found again
             raise CacheError(f"{name!r} could not be kept: {reason}; 'dataferry doctor' shows the caches")
-        return self._keep_apart(name, sha256, file, reason)
+        return self._keep_apart(name, sha256, content, reason)
 
-    def _keep_apart(self, name: str, sha256: str, file: str, reason: str) -> str:
+    def _keep_apart(self, name: str, sha256: str, content: str | bytes, reason: str) -> str:
         view, tried = self._folder + name, [reason]
         for home in dict.fromkeys([self.writable() or _for_this_process(), *self.homes[1:]]):
             path = f"{home}/{view}"
             try:
                 os.makedirs(os.path.dirname(path), exist_ok=True)
-                os.replace(file, path)
+                put_content(content, path)
             except OSError as error:
                 tried.append(f"{home}: {error.strerror or error}")
                 continue
+            self._apart = list(dict.fromkeys([*self._apart, home]))
             self._verified(home, view, path, sha256)
             return path
         raise CacheError(f"{'; '.join(tried)}; set ASTROPY_CACHE_DIR to a folder with space")
 
     def entry(self, name: str) -> str | None:
         """Astropy's path of a file, if it is there."""
-        contents = entry_path(self.cache, self._url_of(name)) if self.cache is not None else ""
+        contents = entry_path(self.cache, layout.url_key(self._url_of(name))) if self.cache is not None else ""
         return contents if contents and os.path.isfile(contents) else None
 
     def etag(self, name: str) -> str | None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ..cache.prune import homes, remains, remove_remains
 from ..download.file_lock import FileLock
-from ..download.partial_file import stale_partials, stale_small_files
+from ..download.partial_file import stale_partials
 
 __all__ = ["UNFINISHED", "Leftover", "leftovers", "remove_leftover"]
 
@@ -45,7 +45,6 @@ def leftovers(days: float) -> list[Leftover]:
         found += [Leftover(p.path, UNFINISHED, p.have, p.name or p.path.name) for p in partials]
         private = [Path(path) for path, _ in remains(str(home))]
         found += [_leftover(path, "private file") for path in private]
-        found += [_leftover(path, "small file") for path in stale_small_files(home / "incoming")]
         for pattern, what in _FOLDERS:
             for path in sorted(home.glob(pattern)):
                 age = time.time() - max((stat.st_mtime for stat in _stats(path)), default=0.0)

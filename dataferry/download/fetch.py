@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +26,7 @@ def fetch(
     wanted: Sequence[Wanted],
     *,
     find: Callable[[Wanted], Path | None],
-    store: Callable[[Wanted, Path], Path],
+    store: Callable[[Wanted, Path | bytes], Path],
     workdir: Path,
     settings: Settings,
     jobs: int | None = None,
@@ -45,7 +44,7 @@ def fetch(
     find : callable
         Says where a file is if it is here; asked again just before a download.
     store : callable
-        Moves a verified private file to its place and returns it.
+        Moves a verified private file to its place, or writes the verified bytes of a small one, and returns it.
     workdir : Path
         Where partials lie, on the file system of the cache.
     settings : Settings
@@ -71,7 +70,7 @@ def fetch(
     """
     from .file_download import FileDownload
     from .host_limiter import HostLimiter
-    from .partial_file import disk_error, stale_small_files
+    from .partial_file import disk_error
     from .scheduler import Scheduler
     from .session import Network, borrowed
     from .source_state import SourceState
@@ -92,9 +91,6 @@ def fetch(
         workdir.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         raise disk_error(exc, workdir) from exc
-    for path in stale_small_files(workdir):
-        with contextlib.suppress(OSError):
-            path.unlink()
     hosts: dict[str, HostLimiter] = {}
 
     def limiter(source: Source) -> HostLimiter:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from ..errors import DataferryError, Failure, FileUnavailable, Offline, Reason, TransferError
 from .file_lock import FileLock
-from .partial_file import PartialFile, claims, identity_of, process_token, progress_of
+from .partial_file import PartialFile, claims, identity_of, progress_of
 from .response import Head, check_body, check_head, describe_body, strong_etag, validator
 from .rolling_hash import RollingHash
 from .segments import Segment, Segments
@@ -35,7 +35,6 @@ _PROGRESS = 1 << 20  # bytes that make an attempt worth repeating at once
 _NO_NETWORK = frozenset({Reason.DNS, Reason.UNREACHABLE})
 # Where a redirect leads to may be good for minutes only, as signed URLs are.
 _EXPIRED = frozenset({400, 401, 403, 404, 410})
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
 class Run(Protocol):
@@ -43,7 +42,7 @@ class Run(Protocol):
 
     workdir: Path
     find: Callable[[Wanted], Path | None]
-    store: Callable[[Wanted, Path], Path]
+    store: Callable[[Wanted, Path | bytes], Path]
     patience: float
 
     def send(self, transfer: FileTransfer) -> None:
@@ -493,17 +492,7 @@ class FileDownload:
             if transfer is self.rival:
                 slow = TransferError(other.place, "another mirror was much faster", kind=Reason.STALL)
                 other.state.host.failed(slow)
-        place = f"{self.run.workdir}{os.sep}{self.identity}.{process_token()}.{id(self):x}"
-        try:
-            with open(place, "xb", buffering=0) as file:
-                done = 0
-                while done < len(body):
-                    done += file.write(body[done:])
-            self._store(Path(place), transfer.state)
-        except BaseException:
-            if os.path.lexists(place):
-                os.unlink(place)
-            raise
+        self._store(body, transfer.state)
 
     def _segment_ended(self, transfer: FileTransfer, segment: Segment, error: TransferError | None) -> None:
         position = transfer.position
@@ -647,8 +636,8 @@ class FileDownload:
         self._store(partial.path, state)
         self._discard()
 
-    def _store(self, place: Path, state: SourceState) -> None:
-        path = self.run.store(self.wanted, place)
+    def _store(self, content: Path | bytes, state: SourceState) -> None:
+        path = self.run.store(self.wanted, content)
         seconds = time.monotonic() - self.started
         self.result = Arrived(self.wanted, path, state.source, seconds, self.moved, state.etag)
 

@@ -12,7 +12,7 @@ from .backoff import backoff
 __all__ = ["HostLimiter"]
 
 POLITE = 16  # connections to one host, unless the user's settings allow more
-_POLITE_SMALL = 48  # for small files over a long round trip, where each connection waits nearly all of its time
+_POLITE_SMALL = 64  # for small files over a long round trip, where each connection waits nearly all of its time
 _STREAMS = 100  # of HTTP/2, over one connection
 _START = 4
 _STEP = 6  # times as many as have proven themselves: after the first as many as a browser opens to one host

@@ -1,6 +1,6 @@
 """The bytes of a file that is being downloaded, and a journal of its finished ranges, from which a later run resumes.
 
-``incoming/<identity>.<process>.<number>/`` belongs to one process as long as it downloads; ``incoming/<identity>/`` is
+``incoming/<identity>.<12 digits>/`` belongs to one process as long as it downloads; ``incoming/<identity>/`` is
 what was left in good order. Each holds ``bytes`` and ``ranges``. A line of the journal counts once it has its newline,
 which is written after its bytes were. Whoever downloads keeps a lock on ``bytes`` and touches ``ranges`` now and then.
 """
@@ -12,9 +12,7 @@ import ctypes
 import errno
 import json
 import os
-import re
 import shutil
-import socket
 import stat
 import sys
 import time
@@ -25,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CacheError
-from ..files import is_alive
 from .segments import Ranges
 
 try:
@@ -33,20 +30,17 @@ try:
 except ImportError:  # Windows: age alone tells who is alive
     fcntl = None  # type: ignore[assignment,unused-ignore]
 
-__all__ = ["PartialFile", "StalePartial", "claims", "disk_error", "identity_of", "process_token", "progress_of"]
-__all__ += ["read_journal", "stale_partials", "stale_small_files"]
+__all__ = ["PartialFile", "StalePartial", "claims", "disk_error", "identity_of", "progress_of"]
+__all__ += ["read_journal", "stale_partials"]
 
 Facts = dict[str, Any]
 _ALIVE = 120.0  # seconds without a sign of life after which somebody else's partial file may be taken
-_ABANDONED = 86400.0  # seconds that a small file never waits between its writing and its move
 _JOURNAL_BYTES, _JOURNAL_SECONDS = 1 << 20, 0.5  # after which the journal is written
 _RESERVED = 1 << 24  # bytes from which a full disk would be found late
 _KEEP_SIZE, _PUNCH_HOLE = 1, 2  # of fallocate(2)
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _PARTS_OF_A_WRITE = 64  # of 16 KiB, as libcurl hands them over
-_SMALL_FILE = re.compile(r"(?:url-)?[0-9a-f]{64}\.(?:([^.]+)\.)?(\d+)\.[0-9a-f]+").fullmatch
 _CLOEXEC, _NONBLOCK = (getattr(os, name, 0) for name in ("O_CLOEXEC", "O_NONBLOCK"))
-_numbers = iter(range(1 << 62))
 
 
 def identity_of(sha256: str | None, url: str) -> str:
@@ -56,21 +50,6 @@ def identity_of(sha256: str | None, url: str) -> str:
     import hashlib
 
     return "url-" + hashlib.sha256(url.encode()).hexdigest()
-
-
-def process_token() -> str:
-    """What tells this process from all others: machine, namespace of process numbers, number."""
-    return f"{_machine()}.{os.getpid()}"
-
-
-@lru_cache(maxsize=1)
-def _machine() -> str:
-    name = "".join(c if c.isalnum() or c == "-" else "-" for c in socket.gethostname())[:40]
-    try:
-        # Containers of one name have process numbers of their own.
-        return f"{name}-{os.stat('/proc/self/ns/pid').st_ino}"
-    except OSError:
-        return name
 
 
 @lru_cache(maxsize=1)
@@ -207,7 +186,7 @@ class PartialFile:
         What a process left that may still be alive, frozen or on another machine is copied, so that nobody else has
         these bytes open for writing.
         """
-        mine = workdir / f"{identity}.{process_token()}.{next(_numbers)}"
+        mine = workdir / f"{identity}.{os.urandom(6).hex()}"
         released = workdir / identity
         for found in [released, *claims(workdir, identity)]:
             if found != released and _in_use(found, patience):
@@ -462,19 +441,3 @@ def _journal_or_nothing(path: Path) -> tuple[Ranges, Facts]:
         return read_journal(path)
     except (OSError, ValueError):
         return Ranges(), {}
-
-
-def stale_small_files(workdir: Path) -> list[Path]:
-    """Small files that nobody will move to their places any more: their process is gone, or they are a day old."""
-    found = []
-    with contextlib.suppress(OSError), os.scandir(workdir) as entries:
-        for entry in entries:
-            name = _SMALL_FILE(entry.name)
-            if name is None:
-                continue
-            with contextlib.suppress(OSError):  # its owner has just moved it
-                old = time.time() - entry.stat(follow_symlinks=False).st_mtime > _ABANDONED
-                gone = name[1] == _machine() and not is_alive(int(name[2]))
-                if entry.is_file(follow_symlinks=False) and (old or gone):
-                    found.append(Path(entry.path))
-    return found

@@ -66,15 +66,19 @@ class Head:
 
 def parse_head(lines: Sequence[bytes]) -> Head:
     """The last head among the lines that libcurl hands over: interim responses come before it, trailers after it."""
-    first = max((number for number, line in enumerate(lines) if line.startswith(b"HTTP/")), default=0)
-    words = lines[first].decode("latin-1").split(None, 2) if lines else []
+    first = 0
+    for number, line in enumerate(lines):
+        if line.startswith(b"HTTP/"):
+            first = number
+    rows = b"".join(lines[first:]).decode("latin-1").split("\n")
+    words = rows[0].split(None, 2)
     headers: dict[str, str] = {}
-    for line in lines[first + 1 :]:
-        name, colon, value = line.decode("latin-1").partition(":")
-        if not line.strip():
-            break  # trailers are not believed
+    for row in rows[1:]:
+        name, colon, value = row.partition(":")
         if colon:
             headers[name.strip().lower()] = value.strip()
+        elif not row.strip():
+            break  # trailers are not believed
     status = int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
     return Head(status, words[2].strip() if len(words) > 2 else "", headers)
 

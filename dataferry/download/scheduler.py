@@ -58,7 +58,7 @@ class Scheduler:
         network: Network,
         workdir: Path,
         find: Callable[[Wanted], Path | None],
-        store: Callable[[Wanted, Path], Path],
+        store: Callable[[Wanted, Path | bytes], Path],
         *,
         patience: float,
         jobs: int | None = None,

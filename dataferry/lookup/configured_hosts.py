@@ -80,7 +80,7 @@ def download_from_hosts(
     *,
     settings: Settings,
     workdir: Path,
-    store: Callable[[Wanted, Path], Path],
+    store: Callable[[Wanted, Path | bytes], Path],
     find: Callable[[Wanted], Path | None] = lambda wanted: None,
     base: str = "",
     compare: bool = True,

@@ -306,8 +306,9 @@ class Resolver:
             path, _ = store.find(item.name, by_name[item.name])
             return None if path is None else Path(path)
 
-        def put(item: Wanted, file: Path) -> Path:
-            return Path(store.put(item.name, str(file), item.sha256 or ""))
+        def put(item: Wanted, content: Path | bytes) -> Path:
+            file = content if isinstance(content, bytes) else str(content)
+            return Path(store.put(item.name, file, item.sha256 or ""))
 
         def remedy(name: str, error: FileUnavailable) -> str:
             return error.remedy or (self._prefetch(name) if isinstance(error, Offline) else self._look_closer(name))
@@ -400,7 +401,7 @@ class Resolver:
         [result] = fetch(
             [Wanted(name, url, None, None, sources, etag)],
             find=lambda _: Path(contents) if etag and contents else None,
-            store=lambda _, file: Path(store.put(name, str(file))),
+            store=lambda _, content: Path(store.put(name, str(content))),
             workdir=Path(store.incoming()),
             settings=engine_settings(),
             stall_timeout=stall_timeout(self.registry),

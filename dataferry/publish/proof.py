@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..download.source import Arrived, Wanted
 from ..errors import CacheError, DataferryError, FileUnavailable, Offline, PublishError
-from ..files import hash_file
+from ..files import hash_file, put_content
 from ..hosts import make_host
 from ..lookup.configured_hosts import download_from_hosts
 from ..lookup.options import FetchOptions
@@ -43,7 +43,8 @@ def fetch_and_drop(
 ) -> dict[str, Arrived | FileUnavailable]:
     """Download files from one host, without a cache; each goes as soon as `look` has seen it."""
 
-    def drop(wanted: Wanted, file: Path) -> Path:
+    def drop(wanted: Wanted, content: Path | bytes) -> Path:
+        file = put_content(content, Path(folder, "small")) if isinstance(content, bytes) else content
         look(wanted, file)
         file.unlink()
         return file

@@ -184,9 +184,11 @@ class HostContract:
         """
         from ..config.settings import Settings
         from ..download.fetch import Wanted, fetch
+        from ..files import put_content
 
-        def store(wanted: Wanted, path: Path) -> Path:
-            return path.rename(folder / hashlib.sha256(wanted.name.encode()).hexdigest())
+        def store(wanted: Wanted, content: Path | bytes) -> Path:
+            place = folder / hashlib.sha256(wanted.name.encode()).hexdigest()
+            return put_content(content, place)
 
         wanted = []
         for name, data in files.items():

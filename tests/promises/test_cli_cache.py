@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from astropy.utils.data import download_file, is_url_in_cache
 
-from dataferry.download.partial_file import process_token
 from dataferry.testing import RangeServer
 
 FILES = {"maps/a.fits": b"a" * 5000, "maps/b.fits": b"b" * 300}
@@ -182,29 +181,6 @@ def test_old_unfinished_downloads_go(command, home):
     assert new.exists()
     assert command("cache", "prune", "-y", "--days", "0").exit_code == 0
     assert not new.exists()
-
-
-def test_small_files_of_a_killed_run_go(command, home):
-    incoming = home / ".cache/dataferry/incoming"
-    incoming.mkdir(parents=True)
-    machine = process_token().rpartition(".")[0]
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    names = [
-        f"{'a' * 64}.{machine}.{gone.pid}.7f00",
-        f"{'b' * 64}.{process_token()}.7f00",
-        f"{'c' * 64}.elsewhere.1.7f00",
-    ]
-    for name in [*names, "kept"]:
-        (incoming / name).write_bytes(bytes(100))
-    assert "   100 B  left by runs that were stopped (1)" in command("cache", "size").stdout
-    assert f"   100 B  small file    incoming/{names[0]}\n" in command("cache", "prune", "-n").stdout
-    assert "removed 0 files and 1 left by stopped runs, 100 B freed" in command("cache", "prune", "-y").stdout
-    assert sorted(path.name for path in incoming.iterdir()) == [*names[1:], "kept"]
-    for name in names[1:]:
-        os.utime(incoming / name, (1e9, 1e9))
-    assert "2 left by stopped runs" in command("cache", "prune", "-y").stdout
-    assert [path.name for path in incoming.iterdir()] == ["kept"]
 
 
 def test_what_killed_runs_left_goes_unless_it_is_in_use(command, home):

@@ -13,6 +13,7 @@ import pytest
 from astropy.utils import data as astropy_data
 
 from dataferry.cache.astropy_cache import astropy_timeout, drop_entry, entry_path, put_entry, replace_entry
+from dataferry.cache.layout import url_key
 
 NAME, RIGHT = "maps/a.fits", b"right bytes\n" * 100
 URL = "https://host.example/data/" + NAME
@@ -25,11 +26,11 @@ def test_an_entry_is_moved_in_not_copied(home):
     file.write_bytes(RIGHT)
     inode = file.stat().st_ino
     cache = str(home / ".cache/astropy")
-    kept = put_entry(cache, URL, str(file))
+    kept = put_entry(cache, url_key(URL), URL, str(file))
     assert os.stat(kept).st_ino == inode and not file.exists()
-    assert entry_path(cache, URL) == kept
+    assert entry_path(cache, url_key(URL)) == kept
     file.write_bytes(b"other")
-    assert put_entry(cache, URL, str(file)) is None  # the first one's entry stays
+    assert put_entry(cache, url_key(URL), URL, str(file)) is None  # the first one's entry stays
     assert file.read_bytes() == b"other" and Path(kept).read_bytes() == RIGHT
     with open(kept, "rb") as reader:
         replace_entry(kept, str(file))
@@ -45,7 +46,7 @@ def test_a_url_that_astropy_normalises_is_kept_under_astropys_key(url, home):
     (home / ".cache/astropy").mkdir(parents=True)
     file = home / ".cache/astropy/file"
     file.write_bytes(RIGHT)
-    put_entry(str(home / ".cache/astropy"), url + NAME, str(file))
+    put_entry(str(home / ".cache/astropy"), url_key(url + NAME), url + NAME, str(file))
     assert astropy_data.is_url_in_cache(url.lower() + NAME)
 
 

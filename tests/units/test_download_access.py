@@ -22,6 +22,7 @@ from dataferry.download.host_limiter import HostLimiter
 from dataferry.download.partial_file import PartialFile, stale_partials
 from dataferry.download.segments import Ranges
 from dataferry.errors import FileUnavailable, SettingsError
+from dataferry.files import put_content
 from dataferry.hosts.base import Source
 from dataferry.testing import RedirectTo
 from dataferry.testing.fixtures import range_server  # noqa: F401
@@ -75,7 +76,7 @@ def bring(
         fetch(
             wanted,
             find=lambda _: None,
-            store=lambda item, path: path.rename(out / item.name.replace("/", "-")),
+            store=lambda item, content: put_content(content, out / item.name.replace("/", "-")),
             workdir=place / "incoming",
             settings=settings or Settings(),
             connect_timeout=3,
@@ -364,7 +365,7 @@ def test_a_read_only_place_is_named(tmp_path: Path, need: Any) -> None:
         fetch(
             [Wanted("a", "http://127.0.0.1:9/a", None, None, (Source("http://127.0.0.1:9/a", "x"),))],
             find=lambda _: None,
-            store=lambda _, path: path,
+            store=lambda _, content: Path("never"),
             workdir=place / "incoming",
             settings=Settings(),
             progress=False,

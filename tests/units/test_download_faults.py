@@ -17,6 +17,7 @@ from dataferry import testing
 from dataferry.config import Settings
 from dataferry.download.fetch import Arrived, Wanted, fetch
 from dataferry.errors import FileUnavailable
+from dataferry.files import put_content
 from dataferry.hosts.base import Source
 from dataferry.testing import Fault, RangeServer
 from dataferry.testing.content import Request, Response
@@ -94,8 +95,8 @@ def bring(
     known = (len(data), hashlib.sha256(data).hexdigest()) if registered else (None, None)
     wanted = Wanted(name, sources[0].url, *known, sources)
 
-    def store(item: Wanted, path: Path) -> Path:
-        return path.rename(out / "a b.fits")
+    def store(item: Wanted, content: Path | bytes) -> Path:
+        return put_content(content, out / "a b.fits")
 
     options = {"stall_timeout": 0.5, "progress": False, "settings": Settings()} | options
     (result,) = fetch([wanted], find=lambda _: None, store=store, workdir=tmp_path / "incoming", **options)
@@ -225,10 +226,10 @@ def test_what_nobody_foresaw_is_the_failure_of_one_file(
         for name, data in files.items()
     ]
 
-    def store(item: Wanted, path: Path) -> Path:
+    def store(item: Wanted, content: Path | bytes) -> Path:
         if item.name in strange:
             raise ValueError("no such shelf")
-        return path.rename(tmp_path / item.name)
+        return put_content(content, tmp_path / item.name)
 
     options = {"stall_timeout": 5, "progress": False, "settings": Settings()}
     results = fetch(wanted, find=lambda _: None, store=store, workdir=tmp_path / "incoming", **options)  # type: ignore[arg-type]

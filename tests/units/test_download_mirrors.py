@@ -15,6 +15,7 @@ from dataferry import testing
 from dataferry.config import Settings
 from dataferry.download.fetch import Arrived, Wanted, fetch
 from dataferry.errors import FileUnavailable
+from dataferry.files import put_content
 from dataferry.hosts.base import Source
 from dataferry.testing import Fault, RangeServer
 from dataferry.testing.fixtures import range_server  # noqa: F401
@@ -48,7 +49,7 @@ def bring(place: Path, files: Mapping[str, bytes], *servers: RangeServer, **opti
         fetch(
             wanted,
             find=lambda _: None,
-            store=lambda item, path: path.rename(out / item.name),
+            store=lambda item, content: put_content(content, out / item.name),
             workdir=place / "incoming",
             **options,
         )

@@ -19,6 +19,7 @@ from dataferry.config import Settings
 from dataferry.download.fetch import Arrived, Wanted, fetch
 from dataferry.download.partial_file import read_journal
 from dataferry.errors import FileUnavailable
+from dataferry.files import put_content
 from dataferry.hosts.base import Part, Source
 from dataferry.testing import Cut, Flaky, FlippedByte, IgnoresRange, RangeServer, Stall, Status, WrongLength
 from dataferry.testing.fixtures import range_server  # noqa: F401
@@ -53,7 +54,7 @@ def bring(place: Path, *sources: Source, data: bytes = DATA, registered: bool = 
     (result,) = fetch(
         [Wanted("a.bin", sources[0].url, *known, sources)],
         find=lambda item: out / item.name if (out / item.name).exists() else None,
-        store=lambda item, path: path.rename(out / item.name),
+        store=lambda item, content: put_content(content, out / item.name),
         workdir=place / "incoming",
         **options,
     )

@@ -23,6 +23,7 @@ from dataferry.config import Settings
 from dataferry.download.fetch import Arrived, Progress, Wanted, fetch
 from dataferry.download.partial_file import PartialFile, identity_of, read_journal
 from dataferry.errors import CacheError, FileUnavailable, Offline
+from dataferry.files import put_content
 from dataferry.hosts.base import Source
 from dataferry.testing import Cut, Fault, IgnoresRange, OtherFile, RangeServer, Reset, Stall, Status
 from dataferry.testing.content import Request, Response, of_bytes
@@ -84,9 +85,9 @@ def bring(place: Path, *wanted: Wanted, **options: Any) -> list[Any]:
         path = out / item.name
         return path if path.exists() else None
 
-    def store(item: Wanted, path: Path) -> Path:
+    def store(item: Wanted, content: Path | bytes) -> Path:
         (out / item.name).parent.mkdir(exist_ok=True)
-        return path.rename(out / item.name)
+        return put_content(content, out / item.name)
 
     options = {"stall_timeout": 30, "progress": False, "settings": Settings(), "find": find, "store": store} | options
     return list(fetch(wanted, workdir=place / "incoming", **options))
@@ -199,27 +200,6 @@ def test_what_a_killed_run_left_of_a_file_without_a_size_is_used(
     assert fine(result) and result.path.read_bytes() == DATA
     if registered or count < len(DATA):
         assert min(starts(server), default=count) >= count
-    assert not leftovers(tmp_path)
-
-
-KILLED = """
-import importlib.util, os, pathlib, signal, sys
-spec = importlib.util.spec_from_file_location("runs", sys.argv[1])
-runs = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(runs)
-source = runs.Source(sys.argv[2], sys.argv[2])
-wanted = runs.Wanted("a.bin", sys.argv[2], 200, runs.hashlib.sha256(runs.DATA[:200]).hexdigest(), (source,))
-runs.bring(pathlib.Path(sys.argv[3]), wanted, store=lambda item, path: os.kill(os.getpid(), signal.SIGKILL))
-"""
-
-
-def test_a_small_file_of_a_killed_run_goes_with_the_next(tmp_path: Path, range_server: Serve) -> None:  # noqa: F811
-    server = range_server({"a.bin": DATA[:200], "b.bin": DATA[:300]})
-    words = [sys.executable, "-c", KILLED, __file__, server.url_of("a.bin"), str(tmp_path)]
-    assert subprocess.run(words, check=False).returncode == -signal.SIGKILL
-    assert len(leftovers(tmp_path)) == 1
-    (result,) = bring(tmp_path, order("b.bin", DATA[:300], server))
-    assert fine(result)
     assert not leftovers(tmp_path)
 
 

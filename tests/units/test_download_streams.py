@@ -24,6 +24,7 @@ from dataferry.config import Settings
 from dataferry.download.fetch import Arrived, Wanted, fetch
 from dataferry.download.partial_file import read_journal
 from dataferry.errors import FileUnavailable, MissingExtra, Offline
+from dataferry.files import put_content
 from dataferry.hosts.base import Source
 from dataferry.testing import Cut, RangeServer, Stall, Status
 from dataferry.testing.fixtures import range_server  # noqa: F401
@@ -52,7 +53,7 @@ def bring(place: Path, *sources: Source, data: bytes = DATA, registered: bool = 
     (result,) = fetch(
         [Wanted("a.bin", sources[0].url, *known, sources)],
         find=lambda item: out / item.name if (out / item.name).exists() else None,
-        store=lambda item, path: path.rename(out / item.name),
+        store=lambda item, content: put_content(content, out / item.name),
         workdir=place / "incoming",
         **options,
     )
@@ -129,7 +130,7 @@ def test_many_files_at_once_with_few_streams(tmp_path: Path) -> None:
     results = fetch(
         wanted,
         find=lambda _: None,
-        store=lambda item, path: path.rename(tmp_path / item.name),
+        store=lambda item, content: put_content(content, tmp_path / item.name),
         workdir=tmp_path / "incoming",
         settings=Settings(),
         progress=False,
