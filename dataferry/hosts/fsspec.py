@@ -10,11 +10,13 @@ import logging
 import os
 import posixpath
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeVar, cast
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from ..config.settings import load_settings
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from ..registry.registry import Entry
 
 __all__ = ["FsspecHost"]
+
+_T = TypeVar("_T")
 
 
 class _Protocol(NamedTuple):
@@ -99,6 +103,8 @@ class FsspecHost(Host):
         If it is no such URL, or holds a secret.
     """
 
+    #: Seconds for one answer of a library that may have no timeout of its own; a list of a million files takes minutes.
+    answer_within = 300.0
     schemes = ("abfs", "abfss", "az", "fsspec", "ftp", "gcs", "gs", "hf", "sftp", "smb")
 
     def __init__(self, spec: str) -> None:
@@ -182,7 +188,7 @@ class FsspecHost(Host):
         """All files below the folder, none where that is not there."""
         with self.connection(purpose) as (system, folder):
             try:
-                found = system.find(folder, detail=True)
+                found: dict[str, Any] = self.in_time(system.find, folder, detail=True)
             except FileNotFoundError:
                 return {}
         return {
@@ -202,7 +208,7 @@ class FsspecHost(Host):
         What goes wrong inside is an `OSError`, and the connection is not used again.
         """
         idle = self._idle[purpose]
-        made = idle.pop() if idle else self._connect(purpose)
+        made = idle.pop() if idle else self.in_time(self._connect, purpose)
         made[0].invalidate_cache()  # listings that fsspec keeps go stale
         try:
             yield made
@@ -212,6 +218,24 @@ class FsspecHost(Host):
         except Exception as error:
             raise _as_os_error(error) from error
         idle.append(made)
+
+    def in_time(self, do: Callable[..., _T], *args: object, **options: object) -> _T:
+        """Call a library in a thread of its own, that is left alone if no answer comes."""
+        future: Future[_T] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(do(*args, **options))
+            except BaseException as error:  # noqa: BLE001 - raised by the caller
+                future.set_exception(error)
+
+        threading.Thread(target=run, name="dataferry-fsspec", daemon=True).start()
+        try:
+            return future.result(self.answer_within)
+        except TimeoutError:
+            if future.done():
+                raise
+            raise TimeoutError(f"no answer within {self.answer_within:g} s") from None
 
     def _connect(self, purpose: str) -> tuple[Any, str]:
         try:
@@ -440,7 +464,7 @@ class FsspecPublisher(Publisher):
             raise self._denied(PermissionError("no login was found for this store"))
         with self._naming_errors(self.host.redacted), self.host.connection("publish") as (system, folder):
             with suppress(FileNotFoundError):
-                system.ls(folder)
+                self.host.in_time(system.ls, folder)
             return f"through {type(system).__name__} with its own login"
 
     def _denied(self, error: OSError) -> AccessDenied:
@@ -477,7 +501,7 @@ class FsspecPublisher(Publisher):
         with self._naming_errors(self.host.redacted), self.host.connection("publish") as (system, folder):
             for name in names:
                 with suppress(FileNotFoundError):
-                    system.rm_file(f"{folder}/{name}")
+                    self.host.in_time(system.rm_file, f"{folder}/{name}")
 
     def upload(
         self, upload: Upload, notes: MutableMapping[str, Any], moved: Callable[[int], None]
@@ -489,9 +513,9 @@ class FsspecPublisher(Publisher):
             self.host.connection("publish") as (system, folder),
         ):
             path = f"{folder}/{upload.name}"
-            if system.exists(path):
+            if self.host.in_time(system.exists, path):
                 raise FileExistsError(path)
-            _make_folder(system, posixpath.dirname(path))
+            self.host.in_time(_make_folder, system, posixpath.dirname(path))
             if self.host.known.grows:
                 self._grow(system, path, upload, moved)
             else:
@@ -499,7 +523,7 @@ class FsspecPublisher(Publisher):
                 create = {"mode": "create"} if "mode" in inspect.signature(system.put_file).parameters else {}
                 system.put_file(str(upload.path), path, **create)
                 moved(upload.size)
-            size = system.info(path).get("size")
+            size = self.host.in_time(system.info, path).get("size")
         if size not in {None, upload.size}:
             raise PublishError(place, f"{size} bytes are there instead of {upload.size}")
         return {}
@@ -511,7 +535,7 @@ class FsspecPublisher(Publisher):
         there = 0
         if self.host.known.appends:
             with suppress(FileNotFoundError):
-                there = int(system.info(private)["size"])
+                there = int(self.host.in_time(system.info, private)["size"])
         if there > upload.size:
             there = 0
         moved(there)
@@ -520,11 +544,11 @@ class FsspecPublisher(Publisher):
                 target.set_pipelined(True)  # paramiko would wait for the answer to each 32 KiB
             source.seek(there)
             while block := source.read(1 << 20):
-                target.write(block)
+                self.host.in_time(target.write, block)
                 moved(len(block))
-        if system.exists(path):
+        if self.host.in_time(system.exists, path):
             raise FileExistsError(path)
-        system.mv(private, path)
+        self.host.in_time(system.mv, private, path)
 
 
 def _make_folder(system: Any, path: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+import signal
 import socketserver
 import subprocess
 import sys
@@ -472,6 +473,85 @@ def test_ftp_is_asked_without_a_login_first_and_the_proof_has_none(
         assert list(check(PackageData(package, show_progress=False)))
         assert set(RefusingFtp.users) == {"anonymous"}
         server.shutdown()
+
+
+class Stalling(Recorded):
+    """An implementation without a timeout: where a test says so, it never answers."""
+
+    protocol = "stalling"
+    phase: ClassVar[str] = ""
+
+    def _open(self, *args: Any, **options: Any) -> Any:
+        if self.phase == "open":
+            threading.Event().wait()
+        file = super()._open(*args, **options)
+        if self.phase == "read":
+            file.read = lambda *_: threading.Event().wait()
+        return file
+
+    def find(self, *args: Any, **options: Any) -> Any:
+        if self.phase == "list":
+            threading.Event().wait()
+        return super().find(*args, **options)
+
+
+@pytest.fixture
+def stalling(home: Path) -> Iterator[type[Stalling]]:
+    fsspec.register_implementation("stalling", Stalling, clobber=True)
+    Stalling().pipe_file("stalling://place/dust.fits", DUST)
+    config = home / ".config" / "dataferry" / "config.toml"
+    config.parent.mkdir(parents=True, exist_ok=True)
+    config.write_text('fsspec_protocols = ["stalling"]\n')
+    yield Stalling
+    Stalling.phase = ""
+
+
+@pytest.mark.parametrize("phase", ["open", "read"])
+def test_a_library_that_never_answers_loses_to_the_next_mirror(
+    phase: str, stalling: type[Stalling], make_package: Callable[..., str]
+) -> None:
+    stalling.phase = phase
+    alone = make_package({"dust.fits": DUST}, head='mirrors = ["fsspec:stalling://place/"]\ntimeout = 1')
+    with pytest.raises(FileUnavailable, match="stalling://place"):
+        PackageData(alone, show_progress=False).get("dust.fits")
+    with RangeServer({"dust.fits": DUST}) as good:
+        mirrors = f'mirrors = ["fsspec:stalling://place/", "{good.url}"]\ntimeout = 1'
+        both = make_package({"dust.fits": DUST}, head=mirrors)
+        assert Path(PackageData(both, show_progress=False).get("dust.fits")).read_bytes() == DUST
+
+
+def test_the_deadline_holds_for_a_library_that_never_answers(
+    stalling: type[Stalling], make_package: Callable[..., str]
+) -> None:
+    stalling.phase = "read"
+    package = make_package({"dust.fits": DUST}, head='mirrors = ["fsspec:stalling://place/"]\ntimeout = 600')
+    with pytest.raises(FileUnavailable, match="deadline"):
+        PackageData(package, show_progress=False).get("dust.fits", deadline=0.5)
+
+
+def test_a_list_that_never_comes_is_an_error(stalling: type[Stalling]) -> None:
+    host = FsspecHost("fsspec:stalling://place/")
+    host.answer_within = 0.5
+    assert list(host.hosted(Settings(fsspec_protocols=["stalling"]))) == ["dust.fits"]
+    stalling.phase = "list"
+    with pytest.raises(TransferError, match=r"no answer within 0\.5 s"):
+        host.hosted(Settings(fsspec_protocols=["stalling"]))
+    stalling.phase = ""
+    assert list(host.hosted(Settings(fsspec_protocols=["stalling"]))) == ["dust.fits"]
+
+
+def test_an_sshd_that_is_stopped_loses_to_the_next_mirror(
+    sshd: Any, home: Path, tmp_path: Path, make_package: Callable[..., str]
+) -> None:
+    sshd.trust(home)
+    with RangeServer({"dust.fits": DUST}) as good:
+        mirrors = f'mirrors = ["{sshd.declared(tmp_path)}", "{good.url}"]\ntimeout = 1'
+        package = make_package({"dust.fits": DUST}, head=mirrors)
+        sshd.daemon.process.send_signal(signal.SIGSTOP)
+        try:
+            assert Path(PackageData(package, show_progress=False).get("dust.fits")).read_bytes() == DUST
+        finally:
+            sshd.daemon.process.send_signal(signal.SIGCONT)
 
 
 def test_a_cut_upload_by_sftp_goes_on_where_it_was(sshd: Any, home: Path, tmp_path: Path) -> None:

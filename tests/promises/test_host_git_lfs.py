@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import stat
 import subprocess
 import sys
 import threading
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -302,6 +305,36 @@ def test_errors_of_single_objects(tmp_path: Path, make_package: Callable[..., st
         server.shutdown()
     assert {"oid": hashlib.sha256(good).hexdigest(), "size": 0} in asked
     assert hashlib.sha256().hexdigest() not in {item["oid"] for item in asked}
+
+
+@pytest.mark.parametrize("kind", ["endless", "bomb"])
+def test_an_endless_answer_ends_at_its_limit(kind: str) -> None:
+    """Neither a body without an end nor 3 GB in 3 MB of gzip fills the memory."""
+
+    class Hostile(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(200)
+            if kind == "bomb":
+                self.send_header("Content-Encoding", "gzip")
+            self.end_headers()
+            packed = zlib.compressobj(wbits=31)
+            with contextlib.suppress(OSError):
+                for _ in range(3000):
+                    block = b" " * (1 << 20)
+                    self.wfile.write(block if kind == "endless" else packed.compress(block))
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    entry = Entry("a.fits", "0" * 64, 1)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hostile) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        host = GitLFSHost(f"git-lfs:http://127.0.0.1:{server.server_port}/team/data.git")
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        with pytest.raises(TransferError, match=r"(?i)large|bytes|MB|MiB"):
+            host.look_up({"a.fits": entry}, Settings())
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
+        server.shutdown()
 
 
 @pytest.mark.parametrize(
