@@ -20,6 +20,10 @@ extensions = [*extensions, "sphinx_click"]
 exclude_patterns = [*exclude_patterns, "changes/*"]
 suppress_warnings = ["app.add_directive"]
 
+# `sphinx-build -b man`: the page on the command line, with every command, becomes dataferry(1)
+man_pages = [("commands", "dataferry", "data files of scientific Python packages", [author], 1)]
+man_show_urls = True
+
 html_title = f"dataferry {version}"
 html_theme_options = {
     "header_links_before_dropdown": 5,

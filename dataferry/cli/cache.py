@@ -42,7 +42,7 @@ def directory() -> None:
     if home is None:
         raise CacheError("no cache can be written; set ASTROPY_CACHE_DIR to an existing folder with space")
     location = layout.astropy_cache()
-    print_path(str(location) if location is not None and home.startswith(str(location)) else home)
+    print_path(location if location is not None and home.startswith(location) else home)
 
 
 @command.command("list", cls=options.Command)
@@ -80,23 +80,24 @@ def size(as_json: bool) -> None:
     unfinished = [item.size for item in left if item.what == UNFINISHED]
     other = [item.size for item in left if item.what != UNFINISHED]
     if as_json:
+        packages = [{"package": package, "files": files[package], "bytes": sizes[package]} for package in sorted(files)]
         print_json(
             {
                 "folders": homes(),
-                "packages": [{"package": p, "files": files[p], "bytes": sizes[p]} for p in sorted(files)],
+                "packages": packages,
                 "unfinished": {"files": len(unfinished), "bytes": sum(unfinished)},
                 "left_over": {"folders": len(other), "bytes": sum(other)},
             }
         )
         return
-    for package in sorted(files):
-        echo(f"{size_text(sizes[package]):>8}  {package} ({count(files[package])})")
+    rows = [(sizes[package], f"{package} ({count(files[package])})") for package in sorted(files)]
     if unfinished:
-        text = f"unfinished downloads ({len(unfinished)}); they resume when asked for"
-        echo(f"{size_text(sum(unfinished)):>8}  {text}")
+        rows.append((sum(unfinished), f"unfinished downloads ({len(unfinished)}); they resume when asked for"))
     if other:
-        echo(f"{size_text(sum(other)):>8}  left by runs that were stopped ({len(other)})")
-    echo(f"{size_text(sum(sizes.values()) + sum(unfinished) + sum(other)):>8}  in all")
+        rows.append((sum(other), f"left by runs that were stopped ({len(other)})"))
+    rows.append((sum(size for size, _ in rows), "in all"))
+    for total, text in rows:
+        echo(f"{size_text(total):>8}  {text}")
     for home in homes() or [f"{layout.astropy_cache()} (nothing of dataferry there yet)"]:
         echo(f"          {home}")
 
@@ -247,9 +248,7 @@ def _needed(arguments: str, packages: tuple[str, ...]) -> dict[str, list[str] | 
             raise click.UsageError(f"pytest could not collect the tests:\n{output}")
         files = json.loads(needs.read_text(encoding="utf-8"))["files"]
     wanted: dict[str, list[str] | None] = {}
-    for file in files:
-        if not packages or file["package"] in packages:
-            names = wanted.setdefault(file["package"], [])
-            if names is not None:
-                names.append(file["name"])
+    for package in sorted({file["package"] for file in files}):
+        if not packages or package in packages:
+            wanted[package] = [file["name"] for file in files if file["package"] == package]
     return wanted

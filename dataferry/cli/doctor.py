@@ -26,14 +26,8 @@ __all__ = ["by_reason", "command", "missing_libraries"]
 _LIBRARIES = ("astropy", "numpy", "pycurl", "click", "tomlkit")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 _VARIABLES = (
-    "DATAFERRY_DATA",
-    "DATAFERRY_OFFLINE",
-    "ASTROPY_CACHE_DIR",
-    "ASTROPY_CONFIG_DIR",
-    "XDG_CACHE_HOME",
-    "XDG_CONFIG_HOME",
-    "SSL_CERT_FILE",
-    "REQUESTS_CA_BUNDLE",
+    *("DATAFERRY_DATA", "DATAFERRY_OFFLINE", "ASTROPY_CACHE_DIR", "ASTROPY_CONFIG_DIR"),
+    *("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"),
 )
 _EXTRA = re.compile(r"""\s*([\w.-]+).*;.*\bextra\s*==\s*["']([\w-]+)["']""").match
 _SCHEME = re.compile(r"(?:https?|socks\w*)://", re.IGNORECASE).match
@@ -60,7 +54,7 @@ def command(package: str | None, registry: str | None, as_json: bool) -> None:
         print_json(found)
     else:
         _print(found, {status.provider: status.variable for status in _providers(Settings(anonymous=True))})
-    click.get_current_context().exit(next((_CODES[p["about"]] for p in found["problems"]), 0))
+    click.get_current_context().exit(next((_CODES[problem["about"]] for problem in found["problems"]), 0))
 
 
 def missing_libraries() -> dict[str, str]:
@@ -94,44 +88,41 @@ def _find_all(package: str | None, registry: str | None) -> dict[str, Any]:
     from ..hosts import host_names
     from ..lookup.configured_hosts import offline_reason
 
-    problems: list[dict[str, str]] = []
+    problems: list[tuple[str, str]] = []
     try:
         settings, offline = load_settings(), offline_reason()
     except SettingsError as error:
-        problems.append({"about": "configuration", "text": str(error)})
+        problems.append(("configuration", str(error)))
         settings, offline = Settings(), ""
     caches = _caches()
     if not any(cache["writable"] for cache in caches):
         text = (
             "no cache can be written: files are kept for one process only; set ASTROPY_CACHE_DIR to a folder with space"
         )
-        problems.append({"about": "cache", "text": text})
-    proxies = [form for name in _PROXIES for form in (name, name.upper())]
-    found = {
-        "versions": {
-            "dataferry": _version("dataferry"),
-            "python": platform.python_version(),
-            **{name: _version(name) for name in _LIBRARIES},
-        },
+        problems.append(("cache", text))
+    declared = None
+    if package is not None:
+        try:
+            declared = _package(package, registry, settings)
+        except DataferryError as error:
+            problems.append(("package", str(error)))
+    versions = {name: _version(name) for name in _LIBRARIES}
+    proxies = [form for name in _PROXIES for form in (name, name.upper()) if os.environ.get(form)]
+    return {
+        "versions": {"dataferry": _version("dataferry"), "python": platform.python_version(), **versions},
         "extras": _extras(),
         "caches": caches,
         "offline": offline,
-        "proxies": {name: _without_login(os.environ[name]) for name in proxies if os.environ.get(name)},
+        "proxies": {name: _without_login(os.environ[name]) for name in proxies},
         "hosts": host_names(),
         "lacking": missing_libraries(),
         "tokens": {status.provider: status.origin or "" for status in _providers(settings)},
         "config_files": [{"path": str(path), "read": path in settings.files} for path in config_files()],
         "environment": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
         "sites": sorted(current_sites(settings.sites, settings.site)),
-        "package": None,
-        "problems": problems,
+        "package": declared,
+        "problems": [{"about": about, "text": text} for about, text in problems],
     }
-    if package is not None:
-        try:
-            found["package"] = _package(package, registry, settings)
-        except DataferryError as error:
-            problems.append({"about": "package", "text": str(error)})
-    return found
 
 
 def _version(name: str) -> str:
@@ -144,14 +135,10 @@ def _version(name: str) -> str:
 def _extras() -> dict[str, list[str]]:
     """Extra -> the libraries of it that are not installed."""
     found: dict[str, list[str]] = {}
-    try:
-        requirements = metadata.requires("dataferry") or []
-    except metadata.PackageNotFoundError:
-        return found
-    for line in requirements:
-        match = _EXTRA(line)
-        if match is not None and match[2] not in _DEVELOPMENT:
-            found.setdefault(match[2], []).extend([match[1]] if _version(match[1]) == "?" else [])
+    with suppress(metadata.PackageNotFoundError):
+        for match in map(_EXTRA, metadata.requires("dataferry") or []):
+            if match is not None and match[2] not in _DEVELOPMENT:
+                found.setdefault(match[2], []).extend([match[1]] if _version(match[1]) == "?" else [])
     return dict(sorted(found.items()))
 
 
@@ -201,8 +188,12 @@ def _package(package: str, registry_path: str | None, settings: Settings) -> dic
     from ..registry import Registry
     from ..registry.names import redact_url
     from ..registry.packages import find_registry
+    from .targets import find_declared
 
-    registry = Registry(registry_path or find_registry(package))
+    path: str | Path | None = registry_path
+    if path is None:
+        package, path = find_declared(package)
+    registry = Registry(path or find_registry(package))
     places = Candidates(package, registry, settings)
     entries = list(registry.entries())
     folders = [
@@ -238,43 +229,40 @@ def _print(found: dict[str, Any], variables: Mapping[str, str]) -> None:
     extras = {name: f"lacks {', '.join(absent)}" if absent else "installed" for name, absent in found["extras"].items()}
     _section(
         f"dataferry {versions.pop('dataferry')}",
-        [
-            ("with", ", ".join(f"{name} {number}" for name, number in versions.items())),
-            ("extras", "; ".join(f"[{name}] {state}" for name, state in extras.items())),
-        ],
+        ("with", ", ".join(f"{name} {number}" for name, number in versions.items())),
+        ("extras", "; ".join(f"[{name}] {state}" for name, state in extras.items())),
     )
     rows = []
     for cache in found["caches"]:
         state = "writable" if cache["writable"] else style("cannot be written", fg="yellow")
         rows.append((cache["role"], f"{cache['path']} ({state}, {size_text(cache['free'])} free)"))
-    _section("Caches", rows)
-    proxies = [("proxy", f"{name}={value}") for name, value in found["proxies"].items()]
-    _section("Network", [("offline", found["offline"] or "no"), *(proxies or [("proxy", "none")])])
+    _section("Caches", *rows)
+    proxies = [f"{name}={value}" for name, value in found["proxies"].items()]
+    _section("Network", ("offline", found["offline"] or "no"), *(("proxy", proxy) for proxy in proxies or ["none"]))
     rows = [("usable", ", ".join(scheme for scheme in found["hosts"] if scheme not in found["lacking"]))]
     for reason, schemes in by_reason(found["lacking"]).items():
         rows.append(("lacking", f"{', '.join(schemes)}: {style(reason, fg='yellow')}"))
     for provider, origin in found["tokens"].items():
         rows.append(("token", f"{provider}: {origin or f'none found (the variable {variables[provider]} for one)'}"))
-    _section("Hosts", rows)
+    _section("Hosts", *rows)
     rows = [("file", f"{f['path']} ({'read' if f['read'] else 'not there'})") for f in found["config_files"]]
     rows += [("variable", f"{name}={value}") for name, value in found["environment"].items()]
-    _section("Configuration", [*rows, ("site", ", ".join(found["sites"]) or "none recognised")])
+    _section("Configuration", *rows, ("site", ", ".join(found["sites"]) or "none recognised"))
     if package := found["package"]:
         rows = [("registry", package["registry"]), ("files", f"{package['files']}, {size_text(package['bytes'])}")]
         rows += [(label, package[key]) for label, key in (("dataurl", "dataurl"), ("variable", "env")) if package[key]]
         for mirror in package["mirrors"]:
             origin = package["tokens"].get(mirror)
-            where = "" if origin is None else f" (to publish: {origin or 'no token found'})"
-            rows.append(("mirror", f"{mirror}{where}"))
+            rows.append(("mirror", mirror + ("" if origin is None else f" (to publish: {origin or 'no token found'})")))
         for folder in package["folders"]:
             state = style(folder["problem"], fg="yellow") if folder["problem"] else "there"
             rows.append(("folder", f"{folder['path']} ({state}; {folder['origin']})"))
-        _section(f"Package {package['name']}", rows)
+        _section(f"Package {package['name']}", *rows)
     for problem in found["problems"]:
         echo(f"\n{style('problem:', fg='red', bold=True)} {problem['text']}")
 
 
-def _section(title: str, rows: list[tuple[str, str]]) -> None:
+def _section(title: str, *rows: tuple[str, str]) -> None:
     echo(style(title, bold=True))
     for label, text in rows:
         echo(f"  {label:<9} {text}")

@@ -24,14 +24,12 @@ def command(data: PackageData, pattern: str, as_json: bool) -> None:
     HERE is the place on this machine that has a file of the registered size: a folder, the package or a cache.
     "list" does not hash the files; "dataferry verify" does.
     """
-    from ..config.settings import load_settings
     from ..errors import UnknownFile
-    from ..lookup.candidates import Candidates
     from ..registry.names import close_names
 
-    places = Candidates(data.package, data.registry, load_settings())
+    places = data._resolver.candidates()
     store = places.store()
-    wanted = set(options.expand(data, (pattern,)))
+    wanted = set(data._resolver.expand(pattern))
     rows = [(entry, *_here(places, store, entry)) for entry in data.registry.entries() if entry.name in wanted]
     if not rows and pattern != "*":
         raise UnknownFile(pattern, str(data.registry.path), close_names(pattern, data.registry.names()))

@@ -25,7 +25,6 @@ __all__ = [
     "complete_package",
     "data_command",
     "dry_run",
-    "expand",
     "from_registry",
     "is_quiet",
     "names",
@@ -207,22 +206,3 @@ def open_data(package: str, registry: str | None) -> PackageData:
 
     name, path = find_declared(package) if registry is None else (package, registry)
     return PackageData(name, registry=path, show_progress=not is_quiet())
-
-
-def expand(data: PackageData, names: tuple[str, ...]) -> list[str]:
-    """The names that names and globs mean, each once; UnknownFile if a glob matches nothing.
-
-    Names come in the order of the command line, those of a glob in the order of the registry.
-    """
-    from ..errors import UnknownFile
-
-    found: dict[str, None] = {}
-    for name in names:
-        if any(c in name for c in "*?[") and name not in data.names():
-            several = data.names(name)
-            if not several and name != "*":
-                raise UnknownFile(name, str(data.registry.path))
-            found.update(dict.fromkeys(several))
-        else:
-            found[name] = None
-    return list(found)

@@ -66,7 +66,10 @@ def find_declared(target: str) -> tuple[str, Path | None]:
     An installed package comes first: the current directory hides it only where a path is given.
     """
     if _is_path(target):
-        path = find_target(target)
+        try:
+            path = find_target(target)
+        except RegistryError as error:
+            raise RegistryError(f"{target!r} names no package: {error}") from None
         if not path.is_file():
             raise RegistryError(f"{path} is not there; 'dataferry add {target} FILES' writes it")
     else:

@@ -22,7 +22,7 @@ def command(data: PackageData, pattern: str, as_json: bool) -> None:
     Reads them in every folder, in the package and in the caches, and downloads nothing. The exit code is 1 if a file is
     not the registered one.
     """
-    wanted = options.expand(data, (pattern,))
+    wanted = data._resolver.expand(pattern)
     found = []
     for name, step in data.verify(wanted):
         found.append((name, step))

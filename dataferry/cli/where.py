@@ -20,7 +20,7 @@ def command(data: PackageData, names: tuple[str, ...], as_json: bool) -> None:
     Lists every place in the order in which "get" uses them, what is there, and which one "get" would take. Downloads
     nothing.
     """
-    found = [data.where(name) for name in options.expand(data, names)]
+    found = [data.where(name) for name in data._resolver.expand(names)]
     if as_json:
         print_json({"package": data.package, "files": [where.as_dict() for where in found]})
     else:
