@@ -82,7 +82,6 @@ class Repository:
         user, token = _credentials(url, settings)
         self.git = Git(root, place, settings=settings, remote=url, token=token, user=user, remedy=_REMEDY, lfs=True)
         self.branch = Branch(self.git, remote, branch.text, shallow=False)
-        self._dir = self.git.run("rev-parse", "--absolute-git-dir").text
 
     def check(self) -> str:
         """Ask the remote whether this user may push, without changing anything; gives what goes where."""
@@ -126,7 +125,7 @@ class Repository:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        with open(os.path.join(self._dir, "dataferry.lock"), "ab") as file:
+        with open(os.path.join(self.git.directory, "dataferry.lock"), "ab") as file:
             with contextlib.suppress(OSError):
                 os.chmod(file.name, 0o664)
             with contextlib.suppress(OSError):  # without locks a lost race is found at the push

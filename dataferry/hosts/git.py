@@ -15,6 +15,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from urllib.parse import quote, urlsplit
@@ -216,6 +217,12 @@ class Git:
         errors = re.sub(r"\w+://[^\s'\"]*@[^\s'\"]*", lambda match: redact_url(match[0]), errors)
         return Done(done.returncode, done.stdout or b"", errors)
 
+    @cached_property
+    def directory(self) -> str:
+        """Where the repository keeps its own files."""
+        return self.run("rev-parse", "--absolute-git-dir").text
+
+    @cached_property
     def identity(self) -> dict[str, str]:
         """Variables that give commits an author where git knows none."""
         if self.run("var", "GIT_COMMITTER_IDENT", check=False).status == 0:
@@ -285,15 +292,13 @@ class Branch:
 
     def commit(self, blobs: Mapping[str, str], message: str, parents: Sequence[str], tree: str) -> str:
         """Make a commit that adds blobs by their paths to another commit or tree; an empty one is none."""
-        place = self.git.run("rev-parse", "--absolute-git-dir").text
-        env = {"GIT_INDEX_FILE": f"{place}/dataferry-index"}
+        env = {"GIT_INDEX_FILE": f"{self.git.directory}/dataferry-index"}
         self.git.run("read-tree", *([tree] if tree else ["--empty"]), env=env)
         lines = [f"100644 {blob}\t{path}\0" for path, blob in blobs.items()]
         self.git.run("update-index", "-z", "--index-info", stdin="".join(lines).encode(), env=env)
         made = self.git.run("write-tree", "--missing-ok", env=env).text
-        who = self.git.identity()
         words = [word for parent in parents for word in ("-p", parent)]
-        return self.git.run("commit-tree", made, *words, "-F", "-", stdin=message.encode(), env=who).text
+        return self.git.run("commit-tree", made, *words, "-F", "-", stdin=message.encode(), env=self.git.identity).text
 
     def push(self, commit: str, *, dry_run: bool = False, to: str = "") -> bool:
         """Push a commit, never with force; False if somebody else pushed before."""

@@ -23,23 +23,8 @@ from dataferry.hosts.s3 import S3Host
 from dataferry.registry import Entry
 from dataferry.testing import HostContract
 
+pytestmark = pytest.mark.usefixtures("no_aws_keys")
 FILES = {"maps/dust.fits": b"dust" * 1000, "bands.ecsv": b"# bands\n"}
-
-
-@pytest.fixture(autouse=True)
-def _no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody's keys, and no question to the machine that a cloud would have."""
-    for variable in (
-        "AWS_PROFILE",
-        "AWS_ACCESS_KEY_ID",
-        "AWS_SECRET_ACCESS_KEY",
-        "AWS_ENDPOINT_URL_S3",
-        "AWS_ENDPOINT_URL",
-        "AWS_CA_BUNDLE",
-        "REQUESTS_CA_BUNDLE",
-    ):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
 
 @pytest.fixture

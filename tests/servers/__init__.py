@@ -23,6 +23,8 @@ fixture              call
 ``rdm``              the stand-in, and nightly the real server in its place; ``ann`` makes records there by hand
 ``webdav``           ``with webdav() as dav``: nginx that takes PUT and MOVE, and the example host installed
 ``radosgw``          `Radosgw`, one for the whole run: ``radosgw.spec(radosgw.bucket())`` to read from and publish to
+``shop``             a public bucket, its author and its users: ``shop.author().publish(files)``
+``no_aws_keys``      an environment without keys for S3
 ``killer``           ``killer(args, env, cwd)``: a command that is killed when something is seen, and run again
 ``git_http``         ``git_http(folder, tokens={"t0ken": "write"}, private=False)``: git over HTTP with logins
 ``giftless``         ``giftless(store, private=False)``: a git-lfs server; ``lfs_token(scope)`` makes a token
@@ -51,6 +53,7 @@ from .proxies import delay_proxy, squid, tinyproxy
 from .quay import case, quay
 from .radosgw import radosgw
 from .running import running
+from .s3_shop import no_aws_keys, shop
 from .stores import azurite, sshd
 from .suite import suite
 from .web import apache, caddy, lighttpd, nginx, python_http, tls_ca
@@ -77,12 +80,14 @@ __all__ = [
     "lighttpd",
     "mark_link",
     "nginx",
+    "no_aws_keys",
     "pages",
     "python_http",
     "quay",
     "radosgw",
     "rdm",
     "running",
+    "shop",
     "squid",
     "sshd",
     "suite",
