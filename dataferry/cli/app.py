@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from typing import Any, TextIO
+from typing import Any
 
 import click
 
@@ -80,14 +80,7 @@ class Commands(Group):
             ctx.exit(INTERRUPTED)
 
 
-def _print_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
+def _print_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     """A warning as a line for users: without the line of code that gave it."""
     echo(f"{style('warning:', fg='yellow', bold=True)} {message}", err=True)
 

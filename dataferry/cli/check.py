@@ -46,7 +46,7 @@ def command(data: PackageData, pattern: str, deep: bool, everything: bool, jobs:
         found.append(finding)
         if not as_json and (everything or finding.state is State.BAD):
             color = {State.BAD: "red", State.SIZE_ONLY: "yellow", State.THERE: "yellow"}.get(finding.state, "green")
-            word = style(f"{finding.state:<9}", fg=color, bold=finding.state is State.BAD)
+            word = style(f"{finding.state:<9}", fg=color, bold=finding.state is State.BAD or None)
             echo(f"{word}  {finding.name}: {finding.note}\n           {finding.place}")
     bad = sum(finding.state is State.BAD for finding in found)
     if as_json:

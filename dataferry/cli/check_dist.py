@@ -65,8 +65,8 @@ def command(paths: tuple[Path, ...], max_file: int, max_total: int, as_json: boo
 
     PATH is a wheel, an sdist, or the folder of a source tree. Sizes are those of the unpacked files. Code, libraries,
     metadata and the folder "dist" do not count. In the source tree, the command also checks that archives contain the
-    package's dataferry.toml and the registered files of its data folder. The exit code is 1 if data are too large or
-    lacking.
+    package's dataferry.toml and the registered files of its data folder. The exit code is 1 if data is too large or
+    missing.
 
     \b
     Examples:
@@ -95,7 +95,7 @@ def command(paths: tuple[Path, ...], max_file: int, max_total: int, as_json: boo
         if not as_json:
             word = "ok   " if ok else "LARGE" if large or total > max_total else "LACKS"
             limit = f", {size_text(max_total)} allowed" if total > max_total else ""
-            mark = style(word, fg="green" if ok else "red", bold=not ok)
+            mark = style(word, fg="green" if ok else "red", bold=None if ok else True)
             echo(f"{mark}  {path}: {size_text(total)} of data in {len(data)} files{limit}")
             for file in large:
                 limit = f", {size_text(max_file)} allowed" if file.size > max_file else ""

@@ -71,11 +71,7 @@ def command(
     except FetchErrors as error:
         failed, paths = error, error.paths
     if output is not None:
-        entries = {name: data.registry.find(name) for name in paths}
-        paths = {
-            name: _copy(path, os.path.join(output, name), entry.sha256 if (entry := entries[name]) else None)
-            for name, path in paths.items()
-        }
+        paths = {name: _copy(path, os.path.join(output, name)) for name, path in paths.items()}
     if as_json:
         reasons = {getattr(e, "name", ""): str(e) for e in failed.exceptions} if failed else {}
         files = [{"name": name, "path": paths.get(name), "error": reasons.get(name)} for name in wanted]
@@ -120,14 +116,14 @@ def _get_url(url: str, known_hash: str | None, output: str | None, deadline: flo
         print_path(path)
 
 
-def _copy(path: str, target: str, sha256: str | None = None) -> str:
+def _copy(path: str, target: str) -> str:
     """A copy of a file at a path of the user's; a file that is there stays, and must have the same bytes."""
     from ..files import hash_file, place_files
 
     target = os.path.abspath(target)
     try:
         if os.path.lexists(target):
-            if os.path.isfile(target) and hash_file(target).sha256 == (sha256 or hash_file(path).sha256):
+            if os.path.isfile(target) and hash_file(target).sha256 == hash_file(path).sha256:
                 return target
             raise CacheError(f"{target} is there with other bytes: remove it, or name another place with -o")
         return place_files({os.path.basename(target): path}, os.path.dirname(target), links=False)[0]

@@ -49,4 +49,6 @@ def command(target: str, names: tuple[str, ...], dry_run: bool, as_json: bool) -
         echo(f"- removed   {size_text(entry.size):>8}  {entry.sha256[:12]}  {entry.name}")
     done = "dry run, nothing was written" if dry_run else "changed"
     echo(f"{path}: {len(entries)} removed ({done})")
-    note(f"hosts keep {'it' if len(entries) == 1 else count(len(entries))}: delete there what must not be public")
+    one = len(entries) == 1
+    kept, them, they_must = ("it", "it", "it must") if one else (count(len(entries)), "them", "they must")
+    note(f"hosts keep {kept}; delete {them} there if {they_must} not be public")

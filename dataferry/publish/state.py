@@ -86,7 +86,7 @@ class Checkpoint:
     def forget_host(self) -> None:
         """Drop the notes of the host, where everything is proven."""
         with contextlib.suppress(OSError):
-            (self.folder / "host.json").unlink()
+            (self.folder / "host.json").unlink(missing_ok=True)
             self.folder.rmdir()
 
     def acquire(self, *, force: bool = False) -> bool:

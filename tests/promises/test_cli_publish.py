@@ -20,6 +20,7 @@ import pytest
 
 from dataferry import PackageData
 from dataferry.registry import Registry
+from dataferry.testing import RangeServer
 
 TOKEN = "tok-5up3r53cr3t"
 
@@ -73,6 +74,15 @@ def test_publish_and_publish_again(command, tree, dav):
     assert again.stdout == ("= unchanged    5.0 kB  maps/a.fits\n= unchanged     300 B  maps/b.fits\n")
     assert again.stderr.endswith("2 of 2 published and proven; nothing to register\n")
     assert dav.stored() >= 2
+
+
+def test_a_finished_run_leaves_nothing_in_the_cache(command, tree, tmp_path):
+    """Not even an empty folder, which `cache size` would count among what stopped runs left."""
+    (tmp_path / "www").mkdir()
+    with RangeServer(tmp_path / "www") as server:
+        host = f"folder:{tmp_path}/www?url={server.url}"
+        assert command("publish", "hosted", "--to", host).exit_code == 0
+    assert json.loads(command("cache", "size", "--json").stdout)["left_over"] == {"folders": 0, "bytes": 0}
 
 
 def test_a_dry_run_is_a_table(command, tree, dav):
