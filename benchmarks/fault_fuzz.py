@@ -27,6 +27,7 @@ from dataferry.config.settings import Settings
 from dataferry.download.fetch import Arrived, Wanted, fetch
 from dataferry.download.source import Source
 from dataferry.errors import FileUnavailable
+from dataferry.files import put_content
 from dataferry.testing import RangeServer
 from dataferry.testing.content import Request, Response
 
@@ -264,7 +265,7 @@ def download(folder: Path, files: dict[str, bytes], registered: str, servers: li
     return fetch(
         wanted,
         find=lambda _: None,
-        store=lambda wanted, path: path.rename(folder / wanted.name),
+        store=lambda wanted, content: put_content(content, folder / wanted.name),
         workdir=folder / "incoming",
         settings=Settings(),
         stall_timeout=STALL,

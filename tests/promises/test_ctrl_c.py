@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import re
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
-from dataferry_test_servers.downloads import DATA, NAME, Make, environment, package_at, until
+from dataferry_test_servers.downloads import DATA, MB, NAME, Make, environment, package_at, until
+from dataferry_test_servers.gate import Gate
 
 from dataferry.testing import RangeServer, Stall
 
@@ -62,3 +67,35 @@ def test_ctrl_c_waits_for_no_server(what: str, make_package: Make, tmp_path: Pat
             public.stop()
     assert run.returncode == (-signal.SIGINT if what == "fetch" else 130), err
     assert what == "fetch" or b"Traceback" not in err
+
+
+def test_ctrl_c_leaves_the_kept_bytes_in_the_bar(make_package: Make, need: Any) -> None:
+    need.that("pty", sys.platform != "win32", "terminals of this system have no other end")
+    import termios
+
+    gate, bar, sent = Gate(8 * MB), b"", False
+    with RangeServer({NAME: DATA}) as server:
+        server.fault("*", gate)
+        package = package_at(make_package, server, head="timeout = 600")
+        terminal, other_end = os.openpty()
+        termios.tcsetwinsize(other_end, (25, 100))  # tqdm writes nothing where there are no columns
+        words = [sys.executable, "-m", "dataferry", "get", package, NAME]
+        run = subprocess.Popen(words, env=environment(TERM="xterm"), stdout=subprocess.PIPE, stderr=other_end)
+        os.close(other_end)
+        try:
+            with suppress(OSError):  # EIO where the other end is closed
+                while data := os.read(terminal, 1 << 16):
+                    bar += data
+                    percents = re.findall(rb"(\d+)%", bar)
+                    if not sent and percents and int(percents[-1]) > 20:
+                        run.send_signal(signal.SIGINT)
+                        sent = True
+        finally:
+            run.kill()
+            run.communicate()
+            os.close(terminal)
+            gate.open()
+    assert run.returncode == 130
+    percents, rates = re.findall(rb"(\d+)%", bar), re.findall(rb"(\S+)B/s", bar)
+    assert 20 < int(percents[-1]) < 100
+    assert b"<-" not in bar and not [rate for rate in rates if rate.startswith(b"-")]

@@ -291,11 +291,8 @@ def test_an_answer_that_trickles_ends(hostile: str, spec: str, make_package: Cal
 
     Hostile.answer = act
     package = make_package({"a.fits": DUST}, head=f'mirrors = ["{spec.format(url=hostile)}"]')
-    began = time.monotonic()
-    with pytest.raises(DataferryError):
+    with pytest.raises(DataferryError, match="deadline of 2 s"):  # the whole head would take 500 s
         PackageData(package, show_progress=False).get("a.fits", deadline=2)
-    # asserts no speed: without a limit it takes 500 s
-    assert time.monotonic() - began < 60
 
 
 @pytest.mark.nightly

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
+import struct
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +30,12 @@ def killed_in_the_middle(package: str, server: RangeServer) -> None:
     process.communicate()
     rule.off()
     gate.open()
+
+
+def without_size(registry: Path) -> None:
+    """As of a list of SHA256SUMS or of pooch."""
+    lines = registry.read_text().splitlines(keepends=True)
+    registry.write_text("".join(line for line in lines if not line.startswith("size")))
 
 
 def test_a_cut_download_goes_on_in_another_process(make_package: Make) -> None:
@@ -69,15 +79,62 @@ def test_what_is_kept_never_makes_a_mixed_file(sized: bool, part: slice, make_pa
         package = package_at(make_package, server)
         registry = Path(PackageData(package).registry.path)
         if not sized:
-            registry.write_text(
-                "".join(line for line in registry.read_text().splitlines(True) if not line.startswith("size"))
-            )
+            without_size(registry)
         killed_in_the_middle(package, server)
         port = server.port
     with RangeServer({NAME: other}, port=port), pytest.raises(FileUnavailable):
         get(package)
     with RangeServer({NAME: DATA}, port=port):
         assert get(package) == DATA
+
+
+class ShorterThen(threading.Thread):
+    """Answers first with the whole file and an end that breaks, and then with the beginning of the file alone."""
+
+    def __init__(self, data: bytes, end: str) -> None:
+        super().__init__(daemon=True)
+        self.data, self.end, self.asked = data, end, 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}/"
+
+    def run(self) -> None:
+        with suppress(OSError):  # it was closed
+            while True:
+                threading.Thread(target=self.answer, args=(self.listener.accept()[0],), daemon=True).start()
+
+    def answer(self, connection: socket.socket) -> None:
+        with connection, suppress(OSError), connection.makefile("rb") as request:
+            while request.readline().strip():
+                pass
+            self.asked += 1
+            head = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
+            if self.asked > 1:
+                connection.sendall(head + b"\r\n" + self.data[: len(self.data) // 3])
+            elif self.end == "without the last chunk":
+                chunk = b"%x\r\n%b\r\n" % (len(self.data), self.data)
+                connection.sendall(head + b"Transfer-Encoding: chunked\r\n\r\n" + chunk)
+            else:
+                connection.sendall(head + b"\r\n" + self.data)
+                if self.end == "reset":
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                else:
+                    request.readline()  # until the client has waited long enough
+
+
+@pytest.mark.parametrize("end", ["without the last chunk", "reset", "stall"])
+def test_a_file_without_a_size_is_never_shorter_than_what_was_hashed(end: str, make_package: Make) -> None:
+    """Whatever end the first body had: a right file or an error, and the same in the next process."""
+    data = DATA[: 2 * MB]
+    server = ShorterThen(data, end)
+    server.start()
+    package = make_package({NAME: data}, head=f'dataurl = "{server.url}"\ntimeout = 1')
+    without_size(Path(PackageData(package).registry.path))
+    with suppress(FileUnavailable):
+        assert get(package) == data
+    assert server.asked
+    server.listener.close()
+    with suppress(FileUnavailable):
+        assert get(package) == data
 
 
 def test_kept_bytes_that_are_wrong_are_thrown_away(make_package: Make) -> None:
