@@ -8,33 +8,25 @@ in segments of a partial file; or its hash is finished; then it has a result. Th
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import urlsplit
 
-from ..errors import DataferryError, Failure, FileUnavailable, Offline, Reason, TransferError
+from ..errors import Failure, FileUnavailable, Offline, Reason, TransferError
 from .file_lock import FileLock
 from .partial_file import PartialFile, claims, identity_of, progress_of
-from .response import Head, check_body, check_head, describe_body, strong_etag, validator
-from .rolling_hash import RollingHash
+from .response import EXPIRED, Head, check_body, check_head, describe_body, strong_etag, validator
+from .segmented_file import BEGINNING, RangeTransfer, SegmentedFile, other_file
 from .segments import Segment, Segments
-from .session import Transfer
 from .source import Arrived, Wanted
 from .source_state import SourceState, choose
-from .stream import StreamReader
 
-__all__ = ["SMALL", "FileDownload", "FileTransfer", "Run", "error_of_file"]
+__all__ = ["SMALL", "FileDownload", "FileTransfer", "Run"]
 
 SMALL = 1 << 20  # bytes up to which a file is kept in memory until it is whole
-_HEAD = 1024  # bytes by which a body is recognised
-_PAGE = 1 << 20  # bytes more than the file that are read, since a page in its place may be longer
 _PROGRESS = 1 << 20  # bytes that make an attempt worth repeating at once
 _NO_NETWORK = frozenset({Reason.DNS, Reason.UNREACHABLE})
-# Where a redirect leads to may be good for minutes only, as signed URLs are.
-_EXPIRED = frozenset({400, 401, 403, 404, 410})
 
 
 class Run(Protocol):
@@ -55,19 +47,11 @@ class Run(Protocol):
         """End a wait of the loop; called in the thread that hashes."""
 
 
-class FileTransfer(Transfer):
-    """A request for a file or a segment of it, or a stream that is read."""
+class FileTransfer(RangeTransfer):
+    """A request for a file, or for a segment of it."""
 
-    segment: Segment | None = None
-    reader: StreamReader | None = None
     accepted = False
-    shortcut = False  # it goes straight to where an earlier redirect led
-    position = 0  # the byte of the file at which the next byte of the body belongs
-    first = 0  # the byte of the file at which its object begins
-    limit: int | None = None  # where the object ends, if that is not the end of the file
-    asked = 0  # the first byte that was asked for
     began = 0.0
-    got = kept = 0  # bytes that came, and those that another attempt goes on from
 
     def __init__(self, file: FileDownload, state: SourceState, url: str, place: str) -> None:
         super().__init__(url, place)
@@ -95,12 +79,8 @@ class FileDownload:
     alone: SourceState | None = None
     givers: frozenset[SourceState] = frozenset()
     compared: frozenset[SourceState] = frozenset()
-    partial: PartialFile | None = None
-    hash: RollingHash | None = None
-    segments: Segments | None = None
+    body: SegmentedFile | None = None
     rival: FileTransfer | None = None
-    head = b""
-    strange: tuple[Reason, str] | None = None
     moved = 0
     wait = started = waiting_since = opened = look_at = seen_at = 0.0
     seen: tuple[int, float] = (0, 0.0)
@@ -113,15 +93,25 @@ class FileDownload:
         self.run = run
         self.identity = identity_of(wanted.sha256, wanted.key)
         self.lock = FileLock(run.workdir, self.identity)
-        self.size = wanted.size
         self.registered = wanted.sha256 is not None
         self.transfers: list[FileTransfer] = []
+        self._size = wanted.size
+
+    @property
+    def size(self) -> int | None:
+        """The bytes that it has, if that is known by now."""
+        return self._size if self.body is None else self.body.size
+
+    @property
+    def segments(self) -> Segments | None:
+        """What is still to come of a file that is not small."""
+        return None if self.body is None else self.body.segments
 
     @property
     def small(self) -> bool:
         """Whether it is kept in memory until it is whole."""
         known = self.registered and self.size is not None and self.size <= SMALL
-        return known and self.segments is None and (self.state is None or self.state.plain)
+        return known and self.body is None and (self.state is None or self.state.plain)
 
     def choose(self) -> SourceState | None:
         """Take the source to ask next; None if no source is worth asking any more."""
@@ -139,10 +129,14 @@ class FileDownload:
         if not self.registered and self.began is not state:
             self.drop()  # nothing says that two sources have the same file
         self.began = state
-        self.size = state.total(self.size)
+        size = state.total(self.size)
+        if self.body is None:
+            self._size = size
+        else:
+            self.body.size = size
         if self.small:
             self._ask(state, None)
-        elif self.segments is not None or self._open(state):
+        elif self.body is not None or self._open(state):
             self.help(state, first=True)
 
     def _lock(self, now: float) -> bool:
@@ -187,15 +181,7 @@ class FileDownload:
             self.release()
             self._park(time.monotonic())
             return False
-        self.partial = partial
-        if self.registered:
-            self.hash = RollingHash(partial.fd, run.wake)
-            self.hash.start()
-            self.hash.advance(partial.ranges.prefix())
-        size = self.size
-        gaps = [(partial.ranges.prefix(), None)] if size is None else partial.ranges.missing(size)
-        self.segments = Segments(list(gaps))
-        self.segments.divisible = self.registered
+        self.body = SegmentedFile(partial, self.wanted, self.size, run.wake)
         self.opened = time.monotonic()
         try:
             partial.reserve()
@@ -220,8 +206,8 @@ class FileDownload:
     def challenge(self, state: SourceState) -> None:
         """Let another mirror show what it can: for a segment, or for all of a file that is in memory."""
         self.compared |= {state}
-        segment = self.segments.take(2, growing=True) if self.segments is not None else None
-        if self.segments is None or segment is not None:
+        segment = self.body.segments.take(2, growing=True) if self.body is not None else None
+        if self.body is None or segment is not None:
             self._ask(state, segment)
             self.rival = self.transfers[-1]
 
@@ -242,15 +228,11 @@ class FileDownload:
             transfer.headers = tuple(headers)
         elif self.wanted.etag and not self.registered:
             transfer.headers = (("If-None-Match", self.wanted.etag),)
-        target = state.targets.get(source.url)
-        if target is not None:
-            transfer.url, transfer.hops, transfer.shortcut = target, 1, True
-        if source.headers and (target is None or urlsplit(target)[:2] == urlsplit(source.url)[:2]):
-            transfer.private = tuple(source.headers.items())
+        state.address(transfer, source)
         if segment is None:
-            transfer.expected, transfer.most = self.size, SMALL + _PAGE
+            transfer.expected, transfer.most = self.size, 2 * SMALL  # a page in its place may be longer
         elif stop is not None:
-            transfer.expected = stop - start
+            transfer.stop, transfer.expected = stop, stop - start
         self.transfers.append(transfer)
         state.host.active += 1
         self.run.send(transfer)
@@ -264,8 +246,8 @@ class FileDownload:
     def _leave(self, transfer: FileTransfer) -> None:
         self.transfers.remove(transfer)
         transfer.state.host.active -= 1
-        if transfer.segment is not None and self.segments is not None:
-            self.segments.end(transfer.segment)
+        if transfer.segment is not None and self.body is not None:
+            self.body.segments.end(transfer.segment)
         if transfer is self.rival:
             self.rival = None
 
@@ -287,25 +269,21 @@ class FileDownload:
             return  # it stays in memory until it is whole
         chunks = transfer.take() if transfer.reader is None else transfer.reader.take()
         count = sum(map(len, chunks))
-        if count:
+        if count and self.body is not None:
             transfer.got += count
             transfer.state.host.got(count)
-            self._write(transfer, chunks, count)
-            if self.hash is not None and self.partial is not None:
-                self.hash.advance(self.partial.ranges.prefix())
+            self.moved += self.body.write(transfer, chunks, count)
 
     def _accept(self, transfer: FileTransfer, head: Head) -> None:
         state, segment, first, end = transfer.state, transfer.segment, transfer.first, transfer.limit
-        if transfer.shortcut and head.status in _EXPIRED:
+        if transfer.shortcut and head.status in EXPIRED:
             self._ask_the_source_itself(transfer)
             return
-        stop = segment.stop if segment is not None else None
-        if end is not None:
-            stop = end if stop is None else min(stop, end)
-        begins = transfer.asked - first if head.status == 206 else 0
+        begins = transfer.asked - first if transfer.is_range else 0
+        stop = None if transfer.stop is None else transfer.stop - first
         size = self.size if end is None else end - first
         try:
-            total = check_head(head, transfer.place, begins, None if stop is None else stop - first, size)
+            total = check_head(head, transfer.place, begins, stop, size)
         except TransferError as error:
             if not self._explained(transfer, head, error):
                 raise
@@ -317,11 +295,11 @@ class FileDownload:
             transfer.expected = total if total is not None else size  # a server that ignores ranges sends it all
         if end is None:
             self._check_version(transfer, head)
-            if segment is not None and segment.stop is None and total is not None:
-                self._learn_size(segment, total)
-        if self.segments is not None:
-            ranges = head.status == 206 or head.headers.get("accept-ranges", "").lower() == "bytes"
-            self.segments.divisible = ranges and (self.registered or state.validator is not None)
+            if self.body is not None and segment is not None and segment.stop is None and total is not None:
+                self.body.learn_size(segment, total, self.states[0].source.redacted)
+        if self.body is not None:
+            ranges = transfer.is_range or head.headers.get("accept-ranges", "").lower() == "bytes"
+            self.body.segments.divisible = ranges and (self.registered or state.validator is not None)
 
     def _explained(self, transfer: FileTransfer, head: Head, error: TransferError) -> bool:
         """Whether a refusal is good news; else it is raised, in better words where there are any."""
@@ -330,7 +308,8 @@ class FileDownload:
             # A file whose size is not known has no byte behind those that are there: its hash decides.
             if not self.registered:
                 raise TransferError(error.place, "the file there was changed meanwhile", kind=Reason.CHANGED)
-            self.size = segment.stop = transfer.asked
+            if self.body is not None:
+                self.body.size = segment.stop = transfer.asked
             self.drop_transfer(transfer)
             return True
         if error.kind == Reason.UNCHANGED and (here := self.run.find(self.wanted)) is not None:
@@ -339,7 +318,7 @@ class FileDownload:
             self.result = Arrived(self.wanted, here, transfer.state.source, seconds, 0, etag, unchanged=True)
             return True
         if error.kind == Reason.SIZE:
-            page = b"".join(transfer.chunks)[:_HEAD]
+            page = b"".join(transfer.chunks)[:BEGINNING]
             if strange := describe_body(page, head.headers, self.wanted.name):
                 raise TransferError(error.place, strange[1], kind=strange[0], final=True)
         return False
@@ -361,96 +340,10 @@ class FileDownload:
             return
         if state.validator is None:
             state.validator = found
-            if self.partial is not None:
-                self.partial.describe(etag=found, source=state.source.redacted, name=self.wanted.name)
+            if self.body is not None:
+                self.body.partial.describe(etag=found, source=state.source.redacted, name=self.wanted.name)
         elif found != state.validator:
             raise TransferError(transfer.place, "the file there was changed meanwhile", kind=Reason.CHANGED)
-
-    def _learn_size(self, segment: Segment, total: int) -> None:
-        """The server says how long a file is of which no size is registered."""
-        partial, segments = self.partial, self.segments
-        if partial is None or segments is None:
-            return
-        if total < segment.pos or partial.size not in (None, total):
-            text = f"{total} bytes there, {partial.size or segment.pos} before: the file there was changed meanwhile"
-            raise TransferError(self.states[0].source.redacted, text, kind=Reason.CHANGED)
-        self.size = partial.size = total
-        partial.describe()
-        first, *others = partial.ranges.missing(total) or [(total, total)]
-        segment.stop = first[1]
-        segments.add(others)
-        partial.reserve()
-
-    def _write(self, transfer: FileTransfer, chunks: list[bytes], count: int) -> None:
-        segment = transfer.segment
-        while count and segment is not None:
-            skip = segment.pos - transfer.position  # a server that ignores ranges sends what is there again
-            space = count if segment.stop is None else segment.stop - segment.pos
-            if transfer.limit is not None:
-                space = min(space, transfer.limit - transfer.position)
-            if skip <= 0 and space >= count:
-                self._put(transfer, segment, chunks, count)
-                return
-            data = b"".join(chunks)
-            if skip > 0:
-                taken = min(skip, count)
-                transfer.position += taken
-                self.moved += taken
-            elif space > 0:
-                taken = space
-                self._put(transfer, segment, [data[:taken]], taken)
-            else:
-                segment = self._next_of_the_same_body(transfer, segment)
-                if segment is None:
-                    self._refuse_surplus(transfer)
-                continue
-            chunks, count = [data[taken:]], count - taken
-
-    def _put(self, transfer: FileTransfer, segment: Segment, chunks: list[bytes], count: int) -> None:
-        if transfer.position == 0:
-            self.head = b"".join(chunks[:8])[:_HEAD]
-            headers = transfer.head.headers if transfer.head is not None else None
-            self.strange = describe_body(self.head, headers, self.wanted.name)
-            if self.strange and not self.registered:
-                raise TransferError(transfer.place, self.strange[1], kind=self.strange[0], final=True)
-        if self.partial is not None and self.segments is not None:
-            self.partial.write(transfer.position, chunks)
-            self.segments.wrote(segment, count)
-            self.moved += count
-            transfer.position += count
-            transfer.kept += count
-
-    def _next_of_the_same_body(self, transfer: FileTransfer, segment: Segment) -> Segment | None:
-        """A further segment for a response that goes on: of a server that ignores ranges, or of a stream."""
-        head, segments = transfer.head, self.segments
-        if segments is None or (head is not None and head.status == 206):
-            return None
-        if transfer.limit is not None and transfer.position >= transfer.limit:
-            return None
-        following = segments.take_at(transfer.position, exactly=transfer.reader is not None)
-        if following is not None:
-            segments.end(segment)
-            transfer.segment = following
-        return following
-
-    def _refuse_surplus(self, transfer: FileTransfer) -> None:
-        """Refuse a file that is longer than it should be; what comes of another connection's range is no surplus."""
-        end = self.size if transfer.limit is None else transfer.limit
-        if transfer.position == end and (transfer.head is None or transfer.head.status == 200):
-            known = f"{self.size} that are registered" if transfer.limit is None else "ones of this part"
-            kind, reason = self.strange or (Reason.SIZE, f"more bytes come than the {known}")
-            raise TransferError(transfer.place, reason, kind=kind, final=True)
-
-    def is_through(self, transfer: FileTransfer) -> bool:
-        """Whether a request has all bytes of its segment, though its response goes on."""
-        segment = transfer.segment
-        if segment is None or segment.stop is None or segment.pos < segment.stop or transfer not in self.transfers:
-            return False
-        if transfer.head is not None and transfer.head.status == 206:
-            return segment.stop < transfer.asked + (transfer.expected or 0)  # its end was given to another
-        if self._next_of_the_same_body(transfer, segment) is not None:
-            return False
-        return transfer.position not in (self.size, transfer.limit)
 
     # -- the end of a request ------------------------------------------------------------------------------------------
 
@@ -466,8 +359,8 @@ class FileDownload:
                 error = TransferError(transfer.place, "the connection was closed without an answer", kind=Reason.CUT)
             if transfer.segment is None:
                 self._small_ended(transfer, error)
-            else:
-                self._segment_ended(transfer, transfer.segment, error)
+            elif self.body is not None:
+                self.body.ended(transfer, transfer.segment, error)
         finally:
             if transfer in self.transfers:
                 self._leave(transfer)
@@ -482,38 +375,17 @@ class FileDownload:
         strange = None
         if hashlib.sha256(body).hexdigest() != self.wanted.sha256:
             # The hash judges first: what else is strange explains why it is not the right one.
-            strange = describe_body(body[:_HEAD], headers, self.wanted.name) if body else None
+            strange = describe_body(body[:BEGINNING], headers, self.wanted.name) if body else None
             if error is not None and (strange is None or error.kind != Reason.CUT):
                 raise error
-            check_body(headers, transfer.place, self.wanted.name, body[:_HEAD], len(body), self.wanted.size)
-            raise _other_file(transfer.state, strange)
+            check_body(headers, transfer.place, self.wanted.name, body[:BEGINNING], len(body), self.wanted.size)
+            raise other_file(transfer.state.source.redacted, strange)
         for other in [other for other in self.transfers if other is not transfer]:
             self.drop_transfer(other)
             if transfer is self.rival:
                 slow = TransferError(other.place, "another mirror was much faster", kind=Reason.STALL)
                 other.state.host.failed(slow)
         self._store(body, transfer.state)
-
-    def _segment_ended(self, transfer: FileTransfer, segment: Segment, error: TransferError | None) -> None:
-        position = transfer.position
-        if segment.stop is not None and segment.pos >= segment.stop:
-            return  # whatever happened after its last byte
-        if error is not None:
-            if self.strange is not None and error.kind == Reason.CUT:
-                raise TransferError(transfer.place, self.strange[1], kind=self.strange[0])
-            raise error
-        if segment.stop is None and position >= segment.pos:
-            if not self.registered and transfer.head is not None:
-                headers = transfer.head.headers
-                check_body(headers, transfer.place, self.wanted.name, self.head, position, self.wanted.size)
-            self.size = segment.stop = position
-            return
-        if transfer.limit is not None and position >= transfer.limit:
-            return  # the rest is in other objects
-        what = "stream" if transfer.reader is not None else "body"
-        size = segment.pos if segment.stop is None else self.size
-        kind, reason = self.strange or (Reason.CUT, f"the {what} ended after {position} of {size} bytes")
-        raise TransferError(transfer.place, reason, kind=kind, final=self.strange is not None)
 
     def next_segment(self, transfer: FileTransfer, *, connected: bool = True) -> None:
         """Ask the same host for the next segment, where it is worth it."""
@@ -530,7 +402,7 @@ class FileDownload:
         self.note_failure(transfer.state, error, transfer.kept)
         if self.transfers:
             return
-        if self._right_without_an_end(error):
+        if self.body is not None and self.body.is_right_without_an_end(error):
             self.finish()
         elif not self._keeps(transfer.state, error):
             self.drop()
@@ -559,29 +431,13 @@ class FileDownload:
         if failure not in self.tried:  # a file that is cut every megabyte has many
             self.tried += (failure,)
 
-    def _right_without_an_end(self, error: TransferError) -> bool:
-        """Whether all bytes of a registered file of unknown size are there, and only the end of its body lacks."""
-        partial, segments = self.partial, self.segments
-        if not self.registered or self.size is not None or partial is None or segments is None:
-            return False
-        size = partial.ranges.prefix()
-        if error.kind not in (Reason.CUT, Reason.STALL) or not size:
-            return False
-        check = RollingHash(partial.fd, lambda: None)
-        check.finish(size)
-        check.close()
-        if check.digest() != self.wanted.sha256:
-            return False
-        self.size = partial.size = size
-        return True
-
     def _keeps(self, state: SourceState, error: TransferError) -> bool:
         """Whether what has come is of use after a failure: something must prove that the rest belongs to it."""
         return error.kind != Reason.CHANGED and (self.registered or state.validator is not None)
 
     def wrong(self, state: SourceState, error: TransferError) -> None:
         """Note that all bytes arrived and are not the right ones: none of them is kept."""
-        mixed = len(self.givers) > 1 or (self.partial is not None and self.partial.resumed > 0)
+        mixed = len(self.givers) > 1 or (self.body is not None and self.body.partial.resumed > 0)
         reason = error.reason + (" (bytes of several attempts)" if mixed else "")
         self._try(state, error.place, reason, error.kind)
         self.drop()
@@ -610,65 +466,51 @@ class FileDownload:
     def finish(self) -> None:
         """All bytes are there: have the rest of them hashed."""
         self.finishing = True
-        if self.hash is not None and self.size is not None:
-            self.hash.finish(self.size)
+        if self.body is not None:
+            self.body.finish()
 
     def finished(self) -> None:
         """Check the hash, once it is known, and store the file; may raise as `received`."""
-        partial, state = self.partial, self.state
-        if partial is None or state is None or self.size is None:
-            raise RuntimeError("the file is not open")
-        if self.hash is not None:
-            digest = self.hash.digest()
-            if digest is None:
-                return
-            if digest != self.wanted.sha256:
-                raise _other_file(state, self.strange)
-            self.hash.close()
+        body, state = self.body, self.state
+        if body is None or state is None or not body.is_hashed(state.source.redacted):
+            return
         self.finishing = False
-        if partial.is_lost():
+        if body.partial.is_lost():
             # Frozen for long, this process has lost the file to another.
             self.drop()
             self._has_come()
             return
-        os.ftruncate(partial.fd, self.size)
-        partial.close()
-        self._store(partial.path, state)
-        self._discard()
+        body.close()
+        self._store(body.partial.path, state)
+        self._end_all()
+        body.discard()
 
     def _store(self, content: Path | bytes, state: SourceState) -> None:
         path = self.run.store(self.wanted, content)
-        seconds = time.monotonic() - self.started
-        self.result = Arrived(self.wanted, path, state.source, seconds, self.moved, state.etag)
+        self.result = Arrived(self.wanted, path, state.source, time.monotonic() - self.started, self.moved, state.etag)
 
-    def _end_all(self) -> None:
+    def _end_all(self) -> SegmentedFile | None:
+        """End the requests; what there is on the disk, which is not of this file any more."""
         for transfer in list(self.transfers):
             self.drop_transfer(transfer)
         self.finishing = False
-        if self.hash is not None:
-            self.hash.close()
-        self.hash = self.segments = None
+        body, self._size, self.body = self.body, self.size, None
+        return body
 
     def drop(self) -> None:
         """Forget the bytes that are there."""
-        self._end_all()
-        self._discard()
+        body = self._end_all()
+        if body is not None:
+            body.discard()
         self.givers = frozenset()
-        self.head, self.strange = b"", None
-        self.size = self.wanted.size
-
-    def _discard(self) -> None:
-        if self.partial is not None:
-            self.partial.discard()
-        self.partial = self.hash = self.segments = None
+        self._size = self.wanted.size
 
     def keep(self) -> None:
         """Leave what is there for another attempt, perhaps of another process."""
         self.seen = (self.done_bytes(), 0.0)  # so that an interrupted run shows what is kept
-        self._end_all()
-        if self.partial is not None:
-            self.partial.keep()
-        self.partial = None
+        body = self._end_all()
+        if body is not None:
+            body.keep()
 
     def release(self) -> None:
         """Let others have the file."""
@@ -680,22 +522,4 @@ class FileDownload:
         """Bytes of the file that are there."""
         if isinstance(self.result, Arrived):
             return self.size or 0
-        if self.partial is None:
-            return self.seen[0]
-        return self.partial.resumed + (self.segments.moved if self.segments else 0)
-
-
-def _other_file(state: SourceState, strange: tuple[Reason, str] | None) -> TransferError:
-    """The error for a file that is whole and not the right one."""
-    text = "all bytes came, but their sha256 is not the registered one: another file has this name there"
-    kind, reason = strange or (Reason.SHA256, text)
-    return TransferError(state.source.redacted, reason, kind=kind, final=strange is not None)
-
-
-def error_of_file(exc: Exception, place: str) -> TransferError:
-    """The error for one file alone, so that the others come; what is wrong for all of them is raised on."""
-    if isinstance(exc, TransferError):
-        return exc
-    if isinstance(exc, DataferryError) or getattr(exc, "errno", None) is not None:
-        raise exc
-    return TransferError(place, f"{type(exc).__name__}: {exc}", kind=Reason.ERROR)
+        return self.seen[0] if self.body is None else self.body.partial.resumed + self.body.segments.moved

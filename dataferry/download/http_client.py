@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from ..errors import Reason, TransferError
 from .backoff import backoff
-from .response import check_head, describe_body, strong_etag
+from .response import EXPIRED, check_head, describe_body, strong_etag
 from .session import Network, Transfer, borrowed
 from .source import Source
 
@@ -22,8 +22,6 @@ __all__ = ["Client", "Range"]
 _TRIES = 4
 _LONGEST_WAIT = 30.0
 _MOST = 1 << 28  # bytes of one response
-# A redirect may lead to a signed URL that holds for minutes only: then the source itself is asked again.
-_EXPIRED = frozenset({400, 401, 403, 404, 410})
 
 
 class Range(NamedTuple):
@@ -132,7 +130,7 @@ class Client:
             raise transfer.error
         if head is None:
             raise TransferError(place, "the connection was closed without an answer", kind=Reason.CUT)
-        if target is not None and head.status in _EXPIRED:
+        if target is not None and head.status in EXPIRED:
             network.redirects.pop(source.url, None)
             return self._once(source, start, stop, size, etag, name)
         try:

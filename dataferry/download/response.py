@@ -11,10 +11,22 @@ from time import time
 
 from ..errors import Reason, TransferError
 
-__all__ = ["Head", "check_body", "check_head", "decoded", "describe_body", "parse_head", "retry_after", "strong_etag"]
+__all__ = [
+    "EXPIRED",
+    "Head",
+    "check_body",
+    "check_head",
+    "decoded",
+    "describe_body",
+    "parse_head",
+    "retry_after",
+    "strong_etag",
+]
 __all__ += ["refusal", "validator"]
 
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+#: Where a redirect leads to may be good for minutes only, as signed URLs are: then the source itself is asked again.
+EXPIRED = frozenset({400, 401, 403, 404, 410})
 _TRANSIENT = frozenset({408, 425, 429, *range(500, 600)})
 _PAGE = re.compile(rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)?<(?:!doctype\s+html|html)[\s>]", re.I | re.S)  # noqa: FURB167
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"

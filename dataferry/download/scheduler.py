@@ -12,7 +12,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from .file_download import FileDownload, FileTransfer, error_of_file
+from ..errors import DataferryError, Reason, TransferError
+from .file_download import FileDownload, FileTransfer
 from .host_limiter import HostLimiter
 from .session import Network, Session, too_slow
 from .source import Wanted
@@ -220,7 +221,7 @@ class Scheduler:
             file.finished()
         except Exception as exc:  # noqa: BLE001
             if state is not None:
-                file.wrong(state, error_of_file(exc, state.source.redacted))
+                file.wrong(state, _error_of_file(exc, state.source.redacted))
         self._see(file)
 
     def _begin(self, file: FileDownload, state: SourceState, act: Callable[[], None]) -> None:
@@ -228,7 +229,7 @@ class Scheduler:
         try:
             act()
         except Exception as exc:  # noqa: BLE001
-            error = error_of_file(exc, state.source.redacted)
+            error = _error_of_file(exc, state.source.redacted)
             for transfer in list(file.transfers):
                 file.drop_transfer(transfer)
             file.note_failure(state, error)
@@ -240,7 +241,7 @@ class Scheduler:
         try:
             act(transfer)
         except Exception as exc:  # noqa: BLE001
-            file.failed(transfer, error_of_file(exc, transfer.place))
+            file.failed(transfer, _error_of_file(exc, transfer.place))
             self._see(file)
             return False
         return True
@@ -278,7 +279,7 @@ class Scheduler:
             if self._receive(transfer, file.received):
                 if first and transfer.accepted:
                     self._learn(transfer)
-                if file.is_through(transfer):
+                if file.body is not None and transfer in file.transfers and file.body.is_through(transfer):
                     file.drop_transfer(transfer)
                     transfer.state.host.well()
                     file.next_segment(transfer, connected=False)
@@ -323,14 +324,14 @@ class Scheduler:
             if host.active and any(file.segments is not None for file in self._running):
                 host.measure(now)
         for file in list(self._running):
-            if file.partial is not None:
-                file.partial.note(now)
+            if file.body is not None:
+                file.body.partial.note(now)
             self._compare(file, now)
         if now - self._lived > min(_SIGN_OF_LIFE, self.patience / 4):
             self._lived = now
             for file in self._files:
-                if file.partial is not None:
-                    file.partial.sign_of_life()
+                if file.body is not None:
+                    file.body.partial.sign_of_life()
         for _ in range(len(self._parked)):
             file = self._parked.popleft()
             if now < file.look_at:
@@ -406,3 +407,12 @@ class Scheduler:
             elif file.result is None:
                 file.keep()
             file.release()
+
+
+def _error_of_file(exc: Exception, place: str) -> TransferError:
+    """The error for one file alone, so that the others come; what is wrong for all of them is raised on."""
+    if isinstance(exc, TransferError):
+        return exc
+    if isinstance(exc, DataferryError) or getattr(exc, "errno", None) is not None:
+        raise exc
+    return TransferError(place, f"{type(exc).__name__}: {exc}", kind=Reason.ERROR)

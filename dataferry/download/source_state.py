@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from ..errors import Reason, TransferError
 from .host_limiter import HostLimiter
+from .segmented_file import RangeTransfer
 from .source import Source
 
 __all__ = ["SourceState", "choose"]
@@ -51,6 +52,14 @@ class SourceState:
                     start += part.size
             self.layout = self.layout or [(0, self.source, None)]
         return self.layout[max(0, bisect_right(self.layout, position, key=lambda part: part[0]) - 1)]
+
+    def address(self, transfer: RangeTransfer, source: Source) -> None:
+        """Let a request go straight to where an earlier one was redirected; headers for the source stay with it."""
+        target = self.targets.get(source.url)
+        if target is not None:
+            transfer.url, transfer.hops, transfer.shortcut = target, 1, True
+        if source.headers and (target is None or urlsplit(target)[:2] == urlsplit(source.url)[:2]):
+            transfer.private = tuple(source.headers.items())
 
     def total(self, size: int | None) -> int | None:
         """The size of a file in parts, which must be `size`; that itself for a file in one object."""
