@@ -219,6 +219,7 @@ class FileDownload:
         transfer.asked = transfer.position = start
         transfer.began = time.monotonic()
         transfer.large = segment is not None
+        transfer.fresh = not self.registered
         if end is not None:
             stop = end if stop is None else min(stop, end)
         if start > first or stop is not None:

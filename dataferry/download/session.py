@@ -134,6 +134,7 @@ class Transfer:
     body: Any = None  # what is sent: it has `read`, `seek` and a length
     follow = True  # redirects
     once = False  # it must not be sent twice
+    fresh = False  # no hash judges the answer: what lies unread on a kept connection must not become its head
     large = False
     private: tuple[tuple[str, str], ...] = ()  # headers for the first origin alone
     expected: int | None = None  # bytes of the body: where they are there, its end is not waited for
@@ -249,7 +250,7 @@ class Session:
         origin = network.origin(transfer.url, transfer.place, transfer.hops > 0)
         curl = transfer.curl = self._handles.pop() if self._handles else pycurl.Curl()
         plain = not (transfer.headers or transfer.private or transfer.body or transfer.method != "GET")
-        settled = (origin, transfer.large, transfer.rate, transfer.most)
+        settled = (origin, transfer.large, transfer.rate, transfer.most, transfer.fresh)
         if not plain or getattr(curl, "settled", None) != settled:
             self._configure(curl, origin, transfer)
             curl.settled = settled if plain else None
@@ -277,6 +278,8 @@ class Session:
             curl.setopt(pycurl.MAX_RECV_SPEED_LARGE, transfer.rate)
         if transfer.most is not None:
             curl.setopt(pycurl.MAXFILESIZE_LARGE, max(1, transfer.most))
+        if transfer.fresh:
+            curl.setopt(pycurl.FRESH_CONNECT, 1)
 
     @staticmethod
     def _dress(curl: Any, origin: Origin, transfer: Transfer) -> None:

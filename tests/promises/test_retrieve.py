@@ -134,3 +134,12 @@ def test_a_host_in_place_of_a_url(url, spec, name, monkeypatch):
     with pytest.raises(Offline) as caught:
         dataferry.retrieve(url, f"sha256:{SHA}")
     assert caught.value.name == name.rpartition("/")[2]
+
+
+def test_no_answer_follows_another_where_no_hash_judges(tmp_path):
+    """What is unread on a kept connection would become the head of the next file's answer."""
+    files = {f"{number}.dat": bytes([number]) * 300_000 for number in range(4)}
+    with RangeServer(files) as server:
+        for name, data in files.items():
+            assert Path(dataferry.retrieve(server.url_of(name), progress=False)).read_bytes() == data
+        assert len({request.connection for request in server.requests}) == len(server.requests)
