@@ -14,20 +14,16 @@ import stat
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from .errors import WrongBytes
-
-if TYPE_CHECKING:
-    import ctypes
+from .portable import OPEN, give_group, libc_function, link, lock_file, symlink
 
 __all__ = [
     "Stamp",
     "hash_file",
     "hash_files",
-    "is_alive",
     "is_private",
     "make_folders",
     "put_atomically",
@@ -152,7 +148,7 @@ def _size(path: Path) -> int:
 _UNABLE = frozenset(
     {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EMLINK, errno.ENOTTY, errno.EXDEV}
 )
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | OPEN
 _AT_FDCWD = -100
 _NOREPLACE = 1
 #: What every private name begins with that `put_atomically` makes.
@@ -182,8 +178,7 @@ def put_atomically(
     try:
         write_new(private, data, sync=sync)
         if like is not None:
-            with contextlib.suppress(OSError):  # who is not in the group cannot give away
-                os.chown(private, -1, like.st_gid)
+            give_group(private, like.st_gid)
             os.chmod(private, stat.S_IMODE(like.st_mode))
         os.replace(private, path)
     except BaseException:
@@ -227,24 +222,20 @@ def rename_noreplace(private: str, public: str) -> None:
     _rename_while_locked(private, public)
 
 
-@lru_cache(maxsize=1)
-def _libc() -> ctypes.CDLL:
-    import ctypes
-
-    return ctypes.CDLL(None, use_errno=True)
-
-
 def _exclusive_rename(private: str, public: str) -> None:
     import ctypes
 
+    if os.name == "nt":  # where a rename takes no name that is in use
+        os.rename(private, public)
+        return
     names = os.fsencode(private), os.fsencode(public)
-    try:
-        if sys.platform == "darwin":
-            status = _libc().renamex_np(*names, 4)
-        else:
-            status = _libc().renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _NOREPLACE)
-    except AttributeError:  # a libc without it
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS)) from None
+    rename = libc_function("renamex_np" if sys.platform == "darwin" else "renameat2")
+    if rename is None:  # a libc without it
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    if sys.platform == "darwin":
+        status = rename(*names, 4)
+    else:
+        status = rename(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _NOREPLACE)
     if status:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), private, None, public)
@@ -253,23 +244,23 @@ def _exclusive_rename(private: str, public: str) -> None:
 def _link(private: str, public: str) -> None:
     if stat.S_ISDIR(os.lstat(private).st_mode):
         raise OSError(errno.EPERM, "folders have no second name", private)
-    os.link(private, public, follow_symlinks=False)
+    link(private, public)
     os.unlink(private)
 
 
 def _rename_while_locked(private: str, public: str) -> None:
     # the last resort: it excludes those who do the same, as far as the file system's locks do
-    import fcntl
-
-    folder = os.open(os.path.dirname(public), os.O_RDONLY)
+    folder = -1
+    with contextlib.suppress(OSError):
+        folder = os.open(os.path.dirname(public), os.O_RDONLY)
+        lock_file(folder, wait=True)
     try:
-        with contextlib.suppress(OSError):
-            fcntl.flock(folder, fcntl.LOCK_EX)
         if os.path.lexists(public):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), public)
         os.rename(private, public)
     finally:
-        os.close(folder)
+        if folder >= 0:
+            os.close(folder)
 
 
 def make_folders(root: str, path: str, private: str) -> None:
@@ -285,8 +276,7 @@ def make_folders(root: str, path: str, private: str) -> None:
     with contextlib.suppress(FileExistsError):  # of a run that was killed here
         os.mkdir(mine, 0o700)
     like = os.stat(above)
-    with contextlib.suppress(PermissionError):  # who is not in the group cannot give away
-        os.chown(mine, -1, like.st_gid)
+    give_group(mine, like.st_gid)
     os.chmod(mine, stat.S_IMODE(like.st_mode) | stat.S_IRWXU)
     try:
         rename_noreplace(mine, path)
@@ -337,9 +327,8 @@ def sync_files(paths: Iterable[str]) -> set[str]:
 
 def _sync_file_systems(paths: list[str]) -> set[str]:
     """Flush each file system once: 2,000 files of 20 KB take 0.04 s, and 0.4 s one by one."""
-    try:
-        flush = _libc().syncfs
-    except AttributeError:  # macOS
+    flush = libc_function("syncfs")
+    if flush is None:  # macOS
         return set()
     devices: dict[int, list[str]] = {}
     for path in paths:
@@ -370,8 +359,8 @@ def place_files(paths: Mapping[str, str], folder: str, *, links: bool = True) ->
         private = f"{target}.{os.getpid()}.{os.urandom(4).hex()}"
         try:
             if links:
-                with contextlib.suppress(OSError, NotImplementedError):
-                    os.symlink(source, private)
+                with contextlib.suppress(OSError):
+                    symlink(source, private)
             if not os.path.lexists(private):
                 from shutil import copyfile
 
@@ -381,14 +370,3 @@ def place_files(paths: Mapping[str, str], folder: str, *, links: bool = True) ->
             with contextlib.suppress(OSError):
                 os.unlink(private)
     return placed
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process of this machine runs, whosever it is: False only if it has ended for sure."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        return True  # somebody else's, or no number of a process
-    return True

@@ -15,6 +15,7 @@ from .config.folders import folder_problem, make_folder
 from .config.settings import load_settings
 from .download.response import describe_body
 from .errors import BadName, Failure, FileUnavailable, Offline, Reason, RegistryError
+from .portable import after_fork
 from .registry.names import check_name, check_url, redact_url
 from .registry.packages import package_folders
 
@@ -213,7 +214,7 @@ class _OneAtATime:
 
 
 _one_at_a_time = _OneAtATime()
-os.register_at_fork(after_in_child=_one_at_a_time.after_fork)
+after_fork(_one_at_a_time.after_fork)
 
 
 def _close_answers(error: BaseException | None) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import socket
 import threading
 from collections.abc import Callable
 from functools import lru_cache
@@ -18,6 +19,8 @@ __all__ = [
     "MOVES_OPEN_FILES",
     "OPEN",
     "REGULAR",
+    "WakeUp",
+    "after_fork",
     "get_user_id",
     "give_group",
     "is_alive",
@@ -88,6 +91,46 @@ def write_at(fd: int, data: bytes | memoryview, at: int) -> int:
     with _seeking:
         os.lseek(fd, at, os.SEEK_SET)
         return os.write(fd, data)
+
+
+class WakeUp:
+    """Something to wait for with a selector, which another thread can set: a pipe, or sockets on Windows."""
+
+    def __init__(self) -> None:
+        self._ends = socket.socketpair() if os.name == "nt" or not hasattr(os, "set_blocking") else os.pipe()
+        for end in self._ends:
+            if isinstance(end, socket.socket):
+                end.setblocking(False)
+            else:
+                os.set_blocking(end, False)
+
+    def fileno(self) -> int:
+        """The end that becomes readable."""
+        ear = self._ends[0]
+        return ear.fileno() if isinstance(ear, socket.socket) else ear
+
+    def set(self) -> None:
+        """End a wait, or the next one."""
+        mouth = self._ends[1]
+        with contextlib.suppress(OSError):  # it is full, or closed: nobody waits
+            mouth.send(b"x") if isinstance(mouth, socket.socket) else os.write(mouth, b"x")
+
+    def clear(self) -> None:
+        """Wait again."""
+        ear = self._ends[0]
+        with contextlib.suppress(BlockingIOError):
+            ear.recv(4096) if isinstance(ear, socket.socket) else os.read(ear, 4096)
+
+    def close(self) -> None:
+        """Close both ends."""
+        for end in self._ends:
+            end.close() if isinstance(end, socket.socket) else os.close(end)
+
+
+def after_fork(function: Callable[[], object]) -> None:
+    """Have a function called in forked children, where processes fork."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=function)
 
 
 def symlink(target: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from ..files import Stamp, is_private, sync_files
+from ..portable import REGULAR, read_at
 
 __all__ = ["Stamps", "stamp_files"]
 
@@ -76,7 +77,7 @@ class Stamps:
         known = self._tables.get(ledger)
         try:
             # a FIFO in its place would let the reader hang
-            handle = os.open(ledger, os.O_RDONLY | os.O_NONBLOCK)
+            handle = os.open(ledger, os.O_RDONLY | REGULAR)
         except OSError:
             return None
         try:
@@ -89,7 +90,7 @@ class Stamps:
                 start, lines = known.size, dict(known.lines)
             else:
                 start, lines = 0, {}
-            data = os.pread(handle, now.st_size - start, start) if now.st_size > start else b""
+            data = read_at(handle, now.st_size - start, start) if now.st_size > start else b""
         except OSError:
             return None
         finally:
@@ -117,7 +118,7 @@ class Stamps:
         return True
 
     def _write(self, ledger: str, data: bytes) -> None:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | REGULAR
         try:
             handle = os.open(ledger, flags, 0o666)
         except OSError as error:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from ..errors import CacheError, Reason
 from ..files import Stamp, hash_file, put_content
+from ..portable import symlink
 from ..registry.names import redact_url
 from ..registry.registry import Entry
 from . import layout
@@ -145,7 +146,7 @@ def _takes_links(home: str) -> bool:
     private = os.path.join(home, "incoming", f"link-{os.urandom(6).hex()}")
     try:
         os.makedirs(os.path.dirname(private), exist_ok=True)
-        os.symlink("nothing", private)
+        symlink("nothing", private)
         os.unlink(private)
     except (OSError, NotImplementedError):
         return False
@@ -237,12 +238,12 @@ class Store:
         """Make a view; False where another file has the name, spelt with other capitals."""
         path, target = f"{home}/{view}", self._target(home, view, contents)
         try:
-            os.symlink(target, path)
+            symlink(target, path)
             return True
         except FileNotFoundError:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             with contextlib.suppress(FileExistsError):
-                os.symlink(target, path)
+                symlink(target, path)
                 return True
         except FileExistsError:
             pass
@@ -254,7 +255,7 @@ class Store:
                 return False
         private = os.path.join(home, "incoming", f"link-{os.urandom(6).hex()}")
         try:
-            os.symlink(target, private)
+            symlink(target, private)
             os.replace(private, path)
         finally:
             with contextlib.suppress(OSError):

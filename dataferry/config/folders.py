@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from ..portable import after_fork
+
 __all__ = ["Folder", "expand_folder", "folder_problem", "make_folder", "order_by_site"]
 
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
@@ -89,7 +91,7 @@ class _Question:
 _usable: set[str] = set()
 _unanswered: dict[str, _Question] = {}
 # a forked child has none of its parent's threads
-os.register_at_fork(after_in_child=_unanswered.clear)
+after_fork(_unanswered.clear)
 
 
 def folder_problem(path: str, timeout: float) -> str:

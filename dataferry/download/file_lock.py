@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ..portable import REGULAR, after_fork
+
 fcntl: Any
 msvcrt: Any
 try:
@@ -83,14 +85,11 @@ def _file(place: str) -> int:
     try:
         if fd >= 0 and os.fstat(fd).st_nlink:
             return fd
-        fd = os.open(os.path.join(place, "locks"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | _NONBLOCK, 0o666)
+        fd = os.open(os.path.join(place, "locks"), os.O_RDWR | os.O_CREAT | REGULAR, 0o666)
     except OSError:
         return -1
     _files[place] = fd
     return fd
-
-
-_NONBLOCK = getattr(os, "O_NONBLOCK", 0)  # a FIFO of that name must not hang us
 
 
 def _forget() -> None:
@@ -101,8 +100,7 @@ def _forget() -> None:
     _files.clear()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+after_fork(_forget)
 
 
 def _lock(fd: int, byte: int) -> bool:

@@ -23,12 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CacheError
+from ..portable import MOVES_OPEN_FILES, OPEN, REGULAR, libc_function, lock_file, write_at
 from .segments import Ranges
-
-try:
-    import fcntl
-except ImportError:  # Windows: age alone tells who is alive
-    fcntl = None  # type: ignore[assignment,unused-ignore]
 
 __all__ = ["PartialFile", "StalePartial", "claims", "disk_error", "identity_of", "progress_of"]
 __all__ += ["read_journal", "stale_partials"]
@@ -40,7 +36,6 @@ _RESERVED = 1 << 24  # bytes from which a full disk would be found late
 _KEEP_SIZE, _PUNCH_HOLE = 1, 2  # of fallocate(2)
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _PARTS_OF_A_WRITE = 64  # of 16 KiB, as libcurl hands them over
-_CLOEXEC, _NONBLOCK = (getattr(os, name, 0) for name in ("O_CLOEXEC", "O_NONBLOCK"))
 
 
 def identity_of(sha256: str | None, url: str) -> str:
@@ -120,10 +115,8 @@ def _sign_of_life(path: Path) -> float:
 
 def _lock(fd: int) -> bool:
     """Whether the lock on ``bytes`` is ours now; it is left on as long as the file is open."""
-    if fcntl is None:
-        return False  # type: ignore[unreachable]
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock_file(fd)
     except OSError:
         return False
     return True
@@ -131,7 +124,7 @@ def _lock(fd: int) -> bool:
 
 def _state(path: Path) -> str:
     """``"alive"``, ``"dead"`` or, where locks prove nothing, ``"unknown"``: the owner of a partial file."""
-    flags = os.O_RDWR | _CLOEXEC | _NONBLOCK
+    flags = os.O_RDWR | REGULAR
     handles: list[int] = []
     try:
         handles.append(os.open(path / "bytes", flags))
@@ -172,7 +165,7 @@ class PartialFile:
         self.resumed = ranges.total()
         self.path = directory / "bytes"
         self.fd = fd
-        self._journal = os.open(directory / "ranges", os.O_WRONLY | os.O_APPEND | os.O_CREAT | _CLOEXEC, 0o600)
+        self._journal = os.open(directory / "ranges", os.O_WRONLY | os.O_APPEND | os.O_CREAT | OPEN, 0o600)
         self._unwritten: dict[int, int] = {}  # stop -> start of ranges that the journal lacks
         self._count, self._written = 0, time.monotonic()
         self._reserved = False
@@ -196,14 +189,15 @@ class PartialFile:
                 known = kept[1].get("size") if size is None else size
                 return cls(mine, identity, known, *kept)
         # It gets its name once it is locked and has a journal: who looks at it before would take it for a dead one's.
-        new = workdir / f".new.{mine.name}"
+        new = workdir / f".new.{mine.name}" if MOVES_OPEN_FILES else mine
         new.mkdir(mode=0o700, parents=True)  # another run may have removed an empty folder
         partial = cls(new, identity, size, Ranges(), {}, _open_locked(new / "bytes"))
         try:
             partial.describe(name=name, since=time.time_ns())
             if size:
                 os.ftruncate(partial.fd, size)
-            new.rename(mine)
+            if new != mine:
+                new.rename(mine)
         except BaseException:
             partial.discard()
             raise
@@ -226,7 +220,7 @@ class PartialFile:
             if done < left:  # an interrupted or nearly full disk
                 data = memoryview(b"".join(parts))
                 while done < left:
-                    done += os.pwrite(self.fd, data[done:], at + done)
+                    done += write_at(self.fd, data[done:], at + done)
             self.ranges.add(at, at + left)
             self._unwritten[at + left] = self._unwritten.pop(at, at)
             at += left
@@ -305,8 +299,7 @@ class PartialFile:
 def _write_at(fd: int, parts: Sequence[bytes], at: int) -> int:
     if hasattr(os, "pwritev"):
         return os.pwritev(fd, parts, at)
-    os.lseek(fd, at, os.SEEK_SET)
-    return os.write(fd, b"".join(parts))
+    return write_at(fd, b"".join(parts), at)
 
 
 def _age(path: Path) -> tuple[int, str]:
@@ -317,7 +310,7 @@ def _age(path: Path) -> tuple[int, str]:
 
 
 def _open_locked(path: Path) -> int:
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | _CLOEXEC | _NONBLOCK, 0o600)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | REGULAR, 0o600)
     for _ in range(20):
         if _lock(fd):
             break
@@ -329,8 +322,8 @@ def _take(found: Path, mine: Path, size: int | None, *, copied: bool) -> tuple[R
     """Make another's partial file ours, if it is of use; what is no partial file is set aside."""
     fd = -1
     try:
-        os.close(os.open(found / "ranges", os.O_WRONLY | os.O_APPEND | _NONBLOCK))
-        if not copied and stat.S_ISREG(os.lstat(found / "bytes").st_mode):
+        os.close(os.open(found / "ranges", os.O_WRONLY | os.O_APPEND | REGULAR))
+        if MOVES_OPEN_FILES and not copied and stat.S_ISREG(os.lstat(found / "bytes").st_mode):
             fd = _open_locked(found / "bytes")  # before others can see it under our name
     except PermissionError:
         return None  # somebody else's
@@ -347,6 +340,8 @@ def _take(found: Path, mine: Path, size: int | None, *, copied: bool) -> tuple[R
         if fit and ranges.total():
             if copied:
                 fd = _copy(mine)
+            elif not MOVES_OPEN_FILES:
+                fd = _open_locked(mine / "bytes")
             if fd >= 0:
                 return ranges, facts, fd
     except (OSError, ValueError):
@@ -366,34 +361,21 @@ def _copy(directory: Path) -> int:
     shutil.copyfile(directory / "ranges", directory / "ranges.new")
     os.replace(directory / "ranges.new", directory / "ranges")
     shutil.copyfile(old, new)
-    fd = _open_locked(new)
+    fd = _open_locked(new) if MOVES_OPEN_FILES else -1
     os.replace(new, old)
-    return fd
+    return fd if MOVES_OPEN_FILES else _open_locked(old)
 
 
 # -- reserved space ----------------------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=1)
-def _fallocate_function() -> Any:
-    if not sys.platform.startswith("linux"):
-        return None
-    try:
-        library = ctypes.CDLL(None, use_errno=True)
-    except OSError:
-        return None
-    found = getattr(library, "fallocate64", None) or getattr(library, "fallocate", None)
-    if found is not None:
-        found.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_longlong, ctypes.c_longlong]
-    return found
-
-
 def _fallocate(fd: int, mode: int, start: int, count: int) -> int:
     """0, or an error number; `os.posix_fallocate` writes zeros where the file system reserves nothing."""
-    function = _fallocate_function()
-    if function is None:
+    function = libc_function("fallocate64") or libc_function("fallocate")
+    if function is None or not sys.platform.startswith("linux"):
         return errno.ENOSYS
-    return 0 if function(fd, mode, start, count) == 0 else ctypes.get_errno()
+    failed = function(fd, mode, ctypes.c_longlong(start), ctypes.c_longlong(count))
+    return ctypes.get_errno() if failed else 0
 
 
 # -- what interrupted runs left ----------------------------------------------------------------------------------------

@@ -8,6 +8,8 @@ import os
 import threading
 from collections.abc import Callable
 
+from ..portable import read_into
+
 __all__ = ["RollingHash"]
 
 _BLOCK = 1 << 20
@@ -102,13 +104,7 @@ class RollingHash:
         self._buffer = self._buffer or memoryview(bytearray(_BLOCK))
         while self.hashed < reach and not self._ended:
             part = self._buffer[: min(_BLOCK, reach - self.hashed)]
-            if hasattr(os, "preadv"):
-                count = os.preadv(self._fd, [part], self.hashed)
-            else:
-                os.lseek(self._fd, self.hashed, os.SEEK_SET)
-                data = os.read(self._fd, len(part))
-                count = len(data)
-                part[:count] = data
+            count = read_into(self._fd, part, self.hashed)
             if count <= 0:
                 raise OSError(errno.EIO, f"the file ends at byte {self.hashed} and was written up to {reach}")
             self._digest.update(part[:count])

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ..errors import MissingExtra, Reason, TransferError
+from ..portable import WakeUp, after_fork
 from .origin import authorization, check_headers, check_url, host_option, proxy_for, redirect_target, trusted_roots
 from .response import Head, parse_head
 
@@ -207,10 +208,8 @@ class Session:
         self._check_at = 0.0
         self._ended: list[Transfer] = []
         self._network: dict[Transfer, Network] = {}
-        self._ear, self._mouth = os.pipe()
-        os.set_blocking(self._ear, False)
-        os.set_blocking(self._mouth, False)
-        self._selector.register(self._ear, selectors.EVENT_READ)
+        self._woken = WakeUp()
+        self._selector.register(self._woken, selectors.EVENT_READ)
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
         self._multi.setopt(pycurl.M_MAXCONNECTS, 128)
@@ -233,8 +232,7 @@ class Session:
 
     def wake(self) -> None:
         """End a wait of `step`; for other threads."""
-        with suppress(OSError):  # it is full, or the session was closed: nobody waits
-            os.write(self._mouth, b"x")
+        self._woken.set()
 
     # -- requests ------------------------------------------------------------------------------------------------------
 
@@ -332,9 +330,8 @@ class Session:
         if self.active:
             wait = min(wait, max(0.0, self._check_at - time.monotonic()))
         for key, events in self._selector.select(wait):
-            if key.fd == self._ear:
-                with suppress(BlockingIOError):
-                    os.read(self._ear, 4096)
+            if key.fileobj is self._woken:
+                self._woken.clear()
             else:
                 self._multi.socket_action(key.fd, events)
         if self._due is not None and self._due <= time.monotonic():
@@ -464,8 +461,7 @@ class Session:
             curl.close()
         self._multi.close()
         self._selector.close()
-        os.close(self._ear)
-        os.close(self._mouth)
+        self._woken.close()
 
 
 def too_slow(place: str, count: int, seconds: float) -> TransferError | None:
@@ -491,8 +487,7 @@ def _forget() -> None:
     _idle.clear()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+after_fork(_forget)
 
 
 @contextmanager
