@@ -51,13 +51,13 @@ _PICTURE = "dataferry-demo.png"
 _WIDTH = 80
 _BEGIN = """
 The author of mypkg wrote mypkg/data/dataferry.toml, with `dataferry add`:
-    dataurl = "{primary}"          # the primary host
-    mirrors = ["{mirror}"]        # has the same files
+    dataurl = {primary:<34}  # the primary host
+    mirrors = {mirror:<34}  # has the same files
     folders = {{ any = ".../project/mypkg-data" }}  # many may share it
-    [files."{sky_map}"]            # size and sha256 of each file
+    [files."{sky_map}"]                  # size and sha256 of each file
 A user of mypkg writes:
     data = dataferry.PackageData("mypkg")
-    path = data.get("{sky_map}")    # verified, on this machine
+    path = data.get("{sky_map}")         # verified, on this machine
 
 Where files come from, nearest place first, and how long `get` took:"""
 _END = """\
@@ -92,7 +92,7 @@ def command() -> None:
         raise CacheError(f"the current directory cannot be written, and the demo leaves {_PICTURE} in it")
     with _stage() as stage:
         _headline("dataferry demo: real FITS files, two web servers on this machine, no internet")
-        echo(_BEGIN.format(primary=stage.primary.url, mirror=stage.mirror.url, sky_map=_SKY_MAP))
+        echo(_BEGIN.format(primary=f'"{stage.primary.url}"', mirror=f'["{stage.mirror.url}"]', sky_map=_SKY_MAP))
         data = PackageData("mypkg", show_progress=False)
         _get(1, "package", data, _BUNDLED)
         _get(2, "shared folder", data, _IN_FOLDER)
@@ -122,7 +122,7 @@ def _timed(title: str, do: Callable[[], _T], *, bold: bool = False) -> _T:
     result = do()
     milliseconds = (time.perf_counter() - began) * 1e3
     took = f"{milliseconds:.0f} ms" if milliseconds >= 1 else f"{milliseconds * 1e3:.0f} us"
-    echo(style(title, bold=bold) + took.rjust(_WIDTH - len(title)))
+    echo(style(title, bold=bold or None) + took.rjust(_WIDTH - len(title)))
     return result
 
 

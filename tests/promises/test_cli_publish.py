@@ -40,15 +40,11 @@ def dav(running_dav: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.fixture
-def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def tree(source_tree):
     """A source tree with one package and files to publish; the current folder."""
-    tree = tmp_path / "tree"
-    (tree / "mypkg" / "data").mkdir(parents=True)
-    (tree / "mypkg" / "__init__.py").touch()
-    (tree / "hosted" / "maps").mkdir(parents=True)
-    (tree / "hosted" / "maps" / "a.fits").write_bytes(b"a" * 5000)
-    (tree / "hosted" / "maps" / "b.fits").write_bytes(b"b" * 300)
-    monkeypatch.chdir(tree)
+    files = {"hosted/maps/a.fits": b"a" * 5000, "hosted/maps/b.fits": b"b" * 300}
+    tree = source_tree({"mypkg/__init__.py": b"", **files})
+    (tree / "mypkg/data").mkdir()
     return tree
 
 
