@@ -410,7 +410,7 @@ class _TextFile:
         """Remove what an edit left here that was killed: nothing of ours stays in a package."""
         from ..files import remove_private
 
-        remove_private(os.path.dirname(os.path.realpath(self.path)))
+        remove_private(os.path.dirname(os.path.realpath(self.path)), older_than=60)  # one is written in far less
 
     @property
     def table(self) -> dict[str, Any]:

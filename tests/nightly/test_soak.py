@@ -84,5 +84,5 @@ def test_soak(work: str, make_package: Any, need: Any) -> None:
     before, after = (eval(f"({part})") for part in done.stdout.strip().strip("()").split(") ("))
     sys.stdout.write(f"\nsoak: {count} {work}: MB, descriptors, threads {before} -> {after}\n")
     assert after[0] <= before[0] + 10 + count * 2e-4  # what is remembered of each file
-    assert after[1] <= before[1] + 2
+    assert after[1] <= before[1] + 16  # connections that are kept open, as many as one host gets
     assert after[2] <= before[2] + 1
