@@ -339,9 +339,7 @@ class Resolver:
         if result.source is not None:
             arrival = Arrival(result.source.redacted, result.moved_bytes, result.seconds)
             self.arrivals[name] = arrival
-            if (logging := sys.modules.get("logging")) is not None:
-                message = "%s: %d bytes in %.1f s from %s"
-                logging.getLogger("dataferry").info(message, name, arrival.moved_bytes, arrival.seconds, arrival.source)
+            _log("%s: %d bytes in %.1f s from %s", name, arrival.moved_bytes, arrival.seconds, arrival.source)
         return self._remember(name, path) or path
 
     def sources(self, name: str) -> list[Source]:
@@ -451,8 +449,7 @@ class Resolver:
         return options._replace(progress=self.show_progress) if options.progress is None else options
 
     def _remember(self, name: str, path: str, *, ours: bool = True) -> str | None:
-        if (logging := sys.modules.get("logging")) is not None:  # whoever reads the log has loaded it
-            logging.getLogger("dataferry").info("%s: %s", name, path)
+        _log("%s: %s", name, path)
         try:
             now = os.stat(path)
         except OSError:
@@ -465,3 +462,10 @@ class Resolver:
         import logging
 
         logging.getLogger("dataferry").warning("%s: %s is skipped: %s", name, place, note)
+
+
+def _log(message: str, *arguments: object) -> None:
+    if "logging" in sys.modules:  # whoever reads the log has loaded it
+        import logging  # waits where another thread is loading it just now
+
+        logging.getLogger("dataferry").info(message, *arguments)

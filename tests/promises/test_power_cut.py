@@ -140,6 +140,7 @@ dataferry.PackageData(sys.argv[1], show_progress=False).get("large.bin")
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(3600)
 def test_a_hundred_cuts_at_any_moment(disk, make_package):
     (disk.mounted / "astropy").mkdir()
     moments = random.Random(int(os.environ.get("DATAFERRY_SEED", "1")))
