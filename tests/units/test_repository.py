@@ -14,6 +14,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 import dataferry
 from dataferry import errors
@@ -81,6 +82,14 @@ def test_oldest_versions_are_tested(repository: Path) -> None:
     minimum = {name: version for name, _, version in (line.partition(";")[0].partition(">=") for line in wanted)}
     pins = re.findall(r"oldestdeps: (\S+?)==(\S+)", (repository / "tox.ini").read_text(encoding="utf-8"))
     assert {name: version.removesuffix(".*") for name, version in pins} == minimum
+
+
+def test_the_conda_recipe_has_the_requirements_of_the_project(repository: Path) -> None:
+    project = tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    recipe = yaml.safe_load((repository / ".ci" / "conda" / "recipe.yaml").read_text(encoding="utf-8"))
+    # conda-forge calls the part of astropy that has no optional dependencies astropy-base
+    run = {line.replace(" ", "").replace("astropy-base", "astropy") for line in recipe["requirements"]["run"]}
+    assert run == {*project["dependencies"], "python" + project["requires-python"]}
 
 
 def test_the_tests_with_the_oldest_versions_are_there(repository: Path) -> None:
