@@ -1,7 +1,8 @@
 """Stamps on disk: which files were verified, so that the next process need not hash them again.
 
 A ledger is a text file to which lines are appended: 2,000 stamps are one write, and none is lost to another process.
-A line counts only with its checksum, so one that was cut by a full disk or a power cut is no line.
+A line counts only with its checksum, so one that was cut by a full disk or a power cut is no line. A ledger most of
+whose lines are of the past is written again; what another process appends meanwhile may be lost, and is hashed again.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import zlib
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from ..files import Stamp, is_private, sync_files
+from ..files import Stamp, is_private, put_atomically, sync_files
 from ..portable import REGULAR, read_at
 
 __all__ = ["Stamps", "stamp_files"]
@@ -24,6 +25,8 @@ __all__ = ["Stamps", "stamp_files"]
 _SETTLED_NS = 2_000_000_000
 #: The times of a file system stand still for so long: what changes a file twice within it cannot be seen.
 _TICK_NS = 20_000_000
+#: Bytes of a ledger that are no trouble, whatever is in them.
+_SHORT = 1 << 20
 
 
 class _Table(NamedTuple):
@@ -112,12 +115,22 @@ class Stamps:
         try:
             for ledger, batch in batches.items():
                 # a line that was cut before this one has no end
-                self._write(ledger, b"\n" + b"".join(batch))
+                if self._write(ledger, b"\n" + b"".join(batch)) > _SHORT:
+                    self._compact(ledger)
         except OSError:
             return False
         return True
 
-    def _write(self, ledger: str, data: bytes) -> None:
+    def _compact(self, ledger: str) -> None:
+        """Write a ledger again if less than half of it counts."""
+        table = self._table(ledger)
+        if table is not None and table.size > 2 * sum(map(len, table.lines.values())):
+            lines = [line for line in table.lines.values() if _parse(line) is not None]
+            with contextlib.suppress(OSError):  # a full disk, or a folder in which others may only append
+                put_atomically(ledger, b"\n".join([*lines, b""]), like=os.stat(ledger))
+
+    def _write(self, ledger: str, data: bytes) -> int:
+        """Append to a ledger; the bytes that it has now."""
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | REGULAR
         try:
             handle = os.open(ledger, flags, 0o666)
@@ -130,6 +143,7 @@ class Stamps:
             handle = os.open(ledger, flags, 0o666)
         try:
             os.write(handle, data)
+            return os.fstat(handle).st_size
         finally:
             os.close(handle)
 
