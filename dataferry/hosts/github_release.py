@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -281,30 +282,36 @@ class _Release:
                 files[name] = HostedFile(size, assets[0].sha256 if len(assets) == 1 else None, locators=locators)
         return files
 
+    def assets_of(self, name: str) -> list[_Asset]:
+        """The complete assets of a file, however it was divided."""
+        base = asset_name(name)
+        return [asset for asset in self.assets.values() if asset.complete and _base_of(asset.name) == base]
+
     def compare(self, upload: Upload, part: int | None) -> HostedFile | None:
         """What it has of a file here; None unless all parts are complete. Parts are compared with those of the file."""
         wanted = pieces(upload.name, upload.size, part)
-        base = asset_name(upload.name)
-        others = [
-            asset
-            for asset in self.assets.values()
-            if asset.complete and _base_of(asset.name) == base and asset.name not in dict(wanted)
-        ]
-        if others:  # divided in another way, so it has another size
-            return HostedFile(sum(asset.size for asset in others))
-        complete = [asset for name, _ in wanted if (asset := self.asset(name)) is not None and asset.complete]
-        if len(complete) < len(wanted):
+        there = {asset.name: asset for asset in self.assets_of(upload.name)}
+        size = sum(asset.size for asset in there.values())
+        if there.keys() - dict(wanted):  # divided in another way, so it has another size
+            return HostedFile(size)
+        if len(there) < len(wanted):
             return None
-        size = sum(asset.size for asset in complete)
         if len(wanted) == 1 or size != upload.size:
-            return HostedFile(size, complete[0].sha256 if len(wanted) == 1 else None)
-        start, same = 0, True
-        for asset, (_, each) in zip(complete, wanted, strict=True):
-            same = same and asset.sha256 in {None, _sha256_of(upload.path, start, each)}
-            start += each
-        if not same:
+            return HostedFile(size, there[wanted[0][0]].sha256 if len(wanted) == 1 else None)
+        if any(there[asset].sha256 not in {None, sha256} for asset, _, sha256 in _digests(upload, part)):
             return HostedFile(size, "0" * 64)  # any digest but that of the file says what matters
-        return HostedFile(size, upload.sha256 if all(asset.sha256 for asset in complete) else None)
+        return HostedFile(size, upload.sha256 if all(asset.sha256 for asset in there.values()) else None)
+
+
+@lru_cache(maxsize=1024)
+def _digests(upload: Upload, part: int | None) -> list[tuple[str, int, str]]:
+    """The assets of a file here, each with its first byte and its sha256."""
+    wanted, start, found = pieces(upload.name, upload.size, part), 0, []
+    for asset, size in wanted:
+        sha256 = upload.sha256 if len(wanted) == 1 else _sha256_of(upload.path, start, size)
+        found.append((asset, start, sha256))
+        start += size
+    return found
 
 
 def _sha256_of(path: Path, start: int, size: int) -> str:
@@ -469,6 +476,7 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
         super().__init__(host, settings, about)
         self._tag = host.tag
         self._series: dict[str, _Release] = {}
+        self._uploads: dict[str, Upload] = {}
         self._place: dict[str, str] = {}
         self._verified: dict[str, DraftFile] = {}
 
@@ -547,10 +555,13 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
     def hosted(self, uploads: Sequence[Upload]) -> Mapping[str, HostedFile]:
         """The files in the release, in its draft and in further releases of the same data."""
         self._series = self.api.series(self._tag)
+        self._uploads = {upload.name: upload for upload in uploads}
         files = {upload: file for upload in uploads if (file := self._find(upload)) is not None}
         for tag, release in self._series.items():
             there = {upload: file for upload, file in files.items() if self._place[upload.name] == tag}
-            if other := [upload.name for upload, file in there.items() if file.matches(upload) is False]:
+            other = [upload.name for upload, file in there.items() if file.matches(upload) is False]
+            # where the registry declares the release, the plan sees whether the copy of a registered file is damaged
+            if other and (release.draft or self.declared not in self.registered):
                 raise self._other_bytes(release, other)
         # what is in a draft without a digest cannot be compared from outside: `upload` does that
         drafts = {tag for tag, release in self._series.items() if release.draft}
@@ -561,6 +572,21 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
             reason = f"the release {self._tag} is immutable and takes no more files, so not {new[0]}"
             raise self.error(reason, f"Publish to @{_next_tag(self._tag)}")
         return found
+
+    @property
+    def repairs(self) -> bool:  # type: ignore[override]
+        """Whether assets may be deleted: not from an immutable release."""
+        return not any(release.immutable for release in self._series.values())
+
+    def discard(self, names: Sequence[str]) -> None:
+        """Delete the assets that differ from the registered files; right parts of a file stay."""
+        for upload in map(self._uploads.__getitem__, names):
+            release = self._series[self._place[upload.name]]
+            right = {asset: sha256 for asset, _, sha256 in _digests(upload, self.host.part)}
+            for asset in release.assets_of(upload.name):
+                if asset.sha256 is None or asset.sha256 != right.get(asset.name):
+                    with self.asking(upload.name):
+                        self._delete_asset(release, asset)
 
     def _find(self, upload: Upload) -> DraftFile | None:
         """The complete file in one of the releases, with these bytes or others."""
@@ -745,18 +771,17 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
     def send(self, upload: Upload, begun: DraftFile | None, notes: Notes, moved: Moved) -> DraftFile:
         """Upload the asset, or the parts that are not there yet."""
         tag = self._place[upload.name]
-        assets, start = pieces(upload.name, upload.size, self.host.part), 0
-        for number, (asset, size) in enumerate(assets, 1):
+        assets = dict(pieces(upload.name, upload.size, self.host.part))
+        for number, (asset, start, sha256) in enumerate(_digests(upload, self.host.part), 1):
             label = "" if asset == upload.name else upload.name
             if len(assets) > 1:
                 label = f"{upload.name}, part {number} of {len(assets)}"
-            piece = _Piece(upload, asset, label, start, size, len(assets) == 1)
-            self._send_piece(self._series[tag], piece, notes, moved)
-            start += size
+            self._send_piece(
+                self._series[tag], _Piece(upload, asset, label, start, assets[asset], sha256), notes, moved
+            )
         return DraftFile(upload.size, upload.sha256, None, self._locators(tag), upload.name, upload.name)
 
     def _send_piece(self, release: _Release, piece: _Piece, notes: Notes, moved: Moved) -> None:
-        sha256 = piece.sha256(notes)
         for attempt in range(_ATTEMPTS):
             if attempt > 1:
                 time.sleep(self.pause * 2**attempt)
@@ -765,13 +790,13 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
                 if notes.get("sending") == piece.asset or self._was_cut(release, piece, found):
                     self._delete_asset(release, found)
                 found = release.asset(piece.asset)
-            if found is not None and found.size == piece.size and found.sha256 in {None, sha256}:
+            if found is not None and found.size == piece.size and found.sha256 in {None, piece.sha256}:
                 return None
             if found is not None:
                 raise self._other_bytes(release, [piece.upload.name])
             notes["sending"] = piece.asset
             try:
-                return self._check_sent(release, piece, self._post(release, piece, moved), sha256)
+                return self._check_sent(release, piece, self._post(release, piece, moved))
             except TransferError as error:
                 failed = error
             if is_status(failed, 422) and "already_exists" in str(failed):
@@ -796,12 +821,13 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
                 raise
         return _Asset.read(reply.json())
 
-    def _check_sent(self, release: _Release, piece: _Piece, made: _Asset, sha256: str) -> None:
+    def _check_sent(self, release: _Release, piece: _Piece, made: _Asset) -> None:
         for _ in tries(self.digest_within, 0.3):
             if made.sha256 is not None:
                 break
             made = _Asset.read(self.api.call("GET", made.url).json())
-        if made.name == piece.asset and made.complete and made.size == piece.size and made.sha256 in {None, sha256}:
+        same = made.size == piece.size and made.sha256 in {None, piece.sha256}
+        if made.name == piece.asset and made.complete and same:
             with self.lock:
                 release.assets[made.name.lower()] = made
             return
@@ -850,17 +876,7 @@ class _Piece:
     label: str
     start: int
     size: int
-    whole: bool
-
-    def sha256(self, notes: Notes) -> str:
-        """Its digest; that of a part is computed once and noted."""
-        if self.whole:
-            return self.upload.sha256
-        known: dict[str, str] = notes.get("parts", {})
-        if self.asset not in known:
-            known = {**known, self.asset: _sha256_of(self.upload.path, self.start, self.size)}
-            notes["parts"] = known
-        return known[self.asset]
+    sha256: str
 
 
 def _release_text(about: Mapping[str, Any], tag: str, place: str, *, further: bool) -> tuple[str, str]:

@@ -106,7 +106,12 @@ def _step(
         return Step(upload, NEW_VERSION, hosted)
     if damaged:
         remedy = "The registry has your file, so the host's copy is damaged or was changed"
-        remedy += ": --repair replaces it" if publisher.repairs else ", and this kind of host cannot replace it"
+        if publisher.repairs:
+            remedy += ": --repair replaces it"
+        elif publisher.versioned:
+            remedy += ". What an archive has published is immutable: --new-version puts your file into the next version"
+        else:
+            remedy += ", and this kind of host cannot replace it"
     else:
         remedy = KEEPS_BYTES
         remedy += ", or publish a new version of the data with --new-version" if publisher.versioned else ""

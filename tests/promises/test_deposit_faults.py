@@ -111,6 +111,30 @@ def test_a_wait_for_an_archive_is_no_silence(
     assert re.search(r"figshare:\d+\S*: waiting up to \d+ s until Figshare has computed the digests", lines[0])
 
 
+# -- damaged copies ---------------------------------------------------------------------------------------------------
+
+
+def test_a_damaged_file_of_an_archive_is_replaced_in_a_new_version(
+    figshare: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FIGSHARE_TOKEN", "token-1")
+    registry, source = tmp_path / "dataferry.toml", tmp_path / "a.fits"
+    source.write_bytes(DUST)
+    article = figshare.put({}, owner=1, public=False)
+    spec = figshare.spec(article.number)
+    publish({"a.fits": source}, spec, registry, progress=False)
+    [number] = article.files
+    figshare.files[number].whole = DUST[:-1] + b"?"
+    with pytest.raises(
+        Conflict, match="has published is immutable: --new-version puts your file into the next version"
+    ):
+        publish({"a.fits": source}, spec, registry, progress=False, repair=True)
+    assert publish({"a.fits": source}, spec, registry, progress=False, new_version=True).files[0].proven
+    assert len(article.versions) == 2
+    assert article.files != [number]
+    assert got(registry, "a.fits") == [DUST]
+
+
 # -- metadata that the package has already ----------------------------------------------------------------------------
 
 CITATION = """\

@@ -440,6 +440,58 @@ def test_a_long_limit_is_an_error_with_the_time(github: Any, author: Callable[..
     assert author(github.spec(), {"dust.fits": DUST}).files[0].proven
 
 
+# -- damaged assets of registered files --------------------------------------------------------------------------------
+
+
+def damage(asset: Any, *, digest: bool = True) -> None:
+    asset.data = asset.data[:-1] + b"?"
+    asset.digest = f"sha256:{hashlib.sha256(asset.data).hexdigest()}" if digest else None
+
+
+@pytest.mark.parametrize("digest", [True, False])
+@pytest.mark.parametrize("part", [None, 1000])
+def test_a_damaged_asset_of_a_registered_file_is_repaired(
+    github: Any, author: Callable[..., Any], tmp_path: Path, part: int | None, digest: bool
+) -> None:
+    spec, files = github.spec(**({"part": part} if part else {})), {"dust.fits": DUST, "beam.fits": BEAM}
+    author(spec, files)
+    sent = github.count("POST .*/assets")
+    name = "dust.fits.part02-of-03" if part else "dust.fits"
+    damage(release(github).assets[name], digest=digest)
+    if digest:
+        with pytest.raises(Conflict, match="--repair replaces it"):
+            author(spec, files)
+    text = (tmp_path / "dataferry.toml").read_text()
+    outcome = author(spec, files, repair=True)
+    assert [(file.name, file.proven) for file in outcome.files if file.action == "repair"] == [("dust.fits", True)]
+    assert release(github).assets[name].data in DUST
+    assert github.count("POST .*/assets") == sent + 1, "only the damaged asset goes again"
+    assert github.count("DELETE") == 1
+    assert (tmp_path / "dataferry.toml").read_text() == text
+
+
+def test_an_asset_of_another_size_is_repaired(github: Any, author: Callable[..., Any]) -> None:
+    author(github.spec(), {"dust.fits": DUST})
+    github.put("v1", "dust.fits", b"cut")
+    assert author(github.spec(), {"dust.fits": DUST}, repair=True).files[0].proven
+    assert release(github).assets["dust.fits"].data == DUST
+
+
+def test_repair_is_for_the_registered_bytes_alone(github: Any, author: Callable[..., Any]) -> None:
+    author(github.spec(), {"dust.fits": DUST})
+    with pytest.raises(Conflict, match="registered with other bytes"):
+        author(github.spec(), {"dust.fits": BEAM}, repair=True)
+    github.put("v1", "beam.fits", BEAM)
+    with pytest.raises(Conflict, match="another file under this name"):
+        author(github.spec(), {"beam.fits": DUST}, repair=True)
+    assert release(github).assets["beam.fits"].data == BEAM
+    damage(release(github).assets["dust.fits"])
+    release(github).immutable = True
+    with pytest.raises(Conflict, match="cannot replace it"):
+        author(github.spec(), {"dust.fits": DUST}, repair=True)
+    assert github.count("DELETE") == 0
+
+
 # -- limits of a release -----------------------------------------------------------------------------------------------
 
 
