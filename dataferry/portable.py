@@ -9,11 +9,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import socket
 import threading
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
+from urllib.parse import unquote
 
 __all__ = [
     "MOVES_OPEN_FILES",
@@ -21,6 +23,7 @@ __all__ = [
     "REGULAR",
     "WakeUp",
     "after_fork",
+    "file_name",
     "get_user_id",
     "give_group",
     "is_alive",
@@ -29,6 +32,7 @@ __all__ = [
     "lock_file",
     "read_at",
     "read_into",
+    "registered_name",
     "symlink",
     "write_at",
 ]
@@ -53,6 +57,25 @@ MOVES_OPEN_FILES = hasattr(os, "getuid")
 #: Windows lets nobody read the bytes that are locked, so the byte is one that no file has.
 _LOCKED_BYTE = 0x7FFFFFFE
 _seeking = threading.Lock()
+#: What Windows lets no name of a file have; its devices are files of every folder, whatever their suffix.
+_ILLEGAL = re.compile(r'[\x00-\x1f<>:"|?*\\%]|[. ](?=/|$)').sub
+_DEVICE = re.compile(r"(?i)(^|/)(con|prn|aux|nul|com[0-9\u00b9\u00b2\u00b3]|lpt[0-9\u00b9\u00b2\u00b3])(?=[./]|$)").sub
+
+
+def file_name(name: str) -> str:
+    """The relative path for a name of a registry: the name itself, quoted on Windows where it cannot be one there."""
+    return name if MOVES_OPEN_FILES else quoted_for_windows(name)
+
+
+def quoted_for_windows(name: str) -> str:
+    """A name whose characters, ends and devices Windows cannot have are quoted as in a URL."""
+    quoted = _ILLEGAL(lambda found: f"%{ord(found[0]):02X}", name)
+    return _DEVICE(lambda found: f"{found[1]}%{ord(found[2][0]):02X}{found[2][1:]}", quoted)
+
+
+def registered_name(path: str) -> str:
+    """The name of a registry for a relative path that `file_name` gave."""
+    return path if MOVES_OPEN_FILES else unquote(path)
 
 
 def lock_file(fd: int, *, wait: bool = False) -> None:

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
+from ..portable import file_name
 from .stamps import Stamps
 
 __all__ = [
@@ -42,12 +43,12 @@ def view_name(package: str, dataurl: str, name: str) -> str:
 
     The digits are those of its primary base URL, which keeps two versions of a data set apart.
     """
-    return f"{package}-{_md5(dataurl)[:8]}/{name}"
+    return f"{package}-{_md5(dataurl)[:8]}/{file_name(name)}"
 
 
 def second_view_name(package: str, dataurl: str, name: str) -> str:
     """The readable path of a file where that of another differs from it only in case, and the file system folds it."""
-    return f"{package}-{_md5(f'{dataurl} {name}')[:8]}/{name}"
+    return f"{package}-{_md5(f'{dataurl} {name}')[:8]}/{file_name(name)}"
 
 
 def _md5(text: str) -> str:

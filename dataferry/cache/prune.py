@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from ..errors import CacheError, RegistryError
 from ..files import is_private
+from ..portable import registered_name
 from ..registry.packages import REGISTRY_NAME, package_folders
 from ..registry.registry import Registry
 from . import layout
@@ -77,7 +78,8 @@ def kept_views(package: str | None = None) -> list[View]:
     found = []
     for home in layout.cache_folders():
         for view, entry in layout.views(home):
-            folder, _, name = view.partition("/")
+            folder, _, below = view.partition("/")
+            name = registered_name(below)
             match = _FOLDER(folder)
             if match is None or not name or package not in {None, match[1]}:
                 continue

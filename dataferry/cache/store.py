@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ..errors import CacheError, Reason
 from ..files import Stamp, hash_file, put_content
-from ..portable import symlink
+from ..portable import file_name, symlink
 from ..registry.names import redact_url
 from ..registry.registry import Entry
 from . import layout
@@ -189,7 +189,7 @@ class Store:
             if verdict.accepted:
                 return self.readable(name, contents), verdict
         for home in self._apart if entry is not None else ():
-            view = self._folder + name
+            view = self._folder + file_name(name)
             path = f"{home}/{view}"
             try:
                 mode = os.lstat(path).st_mode
@@ -210,7 +210,7 @@ class Store:
 
     def readable(self, name: str, contents: str) -> str:
         """A path with the file's own name for an entry of astropy's cache; the entry itself where none can be made."""
-        view = self._folder + name
+        view = self._folder + file_name(name)
         for home in self.homes:
             with contextlib.suppress(OSError, ValueError):
                 if os.readlink(f"{home}/{view}") == self._target(home, view, contents):
@@ -218,7 +218,7 @@ class Store:
         return self._view(name, contents)
 
     def _view(self, name: str, contents: str) -> str:
-        view = self._folder + name
+        view = self._folder + file_name(name)
         for place in dict.fromkeys([self.writable(), *self.homes[1:]]):
             if place is not None and _takes_links(place):
                 with contextlib.suppress(OSError, ValueError):
@@ -272,7 +272,7 @@ class Store:
         """The folder for an archive's members, on the file system of the cache."""
         selection = "all" if members is None else hashlib.sha256("\n".join(members).encode()).hexdigest()[:16]
         home = self.writable() or _for_this_process()
-        return f"{home}/unpacked/{self._folder}{name}/{selection}"
+        return f"{home}/unpacked/{self._folder}{file_name(name)}/{selection}"
 
     # -- keep
 
@@ -318,7 +318,7 @@ class Store:
         return self._keep_apart(name, sha256, content, reason)
 
     def _keep_apart(self, name: str, sha256: str, content: str | bytes, reason: str) -> str:
-        view, tried = self._folder + name, [reason]
+        view, tried = self._folder + file_name(name), [reason]
         for home in dict.fromkeys([self.writable() or _for_this_process(), *self.homes[1:]]):
             path = f"{home}/{view}"
             try:

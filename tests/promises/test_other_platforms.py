@@ -1,0 +1,105 @@
+"""dataferry where the functions of POSIX and links are missing, and on a file system of Windows.
+
+``tests/servers/windows`` has a standard library as Windows has it, for the modules of dataferry alone. What is left out
+below makes symbolic links, forks or FIFOs itself.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dataferry import PackageData
+from dataferry.testing import RangeServer
+
+PROMISES = ["plain", "retrieve", "cache_key", "check", "cli_bad_input", "credentials", "registry", "host_example"]
+PROMISES += ["hosts_interface", "testing_contract", "maps_values", "maps_write"]
+#: These look for astropy's entry, which a registered file has only where there are links.
+ENTRIES = "not test_each_hash_verifies and not test_astropy_finds_it_under_the_url and not test_the_drop_in_class"
+
+
+def test_promises_without_posix(repository: Path, tmp_path: Path) -> None:
+    files = [str(repository / "tests" / "promises" / f"test_{name}.py") for name in PROMISES]
+    env = {**os.environ, "PYTHONPATH": str(repository / "tests" / "servers" / "windows")}
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", ENTRIES, *files]
+    done = subprocess.run(words, cwd=repository, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-5000:]
+    passed = re.search(r"(\d+) passed", done.stdout)
+    assert passed and int(passed[1]) > 300
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("maps/dust.fits", "maps/dust.fits"),
+        ("one:two?.fits", "one%3Atwo%3F.fits"),
+        ("con/NUL.fits", "%63on/%4EUL.fits"),
+        ("ends./in a space ", "ends%2E/in a space%20"),
+        ("50%.fits", "50%25.fits"),
+        ("console.txt", "console.txt"),
+    ],
+)
+def test_names_that_windows_cannot_have(repository: Path, tmp_path: Path, name: str, path: str) -> None:
+    with RangeServer({name: b"data"}) as server:
+        registry = tmp_path / "dataferry.toml"
+        registry.write_text(f'dataurl = "{server.url}"\n[files."{name}"]\nsize = 4\nsha256 = "{SHA}"\n')
+        code = (
+            "import dataferry\n"
+            f"data = dataferry.PackageData('mypkg', registry={str(registry)!r}, show_progress=False)\n"
+            f"print(data.get({name!r}), data.contents({name!r}))"
+        )
+        env = {**os.environ, "PYTHONPATH": str(repository / "tests" / "servers" / "windows")}
+        done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert done.stdout.endswith(f"/{path} b'data'\n"), done.stderr
+
+
+SHA = "3a6eb0790f39ac87c94f3856b2dd2c5d110e6811602261a9a923d3bb23adc8b7"
+
+
+@pytest.fixture
+def exfat(need: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A cache on exFAT: no links, no rights, and capitals are small letters."""
+    need.that("mount", os.geteuid() == 0, "only root mounts")
+    make, mount = need("mkfs.exfat"), need("mount.exfat-fuse")
+    image, place = tmp_path / "exfat.img", tmp_path / "exfat"
+    place.mkdir()
+    with open(image, "wb") as file:
+        file.truncate(64 << 20)
+    subprocess.run([make, str(image)], check=True, capture_output=True)
+    found = subprocess.run(["losetup", "-f", "--show", str(image)], capture_output=True, text=True)
+    if found.returncode:
+        pytest.skip("there are no loop devices")
+    device = found.stdout.strip()
+    try:
+        if subprocess.run([mount, device, str(place)], capture_output=True).returncode:
+            pytest.skip("there is no FUSE")
+        try:
+            (place / "cache").mkdir()
+            monkeypatch.setenv("ASTROPY_CACHE_DIR", str(place / "cache"))
+            monkeypatch.setenv("XDG_CACHE_HOME", str(place / "cache"))
+            yield place / "cache"
+        finally:
+            subprocess.run(["umount", "-l", str(place)], check=True)
+    finally:
+        subprocess.run(["losetup", "-d", device], check=False)
+
+
+def test_a_cache_without_links_or_capitals(exfat: Path, make_package: Any) -> None:
+    files = {f"maps/{n}.fits": os.urandom(5000 + n) for n in range(20)} | {"large.bin": os.urandom(9_000_000)}
+    with RangeServer(files) as server:
+        package = make_package(files, head=f'dataurl = "{server.url}"')
+        for _ in range(2):
+            paths = PackageData(package, show_progress=False).fetch(list(files))
+            assert [Path(path).read_bytes() for path in paths] == list(files.values())
+            assert all(
+                path.startswith(str(exfat)) and path.endswith(name) for path, name in zip(paths, files, strict=True)
+            )
+        assert len({request.name for request in server.requests}) == len(files)
+        assert sum(request.sent for request in server.requests) < 1.1 * sum(map(len, files.values()))
