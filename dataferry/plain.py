@@ -17,7 +17,7 @@ from .download.response import describe_body
 from .errors import BadName, Failure, FileUnavailable, Offline, Reason, RegistryError
 from .portable import after_fork
 from .registry.names import check_name, check_url, redact_url
-from .registry.packages import package_folders
+from .registry.packages import package_folders, refuse_archived
 
 if TYPE_CHECKING:
     import logging
@@ -74,7 +74,7 @@ def get_data_filename(
     BadName
         If ``name``, ``dataurl`` or ``mirror`` is not allowed.
     RegistryError
-        If there is no such package.
+        If there is no such package, or it has the file inside an archive.
     FileUnavailable
         If the file is not available; the error lists every place with its reason.
     Offline
@@ -107,6 +107,7 @@ def get_data_filename(
             _log().info("%s: bundled with %s", name, package)
             return path
         tried.append(Failure(f"package {data}", "not there", "absent"))
+    refuse_archived(package, name)
     return _ask_astropy(
         name,
         package,

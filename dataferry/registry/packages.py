@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import RegistryError
 
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
 
-__all__ = ["REGISTRY_NAME", "find_registry", "package_folders"]
+__all__ = ["REGISTRY_NAME", "find_registry", "package_folders", "refuse_archived"]
 
 #: The file that declares a package's data, in its ``data`` folder.
 REGISTRY_NAME = "dataferry.toml"
@@ -19,24 +21,23 @@ REGISTRY_NAME = "dataferry.toml"
 
 def package_folders(package: str) -> list[Path]:
     """The folders of a package, found without importing it: several for a namespace package, none in an archive."""
-    import sys
+    spec = _package_spec(package)
+    places = [Path(place) for place in spec.submodule_search_locations or () if os.path.isdir(place)]
+    return places or _folders_of_resources(spec)
 
-    module = sys.modules.get(package)
-    spec = getattr(module, "__spec__", None)
-    if spec is None:
-        spec = _find_spec(package)
+
+def _package_spec(package: str) -> ModuleSpec:
+    spec = getattr(sys.modules.get(package), "__spec__", None) or _find_spec(package)
     if spec is None:
         raise RegistryError(f"there is no package {package!r} here: is it installed in this environment?")
-    places = spec.submodule_search_locations
-    if places is None:
+    if spec.submodule_search_locations is None:
         raise RegistryError(f"{package!r} is a module, not a package: data lives in a package's folder")
-    return [Path(place) for place in places if os.path.isdir(place)]
+    return spec
 
 
 def _find_spec(package: str) -> ModuleSpec | None:
     """As `importlib.util.find_spec`, which imports the parents of a package: one that fails would end us as well."""
     import importlib.util
-    from importlib.machinery import PathFinder
 
     name, *parts = package.split(".")
     try:
@@ -45,10 +46,70 @@ def _find_spec(package: str) -> ModuleSpec | None:
             if spec is None or spec.submodule_search_locations is None:
                 return None
             name = f"{name}.{part}"
-            spec = PathFinder.find_spec(name, spec.submodule_search_locations)
+            spec = _find_within(name, list(spec.submodule_search_locations))
     except (ImportError, ValueError, AttributeError):
         return None
     return spec
+
+
+def _find_within(name: str, places: list[str]) -> ModuleSpec | None:
+    """Ask every finder, as an import does: editable installs bring their own."""
+    from importlib.machinery import ModuleSpec
+
+    for finder in sys.meta_path:
+        try:
+            spec = finder.find_spec(name, places, None)
+        except KeyError:  # Python computes the path of a nested namespace package from its imported parent
+            spec = ModuleSpec(name, None, is_package=True)
+            inner = [os.path.join(place, name.rpartition(".")[2]) for place in places]
+            spec.submodule_search_locations = [place for place in inner if os.path.isdir(place)]
+        if spec is not None:
+            return spec
+    return None
+
+
+def _folders_of_resources(spec: ModuleSpec) -> list[Path]:
+    """The folders of a package whose finder knows the place of each file only: editable installs of meson-python."""
+    root = _resources(spec)
+    if root is None:
+        return []
+    folders = dict.fromkeys(
+        path.parents[len(parts) - 1]
+        for path, parts in _files_below(root.joinpath("data"), ("data",))
+        if path.parts[-len(parts) :] == parts
+    )
+    if not folders and spec.origin and os.path.isfile(spec.origin):
+        folders = {Path(spec.origin).parent: None}
+    return list(folders)
+
+
+def _resources(spec: ModuleSpec) -> Any:
+    """The package as `importlib.resources.files` gives it, which would import it; None if its loader has none."""
+    get_reader = getattr(spec.loader, "get_resource_reader", None)
+    reader: Any = get_reader(spec.name) if get_reader else None
+    return reader.files() if hasattr(reader, "files") else None
+
+
+def _files_below(folder: Any, parts: tuple[str, ...]) -> Iterator[tuple[Path, tuple[str, ...]]]:
+    if not folder.is_dir():
+        return
+    for item in folder.iterdir():
+        inner = (*parts, item.name)
+        if item.is_dir():
+            yield from _files_below(item, inner)
+        elif isinstance(item, Path):
+            yield item, inner
+
+
+def refuse_archived(package: str, name: str) -> None:
+    """Raise `RegistryError` if a package lies in an archive, a zipapp say, together with this data file."""
+    spec = _package_spec(package)
+    root = None if package_folders(package) else _resources(spec)
+    if root is not None and root.joinpath("data", *name.split("/")).is_file():
+        raise RegistryError(
+            f"{name}: package {package!r} has this file inside an archive, {_places(spec.submodule_search_locations)}, "
+            "where it has no path; unpack the archive or install the package into a folder"
+        )
 
 
 def find_registry(package: str) -> Path:
@@ -58,5 +119,14 @@ def find_registry(package: str) -> Path:
         path = folder / "data" / REGISTRY_NAME
         if path.is_file():
             return path
-    looked = ", ".join(str(f / "data" / REGISTRY_NAME) for f in folders) or "its folder is inside an archive"
+    if not folders:
+        raise RegistryError(
+            f"package {package!r} is inside an archive, {_places(_package_spec(package).submodule_search_locations)}, "
+            "where its data have no path; unpack the archive or install the package into a folder"
+        )
+    looked = ", ".join(str(f / "data" / REGISTRY_NAME) for f in folders)
     raise RegistryError(f"package {package!r} declares no data ({looked}); 'dataferry add' writes that file")
+
+
+def _places(places: Sequence[str] | None) -> str:
+    return ", ".join(places or ())
