@@ -39,9 +39,9 @@ def test_promises_without_posix(repository: Path, tmp_path: Path) -> None:
     ("name", "path"),
     [
         ("maps/dust.fits", "maps/dust.fits"),
-        ("one:two?.fits", "one%3Atwo%3F.fits"),
+        ("one:two*.fits", "one%3Atwo%2A.fits"),
         ("con/NUL.fits", "%63on/%4EUL.fits"),
-        ("ends./in a space ", "ends%2E/in a space%20"),
+        ("ends./in a dot.", "ends%2E/in a dot%2E"),
         ("50%.fits", "50%25.fits"),
         ("console.txt", "console.txt"),
     ],
