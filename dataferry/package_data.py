@@ -5,10 +5,10 @@ from __future__ import annotations
 import fnmatch
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar, overload
+from pathlib import Path, PurePath
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, TypeVar, overload
 
-from .errors import BadName, FileUnavailable, UnknownFile
+from .errors import BadName, FileUnavailable, RegistryError, UnknownFile
 from .files import place_files
 from .lookup.options import FetchOptions
 from .lookup.report import Arrival, Step, Where
@@ -42,15 +42,22 @@ class PackageData:
         one is below the current folder of this moment.
     overrides : mapping of str to path-like, optional
         Files to use from a path of yours, unverified: name -> path. A path that does not exist is an error.
+    files : mapping of str to (mapping, str or Entry), optional
+        The files, for a package that computes its registry: name -> ``{"size": ..., "sha256": ..., "url": ...}`` or
+        ``"sha256:..."``. No ``dataferry.toml`` is read then.
+    dataurl, mirrors : str, iterable of str
+        The hosts of ``files``, as in ``dataferry.toml``.
     strict : bool, optional
         Whether a name that is not registered is an error. By default the user's configuration decides, then the
         ``strict`` of ``dataferry.toml``; without either such a name goes to `get_data_filename`.
-    show_progress : bool or callable
-        Whether downloads show their progress; or a function that is called with a `Progress`, many times a second and
-        once at the end.
+    show_progress : bool, callable or None
+        Whether downloads show their progress; None is "only in a terminal". Or a function that is called with a
+        `Progress`, many times a second and once at the end.
 
     Notes
     -----
+    Every ``name`` is a string or a relative path, as ``Path("maps") / "dust_064.fits"``.
+
     Creating one reads no file: the registry is read at the first use. Threads can share one. A pickled or copied one is
     created again from its arguments.
     """
@@ -62,29 +69,29 @@ class PackageData:
         registry: str | os.PathLike[str] | None = None,
         folders: Iterable[str | os.PathLike[str]] = (),
         overrides: Mapping[str, str | os.PathLike[str]] | None = None,
+        files: Mapping[str, Any] | None = None,
+        dataurl: str = "",
+        mirrors: Iterable[str] = (),
         strict: bool | None = None,
-        show_progress: bool | Callable[[Progress], None] = True,
+        show_progress: bool | Callable[[Progress], None] | None = True,
     ) -> None:
         self.package = package
+        declared = None
+        if files is not None:
+            if registry is not None:
+                raise RegistryError("files= and registry= both declare the files: give one of them")
+            declared = {"files": dict(files), "dataurl": dataurl, "mirrors": list(mirrors)}
+        elif dataurl or mirrors:
+            raise RegistryError("dataurl= and mirrors= belong to files=; a dataferry.toml declares its own")
         self._arguments: dict[str, Any] = {
-            "registry": None if registry is None else os.path.abspath(registry),
+            "registry_path": None if registry is None else os.path.abspath(registry),
             "folders": [_from_here(folder) for folder in folders],
             "overrides": {check_name(name): _from_here(path) for name, path in (overrides or {}).items()},
+            "declared": declared,
             "strict": strict,
             "show_progress": show_progress,
         }
-        self._resolver = self._make_resolver()
-
-    def _make_resolver(self) -> Resolver:
-        arguments = self._arguments
-        return Resolver(
-            self.package,
-            arguments["registry"],
-            arguments["folders"],
-            arguments["overrides"],
-            arguments["strict"],
-            arguments["show_progress"],
-        )
+        self._resolver = Resolver(package, **self._arguments)
 
     def __repr__(self) -> str:
         return f"PackageData({self.package!r})"
@@ -94,12 +101,17 @@ class PackageData:
 
     def __setstate__(self, state: tuple[str, dict[str, Any]]) -> None:
         self.package, self._arguments = state
-        self._resolver = self._make_resolver()
+        self._resolver = Resolver(self.package, **self._arguments)
 
     @property
     def registry(self) -> Registry:
         """What the package declares; read at the first use. Raises `RegistryError` if that cannot be read."""
         return self._resolver.registry
+
+    @property
+    def path(self) -> str:
+        """The folder with the readable paths of downloaded files; a file of it need not have been downloaded yet."""
+        return self._resolver.candidates().store().folder
 
     @property
     def arrivals(self) -> Mapping[str, Arrival]:
@@ -108,11 +120,12 @@ class PackageData:
 
     def get(
         self,
-        name: str,
+        name: str | PurePath,
         *,
         refresh: bool = False,
         deadline: float | None = None,
         progress: bool | Callable[[Progress], None] | None = None,
+        opener: Callable[[str], BinaryIO] | None = None,
     ) -> str:
         """Get a file from the nearest place that has it, verified.
 
@@ -124,6 +137,9 @@ class PackageData:
             Ask the hosts for a newer version of a file that is not registered. A registered file stays the same.
         deadline, progress : optional
             As for `fetch`.
+        opener : callable, optional
+            ``opener(url)`` opens the URL as a binary file, in a thread, if the file must be downloaded: for a server
+            with a login or protocol of its own. The file must be registered, and is verified as any other.
 
         Returns
         -------
@@ -145,9 +161,10 @@ class PackageData:
         CacheError
             If the file cannot be stored.
         """
-        return self._get(name, FetchOptions.from_now(None, progress, deadline), refresh=refresh)
+        options = FetchOptions.from_now(None, progress, deadline)._replace(opener=opener)
+        return self._get(_text(name), options, refresh=refresh)
 
-    def where(self, name: str) -> Where:
+    def where(self, name: str | PurePath) -> Where:
         """Explain every step of `get`, without a download.
 
         Parameters
@@ -166,7 +183,7 @@ class PackageData:
         BadName, UnknownFile, RegistryError, SettingsError
             As `get` does.
         """
-        return self._resolver.where(name)
+        return self._resolver.where(_text(name))
 
     def names(self, pattern: str = "*") -> list[str]:
         """The names of registered files.
@@ -191,7 +208,7 @@ class PackageData:
 
     def fetch(
         self,
-        names: str | Iterable[str] = "*",
+        names: str | PurePath | Iterable[str | PurePath] = "*",
         *,
         jobs: int | None = None,
         deadline: float | None = None,
@@ -224,9 +241,9 @@ class PackageData:
         UnknownFile
             If a name or glob matches no registered file.
         """
-        return self._get_many(names, FetchOptions.from_now(jobs, progress, deadline))
+        return self._get_many(_texts(names), FetchOptions.from_now(jobs, progress, deadline))
 
-    def verify(self, names: str | Iterable[str] = "*") -> Iterator[tuple[str, Step]]:
+    def verify(self, names: str | PurePath | Iterable[str | PurePath] = "*") -> Iterator[tuple[str, Step]]:
         """Hash again what is on this machine.
 
         Parameters
@@ -244,9 +261,9 @@ class PackageData:
         UnknownFile
             If a name or glob matches no registered file.
         """
-        return self._resolver.verify(names)
+        return self._resolver.verify(_texts(names))
 
-    def open(self, name: str, mode: str = "rb", **options: Any) -> IO[Any]:
+    def open(self, name: str | PurePath, mode: str = "rb", **options: Any) -> IO[Any]:
         """Get a file and open it for reading.
 
         Parameters
@@ -276,7 +293,7 @@ class PackageData:
 
     def unpack(
         self,
-        name: str,
+        name: str | PurePath,
         members: str | Iterable[str] | None = None,
         *,
         max_bytes: int | None = None,
@@ -313,12 +330,13 @@ class PackageData:
         from .cache.archive import Limits, unpack
 
         wanted = sorted({members} if isinstance(members, str) else set(members)) if members is not None else None
+        name = _text(name)
         archive = self.get(name, deadline=deadline, progress=progress)
         entry = self.registry.find(name)
         folder = self._resolver.candidates().store().unpacked(name, wanted)
         return unpack(archive, folder, members=wanted, sha256=entry.sha256 if entry else "", limits=Limits(max_bytes))
 
-    def folder(self, prefix: str, **options: Any) -> str:
+    def folder(self, prefix: str | PurePath, **options: Any) -> str:
         """Get all files below a prefix, for formats that are a folder: zarr, parquet, CASA tables.
 
         Parameters
@@ -340,10 +358,10 @@ class PackageData:
         DataferryError
             As `fetch` does.
         """
-        prefix = prefix.rstrip("/") + "/"
+        prefix = _text(prefix).rstrip("/") + "/"
         names = [name for name in self.registry.names() if name.startswith(prefix)]
         if not names:
-            raise UnknownFile(prefix, str(self.registry.path), close_names(prefix, self.registry.names()))
+            raise UnknownFile(prefix, self.registry.origin, close_names(prefix, self.registry.names()))
         paths = self.fetch(names, **options)
         roots = {path.removesuffix(name) for name, path in zip(names, paths, strict=True) if path.endswith(name)}
         if len(roots) == 1 and all(path.endswith(name) for name, path in zip(names, paths, strict=True)):
@@ -353,7 +371,9 @@ class PackageData:
         place_files(dict(zip(names, paths, strict=True)), target)
         return os.path.join(target, prefix.rstrip("/"))
 
-    def copy(self, names: str | Iterable[str], to: str | os.PathLike[str], **options: Any) -> list[str]:
+    def copy(
+        self, names: str | PurePath | Iterable[str | PurePath], to: str | os.PathLike[str], **options: Any
+    ) -> list[str]:
         """Get files and put them into a folder of yours as plain files.
 
         Parameters
@@ -376,13 +396,13 @@ class PackageData:
         DataferryError
             As `fetch` does.
         """
-        wanted = self._resolver.expand(names)
+        wanted = self._resolver.expand(_texts(names))
         return place_files(
             dict(zip(wanted, self.fetch(wanted, **options), strict=True)), os.path.abspath(to), links=False
         )
 
-    def url(self, name: str) -> str:
-        """The URL of a file, which is its key in astropy's cache.
+    def url(self, name: str | PurePath) -> str:
+        """The URL of a file.
 
         Parameters
         ----------
@@ -392,17 +412,18 @@ class PackageData:
         Returns
         -------
         str
-            ``dataurl`` and the name.
+            Its own URL where it has one; else ``dataurl`` and the name, which is its key in astropy's cache.
 
         Raises
         ------
         BadName, UnknownFile
             As `get` does.
         """
-        self._resolver.entry(name)
-        return self.registry.base + name
+        name = _text(name)
+        entry = self._resolver.entry(name)
+        return entry.urls[0] if entry is not None and entry.urls else self.registry.base + name
 
-    def is_available(self, name: str) -> bool:
+    def is_available(self, name: str | PurePath) -> bool:
         """Whether `get` would find a file on this machine, without a network.
 
         Parameters
@@ -420,13 +441,13 @@ class PackageData:
         BadName, UnknownFile
             As `get` does.
         """
-        return self._resolver.find(name)[0] is not None
+        return self._resolver.find(_text(name))[0] is not None
 
     @overload
-    def contents(self, name: str, encoding: None = None) -> bytes: ...
+    def contents(self, name: str | PurePath, encoding: None = None) -> bytes: ...
     @overload
-    def contents(self, name: str, encoding: str) -> str: ...
-    def contents(self, name: str, encoding: str | None = None) -> bytes | str:
+    def contents(self, name: str | PurePath, encoding: str) -> str: ...
+    def contents(self, name: str | PurePath, encoding: str | None = None) -> bytes | str:
         """Get a file and read it.
 
         Parameters
@@ -450,7 +471,7 @@ class PackageData:
         return path.read_bytes() if encoding is None else path.read_text(encoding=encoding)
 
     def read_map(
-        self, name: str, field: Any = 0, *, comm: Any = None, remote: bool = False, **options: Any
+        self, name: str | PurePath, field: Any = 0, *, comm: Any = None, remote: bool = False, **options: Any
     ) -> Quantity:
         """Read a HEALPix map, or a part of one.
 
@@ -491,7 +512,7 @@ class PackageData:
             name, remote, lambda path, far: read_map(path, field, comm=comm, remote=far, **options)
         )
 
-    def header(self, name: str, hdu: int | str | None = None, *, remote: bool = False) -> Header:
+    def header(self, name: str | PurePath, hdu: int | str | None = None, *, remote: bool = False) -> Header:
         """Read the header of one HDU, and no data.
 
         Parameters
@@ -519,14 +540,14 @@ class PackageData:
 
         return self._near_or_remote(name, remote, lambda path, far: header(path, hdu, remote=far))
 
-    def _near_or_remote(self, name: str, remote: bool, read: Callable[[Any, bool], T]) -> T:
-        path = self._resolver.find(name)[0] if remote else self.get(name)
+    def _near_or_remote(self, name: str | PurePath, remote: bool, read: Callable[[Any, bool], T]) -> T:
+        path = self._resolver.find(_text(name))[0] if remote else self.get(name)
         if path is not None:
             return read(path, False)
         from .maps.byte_source import BadCopy
 
         tried: list[tuple[str, str]] = []
-        sources = self._resolver.sources(name)
+        sources = self._resolver.sources(_text(name))
         for source in sources:
             try:
                 return read(source, True)
@@ -534,9 +555,9 @@ class PackageData:
                 if source is sources[-1] and len(sources) == 1:
                     raise
                 tried.append((source.redacted, str(error)))
-        raise FileUnavailable(name, tried, "without remote=True the whole file is fetched and verified")
+        raise FileUnavailable(_text(name), tried, "without remote=True the whole file is fetched and verified")
 
-    def _get_once(self, name: str, comm: Any) -> str:
+    def _get_once(self, name: str | PurePath, comm: Any) -> str:
         """One rank gets the file, so that a thousand do not ask for it; all learn how that went."""
         found: str | Exception = ""
         if comm.Get_rank() == 0:
@@ -556,6 +577,14 @@ class PackageData:
 
     def _get_many(self, names: str | Iterable[str], options: FetchOptions) -> list[str]:
         return self._resolver.get_many(names, options)
+
+
+def _text(name: str | PurePath) -> str:
+    return name.as_posix() if isinstance(name, PurePath) else name
+
+
+def _texts(names: str | PurePath | Iterable[str | PurePath]) -> list[str]:
+    return [_text(name) for name in ([names] if isinstance(names, str | PurePath) else names)]
 
 
 def _from_here(path: str | os.PathLike[str]) -> str:

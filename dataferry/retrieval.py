@@ -5,39 +5,30 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from .cache.astropy_cache import astropy_timeout
 from .cache.store import Store, incoming
-from .config.settings import Settings
-from .download.source import Arrived, Source
+from .download.source import Arrived
 from .errors import BadName, Failure, FileUnavailable, Offline, Reason, WrongBytes
 from .files import put_content
-from .hosts import make_host
-from .hosts.base import Host
 from .lookup.configured_hosts import download_from_hosts, engine_settings, offline_reason
+from .lookup.file_url import FileHost, check_file_url, split_url
 from .lookup.options import FetchOptions
+from .registry.checksum_lists import DIGITS
 from .registry.names import check_name, redact_url
 from .registry.registry import Entry
 
 if TYPE_CHECKING:
     from .download.progress import Progress
 
-__all__ = ["retrieve", "split_url"]
+__all__ = ["retrieve"]
 
-#: Hexadecimal digits of each hash; the weak ones show damage, and not an attack.
-_DIGITS = {"sha256": 64, "sha512": 128, "sha1": 40, "md5": 32}
+#: These show damage, and not an attack.
 _WEAK = frozenset({"md5", "sha1"})
-#: Archives whose DOIs hold the id of a record.
-_DOIS = (
-    (re.compile(r"10\.5281/zenodo\.(\d+)"), "zenodo:{}"),
-    (re.compile(r"10\.6084/m9\.figshare\.(\d+(?:\.v\d+)?)"), "figshare:{}"),
-    (re.compile(r"(10\.\d+/(?:DVN|FK2)/\w+)"), "dataverse:doi:{}"),
-)
 _warned: set[str] = set()
 
 
@@ -95,7 +86,7 @@ def retrieve(
     CacheError
         If the file cannot be stored.
     """
-    urls = [_checked(each) for each in (url, *mirrors)]
+    urls = [check_file_url(each) for each in (url, *mirrors)]
     algorithm, digest = _hash(known_hash)
     name = check_name(name) if name is not None else _name_of(urls[0])
     key = cache_key or url
@@ -109,64 +100,15 @@ def retrieve(
     return _download(urls, place, timeout=timeout, deadline=deadline, progress=progress)
 
 
-def split_url(url: str) -> tuple[str, str]:
-    """A host as in ``dataferry.toml`` and the file's name there. Raises `BadName`."""
-    if url.startswith("doi:"):
-        url = _of_doi(url)
-    bare, mark, options = url.partition("?")
-    if bare.startswith(("http://", "https://")):
-        base, slash, name = bare.rpartition("/")
-        return base + slash, name + mark + options
-    problem = BadName(f"{redact_url(url)!r} names no file: it reads {bare.partition(':')[0]}:.../NAME")
-    starts = [match.end() for match in re.finditer(r"\.git/", bare)] or [m.end() for m in re.finditer("/", bare)]
-    for start in starts:
-        spec, name = bare[:start], bare[start:]
-        if not name or spec.endswith("//"):
-            continue
-        for candidate in (spec, spec.rstrip("/")):
-            try:
-                make_host(candidate + mark + options)
-            except BadName as error:
-                problem = error
-            else:
-                return candidate + mark + options, check_name(name)
-    raise problem
-
-
-def _of_doi(url: str) -> str:
-    for pattern, spec in _DOIS:
-        match = pattern.match(url, len("doi:"))
-        if match and url[match.end() : match.end() + 1] == "/":
-            return spec.format(match[1]) + url[match.end() :]
-    raise BadName(f"{url!r}: the DOI is of none of Zenodo, Figshare and Dataverse, or no file's name follows it")
-
-
-def _checked(url: str) -> str:
-    scheme, colon, _ = url.partition(":")
-    if not colon:
-        raise BadName(f"{url!r} is no URL: it has no scheme, such as https://")
-    if scheme.lower() in {"http", "https"}:
-        parts = urlsplit(url)
-        if parts.fragment or "#" in url:
-            raise BadName(f"{redact_url(url)!r} has a fragment, which servers never see; leave out what follows #")
-        if "@" in parts.netloc:
-            raise BadName(f"{redact_url(url)!r} holds a login; put that into ~/.netrc or [hosts] of config.toml")
-        if not parts.hostname:
-            raise BadName(f"{url!r} names no host")
-        return url
-    split_url(url)
-    return url
-
-
 def _hash(known_hash: str | None) -> tuple[str, str]:
     if known_hash is None:
         return "", ""
     algorithm, colon, digest = known_hash.partition(":")
     algorithm, digest = algorithm.strip().lower(), digest.strip().lower()
-    known = ", ".join(f"{each}:" for each in _DIGITS)
-    if not colon or algorithm not in _DIGITS:
+    known = ", ".join(f"{each}:" for each in DIGITS)
+    if not colon or algorithm not in DIGITS:
         raise BadName(f"known_hash {known_hash!r} does not say which hash it is: it starts with one of {known}")
-    digits = _DIGITS[algorithm]
+    digits = DIGITS[algorithm]
     if len(digest) != digits or set(digest) - set("0123456789abcdef"):
         raise BadName(f"known_hash: a {algorithm} has {digits} hexadecimal digits, and {known_hash!r} does not")
     return algorithm, digest
@@ -254,7 +196,7 @@ def _download(
     for group in [urls] if verified else [[each] for each in urls]:
         try:
             result = download_from_hosts(
-                [_FileHost(each) for each in group],
+                lambda _: [FileHost(each) for each in group],  # noqa: B023 - it is called in this turn
                 [Entry(place.name, place.digest if verified else "")],
                 settings=engine_settings(),
                 workdir=place.workdir(),
@@ -276,27 +218,6 @@ def _download(
         offline = offline and isinstance(result, Offline)
     kind = Offline if offline else FileUnavailable
     raise kind(place.name, tried, "check the URL and the hash; a file that was changed on purpose has a new hash")
-
-
-class _FileHost(Host):
-    """One file at a host, whatever it is called there."""
-
-    def sources(self, name: str, entry: Entry | None) -> Sequence[Source]:
-        if self.spec.startswith(("http://", "https://")):
-            return [Source(self.spec, self.redacted)]
-        host, there = self._host()
-        return host.sources(there, None)
-
-    def look_up(self, wanted: Mapping[str, Entry | None], settings: Settings) -> Mapping[str, Sequence[Source]]:
-        if self.spec.startswith(("http://", "https://")):
-            return {}
-        host, there = self._host()
-        found = host.look_up({there: None}, settings).get(there, ())
-        return dict.fromkeys(wanted, found)
-
-    def _host(self) -> tuple[Host, str]:
-        spec, name = split_url(self.spec)
-        return make_host(spec), name
 
 
 def _report_hash(place: _Place, path: str) -> None:

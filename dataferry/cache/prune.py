@@ -103,7 +103,7 @@ def _registry(package: str) -> _Known | str:
     if path is None:
         return ABSENT
     try:
-        registry = Registry(path)
+        registry = Registry(path, package)
         names = frozenset(registry.names())
     except RegistryError:
         return UNREADABLE

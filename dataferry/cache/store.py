@@ -268,6 +268,11 @@ class Store:
             self._written = layout.writable_home(self.homes)
         return self._written
 
+    @property
+    def folder(self) -> str:
+        """The folder with the readable paths of the package's files."""
+        return f"{self.writable() or _for_this_process()}/{self._folder}".rstrip("/")
+
     def unpacked(self, name: str, members: Sequence[str] | None) -> str:
         """The folder for an archive's members, on the file system of the cache."""
         selection = "all" if members is None else hashlib.sha256("\n".join(members).encode()).hexdigest()[:16]

@@ -15,6 +15,7 @@ from .packaging import note_how_to_ship
 from .targets import find_target, named_files, naming_options
 
 if TYPE_CHECKING:
+    from ..registry.checksum_lists import Row
     from ..registry.editor import Change
     from ..registry.registry import Entry
 
@@ -67,10 +68,11 @@ def command(
     copied, and the comments and the order of dataferry.toml stay.
 
     --from HOST registers the files that a host has, and declares the host as a mirror. If the host reports no sha256,
-    the files are downloaded once to compute it.
+    the files are downloaded once to compute it. The same holds for a list with md5, sha1 or sha512: it must have a URL
+    for each file, or there must be a dataurl.
     """
     from ..publish.plan import name_clashes
-    from ..publish.register import declared_line
+    from ..publish.register import declared_line, entries_of
     from ..publish.state import read_known
     from ..registry.editor import RegistryEditor
 
@@ -80,14 +82,16 @@ def command(
     editor = RegistryEditor(path)
     created = editor.created
     new_url = editor.set_dataurl(dataurl) if dataurl else False
-    entries = [entry for origin in lists if not _is_host(origin) for entry in _read_list(origin)]
+    rows = [row for origin in lists if not _is_host(origin) for row in _read_rows(origin)]
     hosts = [origin for origin in lists if _is_host(origin)]
     lines = [declared_line(host) for host in hosts]  # refused before anything is asked, where one holds a login
+    before = read_known(path)
+    base = dataurl or (before.dataurl if before is not None else "")
+    entries = entries_of(rows, base, show_progress=not options.is_quiet())
     entries += [entry for host in hosts for entry in _hosted(host, only)]
     new_hosts = [line for line in lines if editor.add_mirror(line)]
     entries += _hashed(named_files(files, path, name, prefix))
-    before = read_known(path)
-    for clash in name_clashes([entry.name for entry in entries], before.names() if before else []):
+    for clash in name_clashes([entry.name for entry in entries], before.names() if before is not None else []):
         note(f"{style('warning:', fg='yellow')} {clash}")
     changes = editor.put(entries, replace=replace)
     written = [] if dry_run else editor.save()
@@ -118,14 +122,14 @@ def _hosted(host: str, only: tuple[str, ...]) -> list[Entry]:
     return entries
 
 
-def _read_list(origin: str) -> list[Entry]:
+def _read_rows(origin: str) -> list[Row]:
     from ..errors import RegistryError
-    from ..registry.checksum_lists import read_list
+    from ..registry.checksum_lists import read_rows
 
     if origin == "-":
-        return read_list(sys.stdin.read(), "stdin")
+        return read_rows(sys.stdin.read(), "stdin")
     try:
-        return read_list(Path(origin).read_text(encoding="utf-8"), origin)
+        return read_rows(Path(origin).read_text(encoding="utf-8"), origin)
     except OSError as error:
         raise RegistryError(f"{origin}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:

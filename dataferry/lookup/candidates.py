@@ -63,7 +63,7 @@ class Candidates:
         own = [(site, make_folder(f, f"{origin}, {site}")) for site, f, origin in configured]
         everybodys = [(site, make_folder(f, f"{origin}, {site}", True)) for site, f, origin in self.settings.folders]
         declared = [
-            (site, make_folder(f, f"{self.registry.path.name}, {site}"))
+            (site, make_folder(f, f"{os.path.basename(self.registry.origin)}, {site}"))
             for site, several in self.registry.folders.items()
             for f in several
         ]
@@ -92,7 +92,7 @@ class Candidates:
     @cached_property
     def data_folders(self) -> list[str]:
         """The package's ``data`` folders: beside its registry, and in each part of a namespace package."""
-        places = [str(self.registry.path.parent)]
+        places = [str(self.registry.path.parent)] if self.registry.path is not None else []
         with contextlib.suppress(RegistryError):  # a registry file may lie apart from any installed package
             places += [str(folder / "data") for folder in package_folders(self.package)]
         return list(dict.fromkeys(places))
@@ -101,7 +101,9 @@ class Candidates:
     def installed(self) -> bool:
         """Whether the registry is the one of an installed package."""
         with contextlib.suppress(RegistryError):
-            return self.registry.path.parent in [folder / "data" for folder in package_folders(self.package)]
+            return self.registry.path is not None and self.registry.path.parent in [
+                folder / "data" for folder in package_folders(self.package)
+            ]
         return False
 
     def store(self) -> Store:

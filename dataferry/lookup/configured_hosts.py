@@ -16,12 +16,14 @@ from ..hosts import make_host
 from ..hosts.base import Host, guarded
 from ..registry.names import redact_url
 from ..registry.registry import Entry, Registry
+from .file_url import FileHost, opened_by
 from .options import FetchOptions
 
 __all__ = [
     "download_from_hosts",
     "engine_settings",
     "host_specs",
+    "hosts_of",
     "known_sources",
     "offline_reason",
     "stall_timeout",
@@ -51,6 +53,14 @@ def host_specs(package: str, registry: Registry, settings: Settings) -> list[str
     return list(dict.fromkeys([*settings.package(package).mirrors, *primary, *registry.mirrors]))
 
 
+def hosts_of(package: str, registry: Registry, settings: Settings, entry: Entry | None) -> list[str | Host]:
+    """The hosts of one file: its own URLs come behind the user's mirrors, and before ``dataurl``."""
+    specs: list[str | Host] = [*host_specs(package, registry, settings)]
+    nearer = len(set(settings.package(package).mirrors))
+    specs[nearer:nearer] = [FileHost(url) for url in (entry.urls if entry is not None else ())]
+    return specs
+
+
 def known_sources(
     specs: Sequence[str | Host], name: str, entry: Entry | None
 ) -> Iterator[tuple[str, list[Source], str]]:
@@ -75,7 +85,7 @@ def _can_look_up(host: Host) -> bool:
 
 
 def download_from_hosts(
-    specs: Sequence[str | Host],
+    specs: Callable[[Entry], Sequence[str | Host]],
     entries: Sequence[Entry],
     *,
     settings: Settings,
@@ -93,8 +103,8 @@ def download_from_hosts(
 
     Parameters
     ----------
-    specs : sequence of str or Host
-        The hosts in their order, as declared.
+    specs : callable
+        The hosts of an entry in their order, as declared.
     entries : sequence of Entry
         The files.
     settings : Settings
@@ -145,13 +155,17 @@ def download_from_hosts(
                     f._replace(reason=late) if f.kind == Reason.DEADLINE and late else f for f in result.failures
                 ]
 
+    def opened(sources: Sequence[Source]) -> Sequence[Source]:
+        return [opened_by(options.opener, source) for source in sources] if options.opener else sources
+
+    hosts = {entry.name: specs(entry) for entry in entries}
     results: dict[str, Arrived | FileUnavailable] = {}
     failures = {entry.name: list((tried or {}).get(entry.name, ())) for entry in entries}
     wanted = []
     for entry in entries:
         sources: list[Source] = []
-        for line, found, why_not in known_sources(specs, entry.name, entry):
-            sources += found
+        for line, found, why_not in known_sources(hosts[entry.name], entry.name, entry):
+            sources += opened(found)
             if why_not:
                 failures[entry.name].append(Failure(f"host {redact_url(line)}", why_not, Reason.UNKNOWN))
         size, sha256 = (entry.size, entry.sha256) if compare else (None, None)
@@ -166,10 +180,10 @@ def download_from_hosts(
         return result is None or (isinstance(result, FileUnavailable) and not isinstance(result, Offline))
 
     if missing := {entry.name: entry for entry in entries if is_missing(entry.name)}:
-        late, reasons = _ask_hosts(specs, missing, settings, options)
+        late, reasons = _ask_hosts(hosts, missing, settings, options)
         for name, failed in reasons.items():
             failures[name] += failed
-        if again := [replace(item, sources=tuple(late[item.name])) for item in wanted if late.get(item.name)]:
+        if again := [replace(item, sources=tuple(opened(late[item.name]))) for item in wanted if late.get(item.name)]:
             transfer(again)
     for name, all_tried in failures.items():
         result = results.get(name)
@@ -183,16 +197,16 @@ _Answers = tuple[dict[str, list[Source]], dict[str, list[Failure]]]
 
 
 def _ask_hosts(
-    specs: Sequence[str | Host], wanted: Mapping[str, Entry], settings: Settings, options: FetchOptions
+    hosts: Mapping[str, Sequence[str | Host]], wanted: Mapping[str, Entry], settings: Settings, options: FetchOptions
 ) -> _Answers:
     """Ask the hosts where files are, in a thread, so that the deadline ends the wait for a host's own code."""
     if options.left is None:
-        return _look_up(specs, wanted, settings)
+        return _look_up(hosts, wanted, settings)
     answers: list[_Answers | BaseException] = []
 
     def ask() -> None:
         try:
-            answers.append(_look_up(specs, wanted, settings))
+            answers.append(_look_up(hosts, wanted, settings))
         except BaseException as error:  # noqa: BLE001 - raised again by who waits
             answers.append(error)
 
@@ -207,10 +221,14 @@ def _ask_hosts(
     return answers[0]
 
 
-def _look_up(specs: Sequence[str | Host], wanted: Mapping[str, Entry], settings: Settings) -> _Answers:
+def _look_up(hosts: Mapping[str, Sequence[str | Host]], asked: Mapping[str, Entry], settings: Settings) -> _Answers:
     found: dict[str, list[Source]] = {}
     reasons: dict[str, list[Failure]] = {}
-    for spec in specs:
+    by_spec: dict[str | Host, dict[str, Entry]] = {}
+    for name, entry in asked.items():
+        for spec in hosts[name]:
+            by_spec.setdefault(spec, {})[name] = entry
+    for spec, wanted in by_spec.items():
         line = redact_url(spec if isinstance(spec, str) else spec.spec)
         try:
             with guarded(line):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from ..errors import Failure, Reason
 
@@ -25,6 +25,8 @@ class FetchOptions(NamedTuple):
     deadline: float | None = None
     #: The time of the monotonic clock at which they are over.
     until: float | None = None
+    #: What opens the URL of a file in place of dataferry.
+    opener: Callable[[str], BinaryIO] | None = None
 
     @classmethod
     def from_now(

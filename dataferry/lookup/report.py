@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from ..registry.packages import distribution_metadata
 from ..registry.registry import Entry
 
 __all__ = ["Arrival", "Step", "Where", "contact_of"]
@@ -120,24 +120,9 @@ class Where(NamedTuple):
         return f"<b>{escape(self.name)}</b> ({escape(known)})<table><tr>{head}</tr>{rows}</table>"
 
 
-@cache
-def _distributions() -> Mapping[str, Sequence[str]]:
-    """The distributions of each package; half a second of reading where many are installed."""
-    from importlib import metadata
-
-    return metadata.packages_distributions()
-
-
 def contact_of(package: str, about: Mapping[str, Any]) -> str:
     """Where users of a package report a missing file: its page, else its authors; empty where neither is known."""
-    from importlib import metadata
-
-    top = package.partition(".")[0]
-    try:
-        found: Any = metadata.metadata(top)
-    except metadata.PackageNotFoundError:  # a distribution may have another name than its package
-        names = _distributions().get(top, ())
-        found = metadata.metadata(names[0]) if names else None
+    found = distribution_metadata(package)
     if found is not None:
         lines = [line.partition(",") for line in found.get_all("Project-URL") or ()]
         pages = {label.strip().lower().replace(" ", "").replace("-", ""): url.strip() for label, _, url in lines}

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..cache.store import Store, Verdict
 from ..config.settings import DATA_VARIABLE, load_settings
@@ -21,6 +21,7 @@ from .report import Arrival, Step, Where, contact_of
 if TYPE_CHECKING:
     from ..download.progress import Progress
     from ..download.source import Arrived, Source, Wanted
+    from ..hosts.base import Host
     from .options import FetchOptions
 
 __all__ = ["Resolver"]
@@ -52,13 +53,15 @@ class Resolver:
         folders: Sequence[str] = (),
         overrides: Mapping[str, str] | None = None,
         strict: bool | None = None,
-        show_progress: bool | Callable[[Progress], None] = True,
+        show_progress: bool | Callable[[Progress], None] | None = True,
+        declared: Mapping[str, Any] | None = None,
     ) -> None:
         self.package, self.show_progress = package, show_progress
         #: The files that came from a host: name -> how.
         self.arrivals: dict[str, Arrival] = {}
         self._registry_path, self._folders = registry_path, folders
         self._overrides, self._strict = overrides or {}, strict
+        self._declared = declared
         self._registry: Registry | None = None
         self._variables: tuple[str, ...] = _VARIABLES
         self._seen: _Seen | None = None
@@ -70,7 +73,10 @@ class Resolver:
     def registry(self) -> Registry:
         """What the package declares, read at the first use."""
         if self._registry is None:
-            registry = Registry(self._registry_path or find_registry(self.package))
+            if self._declared is not None:
+                registry = Registry.from_files(self.package, **self._declared)
+            else:
+                registry = Registry(self._registry_path or find_registry(self.package), self.package)
             self._variables = (*_VARIABLES, *([registry.env] if registry.env else []))
             self._registry = registry
         return self._registry
@@ -85,7 +91,7 @@ class Resolver:
         return entry
 
     def _unknown(self, name: str) -> UnknownFile:
-        return UnknownFile(name, str(self.registry.path), close_names(name, self.registry.names()))
+        return UnknownFile(name, self.registry.origin, close_names(name, self.registry.names()))
 
     def expand(self, names: str | Iterable[str]) -> list[str]:
         """The names that names and globs mean, each once. Raises `UnknownFile` for a glob that matches nothing."""
@@ -95,7 +101,7 @@ class Resolver:
             if any(c in name for c in "*?[") and name not in (registered := self.registry.names()):
                 found = registered if name == "*" else fnmatch.filter(registered, name)
                 if not found:
-                    raise UnknownFile(name, str(self.registry.path))
+                    raise UnknownFile(name, self.registry.origin)
             else:
                 self.entry(name)
                 found = [name]
@@ -107,6 +113,11 @@ class Resolver:
         from .configured_hosts import host_specs
 
         return host_specs(self.package, self.registry, self.candidates().settings)
+
+    def _hosts_of(self, entry: Entry | None) -> list[str | Host]:
+        from .configured_hosts import hosts_of
+
+        return hosts_of(self.package, self.registry, self.candidates().settings, entry)
 
     # -- on this machine
 
@@ -201,8 +212,9 @@ class Resolver:
             steps += [Step(c.kind, c.path, c.origin, False, "not needed") for c in later[len(steps) :]]
         offline = "" if over else offline_reason()
         note = "not needed" if over else f"not asked: {offline}" if offline else "would be asked"
-        for line, sources, why_not in known_sources(self.host_specs(), name, entry):
-            origin = "dataurl" if line == self.registry.dataurl else "mirror"
+        for line, sources, why_not in known_sources(self._hosts_of(entry), name, entry):
+            own = entry is not None and line in entry.urls
+            origin = "url" if own else "dataurl" if line == self.registry.dataurl else "mirror"
             if why_not:
                 steps.append(Step("host", redact_url(line), origin, False, why_not))
             steps += [Step("host", source.redacted, origin, False, note) for source in sources]
@@ -276,13 +288,17 @@ class Resolver:
         offline = offline_reason()
         for name, tried in missing.items():
             entry = registry.find(name)
-            if not registry.base or (entry is None and not registry.dataurl):
+            if not self._hosts_of(entry) or (entry is None and not registry.dataurl):
                 results[name] = self._without_host(name, entry, tried)
             elif offline:
-                places = [f"host {redact_url(line)}" for line, _, _ in known_sources(self.host_specs(), name, entry)]
+                places = [
+                    f"host {redact_url(line)}" for line, _, _ in known_sources(self._hosts_of(entry), name, entry)
+                ]
                 hosts = [Failure(place, f"not asked: {offline}", Reason.OFFLINE) for place in places]
                 remedy = self._prefetch(name) if entry else self._not_registered(name)
                 results[name] = Offline(name, [*tried, *hosts], remedy)
+            elif entry is None and options.opener is not None:
+                results[name] = self._unknown(name)  # nobody could verify what the opener gives
             elif entry is None:
                 results[name] = self._plainly(name, tried, options)
             else:
@@ -315,7 +331,7 @@ class Resolver:
 
         try:
             came = download_from_hosts(
-                self.host_specs(),
+                self._hosts_of,
                 entries,
                 settings=engine_settings(),
                 workdir=Path(store.incoming()),
@@ -346,7 +362,8 @@ class Resolver:
         """Where hosts would have a file, best first. Raises `Offline` where the network is not to be used."""
         from .configured_hosts import known_sources, offline_reason
 
-        hosts = list(known_sources(self.host_specs(), name, self.entry(name)))
+        entry = self.entry(name)
+        hosts = list(known_sources(self._hosts_of(entry), name, entry))
         if offline := offline_reason():
             tried = [
                 Failure(f"host {redact_url(line)}", f"not asked: {offline}", Reason.OFFLINE) for line, _, _ in hosts
@@ -355,7 +372,7 @@ class Resolver:
         found = [source for _, sources, _ in hosts for source in sources]
         if not found:
             tried = [Failure(f"host {redact_url(line)}", why_not) for line, _, why_not in hosts]
-            raise FileUnavailable(name, tried, f"{self.registry.path} declares no host that can be asked")
+            raise FileUnavailable(name, tried, f"{self.registry.origin} declares no host that can be asked")
         return found
 
     # -- names that are not registered
@@ -418,15 +435,15 @@ class Resolver:
     def _without_host(self, name: str, entry: Entry | None, tried: list[Failure]) -> DataferryError:
         if entry is None:
             return self._unknown(name)
-        path = self.registry.path
+        origin = self.registry.origin
         return FileUnavailable(
-            name, tried, f"{path} declares neither a dataurl nor mirrors, so there is no host to ask"
+            name, tried, f"{origin} declares neither a dataurl nor mirrors, so there is no host to ask"
         )
 
     def _not_registered(self, name: str) -> str:
         close = close_names(name, self.registry.names())
         hint = f"; registered are {' and '.join(map(repr, close))}" if close else ""
-        return f"{name!r} is not registered in {self.registry.path}{hint}"
+        return f"{name!r} is not registered in {self.registry.origin}{hint}"
 
     def _prefetch(self, name: str) -> str:
         return f"where there is a network, run: {self._command('get', name)}"
@@ -442,11 +459,16 @@ class Resolver:
     def _command(self, verb: str, name: str) -> str:
         import shlex
 
-        apart = [] if self.candidates().installed else ["--registry", str(self.registry.path)]
+        if self.registry.path is None:
+            return f"{self.registry.origin}.{verb}({name!r})"
+        apart = [] if self.candidates().installed else ["--registry", self.registry.origin]
         return shlex.join(["dataferry", verb, self.package, name, *apart])
 
     def _with_progress(self, options: FetchOptions) -> FetchOptions:
-        return options._replace(progress=self.show_progress) if options.progress is None else options
+        if options.progress is not None:
+            return options
+        in_terminal = self.show_progress is None and bool(sys.stderr and sys.stderr.isatty())
+        return options._replace(progress=in_terminal if self.show_progress is None else self.show_progress)
 
     def _remember(self, name: str, path: str, *, ours: bool = True) -> str | None:
         _log("%s: %s", name, path)

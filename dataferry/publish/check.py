@@ -265,7 +265,7 @@ class _HostCheck:
 
         options = FetchOptions(self._jobs, self._progress)
         results = fetch_and_drop(
-            host, entries, self._settings, incoming(), "check-", options, timeout=self._stall_timeout
+            lambda _: [host], entries, self._settings, incoming(), "check-", options, timeout=self._stall_timeout
         )
         for name, result in results.items():
             if isinstance(result, FileUnavailable):

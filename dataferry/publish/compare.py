@@ -168,11 +168,11 @@ def _beyond_totals(
 def _without_locators(plan: Plan, host: HostPlan, uploads: Sequence[Upload]) -> list[DataferryError]:
     """A text registry has no locators, so names have to be enough for this host."""
     known = plan.known
-    if known is None or known.list_file is None or not host.host.locator:
+    if known is None or known.list_path is None or not host.host.locator:
         return []
     listed = [upload for upload in uploads if not known.keeps_locators(upload.name)]
     if all(host.host.sources(upload.name, Entry(upload.name, upload.sha256, upload.size)) for upload in listed):
         return []
-    reason = f"it needs an id for each file ({host.host.locator}), and the text registry {known.list_file} holds none"
+    reason = f"it needs an id for each file ({host.host.locator}), and the text registry {known.list_path} holds none"
     remedy = f"Take the key `registry` out of {known.path} and publish again: the entries go to its [files] then"
     return [PublishError(host.host.redacted, reason, remedy)]

@@ -69,7 +69,7 @@ def plan(
     legal, problems = _legal_files(files)
     digests, failed = hash_files(legal, md5=True, show=progress)
     problems += failed.values()
-    problems += name_clashes(legal, known.names() if known else [])
+    problems += name_clashes(legal, known.names() if known is not None else [])
     problems += _not_writable(path)
     uploads = {name: Upload(name, legal[name], d.size, d.sha256, d.md5) for name, d in digests.items()}
     whole = Plan(path, uploads, digests, [], problems, new_version, repair, known, engine_settings())
@@ -132,7 +132,9 @@ def name_clashes(names: Iterable[str], registered: Iterable[str]) -> list[Datafe
 
 def _host_plan(spec: str, plan: Plan) -> HostPlan:
     host = make_host(spec)
-    publisher = host.publisher(plan.settings, read_about(plan.registry, plan.known.about if plan.known else {}))
+    publisher = host.publisher(
+        plan.settings, read_about(plan.registry, plan.known.about if plan.known is not None else {})
+    )
     publisher.registered = tuple(plan.registered_hosts())
     check_declared(publisher.declared)  # the dry run says it as well, before anything is uploaded
     measured = rates()

@@ -30,7 +30,7 @@ _LARGE = 1 << 28
 
 
 def fetch_and_drop(
-    host: Host,
+    hosts: Callable[[Entry], Sequence[str | Host]],
     entries: Sequence[Entry],
     settings: Settings,
     workdir: str | Path,
@@ -40,8 +40,9 @@ def fetch_and_drop(
     *,
     compare: bool = True,
     timeout: float = 30.0,
+    base: str = "",
 ) -> dict[str, Arrived | FileUnavailable]:
-    """Download files from one host, without a cache; each goes as soon as `look` has seen it."""
+    """Download files without a cache; each goes as soon as `look` has seen it."""
 
     def drop(wanted: Wanted, content: Path | bytes) -> Path:
         file = put_content(content, Path(folder, "small")) if isinstance(content, bytes) else content
@@ -51,11 +52,12 @@ def fetch_and_drop(
 
     with TemporaryDirectory(prefix=prefix, dir=workdir, ignore_cleanup_errors=True) as folder:
         return download_from_hosts(
-            [host],
+            hosts,
             entries,
             settings=settings,
             workdir=Path(folder),
             store=drop,
+            base=base,
             compare=compare,
             timeout=timeout,
             options=options,
@@ -86,7 +88,9 @@ def fetch_back(
         try:
             workdir = _with_space(workdirs, max(entry.size or 0 for entry in batch))
             options = FetchOptions(jobs, progress)
-            came = fetch_and_drop(host, batch, settings.as_anonymous(), workdir, PROOF, options, look, compare=compare)
+            came = fetch_and_drop(
+                lambda _: [host], batch, settings.as_anonymous(), workdir, PROOF, options, look, compare=compare
+            )
             results |= {name: result for name, result in came.items() if isinstance(result, FileUnavailable)}
         except CacheError as error:
             results |= {entry.name: error for entry in batch}

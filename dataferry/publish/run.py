@@ -101,7 +101,7 @@ def _write(host: _HostRun, entries: list[Entry]) -> list[Path]:
     editor = RegistryEditor(plan.registry)
     editor.put(entries, replace=plan.new_version)
     known = read_known(plan.registry)
-    if host.declared != (known.dataurl if known else ""):
+    if host.declared != (known.dataurl if known is not None else ""):
         first = known is None or not (known.dataurl or known.mirrors)
         if first and host.declared.startswith(("http://", "https://")):
             editor.set_dataurl(host.declared)

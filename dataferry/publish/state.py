@@ -20,7 +20,7 @@ from ..files import put_atomically
 from ..portable import get_user_id
 from ..registry.registry import Registry
 
-__all__ = ["PROOF", "Checkpoint", "KnownRegistry", "Notes", "rates", "read_known"]
+__all__ = ["PROOF", "Checkpoint", "Notes", "rates", "read_known"]
 
 #: How the folders begin into which a run fetches files back.
 PROOF = "back-"
@@ -115,20 +115,6 @@ def rates() -> Notes:
     return Notes(_home() / "rates.json")
 
 
-class KnownRegistry(Registry):
-    """The registry before and while files are published; its text file need not be there yet."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self.list_file = self.list_path
-        if self.list_file is not None and not os.path.lexists(self.list_file):
-            self._list = None
-
-    def keeps_locators(self, name: str) -> bool:
-        """Whether the entry of a file can have the ids that single hosts need."""
-        return self.list_file is None or self.in_table(name)
-
-
-def read_known(path: Path) -> KnownRegistry | None:
-    """The registry as it is now; None if there is none."""
-    return KnownRegistry(path) if os.path.lexists(path) else None
+def read_known(path: Path) -> Registry | None:
+    """The registry as it is now, whose text file need not be there yet; None if there is none."""
+    return Registry(path, new_list=True) if os.path.lexists(path) else None

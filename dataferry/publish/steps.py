@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from ..config.settings import Settings
     from ..files import Stamp
     from ..hosts.base import Host, HostedFile, Publisher, Upload
-    from ..registry.registry import Entry
-    from .state import KnownRegistry
+    from ..registry.registry import Entry, Registry
 
 __all__ = [
     "HOSTED",
@@ -160,7 +159,7 @@ class Plan:
     problems: list[DataferryError]
     new_version: bool
     repair: bool
-    known: KnownRegistry | None
+    known: Registry | None
     settings: Settings
     remarks: Sequence[str] = ()
 

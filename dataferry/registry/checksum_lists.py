@@ -1,13 +1,13 @@
-"""Lists of files with their sha256: the text form of a registry, what other tools write, and a host's catalog.
+"""Lists of files with their hashes: the text form of a registry, what other tools write, and a host's catalog.
 
-One parser reads them all: ``sha256  size  name`` and ``sha256  name`` a line, ``SHA256 (name) = sha256`` of BSD, and
-``name sha256:hash`` of pooch. A catalog is JSON, for hosts that have no list of their own.
+One parser reads them all: ``sha256  size  name  url`` and ``hash  name`` a line, ``SHA256 (name) = hash`` of BSD, and
+``name algorithm:hash url`` of pooch. A catalog is JSON, for hosts that have no list of their own.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,10 +16,12 @@ from .names import check_name
 
 __all__ = [
     "CATALOG",
+    "DIGITS",
     "SUMS",
     "Entry",
     "Listed",
     "ListedFiles",
+    "Row",
     "catalog_bytes",
     "check_entry",
     "list_line",
@@ -27,6 +29,7 @@ __all__ = [
     "parse_line",
     "read_catalog",
     "read_list",
+    "read_rows",
     "read_sums",
     "sums_with",
 ]
@@ -37,13 +40,17 @@ CATALOG = "dataferry-catalog.json"
 SUMS = "SHA256SUMS"
 
 _FORMAT = "dataferry-catalog/1"
-_SHA256 = r"[0-9a-fA-F]{64}"
-_is_sha256 = re.compile(_SHA256).fullmatch
+#: Hexadecimal digits of each hash; the weak ones show damage, and not an attack.
+DIGITS = {"sha256": 64, "sha512": 128, "sha1": 40, "md5": 32}
+_BY_DIGITS = {digits: algorithm for algorithm, digits in DIGITS.items()}
+
+_is_hex = re.compile(r"[0-9a-fA-F]+").fullmatch
+_is_sha256 = re.compile(r"[0-9a-fA-F]{64}").fullmatch
 _ROW = re.compile(rb"([0-9a-f]{64})  ([0-9]{1,18})  (.+)").fullmatch
 #: How BSD and macOS print a checksum.
 _TAGGED = re.compile(r"(\w+) ?\((.+)\) ?= ?([0-9a-fA-F]+)").fullmatch
-_OTHER_HASH = re.compile(r"\b(md5|sha1|sha224|sha384|sha512|blake2b|blake3|xxh\w*|crc32)\b", re.IGNORECASE).search
-_SHORT_HASH = re.compile(r"\b(?:[0-9a-fA-F]{32}|[0-9a-fA-F]{40})\b").search
+#: One letter in front of a colon is a drive of Windows.
+_is_url = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:\S+").fullmatch
 _LARGEST = (1 << 63) - 1
 
 
@@ -59,13 +66,37 @@ class Entry(NamedTuple):
     size : int or None
         Bytes; None where the registry was read from a list without sizes.
     locators : mapping of str to str or int
-        What single hosts need to find the file: host name -> id.
+        What single hosts need to find the file: host name -> id. ``url`` has the file's own URLs, with spaces between.
     """
 
     name: str
     sha256: str
     size: int | None = None
     locators: Mapping[str, str | int] = {}
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The file's own URLs, asked before ``dataurl``."""
+        return tuple(str(self.locators.get("url", "")).split())
+
+
+class Row(NamedTuple):
+    """One line of a list: a file with some hash, which need not be its sha256."""
+
+    name: str
+    algorithm: str
+    digest: str
+    size: int | None = None
+    urls: tuple[str, ...] = ()
+    #: Where it stands, ``LIST: line 3``.
+    origin: str = ""
+
+    @property
+    def entry(self) -> Entry:
+        """The entry of a row with a sha256."""
+        if self.algorithm != "sha256":
+            raise RegistryError(f"it has the {self.algorithm} of the file, and dataferry needs its sha256")
+        return Entry(self.name, self.digest, self.size, {"url": " ".join(self.urls)} if self.urls else {})
 
 
 def check_entry(name: object, sha256: object, size: object = None, locators: object = None) -> Entry:
@@ -79,16 +110,27 @@ def check_entry(name: object, sha256: object, size: object = None, locators: obj
     name = check_name(name)
     if not isinstance(sha256, str) or not _is_sha256(sha256):
         raise RegistryError(f"sha256 of {name!r} is 64 hexadecimal digits, not {_short(sha256)}")
-    if size is not None and (not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= _LARGEST):
+    if size is not None and (type(size) is not int or not 0 <= size <= _LARGEST):
         raise RegistryError(f"size of {name!r} is a number of bytes, not {_short(size)}")
-    if locators is None:
+    if not locators:
         return Entry(name, sha256.lower(), size)
     if not isinstance(locators, Mapping):
         raise RegistryError(f"the locators of {name!r} are a table, not {_short(locators)}")
-    for key, value in locators.items():
-        if not isinstance(value, str | int) or isinstance(value, bool):
+    found = dict(locators)
+    if "url" in found:
+        found["url"] = _joined(name, found["url"])
+    for key, value in found.items():
+        if type(value) is not str and type(value) is not int:
             raise RegistryError(f"{key} of {name!r} is a string or an integer, not {_short(value)}")
-    return Entry(name, sha256.lower(), size, dict(locators))
+    return Entry(name, sha256.lower(), size, found)
+
+
+def _joined(name: str, value: object) -> str:
+    """The URLs of a file, which hold no spaces, as one locator."""
+    urls = value.split() if isinstance(value, str) else value
+    if not isinstance(urls, list) or not urls or not all(isinstance(url, str) and _is_url(url) for url in urls):
+        raise RegistryError(f"url of {name!r} is a URL or a list of URLs, not {_short(value)}")
+    return " ".join(urls)
 
 
 def _short(value: object) -> str:
@@ -101,41 +143,72 @@ def _short(value: object) -> str:
 # -- lines ------------------------------------------------------------------------------------------
 
 
-def parse_line(line: str) -> Entry | None:
+def parse_line(line: str) -> Row | None:
     """Parse one line of any list; None for an empty line or a comment, `ValueError` for one of another form."""
     line = line.rstrip("\r\n")
     if not line.strip() or line.lstrip().startswith("#"):
         return None
     if tagged := _TAGGED(line.strip()):
-        if tagged[1].upper() != "SHA256":
-            raise ValueError(f"{tagged[1]} is not sha256")
-        return check_entry(_without_dot(tagged[2]), tagged[3])
+        return _row(tagged[2], f"{tagged[1].replace('-', '')}:{tagged[3]}")
     first, _, rest = line.partition(" ")
-    if _is_sha256(first):
+    if len(first) in _BY_DIGITS and _is_hex(first):
         rest = rest.lstrip(" *")
         size, gap, name = rest.partition("  ")
-        if gap and size.isascii() and size.isdecimal():
-            if len(size) > 18:
-                raise ValueError(f"a size of {len(size)} digits")
-            return check_entry(_without_dot(name), first, int(size))
-        return check_entry(_without_dot(rest), first)
-    fields = line.rsplit(" ", 1) if line.count(" ") == 1 else line.split()
-    if len(fields) in {2, 3} and _is_sha256(fields[1].removeprefix("sha256:")):
-        return check_entry(_without_dot(fields[0]), fields[1].removeprefix("sha256:"))
-    raise ValueError("neither 'sha256  size  name' nor a line of SHA256SUMS or of a pooch registry with sha256")
+        if not (gap and size.isascii() and size.isdecimal()):
+            size, name = "", rest
+        if len(size) > 18:
+            raise ValueError(f"a size of {len(size)} digits")
+        columns = name.split("  ")
+        while len(columns) > 1 and _is_url(columns[-1]):
+            columns.pop()
+        name, urls = "  ".join(columns), name.split("  ")[len(columns) :]
+        return _row(name, first, int(size) if size else None, urls)
+    fields = _pooch_fields(line)
+    if len(fields) in {2, 3} and (":" in fields[1] or _is_hex(fields[1])):
+        return _row(fields[0], fields[1], None, fields[2:])
+    raise ValueError("neither 'sha256  size  name' nor a line of SHA256SUMS or of a pooch registry")
 
 
-def _without_dot(name: str) -> str:
+def _pooch_fields(line: str) -> list[str]:
+    """The columns as pooch divides them: a name with spaces is quoted."""
+    if '"' not in line and "'" not in line and "\\" not in line:
+        return line.split()
+    import shlex
+
+    return shlex.split(line)
+
+
+def _row(name: str, known_hash: str, size: int | None = None, urls: Sequence[str] = ()) -> Row:
     while name.startswith("./"):  # find prints them
         name = name[2:]
-    return name
+    algorithm, colon, digest = known_hash.rpartition(":")
+    algorithm = algorithm.lower() if colon else _BY_DIGITS.get(len(digest), "")
+    if algorithm not in DIGITS:
+        known = f"a hash of {len(digest)} digits" if not algorithm else _short(algorithm)
+        raise ValueError(f"{known} is none of {', '.join(DIGITS)}")
+    if len(digest) != DIGITS[algorithm] or not _is_hex(digest):
+        raise ValueError(
+            f"{algorithm} of {_short(name)} is {DIGITS[algorithm]} hexadecimal digits, not {_short(digest)}"
+        )
+    for url in urls:
+        if not _is_url(url):
+            raise ValueError(f"{_short(url)} is not a URL")
+    return Row(check_name(name), algorithm, digest.lower(), size, tuple(urls))
+
+
+def _parse_entry(line: str) -> Entry | None:
+    row = parse_line(line)
+    return None if row is None else row.entry
 
 
 def list_line(entry: Entry) -> str:
     """The line of an entry in the text form; raises `RegistryError` if it would be read as another."""
-    line = "  ".join([entry.sha256, *([] if entry.size is None else [str(entry.size)]), entry.name])
-    if parse_line(line) != entry._replace(locators={}):
-        raise RegistryError(f"{entry.name!r} cannot stand in a text registry: it reads like a size and a name")
+    size = [] if entry.size is None else [str(entry.size)]
+    line = "  ".join([entry.sha256, *size, entry.name, *entry.urls])
+    if _parse_entry(line) != entry._replace(locators={"url": " ".join(entry.urls)} if entry.urls else {}):
+        raise RegistryError(
+            f"{entry.name!r} cannot stand in a text registry: it reads like a size and a name, or like a URL"
+        )
     return line
 
 
@@ -149,45 +222,53 @@ def list_with(text: str, entries: Iterable[Entry], removed: Iterable[str] = ()) 
     if lines[-1] == "":
         lines.pop()
     for line in lines:
-        entry = parse_line(line) if new or gone else None
+        entry = _parse_entry(line) if new or gone else None
         if entry is None or entry.name not in gone:
             kept.append(line if entry is None else new.pop(entry.name, line))
     return "".join(line + end for line in [*kept, *new.values()])
 
 
-def read_list(text: str, origin: str) -> list[Entry]:
-    """The entries of a list of checksums of any tool, in its order.
+def read_rows(text: str, origin: str) -> list[Row]:
+    """The rows of a list of checksums of any tool, in its order.
 
     Raises
     ------
     RegistryError
-        If a line is of another form or has another hash than sha256, or a name occurs twice with two hashes;
-        the message begins with ``origin``.
+        If a line is of another form, or a name occurs twice with two hashes; the message begins with ``origin``.
     """
-    found: dict[str, Entry] = {}
+    found: dict[str, Row] = {}
     for number, line in enumerate(text.lstrip("\ufeff").splitlines(), 1):
         try:
-            entry = parse_line(line)
+            row = parse_line(line)
         except ValueError as error:  # BadName and RegistryError are such
-            other = _OTHER_HASH(line[:1000])
-            short = _SHORT_HASH(line[:1000])
-            kind = other[1] if other else {32: "md5", 40: "sha1"}[len(short[0])] if short else ""
-            why = f"it has the {kind} of the file, and dataferry needs its sha256" if kind else error
-            raise RegistryError(f"{origin}: line {number}: {why}") from None
-        if entry is None:
+            raise RegistryError(f"{origin}: line {number}: {error}") from None
+        if row is None:
             continue
-        if found.setdefault(entry.name, entry) != entry:
-            raise RegistryError(f"{origin}: line {number}: {entry.name!r} is here twice, with different bytes")
+        before = found.setdefault(row.name, row._replace(origin=f"{origin}: line {number}"))
+        if before._replace(origin="") != row:
+            raise RegistryError(f"{origin}: line {number}: {row.name!r} is here twice, with different bytes or URLs")
     if not found:
         raise RegistryError(f"{origin}: there is no entry in it")
     return list(found.values())
 
 
+def read_list(text: str, origin: str) -> list[Entry]:
+    """The entries of a list of sha256, in its order; raises `RegistryError` as `read_rows`, and for another hash."""
+    entries = []
+    for row in read_rows(text, origin):
+        try:
+            entries.append(row.entry)
+        except RegistryError as error:
+            raise RegistryError(f"{row.origin}: {error}") from None
+    return entries
+
+
 class ListedFiles:
     """The text form of a registry, read once and searched as bytes; parsed whole only where all names are wanted."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, new: bool = False) -> None:
         self.path = path
+        self._new = new  # it need not exist yet
         self._bytes: bytes | None = None
         self._all: dict[str, Entry] | None = None
 
@@ -196,7 +277,9 @@ class ListedFiles:
             try:
                 data = self.path.read_bytes().removeprefix(b"\xef\xbb\xbf")
             except OSError as error:
-                raise RegistryError(f"{self.path}: {error.strerror or error}") from error
+                if not (self._new and isinstance(error, FileNotFoundError)):
+                    raise RegistryError(f"{self.path}: {error.strerror or error}") from error
+                data = b""
             self._bytes = b"\n" + (data.replace(b"\r\n", b"\n") if b"\r" in data else data) + b"\n"
         return self._bytes
 
@@ -204,15 +287,16 @@ class ListedFiles:
         """What the list says of a file; None where it does not have it. Raises `RegistryError` for a bad line."""
         if self._all is not None:
             return self._all.get(name)
-        data, ending = self._load(), f"  {name}\n".encode()
+        data, column = self._load(), f"  {name}".encode()
         found, at = None, -1
-        while (at := data.find(ending, at + 1)) >= 0:
-            start = data.rfind(b"\n", 0, at) + 1
-            line = data[start : at + len(ending) - 1]
-            row = _ROW(line)
-            if row is not None and row[3] != ending[2:-1]:
+        while (at := data.find(column, at + 1)) >= 0:
+            if not data.startswith((b"\n", b"  "), at + len(column)):
+                continue  # a longer name begins with this one
+            start, end = data.rfind(b"\n", 0, at) + 1, data.find(b"\n", at + 1)
+            row = _ROW(data, start, end)
+            if row is not None and row.start(3) != at + 2:
                 continue  # "sha256  5  x  5.fits" ends with another name
-            entry = self._parse(line, lambda: data.count(b"\n", 0, start))  # noqa: B023 - counted for an error only
+            entry = self._parse(data[start:end], lambda: data.count(b"\n", 0, start))  # noqa: B023 - for an error only
             if entry is None or entry.name != name:
                 continue
             if found is not None:
@@ -238,9 +322,9 @@ class ListedFiles:
     def _parse(self, line: bytes, number: Callable[[], int]) -> Entry | None:
         try:
             row = _ROW(line)
-            if row is not None:
+            if row is not None and b":" not in row[3]:  # with one it may have a URL
                 return Entry(check_name(row[3].decode()), row[1].decode(), int(row[2]))
-            return parse_line(line.decode())
+            return _parse_entry(line.decode())
         except ValueError as error:
             raise RegistryError(f"{self.path}: line {number()}: {error}") from None
 
@@ -310,6 +394,6 @@ def sums_with(data: bytes, files: Mapping[str, str]) -> bytes:
 
 def _sum(line: str) -> Entry | None:
     try:
-        return parse_line(line)
+        return _parse_entry(line)
     except ValueError:  # of another hash, or with a name that is not legal here
         return None

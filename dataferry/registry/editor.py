@@ -70,12 +70,11 @@ class RegistryEditor:
         self._list: _TextFile | None = None
         self._entries: dict[str, Entry] = {}
         if not self.created:
-            registry = Registry(self.path)
+            registry = Registry(self.path, new_list=True)
             if registry.list_path is not None:
                 # one that is declared and not there yet is made by save()
                 self._list = _TextFile(registry.list_path, None if os.path.lexists(registry.list_path) else "")
-            known = registry.entries() if self._list is None or self._list.text else registry.tabled()
-            self._entries = {entry.name: entry for entry in known}
+            self._entries = {entry.name: entry for entry in registry.entries()}
             self._in_toml = {entry.name for entry in registry.tabled()}
         else:
             self._in_toml = set()
@@ -134,7 +133,7 @@ class RegistryEditor:
             if old is not None and other and not replace:
                 conflicts.append(f"  {entry.name}: sha256 {old.sha256[:12]}... there, {entry.sha256[:12]}... now")
             changes[entry.name] = _change(old, entry, other)
-            if entry.locators and self._list is not None and entry.name not in self._in_toml:
+            if _ids(entry) and self._list is not None and entry.name not in self._in_toml:
                 raise RegistryError(f"{self._list.path}: a text registry holds no locators ({entry.name})")
         if conflicts:
             lines = "\n".join(conflicts)
@@ -202,10 +201,10 @@ class RegistryEditor:
         if self._list is not None or len(self._entries) <= MOST_IN_TOML or not order:
             return set()
         path = self.path.parent / LIST_NAME
-        if os.path.lexists(path) or any(self._entries[name].locators for name in order):
+        if os.path.lexists(path) or any(_ids(self._entries[name]) for name in order):
             return set()
         self._list = _TextFile(path, "")
-        return {name for name in self._in_toml - self._removed if not self._entries[name].locators}
+        return {name for name in self._in_toml - self._removed if not _ids(self._entries[name])}
 
     def _text_with(self, entries: list[Entry], gone: set[str], names_list: bool) -> str:
         """The new text; what it means is compared with what was meant."""
@@ -236,9 +235,15 @@ def _change(old: Entry | None, new: Entry, other: bool) -> Change:
     return Change("unchanged" if merged == old else "updated", merged)
 
 
-def _values(entry: Entry) -> dict[str, str | int]:
-    size: dict[str, str | int] = {} if entry.size is None else {"size": entry.size}
-    return {**size, "sha256": entry.sha256, **entry.locators}
+def _ids(entry: Entry) -> set[str]:
+    """The locators of an entry that have no column in a text registry."""
+    return entry.locators.keys() - {"url"}
+
+
+def _values(entry: Entry) -> dict[str, Any]:
+    size = {} if entry.size is None else {"size": entry.size}
+    several = {"url": list(entry.urls)} if len(entry.urls) > 1 else {}
+    return {**size, "sha256": entry.sha256, **entry.locators, **several}
 
 
 # -- the text of dataferry.toml ---------------------------------------------------------------------
@@ -246,7 +251,7 @@ def _values(entry: Entry) -> dict[str, str | int]:
 _HEADER = re.compile(r"\s*\[\s*files\s*\.").match
 #: ``size = 10  # checked``: up to the value, the key in it, the value, the rest.
 _PAIR = re.compile(
-    r"""(\s*("[^"\\]*"|'[^']*'|[A-Za-z0-9_-]+)\s*=\s*)("(?:[^"\\]|\\.)*"|'[^']*'|[-+0-9_]+)(\s*(?:#.*)?)"""
+    r"""(\s*("[^"\\]*"|'[^']*'|[A-Za-z0-9_-]+)\s*=\s*)("(?:[^"\\]|\\.)*"|'[^']*'|[-+0-9_]+|\[.*\])(\s*(?:#.*)?)"""
 ).fullmatch
 _BARE = re.compile(r"[A-Za-z0-9_-]+").fullmatch
 

@@ -1,10 +1,12 @@
-"""Where an installed package lies on disk, found without importing it."""
+"""Where an installed package lies on disk, and which release it is, found without importing it."""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,15 @@ from ..errors import RegistryError
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
 
-__all__ = ["REGISTRY_NAME", "find_registry", "package_folders", "refuse_archived"]
+__all__ = [
+    "REGISTRY_NAME",
+    "distribution_metadata",
+    "find_registry",
+    "package_at",
+    "package_folders",
+    "refuse_archived",
+    "release_of",
+]
 
 #: The file that declares a package's data, in its ``data`` folder.
 REGISTRY_NAME = "dataferry.toml"
@@ -130,3 +140,46 @@ def find_registry(package: str) -> Path:
 
 def _places(places: Sequence[str] | None) -> str:
     return ", ".join(places or ())
+
+
+def package_at(registry: Path) -> str:
+    """The package whose ``data`` folder has a registry, by its place alone."""
+    folder = registry.parent.parent
+    parts = [folder.name]
+    while (folder.parent / "__init__.py").is_file():
+        folder = folder.parent
+        parts.insert(0, folder.name)
+    return ".".join(parts)
+
+
+@cache
+def _distributions() -> Mapping[str, Sequence[str]]:
+    """The distributions of each package; half a second of reading where many are installed."""
+    from importlib import metadata
+
+    return metadata.packages_distributions()
+
+
+def distribution_metadata(package: str) -> Any:
+    """The metadata of the distribution that installed a package; None where there is none."""
+    from importlib import metadata
+
+    top = package.partition(".")[0]
+    try:
+        return metadata.metadata(top)
+    except metadata.PackageNotFoundError:  # a distribution may have another name than its package
+        names = _distributions().get(top, ())
+        return metadata.metadata(names[0]) if names else None
+
+
+#: What versioneer and setuptools_scm add to a commit that is not tagged: ``+3.gabc1234``, ``+d20260101``, ``+dirty``.
+_UNTAGGED = re.compile(r"\.dev|\+(?:.*\bg[0-9a-f]{6,}|.*\bd\d{8}\b|.*\bdirty\b|untagged|unknown)").search
+
+
+def release_of(package: str) -> str:
+    """The tag of the installed release; ``main`` for a development version, and for a package that is not installed."""
+    found = distribution_metadata(package)
+    version = "" if found is None else str(found["Version"] or "")
+    if not version or _UNTAGGED(version):
+        return "main"
+    return version.partition("+")[0]  # "+computecanada" and the like: a release that somebody built again

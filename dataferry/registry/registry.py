@@ -17,19 +17,24 @@ from typing import Any
 from ..errors import BadName, RegistryError
 from .checksum_lists import Entry, ListedFiles, check_entry
 from .names import check_name, check_url, close_names
+from .packages import package_at, release_of
 
 __all__ = ["Entry", "Registry", "read_toml"]
 
-_KEYS = {"dataurl", "mirrors", "timeout", "env", "registry", "strict", "folders", "files", "about"}
+_KEYS = {"dataurl", "mirrors", "timeout", "env", "cache_env", "registry", "strict", "folders", "files", "about"}
 
 
-class Registry:
-    """The declaration of a package's data.
+class Registry(Mapping[str, Entry]):
+    """The declaration of a package's data, and a mapping of the names of its files to their entries.
 
     Parameters
     ----------
     path : path-like
         The ``dataferry.toml``.
+    package : str, optional
+        The package that it belongs to; by default the one whose ``data`` folder it is in.
+    new_list : bool
+        Whether the text file that ``registry`` names need not exist yet.
 
     Raises
     ------
@@ -38,14 +43,20 @@ class Registry:
 
     Attributes
     ----------
+    path : Path or None
+        The ``dataferry.toml``; None for files that were declared in Python.
+    origin : str
+        What declares the files, for messages.
     dataurl : str
-        The primary base URL; empty if only mirrors or bundled files are declared.
+        The primary base URL; empty if only mirrors or bundled files are declared. ``{version}`` is replaced.
     mirrors : tuple of str
         Further hosts, in order.
     timeout : float or None
         Give up on a host after this many seconds without progress.
     env : str
         The environment variable that names a folder of this package's data; empty for none.
+    cache_env : str
+        The environment variable that names the folder in which downloads are kept; empty for none.
     strict : bool
         Whether a name that is not registered is an error.
     folders : dict of str to tuple of str
@@ -54,21 +65,67 @@ class Registry:
         The ``[about]`` table, for publishing.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(os.path.abspath(path))
+    def __init__(self, path: str | os.PathLike[str], package: str = "", *, new_list: bool = False) -> None:
+        self._new_list = new_list
+        self.path: Path | None = Path(os.path.abspath(path))
+        self.origin = str(self.path)
         self._text, table = read_toml(self.path)
+        self._load(table, package)
+        self._text = ""
+
+    @classmethod
+    def from_files(cls, package: str, files: Mapping[str, Any], **declared: Any) -> Registry:
+        """Make the registry of files that were declared in Python.
+
+        Parameters
+        ----------
+        package : str
+            The package.
+        files : mapping of str to (mapping, str or Entry)
+            Name -> ``size``, ``sha256``, ``url`` and locators, or ``"sha256:..."``.
+        **declared
+            ``dataurl``, ``mirrors`` and the other keys of ``dataferry.toml``.
+
+        Returns
+        -------
+        Registry
+            One without a ``path``, and ``strict`` unless ``declared`` says otherwise.
+
+        Raises
+        ------
+        RegistryError
+            If something is not legal; the message names the file.
+        """
+        made = cls.__new__(cls)
+        made._new_list = False
+        made.path, made.origin, made._text = None, f"PackageData({package!r}, files=...)", ""
+        tables = {name: {"sha256": value} if isinstance(value, str) else value for name, value in files.items()}
+        made._load({"strict": True, **declared, "files": tables}, package)
+        return made
+
+    def _load(self, table: Mapping[str, Any], package: str) -> None:
         for key in table.keys() - _KEYS:
             close = close_names(key, _KEYS)
             raise self._error(key, f"unknown key {key!r}" + (f"; did you mean {close[0]!r}?" if close else ""))
+        self._package = package
         self.dataurl: str = self._typed(table, "dataurl", str, "")
+        if "{version}" in self.dataurl:
+            release = release_of(self.package)
+            if release == "main":  # a branch, which has no "v" in front
+                self.dataurl = self.dataurl.replace("v{version}", release)
+            self.dataurl = self.dataurl.replace("{version}", release)
         if self.dataurl:
             try:
                 check_url(self.dataurl)
             except BadName as error:
                 raise self._error("dataurl", str(error)) from None
         self.mirrors = self._strings(table.get("mirrors", []), "mirrors")
+        for mirror in self.mirrors:
+            if "{version}" in mirror:
+                raise self._error("mirrors", f"{{version}} is for dataurl alone; write the release into {mirror!r}")
         self.timeout = self._seconds(table)
         self.env: str = self._typed(table, "env", str, "")
+        self.cache_env: str = self._typed(table, "cache_env", str, "")
         self.strict: bool = self._typed(table, "strict", bool, False)
         folders = self._typed(table, "folders", dict, {})
         self.folders = {site: self._strings(value, f"folders.{site}") for site, value in folders.items()}
@@ -76,10 +133,16 @@ class Registry:
         files = self._typed(table, "files", dict, {})
         self._entries = {name: self._entry(name, value) for name, value in files.items()}
         listed: str = self._typed(table, "registry", str, "")
-        self._list = ListedFiles(self._listed_path(listed)) if listed else None
-        self._text = ""
+        self._list = ListedFiles(self._listed_path(listed), self._new_list) if listed else None
+
+    @property
+    def package(self) -> str:
+        """The package that the files belong to."""
+        return self._package or (package_at(self.path) if self.path is not None else "")
 
     def _listed_path(self, listed: str) -> Path:
+        if self.path is None:
+            raise self._error("registry", "a text registry is declared in a dataferry.toml")
         try:
             return self.path.parent / check_name(listed)
         except BadName as error:
@@ -123,7 +186,7 @@ class Registry:
         if self._list is not None:
             for entry in self._list.read().values():
                 if entry.name in self._entries:
-                    raise RegistryError(f"{self._list.path}: {entry.name!r} is registered in {self.path} as well")
+                    raise RegistryError(f"{self._list.path}: {entry.name!r} is registered in {self.origin} as well")
                 yield entry
 
     def names(self) -> list[str]:
@@ -141,20 +204,34 @@ class Registry:
         """
         return list(self._entries) if self._list is None else [entry.name for entry in self.entries()]
 
+    def __getitem__(self, name: str) -> Entry:
+        if (entry := self.find(name)) is None:
+            raise KeyError(name)
+        return entry
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names())
+
+    def __len__(self) -> int:
+        return len(self.names())
+
+    def __repr__(self) -> str:
+        return f"Registry({self.origin!r})"
+
     def tabled(self) -> list[Entry]:
         """The entries of ``[files]``."""
         return list(self._entries.values())
 
-    def in_table(self, name: str) -> bool:
-        """Whether a file is in ``[files]``, where an entry may have locators."""
-        return name in self._entries
+    def keeps_locators(self, name: str) -> bool:
+        """Whether the entry of a file can have the ids that single hosts need: a text registry has none."""
+        return self._list is None or name in self._entries
 
     @cached_property
     def base(self) -> str:
-        """The part of a cache key before the name: ``dataurl``, or a URL made from the first mirror."""
-        if self.dataurl or not self.mirrors:
+        """The part of a cache key before the name: ``dataurl``, or a URL made from the first mirror or the package."""
+        if self.dataurl:
             return self.dataurl
-        first = self.mirrors[0]
+        first = self.mirrors[0] if self.mirrors else f"package:{self.package}"
         if first.startswith(("http://", "https://")):
             return first
         from urllib.parse import quote
@@ -173,7 +250,7 @@ class Registry:
         last = re.escape(key.rpartition(".")[2])
         found = re.search(rf'^[ \t]*(?:\[[^\n]*)?"?{last}"?[ \t]*(?:=|\])', self._text, re.MULTILINE)
         line = f"line {self._text.count(chr(10), 0, found.start()) + 1}: " if found else ""
-        return RegistryError(f"{self.path}: {line}{why}")
+        return RegistryError(f"{self.origin}: {line}{why}")
 
     def _typed(self, table: Mapping[str, Any], key: str, kind: type, default: Any) -> Any:
         value = table.get(key, default)
@@ -199,15 +276,18 @@ class Registry:
         try:
             check_name(name)
             if isinstance(value, Entry):
-                return value
-            if not isinstance(value, dict):
+                return value if value.name == name else value._replace(name=name)
+            if not isinstance(value, Mapping):
                 raise RegistryError(f"the entry of {name!r} is a table with size and sha256, not {value!r}")
-            locators = {key: item for key, item in value.items() if key not in {"sha256", "size"}}
-            return check_entry(name, value.get("sha256"), value.get("size"), locators)
+            locators = dict(value)
+            sha256, size = locators.pop("sha256", None), locators.pop("size", None)
+            if isinstance(sha256, str) and sha256.startswith("sha256:"):
+                sha256 = sha256[7:]
+            return check_entry(name, sha256, size, locators)
         except (BadName, RegistryError) as error:
             at = self._text.find(f'"{name}"')
             line = f"line {self._text.count(chr(10), 0, at) + 1}: " if at >= 0 else ""
-            raise RegistryError(f"{self.path}: {line}{error}") from None
+            raise RegistryError(f"{self.origin}: {line}{error}") from None
 
 
 def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
@@ -233,7 +313,7 @@ def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
 _BLOCK = re.compile(
     r'\[files\."(?P<name>[^"\\\x00-\x1f\x7f]+)"\]\n'
     r'size = (?P<size>0|[1-9][0-9]{0,17})\nsha256 = "(?P<sha256>[0-9a-f]{64})"\n'
-    r'(?P<locators>(?:[A-Za-z0-9_-]+ = (?:"[^"\\\x00-\x1f\x7f]*"|0|[1-9][0-9]{0,17})\n)*)(?:\n+|\Z)'
+    r'(?P<locators>(?:[A-Za-z0-9_-]+ = (?:"[^"\\\x00-\x1f\x7f]*"|0|[1-9][0-9]{0,17})\n)*)\n*'
 ).match
 _LOCATOR = re.compile(r'([A-Za-z0-9_-]+) = (?:"([^"]*)"|([0-9]+))\n').findall
 #: Below this many characters tomllib is quick enough.
@@ -259,7 +339,10 @@ def _read_blocks(text: str) -> dict[str, Any] | None:
         found: dict[str, str | int] = {key: int(digits) if digits else word for key, word, digits in _LOCATOR(locators)}
         if name in files or len(found) != locators.count("\n") or found.keys() & {"size", "sha256"}:
             return None  # twice the same: tomllib names the line
-        files[name] = Entry(name, sha256, int(size), found)
+        try:
+            files[name] = check_entry(name, sha256, int(size), found)
+        except ValueError:
+            return None  # the slow way names the line
         at = block.end()
     rest = text[at:]
     if not files or (rest and not rest.startswith("[")):

@@ -99,7 +99,7 @@ def test_a_file_that_is_not_text(tmp_path):
         (f"{SHA}  a.fits", ("a.fits", SHA, None, {})),
         (f"{SHA} *a.fits", ("a.fits", SHA, None, {})),
         (f"a.fits sha256:{SHA}", ("a.fits", SHA, None, {})),
-        (f"a.fits {SHA} https://h/a.fits", ("a.fits", SHA, None, {})),
+        (f"a.fits {SHA} https://h/a.fits", ("a.fits", SHA, None, {"url": "https://h/a.fits"})),
         (f"SHA256 (a.fits) = {SHA.upper()}", ("a.fits", SHA, None, {})),
     ],
 )

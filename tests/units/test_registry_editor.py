@@ -275,7 +275,8 @@ def _legal(name: str) -> bool:
     ids=["gnu", "find", "bsd", "mixed", "pooch"],
 )
 def test_lists_of_other_tools(text):
-    assert read_list(text, "LIST") == [Entry("maps/a b.fits", A), Entry("c.fits", B)]
+    locators = {"url": "https://elsewhere.example/c.fits"} if "elsewhere" in text else {}
+    assert read_list(text, "LIST") == [Entry("maps/a b.fits", A), Entry("c.fits", B, None, locators)]
 
 
 @pytest.mark.parametrize(
@@ -284,7 +285,7 @@ def test_lists_of_other_tools(text):
         (f"{'a' * 32}  c.fits", "md5"),
         (f"{'a' * 40}  c.fits", "sha1"),
         ("c.fits md5:" + "a" * 32, "md5"),
-        ("MD5 (c.fits) = " + "a" * 32, "MD5"),
+        ("MD5 (c.fits) = " + "a" * 32, "md5"),
         (f"{B}  ../c.fits", r"'\.\.'"),
         (f"{B}  maps/a.fits", "twice"),
         ("hello", "neither"),

@@ -1,0 +1,117 @@
+"""One file by its own URL, whatever it is called there: ``https://host/x``, ``zenodo:1481190/x``, ``doi:...``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, BinaryIO
+from urllib.parse import urlsplit
+
+from ..download.source import Source
+from ..errors import BadName
+from ..hosts import make_host
+from ..hosts.base import Host
+from ..registry.names import check_name, redact_url
+
+if TYPE_CHECKING:
+    from ..config.settings import Settings
+    from ..registry.registry import Entry
+
+__all__ = ["FileHost", "check_file_url", "opened_by", "split_url"]
+
+#: Archives whose DOIs hold the id of a record.
+_DOIS = (
+    (re.compile(r"10\.5281/zenodo\.(\d+)"), "zenodo:{}"),
+    (re.compile(r"10\.6084/m9\.figshare\.(\d+(?:\.v\d+)?)"), "figshare:{}"),
+    (re.compile(r"(10\.\d+/(?:DVN|FK2)/\w+)"), "dataverse:doi:{}"),
+)
+
+
+def check_file_url(url: str) -> str:
+    """Return the URL of a file if it can be one. Raises `BadName`."""
+    scheme, colon, _ = url.partition(":")
+    if not colon:
+        raise BadName(f"{url!r} is no URL: it has no scheme, such as https://")
+    if scheme.lower() not in {"http", "https"}:
+        split_url(url)
+        return url
+    parts = urlsplit(url)
+    if parts.fragment or "#" in url:
+        raise BadName(f"{redact_url(url)!r} has a fragment, which servers never see; leave out what follows #")
+    if "@" in parts.netloc:
+        raise BadName(f"{redact_url(url)!r} holds a login; put that into ~/.netrc or [hosts] of config.toml")
+    if not parts.hostname:
+        raise BadName(f"{url!r} names no host")
+    return url
+
+
+def split_url(url: str) -> tuple[str, str]:
+    """A host as in ``dataferry.toml`` and the file's name there. Raises `BadName`."""
+    if url.startswith("doi:"):
+        url = _of_doi(url)
+    bare, mark, options = url.partition("?")
+    if bare.startswith(("http://", "https://")):
+        base, slash, name = bare.rpartition("/")
+        return base + slash, name + mark + options
+    problem = BadName(f"{redact_url(url)!r} names no file: it reads {bare.partition(':')[0]}:.../NAME")
+    starts = [match.end() for match in re.finditer(r"\.git/", bare)] or [m.end() for m in re.finditer("/", bare)]
+    for start in starts:
+        spec, name = bare[:start], bare[start:]
+        if not name or spec.endswith("//"):
+            continue
+        for candidate in (spec, spec.rstrip("/")):
+            try:
+                make_host(candidate + mark + options)
+            except BadName as error:
+                problem = error
+            else:
+                return candidate + mark + options, check_name(name)
+    raise problem
+
+
+def _of_doi(url: str) -> str:
+    for pattern, spec in _DOIS:
+        match = pattern.match(url, len("doi:"))
+        if match and url[match.end() : match.end() + 1] == "/":
+            return spec.format(match[1]) + url[match.end() :]
+    raise BadName(f"{url!r}: the DOI is of none of Zenodo, Figshare and Dataverse, or no file's name follows it")
+
+
+class FileHost(Host):
+    """One file at a host."""
+
+    def sources(self, name: str, entry: Entry | None) -> Sequence[Source]:
+        """Where it is, if that is known without asking."""
+        check_file_url(self.spec)
+        if self.spec.startswith(("http://", "https://")):
+            return [Source(self.spec, self.redacted)]
+        host, there = self._host()
+        return host.sources(there, None)
+
+    def look_up(self, wanted: Mapping[str, Entry | None], settings: Settings) -> Mapping[str, Sequence[Source]]:
+        """Where the host says it is."""
+        if self.spec.startswith(("http://", "https://")):
+            return {}
+        host, there = self._host()
+        found = host.look_up({there: None}, settings).get(there, ())
+        return dict.fromkeys(wanted, found)
+
+    def _host(self) -> tuple[Host, str]:
+        spec, name = split_url(self.spec)
+        return make_host(spec), name
+
+
+def opened_by(opener: Callable[[str], BinaryIO], source: Source) -> Source:
+    """The same source, opened by a function of the caller."""
+    return Source(source.url, source.host, opener=partial(_open_at, opener, source.url))
+
+
+def _open_at(opener: Callable[[str], BinaryIO], url: str, start: int) -> BinaryIO:
+    file = opener(url)
+    if start and getattr(file, "seekable", lambda: False)():
+        file.seek(start)
+    else:  # a stream that can only be read on
+        while start > 0 and (block := file.read(min(start, 1 << 20))):
+            start -= len(block)
+    return file
