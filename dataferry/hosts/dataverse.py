@@ -13,10 +13,19 @@ from urllib.parse import quote, urlsplit
 
 from ..errors import AccessDenied, BadName, TransferError
 from ..registry.names import redact_url
-from .about import about_for, as_list, authors, name_parts, plain_license, require
+from .about import as_list, authors, name_parts, plain_license
 from .api_client import FileBody
-from .base import Credential, Host, HostedFile, Limits, Moved, Notes, Publisher, Source, Upload
-from .deposit import DOI, ArchiveApi, DepositPublisher, DraftFile, foreign_doi, read_options, without_resolver
+from .base import Credential, Limits, Moved, Notes, Publisher, Source, Upload
+from .deposit import (
+    DOI,
+    ArchiveApi,
+    DepositHost,
+    DepositPublisher,
+    DraftFile,
+    foreign_doi,
+    read_options,
+    without_resolver,
+)
 
 if TYPE_CHECKING:
     from ..config.credentials import Token
@@ -35,7 +44,7 @@ _LOCKED = 600.0
 _ORIGINAL = ("", "?format=original")
 
 
-class DataverseHost(Host):
+class DataverseHost(DepositHost["_Api"]):
     """A dataset of a Dataverse installation.
 
     Every file has a number of its own, which the registry keeps as its locator and which finds the same bytes in every
@@ -65,7 +74,7 @@ class DataverseHost(Host):
         if "server" not in options and rest != "new" and (error := foreign_doi(doi, "Harvard Dataverse")):
             raise error
         self.server, self.collection = options.get("server", _HARVARD), options.get("collection", ":root")
-        self.dataset = "" if rest == "new" else f"doi:{doi}"
+        self.record = self.dataset = "" if rest == "new" else f"doi:{doi}"
         self.locator = f"dataverse:{urlsplit(self.server).netloc}"
 
     @property
@@ -74,33 +83,28 @@ class DataverseHost(Host):
         page = f"{self.server}dataverseuser.xhtml?selectTab=apiTokenTab"
         return (Credential("Dataverse", urlsplit(self.server).netloc, ("DATAVERSE_API_TOKEN",), (), page),)
 
-    def sources(self, name: str, entry: Entry | None) -> Sequence[Source]:
-        """The file's number; none where the registry holds no number, see `look_up`."""
-        number = str(entry.locators.get(self.locator, "")) if entry is not None else ""
-        # a table that was ingested gives the uploaded bytes only as its original, and other files have none
-        return [self._download(number, query) for query in _ORIGINAL] if number.isascii() and number.isdigit() else []
+    def connect(self, settings: Settings, token: Token | None) -> _Api:
+        """The installation's interface."""
+        return _Api(settings, self, token)
 
-    def _download(self, number: str | int, query: str = "") -> Source:
+    def downloads(self, number: str) -> Sequence[Source]:
+        """A table that was ingested gives the uploaded bytes only as its original, and other files have none."""
+        return [self._download(number, query) for query in _ORIGINAL]
+
+    def _download(self, number: str, query: str) -> Source:
         return Source(f"{self.server}api/access/datafile/{number}{query}", self.redacted)
 
     def look_up(self, wanted: Mapping[str, Entry | None], settings: Settings) -> Mapping[str, Sequence[Source]]:
         """Find the files in the dataset's list."""
-        files = {file.name: file for file in self._public(settings)}
-        found = {name: files[name] for name in wanted if name in files}
+        found = {file.name: file for file in self.public_files(settings) if file.name in wanted}
         tables = {name: "originalFileName" in file.data["dataFile"] for name, file in found.items()}
         return {name: [self._download(file.key, _ORIGINAL[tables[name]])] for name, file in found.items()}
 
-    def hosted(self, settings: Settings) -> Mapping[str, HostedFile]:
+    def public_files(self, settings: Settings) -> list[DraftFile]:
         """All files of the newest public version."""
-        return {file.name: file for file in self._public(settings)}
-
-    def _public(self, settings: Settings) -> list[DraftFile]:
-        if not self.dataset:
-            reason = "this dataset is yet to be made: publish to it first"
-            raise TransferError(self.redacted, reason, kind="list", final=True)
-        api = _Api(settings, self, self.token(settings))
-        if (files := api.files(":latest-published")) is None:
-            raise TransferError(self.redacted, f"there is no public dataset {self.dataset}", kind="list", final=True)
+        files = self.connect(settings, self.token(settings)).files(self.record, ":latest-published")
+        if files is None:
+            raise TransferError(self.redacted, f"there is no public dataset {self.record}", kind="list", final=True)
         return files
 
     def publisher(self, settings: Settings, about: Mapping[str, Any]) -> Publisher:
@@ -109,32 +113,27 @@ class DataverseHost(Host):
 
 
 class _Api(ArchiveApi):
-    """Asks one installation about one dataset."""
+    """Asks one installation."""
 
     def __init__(self, settings: Settings, host: DataverseHost, token: Token | None) -> None:
         login = {"X-Dataverse-key": token.secret} if token else {}
         super().__init__(settings, f"{host.server}api/", token, login)
-        self.host, self.dataset = host, host.dataset
+        self.locator = host.locator
 
     def ask(self, method: str, path: str, **how: Any) -> Any:
         """The ``data`` of an answer."""
         return super().ask(method, path, **how).get("data")
 
-    def of_dataset(self, method: str, path: str, more: Mapping[str, str | int] = {}, **how: Any) -> Any:
-        """The ``data`` of an answer about the dataset."""
-        query = {"persistentId": self.dataset, **more}
-        return self.ask(method, f"datasets/:persistentId/{path}", query=query, **how)
-
-    def seen(self, path: str, dataset: str = "") -> Any:
+    def seen(self, dataset: str, path: str) -> Any:
         """The ``data`` of an answer about a dataset; None where there is none, or not for whoever asks."""
-        query = {"persistentId": dataset or self.dataset}
+        query = {"persistentId": dataset}
         found = self.find(f"datasets/:persistentId/{path}", (401, 403, 404), query=query)
         return None if found is None else found["data"]
 
-    def files(self, version: str) -> list[DraftFile] | None:
+    def files(self, dataset: str, version: str) -> list[DraftFile] | None:
         """The files of a version."""
-        found = self.seen(f"versions/{version}/files")
-        return None if found is None else [_file(item, self.host.locator) for item in found]
+        found = self.seen(dataset, f"versions/{version}/files")
+        return None if found is None else [_file(item, self.locator) for item in found]
 
 
 def _file(item: Mapping[str, Any], locator: str) -> DraftFile:
@@ -154,45 +153,24 @@ class DataversePublisher(DepositPublisher[_Api]):
     limits = Limits(empty=False)
     one_of_a_name = True
     patience = 0.0, _LOCKED
+    needed = ("title", "description", "authors")
+    table = "dataverse"
     host: DataverseHost
+    _email = ""
 
-    def __init__(self, host: DataverseHost, settings: Settings, about: Mapping[str, Any]) -> None:
-        super().__init__(host, settings, about_for(about, "dataverse"))
-        self._email = ""
-
-    def connect(self, token: Token) -> _Api:
-        """The installation's interface."""
-        return _Api(self.settings, self.host, token)
-
-    @property
-    def declared(self) -> str:
-        """The line with the dataset's DOI, once there is one."""
-        dataset = self.api.dataset if "api" in vars(self) else ""
-        query = "".join(self.host.spec.partition("?")[1:])
-        return self.host.spec if self.host.dataset or not dataset else f"dataverse:{dataset}{query}"
-
-    def check_rights(self) -> str:
-        """Whose token it is, and whether the dataset is theirs."""
-        with self.asking():
-            user = self.api.ask("GET", "users/:me")
+    def account(self) -> str:
+        """The user's name."""
+        user = self.api.ask("GET", "users/:me")
         self._email = str(user.get("email") or "")
-        if self.host.dataset:
-            with self.asking():
-                rights = self.api.seen("userPermissions")
-            if rights is not None and not (rights.get("canEditDataset") and rights.get("canPublishDataset")):
-                raise AccessDenied(self.at(), "this account may not edit and publish the dataset", self.remedy)
-            if self.api.files(":latest") is None:
-                raise AccessDenied(self.at(), "this account sees no such dataset", self.remedy)
-        else:
-            made = [spec for spec in self.registered if spec.startswith("dataverse:doi:")]
-            hosts = [other for other in map(DataverseHost, made) if other.server == self.host.server]
-            self.api.dataset = next((other.dataset for other in hosts if self.sees(other.dataset)), "")
-            require(self.about, ("title", "description", "authors"), self.provider, self.at())
-        return f"{user.get('displayName') or user.get('identifier')}, by the token in {self.origin}"
+        return str(user.get("displayName") or user.get("identifier"))
 
-    def hosted(self, uploads: Sequence[Upload]) -> Mapping[str, HostedFile]:
-        """The files of the dataset, of its draft too."""
-        return super().hosted(uploads) if self.api.dataset else {}
+    def check_record(self) -> None:
+        """Whether the dataset is theirs."""
+        rights = self.api.seen(self.record, "userPermissions")
+        if rights is not None and not (rights.get("canEditDataset") and rights.get("canPublishDataset")):
+            raise AccessDenied(self.at(), "this account may not edit and publish the dataset", self.remedy)
+        if not self.sees(self.record):
+            raise AccessDenied(self.at(), "this account sees no such dataset", self.remedy)
 
     def problem(self, upload: Upload) -> str:
         """A name that Dataverse changes, or a file that it unpacks."""
@@ -207,22 +185,17 @@ class DataversePublisher(DepositPublisher[_Api]):
             ': < > ; # " * | in names'
         )
 
-    def open(self, uploads: Sequence[Upload]) -> None:
-        """Find or make the dataset, and wait until nothing locks it."""
-        if not self.api.dataset:
-            title = str(self.about["title"]).strip()
-            self.api.dataset = self.once(title)
-            fields = {"fields": [{"typeName": "title", "value": title}]}
-            self.api.of_dataset("PUT", "editMetadata", {"replace": "true"}, json=fields)
-        self._wait_for_locks()
-        self.refresh()
+    def describe(self, *, new: bool) -> None:
+        """Take the mark out of the title; what else a dataset says is edited on its page."""
+        if new:
+            fields = {"fields": [{"typeName": "title", "value": str(self.about["title"]).strip()}]}
+            self._ask("PUT", "editMetadata", {"replace": "true"}, json=fields)
 
-    def reopen(self) -> bool:
-        """Find the dataset that an earlier run made."""
-        noted = str(self.notes.get("draft") or "")
-        if not self.api.dataset and noted and self.sees(noted):
-            self.api.dataset = noted
-        return bool(self.api.dataset)
+    def _ask(self, method: str, path: str, more: Mapping[str, str] = {}, **how: Any) -> Any:
+        """The ``data`` of an answer about the dataset."""
+        return self.api.ask(
+            method, f"datasets/:persistentId/{path}", query={"persistentId": self.record, **more}, **how
+        )
 
     def make(self, title: str) -> str:
         """Make a dataset."""
@@ -232,7 +205,7 @@ class DataversePublisher(DepositPublisher[_Api]):
     def sees(self, draft: str) -> bool:
         """Whether the account sees a draft of a dataset, or may make one."""
         with self.asking():
-            return self.api.seen("versions/:latest/files", draft) is not None
+            return self.api.seen(draft, "versions/:latest/files") is not None
 
     def own_titles(self) -> Iterable[tuple[str, str]]:
         """Datasets with the mark of a killed run, as far as the search knows them."""
@@ -241,11 +214,11 @@ class DataversePublisher(DepositPublisher[_Api]):
 
     def list_files(self) -> list[DraftFile]:
         """The files of the draft, or of the newest version where there is none."""
-        return self.api.files(":latest") or []
+        return self.api.files(self.record, ":latest") or []
 
     def public_files(self) -> list[DraftFile]:
         """The files of the newest public version."""
-        return self.api.files(":latest-published") or []
+        return self.api.files(self.record, ":latest-published") or []
 
     def delete(self, file: DraftFile) -> None:
         """Take a file out of the draft."""
@@ -254,12 +227,12 @@ class DataversePublisher(DepositPublisher[_Api]):
     def publish(self) -> None:
         """Make the draft the next version."""
         self._wait_for_locks()
-        self.api.of_dataset("POST", "actions/:publish", {"type": "major"})
+        self._ask("POST", "actions/:publish", {"type": "major"})
 
     def _wait_for_locks(self) -> None:
         """An ingest, a workflow, or an earlier publication keeps others out for a while; a review does for long."""
         for _ in self.waiting(_LOCKED, "the dataset is no longer locked"):
-            locks = {str(lock.get("lockType")) for lock in self.api.of_dataset("GET", "locks") or []}
+            locks = {str(lock.get("lockType")) for lock in self._ask("GET", "locks") or []}
             if not locks:
                 return
             if "InReview" in locks:
@@ -274,8 +247,8 @@ class DataversePublisher(DepositPublisher[_Api]):
         self._wait_for_locks()
         with _Form(upload, {"tabIngest": "false", "restrict": "false", **folder}, moved) as body:
             headers = {"Content-Type": f"multipart/form-data; boundary={body.boundary}"}
-            added = self.api.of_dataset("POST", "add", body=body, headers=headers, again=False, timeout=600.0)
-        file = self.add(_file(added["files"][0], self.host.locator))
+            added = self._ask("POST", "add", body=body, headers=headers, again=False, timeout=600.0)
+        file = self.add(_file(added["files"][0], self.api.locator))
         if file.name != upload.name or file.matches(upload) is False:
             raise self.other_bytes(upload, file)
         return file

@@ -25,15 +25,18 @@ from ..config.credentials import Token
 from ..download.backoff import tries
 from ..errors import AccessDenied, BadName, Conflict, HostRefused, PublishError, TransferError
 from ..registry.names import redact_url
+from .about import about_for, require
 from .api_client import ApiClient
-from .base import Host, HostedFile, Locators, Moved, Notes, Publisher, Upload
+from .base import Host, HostedFile, Locators, Moved, Notes, Publisher, Source, Upload
 
 if TYPE_CHECKING:
     from ..config.settings import Settings
+    from ..registry.registry import Entry
 
 __all__ = [
     "DOI",
     "ArchiveApi",
+    "DepositHost",
     "DepositPublisher",
     "DraftFile",
     "UploadGone",
@@ -154,6 +157,41 @@ class ArchiveApi(ApiClient):
 _Api = TypeVar("_Api", bound=ArchiveApi)
 
 
+class DepositHost(Host, Generic[_Api]):
+    """One record of an archive, as a line of ``dataferry.toml`` declares it."""
+
+    #: The record's id; empty where the line asks for a new one.
+    record: str = ""
+
+    @abstractmethod
+    def connect(self, settings: Settings, token: Token | None) -> _Api:
+        """The interface of the archive."""
+
+    def line(self, record: str) -> str:
+        """The declaration of a record at this server."""
+        query = "".join(self.spec.partition("?")[1:])
+        return f"{self.schemes[0]}:{record}{query}"
+
+    def public_files(self, settings: Settings) -> list[DraftFile]:
+        """The files that this user can read."""
+        raise NotImplementedError
+
+    def hosted(self, settings: Settings) -> Mapping[str, HostedFile]:
+        """All files of the record."""
+        if not self.record:
+            raise TransferError(self.redacted, "it is yet to be made: publish to it first", kind="list", final=True)
+        return {file.name: file for file in self.public_files(settings)}
+
+    def sources(self, name: str, entry: Entry | None) -> Sequence[Source]:
+        """The file's number; none where the registry holds no number, see `look_up`."""
+        number = str(entry.locators.get(self.locator, "")) if entry is not None else ""
+        return self.downloads(number) if number.isascii() and number.isdigit() else []
+
+    def downloads(self, number: str) -> Sequence[Source]:
+        """Where the file with a number is."""
+        raise NotImplementedError
+
+
 class DepositPublisher(Publisher, Generic[_Api]):
     """Publishes through a draft; see the module, and `Publisher` for the order of calls."""
 
@@ -161,28 +199,34 @@ class DepositPublisher(Publisher, Generic[_Api]):
     versioned = True
     #: Whether a draft keeps one file of a name, so that the old one has to go before the new one comes.
     one_of_a_name = False
+    #: What ``[about]`` has to say for a new record; the table over it that is for this archive alone.
+    needed: Sequence[str] = ("title", "authors")
+    table = ""
     #: Seconds in which the archive computes the digest of an empty file, and shows what was published.
     patience = 600.0, 60.0
 
-    def __init__(self, host: Host, settings: Settings, about: Mapping[str, Any]) -> None:
-        super().__init__(host, settings, about)
+    host: DepositHost[_Api]
+
+    def __init__(self, host: DepositHost[_Api], settings: Settings, about: Mapping[str, Any]) -> None:
+        super().__init__(host, settings, about_for(about, self.table))
+        self.record = host.record
         self.files: list[DraftFile] = []
         self.notes: Notes = {}
         self.lock = Lock()
 
     # -- what an archive has to say -----------------------------------------------------------------------------------
 
-    @abstractmethod
-    def connect(self, token: Token) -> _Api:
-        """The interface of the archive, with the author's token."""
+    def account(self) -> str:
+        """Whose token it is."""
+        raise NotImplementedError
 
-    @abstractmethod
-    def open(self, uploads: Sequence[Upload]) -> None:
-        """Find or make the draft, describe it, and check its quota."""
+    def check_record(self) -> None:
+        """Raise `AccessDenied` or `PublishError` if the account may not publish to the record."""
+        raise NotImplementedError
 
-    @abstractmethod
-    def reopen(self) -> bool:
-        """Find the draft of an earlier run, where this one has nothing to send."""
+    def describe(self, *, new: bool) -> None:
+        """Send ``[about]``; the title of a new record has a mark until then."""
+        raise NotImplementedError
 
     @abstractmethod
     def list_files(self) -> list[DraftFile]:
@@ -233,7 +277,7 @@ class DepositPublisher(Publisher, Generic[_Api]):
     def api(self) -> _Api:
         """The interface of the archive, with the author's token. Raises `AccessDenied` if there is none."""
         if token := self.host.token(self.settings, publishing=True):
-            return self.connect(token)
+            return self.host.connect(self.settings, token)
         raise AccessDenied(self.host.redacted, f"no token for {self.provider} was found", self.remedy)
 
     @property
@@ -250,6 +294,11 @@ class DepositPublisher(Publisher, Generic[_Api]):
     def remedy(self) -> str:
         """Which rights a token needs, and where it belongs."""
         return self.host.credentials[0].remedy
+
+    @property
+    def declared(self) -> str:
+        """The line for readers: with the record's id, once there is one."""
+        return self.host.spec if self.host.record or not self.record else self.host.line(self.record)
 
     def at(self, name: str = "") -> str:
         """A file at the archive, or the archive, for errors."""
@@ -271,7 +320,41 @@ class DepositPublisher(Publisher, Generic[_Api]):
                 raise PublishError(self.at(name), str(error), f"{_AGAIN} once that is corrected") from error
             raise
 
-    # -- the draft ----------------------------------------------------------------------------------------------------
+    # -- the record and its draft -------------------------------------------------------------------------------------
+
+    def check_rights(self) -> str:
+        """Whose token it is, and whether the record is theirs."""
+        with self.asking():
+            who = self.account()
+            if not self.record and (made := self._made_before()):
+                self.record = made
+                who = f"{who}, into {self.declared}, which was made before"
+            if self.record:
+                self.check_record()
+            else:
+                require(self.about, self.needed, self.provider, self.at())
+        return f"{who}, with the token of {self.origin}"
+
+    def _made_before(self) -> str:
+        """The author's record that the registry declares: the same command means the same record."""
+        lines = [spec for spec in self.registered if spec.partition(":")[0] in self.host.schemes]
+        records = [(spec, type(self.host)(spec).record) for spec in lines]
+        return next((r for spec, r in records if r and spec == self.host.line(r) and self.sees(r)), "")
+
+    def open(self, uploads: Sequence[Upload]) -> None:
+        """Find or make the draft, and describe it."""
+        new = not self.record
+        if new:
+            self.record = self.once(str(self.about["title"]).strip())
+        self.describe(new=new)
+        self.refresh()
+
+    def reopen(self) -> bool:
+        """Find the draft of an earlier run, where this one has nothing to send."""
+        noted = str(self.notes.get("draft") or "")
+        if not self.record and noted and self.sees(noted):
+            self.record = noted
+        return bool(self.record)
 
     def once(self, title: str) -> str:
         """The draft that an earlier run made, or a new one. A mark in its title finds one that could not be noted."""
@@ -345,6 +428,8 @@ class DepositPublisher(Publisher, Generic[_Api]):
 
     def hosted(self, uploads: Sequence[Upload]) -> Mapping[str, HostedFile]:
         """The complete files of the draft, or of the newest version."""
+        if not self.record:
+            return {}
         self.refresh()
         found = {upload.name: self.complete(upload) or self.conflicting(upload) for upload in uploads}
         return {name: file for name, file in found.items() if file is not None}

@@ -9,18 +9,20 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ..download.backoff import tries
 from ..errors import AccessDenied, BadName, HostRefused, PublishError, TransferError
 from ..registry.names import close_names, redact_url
-from .about import about_for, as_list, authors, plain_license, require
+from .about import as_list, authors, plain_license
 from .api_client import ApiClient, FileBody, Response
-from .base import Credential, Host, HostedFile, Limits, Moved, Notes, Publisher, Source, Upload
+from .base import Credential, HostedFile, Limits, Moved, Notes, Publisher, Source, Upload
 from .deposit import (
     DOI,
     ArchiveApi,
+    DepositHost,
     DepositPublisher,
     DraftFile,
     UploadGone,
@@ -59,11 +61,6 @@ class _Declared:
     new: bool
     api: str
     downloads: str
-    query: str
-
-    def spec(self, article: int | str) -> str:
-        """The line for readers of an article at this server."""
-        return f"figshare:{article}" + (f"?{self.query}" if self.query else "")
 
     def may_see_token(self, url: str) -> bool:
         """Whether a URL is at the server itself or at its download host."""
@@ -84,7 +81,7 @@ def _read_spec(spec: str) -> _Declared:
     apart = f"{server.scheme}://ndownloader.{server.netloc[4:]}/" if server.netloc.startswith("api.") else ""
     article, version, doi = _read_article(rest, spec)
     downloads = options.get("downloads", apart)
-    return _Declared(article, version, doi, rest == "new", api, downloads, spec.partition("?")[2])
+    return _Declared(article, version, doi, rest == "new", api, downloads)
 
 
 def _read_article(rest: str, spec: str) -> tuple[int | None, int | None, str]:
@@ -221,7 +218,7 @@ class _Api(ArchiveApi):
 # -- reading ----------------------------------------------------------------------------------------------------------
 
 
-class FigshareHost(Host):
+class FigshareHost(DepositHost["_Api"]):
     """An article at Figshare.
 
     Every file has a number of its own, which the registry keeps as its locator and which finds the same bytes for
@@ -246,6 +243,7 @@ class FigshareHost(Host):
     def __init__(self, spec: str) -> None:
         super().__init__(spec)
         self.declared = _read_spec(spec)
+        self.record = str(self.declared.article or self.declared.doi)
 
     @property
     def credentials(self) -> tuple[Credential, ...]:
@@ -255,10 +253,9 @@ class FigshareHost(Host):
         page = "https://figshare.com/account/applications (it may do what you may)"
         return (Credential("Figshare", server.netloc, ("FIGSHARE_TOKEN",), page=page, own=own),)
 
-    def sources(self, name: str, entry: Entry | None) -> Sequence[Source]:
-        """The file's number as a download; none where the registry holds no number, see `look_up`."""
-        number = str(entry.locators.get(self.locator, "")) if entry is not None else ""
-        return self.downloads(number) if number.isascii() and number.isdigit() else []
+    def connect(self, settings: Settings, token: Token | None) -> _Api:
+        """Figshare's interface."""
+        return _Api(settings, self.declared.api, token)
 
     def downloads(self, number: int | str, login: Mapping[str, str] | None = None) -> list[Source]:
         """The download host, then the interface, which also answers where a firewall keeps programs from the former."""
@@ -294,7 +291,7 @@ class FigshareHost(Host):
             raise TransferError(
                 self.redacted, "this article is yet to be made: publish to it first", kind="list", final=True
             )
-        api = _Api(settings, declared.api)
+        api = self.connect(settings, None)
         article = declared.article or api.article_of_doi(declared, self.redacted)
         path = f"articles/{article}/versions/{declared.version}" if declared.version else f"articles/{article}"
         details = api.find(path)
@@ -310,7 +307,7 @@ class FigshareHost(Host):
             server = urlsplit(declared.api).netloc
             reason += "; to read a private article, put a token into FIGSHARE_TOKEN, or as token under "
             raise TransferError(self.redacted, f'{reason}[hosts."{server}"] of config.toml', kind="list", final=True)
-        owner = _Api(settings, declared.api, token)
+        owner = self.connect(settings, token)
         with suppress(HostRefused):
             owner.account()
         if (own := owner.find(f"account/articles/{article}")) is not None:
@@ -352,7 +349,6 @@ def _hosted_file(item: Mapping[str, Any]) -> HostedFile:
 _GB = 10**9
 #: What Figshare takes in one file at all, and of an account that pays nothing; how many files of an article.
 _MOST_BYTES, _FREE_BYTES, _MOST_FILES = 5_000 * _GB, 20 * _GB, 500
-_NEEDED = ("title", "description", "keywords", "categories", "license")
 #: Parts of one file on their way at the same time; seconds that one may stay locked after a cut.
 _PARTS_AT_ONCE, _PART_LOCKED = 3, 120.0
 
@@ -363,26 +359,13 @@ class FigsharePublisher(DepositPublisher[_Api]):
     # what any account has; _check_quota() knows what this one has
     limits = Limits(file_bytes=_MOST_BYTES, empty=False)
     host: FigshareHost
-
-    def __init__(self, host: FigshareHost, settings: Settings, about: Mapping[str, Any]) -> None:
-        super().__init__(host, settings, about_for(about, "figshare"))
-        self.article = ""
-        self._account: dict[str, Any] = {}
-        self._fields: dict[str, Any] = {}
-
-    @property
-    def declared(self) -> str:
-        """The line with the article's id, once there is one."""
-        line = self.host.declared
-        return line.spec(self.article) if line.new and self.article else self.host.spec
-
-    def connect(self, token: Token) -> _Api:
-        """Figshare's interface."""
-        return _Api(self.settings, self.host.declared.api, token)
+    needed = ("title", "description", "keywords", "categories", "license")
+    table = "figshare"
+    _account: Mapping[str, Any] = {}
 
     @property
     def _path(self) -> str:
-        return f"account/articles/{self.article}"
+        return f"account/articles/{self.record}"
 
     @contextmanager
     def asking(self, name: str = "") -> Iterator[None]:
@@ -395,57 +378,36 @@ class FigsharePublisher(DepositPublisher[_Api]):
 
     # -- only reading
 
-    def check_rights(self) -> str:
-        """Whose token it is, and whether the article is theirs."""
+    def account(self) -> str:
+        """The account's name and number."""
         line = self.host.declared
         if line.version is not None:
             remedy = "name the article without a version: the files become its next version"
             raise self.error("a published version never changes", remedy)
-        with self.asking():
-            self._account = self.api.account()
-        if line.new:
-            self.article = self._made_before()
-            if not self.article:
-                require(self.about, _NEEDED, self.provider, self.host.redacted)
-        else:
-            with self.asking():
-                self.article = str(line.article or self.api.article_of_doi(line, self.host.redacted))
-            self._check_article()
-        name = " ".join(filter(None, (self._account.get("first_name"), self._account.get("last_name"))))
-        into = f", into {self.declared}, which was made before" if line.new and self.article else ""
-        return f"{name or 'account'} ({self._account.get('id')}), by the token in {self.origin}{into}"
-
-    def _made_before(self) -> str:
-        """The article of this account that the registry declares: the same command means the same article."""
-        for spec in self.registered:
-            with suppress(BadName):
-                other = _read_spec(spec)
-                same = other.api == self.host.declared.api and other.version is None
-                if same and other.article is not None and self.sees(str(other.article)):
-                    return str(other.article)
-        return ""
+        self._account = self.api.account()
+        if line.doi:
+            self.record = str(self.api.article_of_doi(line, self.host.redacted))
+        names = (self._account.get("first_name"), self._account.get("last_name"))
+        return f"{' '.join(filter(None, names)) or 'account'} ({self._account.get('id')})"
 
     def sees(self, draft: str) -> bool:
         """Whether the account may change an article."""
         with self.asking():
             return self.api.find(f"account/articles/{draft}") is not None
 
-    def _check_article(self) -> dict[str, Any]:
-        with self.asking():
-            details = self.api.find(self._path)
-            public = self.api.find(f"articles/{self.article}") if details is None else None
+    def check_record(self) -> None:
+        """Whether the account may change the article, and everybody will see its files."""
+        details = self.api.find(self._path)
         if details is None:
+            public = self.api.find(f"articles/{self.record}")
             reason = "the article is somebody else's" if public else "this account sees none of that number"
             remedy = "have yourself added as a collaborator of its project, or publish to figshare:new"
             raise AccessDenied(self.declared, reason, remedy)
         if details.get("is_embargoed"):
             raise self.error("the article is under embargo, so users could not download its files")
-        return dict(details)
 
     def hosted(self, uploads: Sequence[Upload]) -> Mapping[str, HostedFile]:
         """The complete files of the article, of its draft too."""
-        if not self.article:
-            return {}
         found = super().hosted(uploads)
         self._check_quota(uploads)
         return found
@@ -489,26 +451,13 @@ class FigsharePublisher(DepositPublisher[_Api]):
 
     # -- the draft
 
-    def open(self, uploads: Sequence[Upload]) -> None:
-        """Make or find the article, describe it, and check its quota."""
-        self._fields = self._described()
-        if not self.article:
-            self.article = self.once(str(self._fields["title"]))
-        details = self._check_article()
-        self.refresh()
-        self._check_quota(uploads)
+    def describe(self, *, new: bool) -> None:
+        """Send what ``[about]`` says, and reserve a DOI if it asks for one."""
         if self._fields:
             self.api.call("PATCH", self._path, json=self._fields, again=True)
-        if self.about.get("reserve_doi") and not details.get("doi"):
+        if self.about.get("reserve_doi") and not self.api.ask("GET", self._path).get("doi"):
             reply = self.api.call("POST", f"{self._path}/reserve_doi", again=True)
             self.notes["doi"] = str(reply.json().get("doi"))
-
-    def reopen(self) -> bool:
-        """Find the article that an earlier run made."""
-        noted = str(self.notes.get("draft") or "")
-        if not self.article and noted and self.sees(noted):
-            self.article = noted
-        return bool(self.article)
 
     def make(self, title: str) -> str:
         """Make an article; its mark goes with the first change of the title."""
@@ -531,7 +480,7 @@ class FigsharePublisher(DepositPublisher[_Api]):
     def public_files(self) -> list[DraftFile]:
         """The files that everybody sees."""
         try:
-            return _draft_files(self.api.pages(f"articles/{self.article}/files"))
+            return _draft_files(self.api.pages(f"articles/{self.record}/files"))
         except TransferError as error:
             if is_status(error, 403, 404):
                 return []
@@ -577,7 +526,8 @@ class FigsharePublisher(DepositPublisher[_Api]):
 
     # -- [about]
 
-    def _described(self) -> dict[str, Any]:
+    @cached_property
+    def _fields(self) -> dict[str, Any]:
         """The ``[about]`` table as Figshare takes it; what it does not hold is left out."""
         about = self.about
         fields: dict[str, Any] = {key: str(about[key]).strip() for key in ("title", "description") if about.get(key)}

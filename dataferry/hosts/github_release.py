@@ -20,8 +20,8 @@ from ..errors import AccessDenied, BadName, Conflict, HostRefused, PublishError,
 from ..registry.names import check_name
 from .about import as_list, authors, full_name
 from .api_client import LONGEST_WAIT, FileBody, Response, error_message
-from .base import Credential, Host, HostedFile, Limits, Locators, Moved, Notes, Part, Publisher, Source, Upload
-from .deposit import ArchiveApi, DepositPublisher, DraftFile, is_status, read_options, wait_for_limit
+from .base import Credential, HostedFile, Limits, Locators, Moved, Notes, Part, Publisher, Source, Upload
+from .deposit import ArchiveApi, DepositHost, DepositPublisher, DraftFile, is_status, read_options, wait_for_limit
 from .github import api_url, github_credentials, is_ref, is_repository
 
 if TYPE_CHECKING:
@@ -327,7 +327,7 @@ def _sha256_of(path: Path, start: int, size: int) -> str:
 # -- reading ----------------------------------------------------------------------------------------------------------
 
 
-class GitHubReleaseHost(Host):
+class GitHubReleaseHost(DepositHost["_Api"]):
     """The assets of one release.
 
     Parameters
@@ -355,7 +355,7 @@ class GitHubReleaseHost(Host):
             raise _bad(spec, f"{repository!r} is not an owner and a repository, as in myorg/mypkg-data")
         if not is_ref(tag):
             raise _bad(spec, f"{tag!r} is not a tag" if tag else "it names no tag, as in @data-v1, or @latest")
-        self.repository, self.tag = repository, tag
+        self.repository, self.tag, self.record = repository, tag, tag
         self.server = options.get("server", "https://github.com").rstrip("/")
         server, part = urlsplit(self.server), options.get("part", str(_WHOLE_BYTES))
         if server.scheme != "https" and server.hostname not in _LOOPBACK:
@@ -379,6 +379,10 @@ class GitHubReleaseHost(Host):
         """The releases of one repository hold the versions of its data."""
         return f"github-release:{self.server}/{self.repository.lower()}"
 
+    def connect(self, settings: Settings, token: Token | None) -> _Api:
+        """GitHub's API."""
+        return _Api(self, settings, token)
+
     def tag_of(self, entry: Entry | None) -> str:
         """The release that holds a file: its locator may name a further release of the same data."""
         further = str(entry.locators.get(self.locator, "")) if entry else ""
@@ -399,7 +403,7 @@ class GitHubReleaseHost(Host):
         if token is None:
             reason = f"its API was not asked: {self._for_private()}"
             raise TransferError(self.redacted, reason, kind="token", final=True)
-        api = _Api(self, settings, token)
+        api = self.connect(settings, token)
         releases = {tag: api.tagged(tag) for tag in dict.fromkeys(map(self.tag_of, wanted.values()))}
         if not any(releases.values()):
             raise self._not_seen()
@@ -418,7 +422,7 @@ class GitHubReleaseHost(Host):
 
     def hosted(self, settings: Settings) -> Mapping[str, HostedFile]:
         """All assets of the release and of the further releases of the same data."""
-        api = _Api(self, settings, self.token(settings))
+        api = self.connect(settings, self.token(settings))
         files: dict[str, HostedFile] = {}
         number, first = 1, self.tag
         while release := api.tagged(_further_tag(first, number)):
@@ -494,10 +498,6 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
                 other = GitHubReleaseHost(spec)
                 tags |= {other.tag} if other.series == self.host.series else set()
         return bool(tags) and self._tag not in tags
-
-    def connect(self, token: Token) -> _Api:
-        """GitHub's API."""
-        return _Api(self.host, self.settings, token)
 
     # -- rights: nothing is changed to find out
 

@@ -13,12 +13,13 @@ from urllib.parse import quote, urlsplit
 
 from ..errors import AccessDenied, BadName, Conflict, HostRefused, PublishError, TransferError
 from ..registry.names import redact_url
-from .about import about_for, as_list, authors, name_parts, require
+from .about import as_list, authors, name_parts, require
 from .api_client import FileBody
-from .base import Credential, Host, HostedFile, Limits, Locators, Moved, Notes, Publisher, Source, Upload
+from .base import Credential, HostedFile, Limits, Locators, Moved, Notes, Publisher, Source, Upload
 from .deposit import (
     DOI,
     ArchiveApi,
+    DepositHost,
     DepositPublisher,
     DraftFile,
     foreign_doi,
@@ -182,7 +183,7 @@ def _file(entry: Mapping[str, Any], locators: Locators) -> DraftFile:
 # -- reading ----------------------------------------------------------------------------------------------------------
 
 
-class InvenioHost(Host):
+class InvenioHost(DepositHost["_Api"]):
     """A record at a server of InvenioRDM.
 
     Each version of a record has an id of its own, which the registry keeps as its files' locator: whatever later
@@ -206,6 +207,7 @@ class InvenioHost(Host):
     def __init__(self, spec: str) -> None:
         super().__init__(spec)
         self.declared = self._read(spec)
+        self.record = self.declared.record
         # one key for each server: a package may have mirrors at two of them
         self.locator = self._locator()
 
@@ -250,7 +252,7 @@ class InvenioHost(Host):
         for name, entry in wanted.items():
             by_record.setdefault(self._pinned(entry), []).append(name)
         failed: TransferError | None = None
-        api = self._asks(settings)
+        api = self.connect(settings, self.token(settings))
         for pinned, names in by_record.items():
             try:
                 record = self.public_record(api, pinned)
@@ -281,11 +283,11 @@ class InvenioHost(Host):
                     found[name] = [source]
         return found
 
-    def hosted(self, settings: Settings) -> Mapping[str, HostedFile]:
+    def public_files(self, settings: Settings) -> list[DraftFile]:
         """All files of the record: of its newest version, if the line names all of them."""
-        api = self._asks(settings)
-        record = self.public_record(api, self.declared.record)
-        return {file.name: file for file in self.files_of(record["id"], self._public_files(api, record))}
+        api = self.connect(settings, self.token(settings))
+        record = self.public_record(api, self.record)
+        return self.files_of(record["id"], self._public_files(api, record))
 
     def files_of(self, record: str, entries: Mapping[str, Mapping[str, Any]]) -> list[DraftFile]:
         """The complete files of a version."""
@@ -296,8 +298,9 @@ class InvenioHost(Host):
         """What uploads files to a version of the record and publishes it."""
         return InvenioPublisher(self, settings, about)
 
-    def _asks(self, settings: Settings) -> _Api:
-        return _Api(settings, self.declared.server, self.token(settings))
+    def connect(self, settings: Settings, token: Token | None) -> _Api:
+        """The server's interface."""
+        return _Api(settings, self.declared.server, token)
 
     def public_record(self, api: _Api, record: str) -> dict[str, Any]:
         """A published version (of all versions the newest one), or a `TransferError` that says why there is none."""
@@ -404,7 +407,8 @@ class InvenioPublisher(DepositPublisher[_Api]):
     host: InvenioHost
 
     def __init__(self, host: InvenioHost, settings: Settings, about: Mapping[str, Any]) -> None:
-        super().__init__(host, settings, about_for(about, "zenodo" if isinstance(host, ZenodoHost) else "inveniordm"))
+        self.table = "zenodo" if isinstance(host, ZenodoHost) else "inveniordm"
+        super().__init__(host, settings, about)
         if isinstance(host, ZenodoHost):
             # a record may get 150 GB more once it is there
             most = 200 * _GB if host.declared.record else 50 * _GB
@@ -418,10 +422,6 @@ class InvenioPublisher(DepositPublisher[_Api]):
         """The line with the id of all versions together, for a record that was new."""
         family = str(((self._draft or self._newest or {}).get("parent") or {}).get("id") or "")
         return self.host.spec if self.host.declared.record or not family else self.host.line(family)
-
-    def connect(self, token: Token) -> _Api:
-        """The server's interface."""
-        return _Api(self.settings, self.host.declared.server, token)
 
     @property
     def _id(self) -> str:
