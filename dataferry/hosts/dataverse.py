@@ -13,19 +13,11 @@ from urllib.parse import quote, urlsplit
 
 from ..errors import AccessDenied, BadName, TransferError
 from ..registry.names import redact_url
-from .about import as_list, authors, name_parts, plain_license
+from .about import as_list, authors, name_parts
 from .api_client import FileBody
 from .base import Credential, Limits, Moved, Notes, Publisher, Source, Upload
-from .deposit import (
-    DOI,
-    ArchiveApi,
-    DepositHost,
-    DepositPublisher,
-    DraftFile,
-    foreign_doi,
-    read_options,
-    without_resolver,
-)
+from .deposit import ArchiveApi, DepositHost, DepositPublisher, DraftFile, read_options
+from .doi import DOI, foreign_doi, without_resolver
 
 if TYPE_CHECKING:
     from ..config.credentials import Token
@@ -270,13 +262,8 @@ class DataversePublisher(DepositPublisher[_Api]):
             fields.append(_field("keyword", [{"keywordValue": str(word)} for word in as_list(about["keywords"])]))
         version: dict[str, Any] = {"metadataBlocks": {"citation": {"fields": fields}}}
         if about.get("license"):
-            wanted, offered = plain_license(str(as_list(about["license"])[0])), self.api.ask("GET", "licenses") or []
-            found = [one for one in offered if plain_license(str(one["name"])) == wanted]
-            if not found:
-                names = ", ".join(str(one["name"]) for one in offered)
-                reason = f"Dataverse does not offer the license {about['license']!r}"
-                raise self.error(reason, f"there are: {names}")
-            version["license"] = {"name": found[0]["name"], "uri": found[0]["uri"]}
+            found = self.license_among(self.api.ask("GET", "licenses") or [])
+            version["license"] = {"name": found["name"], "uri": found["uri"]}
         return {"datasetVersion": version}
 
 

@@ -25,7 +25,7 @@ from ..config.credentials import Token
 from ..download.backoff import tries
 from ..errors import AccessDenied, BadName, Conflict, HostRefused, PublishError, TransferError
 from ..registry.names import redact_url
-from .about import about_for, require
+from .about import about_for, as_list, plain_license, require
 from .api_client import ApiClient
 from .base import Host, HostedFile, Locators, Moved, Notes, Publisher, Source, Upload
 
@@ -34,58 +34,23 @@ if TYPE_CHECKING:
     from ..registry.registry import Entry
 
 __all__ = [
-    "DOI",
     "ArchiveApi",
     "DepositHost",
     "DepositPublisher",
     "DraftFile",
-    "UploadGone",
-    "foreign_doi",
     "is_status",
     "read_options",
     "wait_for_limit",
-    "without_resolver",
 ]
 
 _log = logging.getLogger("dataferry")
 #: Bytes a second at which an archive computes digests at the least.
 _DIGESTS_PER_SECOND = 30e6
-_TIMES_AN_UPLOAD_BEGINS = 3
 #: Seconds in which a publication shows of which only the answer was lost.
 _LOST_ANSWER = 30.0
 #: Seconds without a word to the author.
 _SILENT = 3.0
 _AGAIN = "run the same command again"
-
-DOI = re.compile(r"10\.[0-9]{4,9}(?:\.[0-9]+)*/[^\s?#]+")
-_RESOLVER = re.compile(r"^(?:https?://(?:dx\.)?doi\.org/|doi:)", re.IGNORECASE)
-_WEB = "if it has plain addresses of files, give their folder, https://.../"
-#: DOI prefixes: the archive, and what to write for it.
-_PREFIXES = {
-    "10.5281": ("Zenodo", "write zenodo:{doi}"),
-    "10.6084": ("Figshare", "write figshare:{doi}"),
-    "10.5061": ("Dryad", _WEB),
-    "10.7910": ("Harvard Dataverse", "write dataverse:doi:{doi}"),
-    "10.17605": ("OSF", _WEB),
-    "10.17632": ("Mendeley Data", _WEB),
-    "10.17616": ("re3data", "it lists repositories and has no files"),
-    "10.1594": ("PANGAEA", _WEB),
-    "10.26093": ("CDS", _WEB),
-    "10.48550": ("arXiv", "it has papers and no data files"),
-}
-
-
-def without_resolver(doi: str) -> str:
-    """A DOI without ``https://doi.org/`` or ``doi:`` before it."""
-    return _RESOLVER.sub("", doi)
-
-
-def foreign_doi(doi: str, archive: str) -> BadName | None:
-    """The error for a DOI that another archive gave; None where its prefix says nothing."""
-    other, remedy = _PREFIXES.get(doi.partition("/")[0], (archive, ""))
-    if other == archive:
-        return None
-    return BadName(f"{doi} is a DOI of {other} and not of {archive}: {remedy.format(doi=doi)}")
 
 
 def read_options(spec: str, *known: str) -> tuple[str, dict[str, str]]:
@@ -113,10 +78,6 @@ def wait_for_limit(provider: str, seconds: float) -> None:
         _log.warning("waiting %.0f s: %s limits the rate of requests", seconds, provider)
     if seconds > 0:
         time.sleep(seconds)
-
-
-class UploadGone(Exception):
-    """The archive has dropped an unfinished upload: it has to begin again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +199,7 @@ class DepositPublisher(Publisher, Generic[_Api]):
 
     @abstractmethod
     def send(self, upload: Upload, begun: DraftFile | None, notes: Notes, moved: Moved) -> DraftFile:
-        """Send a file, or the rest of one that was begun. Raises `UploadGone`."""
+        """Send a file, or the rest of one that was begun."""
 
     @abstractmethod
     def delete(self, file: DraftFile) -> None:
@@ -307,6 +268,16 @@ class DepositPublisher(Publisher, Generic[_Api]):
     def error(self, reason: str, remedy: str = "") -> PublishError:
         """An error of the archive as a whole."""
         return PublishError(self.at(), reason, remedy)
+
+    def license_among(self, offered: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
+        """The license of ``[about]`` among those of the archive, by its name with or without the version."""
+        given = str(as_list(self.about["license"])[0])
+        named = {plain_license(str(item["name"])): item for item in offered}
+        for wanted in (plain_license(given), re.sub(r"\d+$", "", plain_license(given))):
+            if wanted in named:
+                return named[wanted]
+        names = ", ".join(str(item["name"]) for item in named.values())
+        raise self.error(f"{self.provider} does not offer the license {given!r} to you", f"there are: {names}")
 
     @contextmanager
     def asking(self, name: str = "") -> Iterator[None]:
@@ -449,16 +420,8 @@ class DepositPublisher(Publisher, Generic[_Api]):
             raise self.conflict(upload)
         if other is not None and self.one_of_a_name:
             self.remove(other)
-        for _ in range(_TIMES_AN_UPLOAD_BEGINS):
-            begun = self.begun(upload)
-            try:
-                with self.asking(upload.name):
-                    return self.send(upload, begun, notes, moved).locators
-            except UploadGone:
-                if (begun := self.begun(upload)) is not None:
-                    self.remove(begun)
-        reason = f"{self.provider} dropped the upload {_TIMES_AN_UPLOAD_BEGINS} times"
-        raise PublishError(self.at(upload.name), reason, f"{_AGAIN} later")
+        with self.asking(upload.name):
+            return self.send(upload, self.begun(upload), notes, moved).locators
 
     def conflict(self, upload: Upload) -> Conflict:
         """The error where the draft has a file that nobody asked to replace."""

@@ -16,21 +16,11 @@ from urllib.parse import urlsplit
 from ..download.backoff import tries
 from ..errors import AccessDenied, BadName, HostRefused, PublishError, TransferError
 from ..registry.names import close_names, redact_url
-from .about import as_list, authors, plain_license
+from .about import as_list, authors
 from .api_client import ApiClient, FileBody, Response
 from .base import Credential, HostedFile, Limits, Moved, Notes, Publisher, Source, Upload
-from .deposit import (
-    DOI,
-    ArchiveApi,
-    DepositHost,
-    DepositPublisher,
-    DraftFile,
-    UploadGone,
-    foreign_doi,
-    is_status,
-    read_options,
-    without_resolver,
-)
+from .deposit import ArchiveApi, DepositHost, DepositPublisher, DraftFile, is_status, read_options
+from .doi import DOI, foreign_doi, without_resolver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -351,6 +341,7 @@ _GB = 10**9
 _MOST_BYTES, _FREE_BYTES, _MOST_FILES = 5_000 * _GB, 20 * _GB, 500
 #: Parts of one file on their way at the same time; seconds that one may stay locked after a cut.
 _PARTS_AT_ONCE, _PART_LOCKED = 3, 120.0
+_TIMES_AN_UPLOAD_BEGINS = 3
 
 
 class FigsharePublisher(DepositPublisher[_Api]):
@@ -498,8 +489,15 @@ class FigsharePublisher(DepositPublisher[_Api]):
 
     def send(self, upload: Upload, begun: DraftFile | None, notes: Notes, moved: Moved) -> DraftFile:
         """Send the parts that the upload service has not yet got, and say that all are there."""
-        file = self.add(begun or self._announce(upload))
-        _Parts(self.api, file.data, upload, moved).send()
+        for _ in range(_TIMES_AN_UPLOAD_BEGINS):
+            file = self.add(begun or self._announce(upload))
+            if _Parts(self.api, file.data, upload, moved).send():
+                break
+            self.remove(file)
+            begun = None
+        else:
+            reason = f"Figshare dropped the upload {_TIMES_AN_UPLOAD_BEGINS} times"
+            raise PublishError(self.at(upload.name), reason, "run the same command again later")
         path = f"{self._path}/files/{file.key}"
         try:
             self.api.call("POST", path, again=True)
@@ -538,7 +536,9 @@ class FigsharePublisher(DepositPublisher[_Api]):
         if about.get("categories"):
             fields["categories"] = [self._category(item) for item in as_list(about["categories"])]
         if about.get("license"):
-            fields["license"] = self._license(as_list(about["license"])[0])
+            given = as_list(about["license"])[0]
+            known = [] if isinstance(given, int) else self._offered("licenses")
+            fields["license"] = given if isinstance(given, int) else int(self.license_among(known)["value"])
         return fields
 
     def _category(self, given: object) -> int:
@@ -556,20 +556,13 @@ class FigsharePublisher(DepositPublisher[_Api]):
         remedy = f"all of them, with their ids, are at {self.api.base}categories"
         raise self.error(f"Figshare has no category {given!r}{hint}", remedy)
 
-    def _license(self, given: object) -> int:
-        if isinstance(given, int):
-            return given
-        known, wanted = self._offered("licenses"), plain_license(str(given))
-        names = {plain_license(str(item["name"])): int(item["value"]) for item in known}
-        for words in (wanted, re.sub(r"\d+$", "", wanted)):
-            if (number := names.get(words)) is not None:
-                return number
-        offered = ", ".join(str(item["name"]) for item in known)
-        raise self.error(f"Figshare does not offer the license {given!r} to you", f"there are: {offered}")
-
     def _offered(self, what: str) -> list[dict[str, Any]]:
         """What this account may use; what anybody may, where the account has no list of its own."""
         return list(self.api.find(f"account/{what}") or self.api.ask("GET", what))
+
+
+class _UploadGone(Exception):
+    """The upload service knows the upload no longer."""
 
 
 class _Parts:
@@ -584,13 +577,16 @@ class _Parts:
         self._place = f"{upload.name} at {urlsplit(url).netloc}"
         self._lock = threading.Lock()
 
-    def send(self) -> None:
-        """Send the parts that are missing. Raises `UploadGone` or `PublishError`."""
-        for _ in range(4):
-            if not (missing := self._missing()):
-                return
-            with ThreadPoolExecutor(_PARTS_AT_ONCE) as pool:
-                list(pool.map(self._put, missing))
+    def send(self) -> bool:
+        """Send the parts that are missing; false where the service has dropped the upload."""
+        try:
+            for _ in range(4):
+                if not (missing := self._missing()):
+                    return True
+                with ThreadPoolExecutor(_PARTS_AT_ONCE) as pool:
+                    list(pool.map(self._put, missing))
+        except _UploadGone:
+            return False
         raise self._error("the upload service took all parts and reports that some are missing")
 
     def _missing(self) -> list[dict[str, Any]]:
@@ -600,7 +596,7 @@ class _Parts:
             raise self._error(error.reason) from None
         upload: dict[str, Any] = answer.json() if answer.status != 404 else {}
         if upload.get("status", "ABORTED") == "ABORTED":
-            raise UploadGone
+            raise _UploadGone
         if upload["status"] == "COMPLETED":
             return []
         return [part for part in upload["parts"] if part.get("status") != "COMPLETE"]

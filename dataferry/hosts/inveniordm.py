@@ -16,16 +16,8 @@ from ..registry.names import redact_url
 from .about import as_list, authors, name_parts, require
 from .api_client import FileBody
 from .base import Credential, HostedFile, Limits, Locators, Moved, Notes, Publisher, Source, Upload
-from .deposit import (
-    DOI,
-    ArchiveApi,
-    DepositHost,
-    DepositPublisher,
-    DraftFile,
-    foreign_doi,
-    is_status,
-    without_resolver,
-)
+from .deposit import ArchiveApi, DepositHost, DepositPublisher, DraftFile, is_status
+from .doi import DOI, foreign_doi, without_resolver
 
 if TYPE_CHECKING:
     from ..config.credentials import Token
