@@ -51,7 +51,7 @@ CONTRACTS = {
     "fsspec": "test_host_fsspec::TestThroughFsspec",
     "ftp": "test_host_fsspec::TestFtpAtItsPublicAddress",
     "gcs": "test_host_fsspec::TestGcsAtItsPublicAddress",
-    "git-lfs": "test_host_git_lfs::TestGitLFSHost",
+    "git-lfs": "test_host_git_lfs_server::TestGitLFSHost",
     "github-pages": "test_host_github_pages::TestGitHubPagesHost",
     "github-release": "test_host_github_release::TestReading",
     "gs": "test_host_fsspec::TestGoogleAtItsPublicAddress",
