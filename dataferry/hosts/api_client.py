@@ -179,7 +179,7 @@ def _item(item: object) -> str:
 class ApiClient:
     """The HTTP interface of one provider. Threads may share it.
 
-    Proxies, CA bundles and client certificates are those of every transfer of dataferry; logins are those of `headers`.
+    Proxies, CA bundles and client certificates are those of every transfer of dataferry. Logins come from ``headers``.
 
     Parameters
     ----------
@@ -188,7 +188,7 @@ class ApiClient:
     base : str
         The URL to which paths are joined.
     headers : mapping of str to str
-        Headers of every request to the host of `base`, such as ``Authorization``. Other hosts do not get them.
+        Headers of every request to the host of ``base``, such as ``Authorization``. Other hosts do not get them.
     """
 
     def __init__(self, settings: Settings, base: str, *, headers: Mapping[str, str] | None = None) -> None:

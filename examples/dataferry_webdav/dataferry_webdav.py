@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from dataferry.errors import AccessDenied, Conflict, HostRefused
-from dataferry.hosts.base import Host, HostedFile, Publisher, Source, Upload
+from dataferry.hosts.base import Credential, Host, HostedFile, Publisher, Source, Upload
 from dataferry.registry.names import check_url
 
 if TYPE_CHECKING:
@@ -30,6 +30,11 @@ class WebdavHost(Host):
     def __init__(self, spec: str) -> None:
         super().__init__(spec)
         self.url = check_url(spec.partition(":")[2], "the folder's URL")
+
+    @property
+    def credentials(self) -> tuple[Credential, ...]:
+        """A token for the declared server. It is not ``own``: a package must not send the variable's token anywhere."""
+        return (Credential("WebDAV", urlsplit(self.url).netloc, (VARIABLE,)),)
 
     def url_of(self, name: str) -> str:
         """The URL of a file or, with a slash at the end, of a folder."""
@@ -54,10 +59,9 @@ class WebdavPublisher(Publisher):
     @cached_property
     def service(self) -> ApiClient:
         """The client with the author's token; created by `check_rights`, before there are threads."""
-        from dataferry.config.credentials import find_token
         from dataferry.hosts.api_client import ApiClient
 
-        token = find_token(urlsplit(self.host.url).netloc, self.settings, variables=[VARIABLE])
+        token = self.host.token(self.settings, publishing=True)  # the author named the server
         if token is None:
             raise AccessDenied(self.host.redacted, "there is no token", REMEDY)
         self.origin = token.origin
