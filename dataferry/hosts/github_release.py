@@ -220,23 +220,12 @@ def _too_long(reply: Response, seconds: float) -> TransferError:
     return TransferError(reply.place, reason, kind="rate", retry_after=seconds, final=True)
 
 
-@dataclass(frozen=True, slots=True)
-class _Asset:
-    """An asset: its name and address, and whether all of it arrived. A cut one stays as an empty one."""
-
-    name: str
-    url: str
-    size: int
-    sha256: str | None
-    complete: bool
-    begun: str
-
-    @classmethod
-    def read(cls, item: Mapping[str, Any]) -> _Asset:
-        digest = _SHA256.match(item.get("digest") or "")
-        sha256 = digest[1].lower() if digest else None  # older assets have none
-        complete = item["state"] == "uploaded"
-        return cls(item["name"], item["url"], int(item["size"]), sha256, complete, item["created_at"])
+def _asset(item: Mapping[str, Any]) -> DraftFile:
+    """An asset, with its address as the key. One whose upload was cut stays, incomplete and empty."""
+    digest = _SHA256.match(item.get("digest") or "")
+    sha256 = digest[1].lower() if digest else None  # older assets have none
+    complete = item["state"] == "uploaded"
+    return DraftFile(int(item["size"]), sha256, name=item["name"], key=item["url"], complete=complete, data=item)
 
 
 @dataclass
@@ -249,7 +238,7 @@ class _Release:
     immutable: bool
     upload_url: str
     page: str
-    assets: dict[str, _Asset] = field(default_factory=dict)
+    assets: dict[str, DraftFile] = field(default_factory=dict)
 
     @classmethod
     def read(cls, item: Mapping[str, Any]) -> _Release:
@@ -260,29 +249,29 @@ class _Release:
 
     def refresh(self, api: _Api) -> _Release:
         """Ask which assets it has."""
-        assets = map(_Asset.read, api.pages(f"{api.repository}/releases/{self.id}/assets"))
+        assets = map(_asset, api.pages(f"{api.repository}/releases/{self.id}/assets"))
         self.assets = {asset.name.lower(): asset for asset in assets}
         return self
 
-    def asset(self, name: str) -> _Asset | None:
+    def asset(self, name: str) -> DraftFile | None:
         """The asset of exactly this name, complete or not."""
         found = self.assets.get(name.lower())
         return found if found is not None and found.name == name else None
 
     def files(self, part: int | None, locators: Locators) -> dict[str, HostedFile]:
         """The files that it has; assets that no name leads to, and files with a missing part, are left out."""
-        groups: dict[str, list[_Asset]] = {}
+        groups: dict[str, list[DraftFile]] = {}
         for asset in self.assets.values():
             if asset.complete:
                 groups.setdefault(_base_of(asset.name), []).append(asset)
         files: dict[str, HostedFile] = {}
         for base, assets in groups.items():
-            name, size = file_name(base), sum(asset.size for asset in assets)
+            name, size = file_name(base), sum(asset.size or 0 for asset in assets)
             if name is not None and {(asset.name, asset.size) for asset in assets} == set(pieces(name, size, part)):
                 files[name] = HostedFile(size, assets[0].sha256 if len(assets) == 1 else None, locators=locators)
         return files
 
-    def assets_of(self, name: str) -> list[_Asset]:
+    def assets_of(self, name: str) -> list[DraftFile]:
         """The complete assets of a file, however it was divided."""
         base = asset_name(name)
         return [asset for asset in self.assets.values() if asset.complete and _base_of(asset.name) == base]
@@ -291,7 +280,7 @@ class _Release:
         """What it has of a file here; None unless all parts are complete. Parts are compared with those of the file."""
         wanted = pieces(upload.name, upload.size, part)
         there = {asset.name: asset for asset in self.assets_of(upload.name)}
-        size = sum(asset.size for asset in there.values())
+        size = sum(asset.size or 0 for asset in there.values())
         if there.keys() - dict(wanted):  # divided in another way, so it has another size
             return HostedFile(size)
         if len(there) < len(wanted):
@@ -416,8 +405,8 @@ class GitHubReleaseHost(DepositHost["_Api"]):
             there = [asset for asset in assets if asset is not None and asset.complete]
             other = entry is not None and len(there) == 1 and there[0].sha256 not in {None, entry.sha256}
             if len(there) == len(assets) and not other:
-                parts = tuple(Part(asset.url, asset.size) for asset in there) if len(there) > 1 else ()
-                found[name] = [Source(there[0].url, self.redacted, headers, parts)]
+                parts = tuple(Part(asset.key, asset.size or 0) for asset in there) if len(there) > 1 else ()
+                found[name] = [Source(there[0].key, self.redacted, headers, parts)]
         return found
 
     def hosted(self, settings: Settings) -> Mapping[str, HostedFile]:
@@ -810,7 +799,7 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
                 release.refresh(self.api)
         raise self._error(piece, f"it did not arrive in {_ATTEMPTS} attempts: {failed}") from failed
 
-    def _post(self, release: _Release, piece: _Piece, moved: Moved) -> _Asset:
+    def _post(self, release: _Release, piece: _Piece, moved: Moved) -> DraftFile:
         query = {"name": piece.asset} | ({"label": piece.label} if piece.label else {})
         head = {"Content-Type": "application/octet-stream"}
         with FileBody(piece.upload.path, piece.start, piece.size, moved) as body:
@@ -819,13 +808,13 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
             except TransferError:
                 moved(-body.tell())
                 raise
-        return _Asset.read(reply.json())
+        return _asset(reply.json())
 
-    def _check_sent(self, release: _Release, piece: _Piece, made: _Asset) -> None:
+    def _check_sent(self, release: _Release, piece: _Piece, made: DraftFile) -> None:
         for _ in tries(self.digest_within, 0.3):
             if made.sha256 is not None:
                 break
-            made = _Asset.read(self.api.call("GET", made.url).json())
+            made = _asset(self.api.call("GET", made.key).json())
         same = made.size == piece.size and made.sha256 in {None, piece.sha256}
         if made.name == piece.asset and made.complete and same:
             with self.lock:
@@ -836,26 +825,26 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
             raise self._error(piece, f"GitHub calls the asset {piece.asset} {made.name}, where users would not find it")
         raise self._error(piece, "other bytes arrived than were sent, and were removed: did the file change?")
 
-    def _was_cut(self, release: _Release, piece: _Piece, found: _Asset) -> bool:
+    def _was_cut(self, release: _Release, piece: _Piece, found: DraftFile) -> bool:
         """Whether an unfinished asset is left over; what another author sends just now is waited for."""
         for _ in tries(self.others_within, 0.5, 2.0):
-            reply = self.api.call("GET", found.url, accept={404})
+            reply = self.api.call("GET", found.key, accept={404})
             if reply.status == 404:
                 return True
-            found = _Asset.read(reply.json())
+            found = _asset(reply.json())
             if found.complete:
                 with self.lock:
                     release.assets[found.name.lower()] = found
                 return False
-            age = _server_time(reply) - datetime.fromisoformat(found.begun).timestamp()
+            age = _server_time(reply) - datetime.fromisoformat(found.data["created_at"]).timestamp()
             if age > _CUT_AFTER:
                 return True
         reason = f"somebody has been uploading it for {max(age, 0) / 60:.0f} min"
         remedy = "Run the same command again later; after an hour an incomplete upload counts as interrupted"
         raise self._error(piece, reason, remedy)
 
-    def _delete_asset(self, release: _Release, asset: _Asset) -> None:
-        self.api.call("DELETE", asset.url, accept={404})
+    def _delete_asset(self, release: _Release, asset: DraftFile) -> None:
+        self.api.call("DELETE", asset.key, accept={404})
         with self.lock:
             release.assets.pop(asset.name.lower(), None)
 
