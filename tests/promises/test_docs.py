@@ -36,6 +36,7 @@ PAGES = [
         for name in [
             "user",
             "authors",
+            "migrate",
             "plain",
             "toml",
             "hpc",
