@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import IO, Any
 
-from ..errors import ArchiveError, CacheError, MissingExtra
+from ..errors import ArchiveError, CacheError, DataferryError, MissingExtra
 from ..files import sync_files
 from ..registry.names import close_names
 
@@ -79,15 +79,21 @@ def unpack(
         return folder
     from filelock import FileLock, Timeout
 
-    os.makedirs(os.path.dirname(folder), exist_ok=True)
-    lock = FileLock(f"{folder}.lock", timeout=_LONGEST_WAIT)
-    with contextlib.suppress(Timeout, OSError, NotImplementedError):
-        lock.acquire()
     try:
-        if _stamp_of(folder) != stamp:
-            _unpack(archive, folder, stamp, members, limits)
-    finally:
-        lock.release()
+        os.makedirs(os.path.dirname(folder), exist_ok=True)
+        lock = FileLock(f"{folder}.lock", timeout=_LONGEST_WAIT)
+        with contextlib.suppress(Timeout, OSError, NotImplementedError):
+            lock.acquire()
+        try:
+            if _stamp_of(folder) != stamp:
+                _unpack(archive, folder, stamp, members, limits)
+        finally:
+            lock.release()
+    except OSError as error:
+        if isinstance(error, DataferryError):
+            raise
+        text = f"{folder}: {error.strerror or error}; an unpacked archive needs more space"
+        raise CacheError(text) from error
     return folder
 
 
@@ -101,9 +107,7 @@ def _unpack(archive: str, folder: str, stamp: dict[str, Any], members: Sequence[
             raise
         except _BROKEN as error:
             if isinstance(error, OSError) and error.errno is not None:
-                raise CacheError(
-                    f"{folder}: {error.strerror or error}; an unpacked archive needs more space"
-                ) from error
+                raise
             remedy = "get the file again, or ask its author"
             raise ArchiveError(archive, f"is damaged or incomplete: {error}", remedy) from error
         with open(os.path.join(private, _STAMP), "w", encoding="utf-8") as file:
@@ -121,6 +125,8 @@ def _publish(private: str, folder: str, stamp: dict[str, Any]) -> None:
         except OSError:
             if _stamp_of(folder) == stamp:  # another process was first, with the same bytes
                 return
+            if not os.path.lexists(folder):
+                raise
             old = f"{private}.old"
             os.rename(folder, old)
             shutil.rmtree(old, ignore_errors=True)
