@@ -201,6 +201,7 @@ def _download(
                 settings=engine_settings(),
                 workdir=place.workdir(),
                 store=lambda item, content: Path(place.keep(content)),
+                find=lambda _: Path(path) if (path := place.find()) is not None else None,  # another process had it
                 compare=verified,
                 timeout=patience,
                 options=options,

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import TypeVar
 
 __all__ = ["in_threads"]
@@ -15,6 +15,8 @@ _T = TypeVar("_T")
 _R = TypeVar("_R")
 #: Threads that are to stop have so many seconds to release their locks.
 _GRACE = 0.5
+#: Seconds between looks for Ctrl-C: a thread of ours may receive the signal, which ends no wait of the main thread.
+_LOOK = 0.1
 
 
 def in_threads(
@@ -43,6 +45,8 @@ def in_threads(
         thread.start()
     try:
         for future in futures:
+            while not future.done():
+                wait([future], _LOOK)
             yield future.result()
     finally:
         queue.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import signal
 import subprocess
 import sys
@@ -56,6 +57,25 @@ def test_64_processes_make_one_download(make_package: Make) -> None:
         gate.open()
         assert crowd.communicate()[0].strip() == "[0]"
         assert sent(server) == len(DATA)
+
+
+@pytest.mark.parametrize("known", ["sha256", "md5", ""])
+@pytest.mark.parametrize("folder", [False, True])
+def test_processes_that_retrieve_a_url_make_one_download(known: str, folder: bool, tmp_path: Path) -> None:
+    known_hash = f"{known}:{hashlib.new(known, DATA).hexdigest()}" if known else ""
+    code = (
+        "import dataferry, sys; print(dataferry.retrieve(sys.argv[1], sys.argv[2] or None, folder=sys.argv[3] or None))"
+    )
+    with RangeServer({NAME: DATA}) as server:
+        gate = Gate(3 * MB)
+        server.fault("*", gate)
+        words = [sys.executable, "-c", code, server.url_of(NAME), known_hash, str(tmp_path) if folder else ""]
+        crowd = [subprocess.Popen(words, env=environment(), stdout=subprocess.PIPE, text=True) for _ in range(8)]
+        until(lambda: gate.passed >= 2 * MB)
+        gate.open()
+        paths = {process.communicate()[0].strip() for process in crowd}
+        assert [Path(path).read_bytes() == DATA for path in paths] == [True]
+        assert sent(server) < 1.2 * len(DATA)
 
 
 @pytest.mark.parametrize("size", [100, 9 * MB])

@@ -94,9 +94,13 @@ def _refuse_open(path):
 
 def _rename(source, target):
     _refuse_open(source)
-    if os.path.lexists(target):
-        raise FileExistsError(errno.EEXIST, "there is such a file", os.fspath(target))
-    os.rename(source, target)
+    if os.path.isdir(source):
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, "there is such a file", os.fspath(target))
+        os.rename(source, target)
+    else:  # Windows looks for the name and gives it in one step
+        os.link(source, target)
+        os.unlink(source)
 
 
 def _replace(source, target):
