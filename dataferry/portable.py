@@ -129,20 +129,20 @@ class WakeUp:
 
     def fileno(self) -> int:
         """The end that becomes readable."""
-        ear = self._ends[0]
-        return ear.fileno() if isinstance(ear, socket.socket) else ear
+        reader = self._ends[0]
+        return reader.fileno() if isinstance(reader, socket.socket) else reader
 
     def set(self) -> None:
         """End a wait, or the next one."""
-        mouth = self._ends[1]
+        writer = self._ends[1]
         with contextlib.suppress(OSError):  # it is full, or closed: nobody waits
-            mouth.send(b"x") if isinstance(mouth, socket.socket) else os.write(mouth, b"x")
+            writer.send(b"x") if isinstance(writer, socket.socket) else os.write(writer, b"x")
 
     def clear(self) -> None:
         """Wait again."""
-        ear = self._ends[0]
+        reader = self._ends[0]
         with contextlib.suppress(BlockingIOError):
-            ear.recv(4096) if isinstance(ear, socket.socket) else os.read(ear, 4096)
+            reader.recv(4096) if isinstance(reader, socket.socket) else os.read(reader, 4096)
 
     def close(self) -> None:
         """Close both ends."""

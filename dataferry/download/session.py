@@ -253,7 +253,7 @@ class Session:
             self._configure(curl, origin, transfer)
             curl.settled = settled if plain else None
         if not plain:
-            self._dress(curl, origin, transfer)
+            self._set_request(curl, origin, transfer)
         curl.setopt(pycurl.URL, origin.address(transfer.url))
         curl.setopt(pycurl.WRITEFUNCTION, transfer.chunks.append)
         curl.setopt(pycurl.HEADERFUNCTION, transfer.lines.append)
@@ -280,7 +280,7 @@ class Session:
             curl.setopt(pycurl.FRESH_CONNECT, 1)
 
     @staticmethod
-    def _dress(curl: Any, origin: Origin, transfer: Transfer) -> None:
+    def _set_request(curl: Any, origin: Origin, transfer: Transfer) -> None:
         own = check_headers((*transfer.private, *transfer.headers), transfer.place)
         names = {line.partition(":")[0].lower() for line in own}
         kept = [line for line in origin.headers if line.partition(":")[0].lower() not in names]

@@ -106,12 +106,13 @@ def entries_of(rows: Sequence[Row], dataurl: str, *, show_progress: bool = True)
     if weak and (reason := offline_reason()):
         raise NeedsNetwork("the sha256 of the list's files", [("hosts", f"not asked: {reason}")])
 
-    def check(name: str, path: Path, _: Stamp) -> str:
+    def check(name: str, path: Path, stamp: Stamp) -> str:
         row = weak[name]
         with open(path, "rb") as file:
             digest = hashlib.file_digest(file, row.algorithm).hexdigest()
-        listed = row.size is None or row.size == path.stat().st_size
-        return "" if digest == row.digest and listed else f"its {row.algorithm} is {digest}, not {row.digest}"
+        if row.size not in {None, stamp.size}:
+            return f"it has {stamp.size} bytes, and the list says {row.size}"
+        return "" if digest == row.digest else f"its {row.algorithm} is {digest}, not {row.digest}"
 
     def hosts(entry: Entry) -> list[str | Host]:
         return [*map(FileHost, weak[entry.name].urls), *([dataurl] if dataurl else [])]
