@@ -13,10 +13,9 @@ from collections.abc import Mapping, Sequence
 from .check import Finding, State, check
 from .plan import plan
 from .run import run
-from .steps import FileOutcome, HostPlan, Outcome, Plan, Step
+from .steps import HostPlan, Outcome, Plan, Step
 
 __all__ = [
-    "FileOutcome",
     "Finding",
     "HostPlan",
     "Outcome",

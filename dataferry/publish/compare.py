@@ -12,7 +12,7 @@ from ..errors import AccessDenied, Conflict, DataferryError, PublishError
 from ..registry.registry import Entry
 from .proof import fetch_back
 from .state import Checkpoint
-from .steps import HOSTED, NEW_VERSION, PUBLISHED, REPAIR, UPLOAD, HostPlan, Plan, Step
+from .steps import CONFLICT, HOSTED, NEW_VERSION, PUBLISHED, REPAIR, UPLOAD, HostPlan, Plan, Step
 
 if TYPE_CHECKING:
     from ..hosts.base import HostedFile, Publisher, Upload
@@ -41,11 +41,11 @@ def ask_host(plan: Plan, host: HostPlan, uploads: Sequence[Upload], progress: bo
     try:
         host.who = publisher.check_rights()
         _log.debug("%s: %s", place, host.who)
-        for name, step in steps_at(plan, host, uploads, progress).items():
-            if isinstance(step, Step):
-                host.steps[name] = step
+        for step in steps_at(plan, host, uploads, progress):
+            if step.error is None:
+                host.steps[step.name] = step
             else:
-                problems.append(step)
+                problems.append(step.error)
         if todo := [step.upload for step in host.to_send]:
             host.remarks = tuple(publisher.remarks(todo))
             if publisher.limits.total_bytes is not None or publisher.limits.files is not None:
@@ -59,51 +59,57 @@ def ask_host(plan: Plan, host: HostPlan, uploads: Sequence[Upload], progress: bo
     return problems
 
 
-def steps_at(plan: Plan, host: HostPlan, uploads: Sequence[Upload], progress: bool) -> dict[str, Step | DataferryError]:
-    """Name -> what has to be done with each file at a host as it is now, or what is wrong."""
+def steps_at(plan: Plan, host: HostPlan, uploads: Sequence[Upload], progress: bool) -> list[Step]:
+    """What has to be done with each file at a host as it is now; a step of a conflict has the error."""
+    place = host.host.redacted
     hosted = host.publisher.hosted(uploads)
     host.declared = host.publisher.declared
     # another machine, or another host, may have registered a file of which this host gives nothing but the size
     proven: Mapping[str, str] = {} if plan.repair else Checkpoint(plan.registry, host.spec).proven
-    steps: dict[str, Step | DataferryError] = {}
-    unclear = []
+    steps = []
     for upload in uploads:
         there = hosted.get(upload.name)
         if there is None:
-            steps[upload.name] = Step(upload, UPLOAD)
+            steps.append(Step(upload, place, UPLOAD))
         elif (there.matches(upload) or proven.get(upload.name) == upload.sha256) and _is_published(
             plan, host, upload, there
         ):
-            steps[upload.name] = Step(upload, PUBLISHED, there)
+            steps.append(Step(upload, place, PUBLISHED, there, proven=True))
         else:
-            unclear.append(upload)
-    # the host gives no digest, so what it has is fetched
-    to_fetch = [upload for upload in unclear if hosted[upload.name].matches(upload) is None]
-    entries = [Entry(u.name, u.sha256, u.size, hosted[u.name].locators) for u in to_fetch]
-    workdirs = [Path(incoming()), *(u.path.absolute().parent for u in to_fetch)] if to_fetch else []
-    fetched = fetch_back(host.declared, entries, plan.settings, workdirs, progress, compare=False) if to_fetch else {}
-    for upload in unclear:
-        steps[upload.name] = _step(plan, host, upload, hosted[upload.name], fetched.get(upload.name))
-    for name, step in steps.items():
-        _log.debug("%s: %s: %s", host.host.redacted, name, step.action if isinstance(step, Step) else step)
-    return {upload.name: steps[upload.name] for upload in uploads}
+            steps.append(Step(upload, place, HOSTED, there, locators=dict(there.locators)))
+    # where the host gives no digest, what it has is fetched
+    unclear = [step for step in steps if step.action == HOSTED]
+    to_fetch = [step for step in unclear if step.hosted is not None and step.hosted.matches(step.upload) is None]
+    fetched: Mapping[str, str | DataferryError] = {}
+    if to_fetch:
+        entries = [Entry(step.name, step.upload.sha256, step.size, step.locators) for step in to_fetch]
+        workdirs = [Path(incoming()), *(step.upload.path.absolute().parent for step in to_fetch)]
+        fetched = fetch_back(host.declared, entries, plan.settings, workdirs, progress, compare=False)
+    for step in unclear:
+        _decide(step, fetched.get(step.name), plan, host)
+    for step in steps:
+        _log.debug("%s: %s: %s", place, step.name, step.error or step.action)
+    return steps
 
 
-def _step(
-    plan: Plan, host: HostPlan, upload: Upload, hosted: HostedFile, fetched: str | DataferryError | None
-) -> Step | DataferryError:
+def _decide(step: Step, fetched: str | DataferryError | None, plan: Plan, host: HostPlan) -> None:
     """What has to be done with a file where the host has something under its name."""
-    place, publisher = f"{host.host.redacted}: {upload.name}", host.publisher
+    place, publisher, upload, hosted = f"{step.host}: {step.name}", host.publisher, step.upload, step.hosted
     if isinstance(fetched, DataferryError):
-        return Conflict(place, f"the host has a file under this name, and it cannot be compared: {fetched}")
-    if fetched == upload.sha256 if fetched else hosted.matches(upload):
-        return Step(upload, HOSTED, hosted, proven=fetched is not None)
-    entry = plan.registered(upload.name)
+        reason = f"the host has a file under this name, and it cannot be compared: {fetched}"
+        step.action, step.error = CONFLICT, Conflict(place, reason)
+        return
+    if hosted is None or (fetched == upload.sha256 if fetched else hosted.matches(upload)):
+        step.compared = fetched is not None
+        return
+    entry = plan.registered(step.name)
     damaged = entry is not None and entry.sha256 == upload.sha256 and host.declared in plan.registered_hosts()
     if damaged and plan.repair and publisher.repairs:
-        return Step(upload, REPAIR, hosted)
+        step.action = REPAIR
+        return
     if plan.new_version and publisher.versioned:
-        return Step(upload, NEW_VERSION, hosted)
+        step.action = NEW_VERSION
+        return
     if damaged:
         remedy = "The registry has your file, so the host's copy is damaged or was changed"
         if publisher.repairs:
@@ -116,7 +122,8 @@ def _step(
         remedy = KEEPS_BYTES
         remedy += ", or publish a new version of the data with --new-version" if publisher.versioned else ""
     other = f"{hosted.size} bytes" if hosted.size not in {None, upload.size} else "with another digest"
-    return Conflict(place, f"the host has another file under this name ({other})", remedy)
+    reason = f"the host has another file under this name ({other})"
+    step.action, step.error = CONFLICT, Conflict(place, reason, remedy)
 
 
 def _is_published(plan: Plan, host: HostPlan, upload: Upload, hosted: HostedFile) -> bool:

@@ -10,35 +10,13 @@ from collections.abc import Callable, Iterable
 
 from ..download.progress import FileProgress, Progress, progress_callback
 
-__all__ = ["Stopped", "UploadProgress", "notify", "proof_progress"]
+__all__ = ["UploadProgress"]
 
 _EVERY = 0.1
 
 
-class Stopped(BaseException):
+class _Stopped(BaseException):
     """The run ends, as after Ctrl-C; raised in the threads that move bytes, and passed on by whoever calls back."""
-
-
-def notify(text: str, visible: bool) -> None:
-    """Print a line beside the progress bars, or log it where no progress is wanted."""
-    if visible:
-        from tqdm import tqdm
-
-        tqdm.write(text, file=sys.stderr)
-    else:
-        logging.getLogger("dataferry").info("%s", text)
-
-
-def proof_progress(label: str, visible: bool, stop: threading.Event) -> Callable[[Progress], None]:
-    """What shows how far the files of one host are fetched back; it raises `Stopped` if the run ends."""
-    report = progress_callback(visible, f"fetching back{label}")
-
-    def update(now: Progress) -> None:
-        if stop.is_set():
-            raise Stopped
-        report(now)
-
-    return update
 
 
 class UploadProgress:
@@ -49,18 +27,43 @@ class UploadProgress:
         self._files, self._bytes = len(sizes), sum(sizes)
         self._arrived = self._failed = self._done = 0
         self._active: dict[str, FileProgress] = {}
+        self._visible = visible
         self._report = progress_callback(visible and bool(sizes), "uploading")
         self._began = self._last = 0.0
         self._stop = stop
         self._lock = threading.Lock()
 
     def check(self) -> None:
-        """Raise `Stopped` if the run ends."""
+        """Raise `_Stopped` if the run ends."""
         if self._stop.is_set():
-            raise Stopped
+            raise _Stopped
+
+    def sleep(self, seconds: float) -> None:
+        """Wait; raises `_Stopped` if the run ends."""
+        if self._stop.wait(seconds):
+            raise _Stopped
+
+    def notify(self, text: str) -> None:
+        """Print a line beside the progress bars, or log it where no progress is wanted."""
+        if self._visible:
+            from tqdm import tqdm
+
+            tqdm.write(text, file=sys.stderr)
+        else:
+            logging.getLogger("dataferry").info("%s", text)
+
+    def proof(self, label: str) -> Callable[[Progress], None]:
+        """The callback for the files of one host that are fetched back; it raises `_Stopped` if the run ends."""
+        report = progress_callback(self._visible, f"fetching back{label}")
+
+        def update(now: Progress) -> None:
+            self.check()
+            report(now)
+
+        return update
 
     def moved(self, label: str, size: int, count: int) -> None:
-        """So many more bytes of a file went; raises `Stopped` if the run ends."""
+        """So many more bytes of a file went; raises `_Stopped` if the run ends."""
         self.check()
         with self._lock:
             self._began = self._began or time.monotonic()

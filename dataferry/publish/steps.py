@@ -1,4 +1,4 @@
-"""What a run would do, and what it did: values without behaviour of their own."""
+"""What a run would do, and what it did."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from ..registry.registry import Entry, Registry
 
 __all__ = [
+    "CONFLICT",
     "HOSTED",
     "NEW_VERSION",
     "PUBLISHED",
     "REPAIR",
     "UPLOAD",
-    "FileOutcome",
     "HostPlan",
     "Outcome",
     "Plan",
@@ -39,30 +39,57 @@ REPAIR = "repair"
 HOSTED = "hosted"
 #: The host has these bytes and the registry knows.
 PUBLISHED = "published"
+#: The host has other bytes, or none that could be compared.
+CONFLICT = "conflict"
 _SENT = (UPLOAD, NEW_VERSION, REPAIR)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class Step:
-    """What happens with one file at one host.
+    """One file at one host: what happens with it, and after the run what was done.
 
     Parameters
     ----------
     upload : Upload
         The file.
+    host : str
+        The host, without credentials.
     action : str
         ``"upload"``, ``"new version"``, ``"repair"`` (the host's copy is damaged), ``"hosted"`` (it is there, and will
-        be proven and registered) or ``"published"`` (there is nothing to do).
+        be proven and registered), ``"published"`` (there is nothing to do) or ``"conflict"``.
     hosted : HostedFile or None
         What the host has under the name.
-    proven : bool
+    compared : bool
         Whether the plan has already downloaded and compared the host's file.
+    sent : bool
+        Whether this run uploaded it.
+    proven : bool
+        Whether it was downloaded again without credentials, in this run or before.
+    locators : dict of str to (str or int)
+        What the registry stores for it.
+    error : DataferryError or None
+        What prevents it, or went wrong.
     """
 
     upload: Upload
+    host: str
     action: str
     hosted: HostedFile | None = None
+    compared: bool = False
+    sent: bool = False
     proven: bool = False
+    locators: dict[str, str | int] = field(default_factory=dict)
+    error: DataferryError | None = None
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return self.upload.name
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        return self.upload.size
 
 
 @dataclass
@@ -113,7 +140,7 @@ class HostPlan:
     @property
     def bytes_to_go(self) -> int:
         """The bytes that are uploaded."""
-        return sum(step.upload.size for step in self.to_send)
+        return sum(step.size for step in self.to_send)
 
     @property
     def seconds(self) -> float | None:
@@ -121,7 +148,7 @@ class HostPlan:
         up, back = self.rates
         if not up or not back:
             return None
-        return self.bytes_to_go / up + sum(step.upload.size for step in self.doing(*_SENT, HOSTED)) / back
+        return self.bytes_to_go / up + sum(step.size for step in self.doing(*_SENT, HOSTED)) / back
 
 
 @dataclass
@@ -197,37 +224,6 @@ class Plan:
 
 
 @dataclass
-class FileOutcome:
-    """What was done with one file at one host.
-
-    Parameters
-    ----------
-    name : str
-        The file.
-    host : str
-        The host, without credentials.
-    size : int
-        Its bytes.
-    action : str
-        What was planned, see `Step`.
-    sent : bool
-        Whether this run uploaded it.
-    proven : bool
-        Whether it was fetched back anonymously, in this run or before.
-    error : DataferryError or None
-        Why not.
-    """
-
-    name: str
-    host: str
-    size: int
-    action: str
-    sent: bool = False
-    proven: bool = False
-    error: DataferryError | None = None
-
-
-@dataclass
 class Outcome:
     """What a run did.
 
@@ -235,7 +231,7 @@ class Outcome:
     ----------
     plan : Plan
         What was planned.
-    files : list of FileOutcome
+    files : list of Step
         What was done with each file at each host; empty after a dry run.
     written : list of Path
         The files of the registry that changed.
@@ -244,7 +240,7 @@ class Outcome:
     """
 
     plan: Plan
-    files: list[FileOutcome] = field(default_factory=list)
+    files: list[Step] = field(default_factory=list)
     written: list[Path] = field(default_factory=list)
     errors: list[DataferryError] = field(default_factory=list)
 
@@ -261,20 +257,13 @@ class Outcome:
 
     def as_json(self) -> dict[str, Any]:
         """What was done or would be, as values that fit JSON."""
-        done = {(file.host, file.name): file for file in self.files}
         files = []
-        for host, step in self.plan:
-            result = done.get((host.host.redacted, step.upload.name))
-            row: dict[str, Any] = {
-                "name": step.upload.name,
-                "host": host.host.redacted,
-                "size": step.upload.size,
-                "sha256": step.upload.sha256,
-                "action": step.action,
-            }
-            if result is not None:
-                row |= {"uploaded": result.sent, "published": result.proven}
-                row["error"] = str(result.error) if result.error else None
+        for _, step in self.plan:
+            row: dict[str, Any] = {key: getattr(step, key) for key in ("name", "host", "size", "action")}
+            row["sha256"] = step.upload.sha256
+            if self.files:
+                error = None if step.error is None else str(step.error)
+                row |= {"uploaded": step.sent, "published": step.proven, "error": error}
             files.append(row)
         return {
             "registry": str(self.plan.registry),
