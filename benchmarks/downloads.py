@@ -4,6 +4,9 @@ Needs nginx, and trustme for https; curl, axel, aria2c, requests, pooch, parfive
 installed. The cache is empty each time, and every program ends with files on disk whose sha256 was checked. The
 programs take turns, so that a busy machine is busy for all of them. The median of the runs is printed, and its ratio
 to a peer of the same run.
+
+ext4 is up to ten times slower at making small files for about a minute after thousands of others were removed, as at
+the end of an earlier run: wait before the next one, or measure in memory with ``--folder /dev/shm``.
 """
 
 from __future__ import annotations
@@ -241,6 +244,7 @@ def main() -> None:
     names = [work.name for work in WORKS] + ["cut"]
     parser.add_argument("--only", action="append", choices=names, help="this work; may be repeated")
     parser.add_argument("--programs", help="only these, with commas")
+    parser.add_argument("--folder", help="where all files are: one in memory leaves out what the disk does")
     parser.add_argument("--rst", type=Path, help="write the table there")
     options = parser.parse_args()
     chosen = [work for work in WORKS if work.name in (options.only or names)]
@@ -255,7 +259,7 @@ def main() -> None:
             cells = (name, *row, f"``{COMMAND} {name!r}``")
             table.extend(f"   {'*' if i == 0 else ' '} - {text}" for i, text in enumerate(cells))
 
-    with tempfile.TemporaryDirectory(prefix="dataferry-bench-") as place:
+    with tempfile.TemporaryDirectory(prefix="dataferry-bench-", dir=options.folder) as place:
         home, folder, ca = Path(place), Path(place) / "www", CertificateAuthority()
         folder.mkdir()
         made = make(folder, kinds, options.quick)
