@@ -219,7 +219,7 @@ class FileDownload:
         transfer.asked = transfer.position = start
         transfer.began = time.monotonic()
         transfer.large = segment is not None
-        transfer.fresh = not self.registered
+        transfer.fresh = state.fresh or not self.registered
         if end is not None:
             stop = end if stop is None else min(stop, end)
         if start > first or stop is not None:
@@ -246,6 +246,7 @@ class FileDownload:
 
     def _leave(self, transfer: FileTransfer) -> None:
         self.transfers.remove(transfer)
+        transfer.state.reused = transfer.state.reused or transfer.reused
         transfer.state.host.active -= 1
         if transfer.segment is not None and self.body is not None:
             self.body.segments.end(transfer.segment)
@@ -416,6 +417,8 @@ class FileDownload:
             self.wrong(state, error)
             return
         self._try(state, error.place, error.reason, error.kind)
+        if state.doubtful(error.kind) and error.final:
+            return
         much = moved >= _PROGRESS or bool(self.size and moved * 20 >= self.size)
         state.host.failed(error, much)
         state.final = state.final or error.final
@@ -442,6 +445,8 @@ class FileDownload:
         reason = error.reason + (" (bytes of several attempts)" if mixed else "")
         self._try(state, error.place, reason, error.kind)
         self.drop()
+        if state.doubtful(error.kind):
+            return
         state.wrong += 1
         state.tries += 1
         if mixed:

@@ -60,6 +60,7 @@ class HostLimiter:
         self.failures = 0  # in a row, to reach it
         self.refused = 0  # in a row, of other kinds
         self.reason = self.kind = ""
+        self.refuses = False  # a file, and over a new connection
         self.aside = False
         self.in_doubt_now = False  # since a moment ago, so that what waits for it may go elsewhere
         self.paused_until = 0.0

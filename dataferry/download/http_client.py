@@ -49,10 +49,15 @@ class Client:
         The user's settings.
     connect_timeout, stall_timeout : float
         Seconds to wait for a connection, and for the next bytes.
+    fresh : bool
+        Whether each request gets a new connection.
     """
 
-    def __init__(self, settings: Settings, *, connect_timeout: float = 10, stall_timeout: float = 30) -> None:
+    def __init__(
+        self, settings: Settings, *, connect_timeout: float = 10, stall_timeout: float = 30, fresh: bool = False
+    ) -> None:
         self._network = Network(settings, connect_timeout, stall_timeout)
+        self._fresh = fresh
         self._lock = threading.Lock()
         self.moved = 0
 
@@ -91,20 +96,25 @@ class Client:
         TransferError
             If the server does not give them.
         """
+        fresh = self._fresh
         for attempt in range(1, _TRIES + 1):
+            transfer = self._request(source, start, stop)
+            transfer.fresh = fresh
             try:
-                return self._once(source, start, stop, size, etag, name)
+                return self._once(transfer, source, start, stop, size, etag, name)
             except TransferError as error:
+                fresh = fresh or transfer.reused  # the answer may have been left unread there by the one before
+                if error.final and transfer.reused and attempt < _TRIES:
+                    continue
                 wait = backoff(attempt) if error.retry_after is None else error.retry_after
                 if error.final or attempt == _TRIES or wait > _LONGEST_WAIT:
                     raise
                 time.sleep(wait)
         raise AssertionError  # the last attempt returns or raises
 
-    def _once(self, source: Source, start: int, stop: int | None, size: int | None, etag: str, name: str) -> Range:
-        network, place = self._network, source.redacted
-        target = network.redirects.get(source.url)
-        transfer = Transfer(target or source.url, place)
+    def _request(self, source: Source, start: int, stop: int | None) -> Transfer:
+        target = self._network.redirects.get(source.url)
+        transfer = Transfer(target or source.url, source.redacted)
         if target is None or urlsplit(target)[:2] == urlsplit(source.url)[:2]:
             transfer.private = tuple(source.headers.items())
         transfer.hops = int(target is not None)  # a login of .netrc is not for where a redirect led to
@@ -113,6 +123,19 @@ class Client:
         transfer.expected = None if stop is None else stop - start
         transfer.large = True
         transfer.most = _MOST
+        return transfer
+
+    def _once(
+        self,
+        transfer: Transfer,
+        source: Source,
+        start: int,
+        stop: int | None,
+        size: int | None,
+        etag: str,
+        name: str,
+    ) -> Range:
+        network, place, shortcut = self._network, transfer.place, transfer.hops > 0
         with borrowed() as session:
             session.start(transfer, network)
             while transfer not in session.step(0.5):
@@ -130,9 +153,9 @@ class Client:
             raise transfer.error
         if head is None:
             raise TransferError(place, "the connection was closed without an answer", kind=Reason.CUT)
-        if target is not None and head.status in EXPIRED:
+        if shortcut and head.status in EXPIRED:
             network.redirects.pop(source.url, None)
-            return self._once(source, start, stop, size, etag, name)
+            return self._once(self._request(source, start, stop), source, start, stop, size, etag, name)
         try:
             total = check_head(head, place, start if head.status == 206 else 0, stop, size)
         except TransferError as error:

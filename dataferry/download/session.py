@@ -134,8 +134,9 @@ class Transfer:
     method = "GET"
     body: Any = None  # what is sent: it has `read`, `seek` and a length
     follow = True  # redirects
-    once = False  # it must not be sent twice
-    fresh = False  # no hash judges the answer: what lies unread on a kept connection must not become its head
+    # Over a new connection: what lies unread on a kept one must not become its head, nor is it sent twice.
+    fresh = False
+    reused = False  # it came over a kept connection
     large = False
     private: tuple[tuple[str, str], ...] = ()  # headers for the first origin alone
     expected: int | None = None  # bytes of the body: where they are there, its end is not waited for
@@ -278,6 +279,7 @@ class Session:
             curl.setopt(pycurl.MAXFILESIZE_LARGE, max(1, transfer.most))
         if transfer.fresh:
             curl.setopt(pycurl.FRESH_CONNECT, 1)
+            curl.setopt(pycurl.FORBID_REUSE, 1)  # or hundreds would be kept
 
     @staticmethod
     def _set_request(curl: Any, origin: Origin, transfer: Transfer) -> None:
@@ -289,8 +291,6 @@ class Session:
             curl.setopt(pycurl.NOBODY, 1)
         elif transfer.method != "GET" or transfer.body is not None:
             curl.setopt(pycurl.CUSTOMREQUEST, transfer.method)
-        if transfer.once:  # libcurl sends a request again by itself where a kept connection turns out to be closed
-            curl.setopt(pycurl.FRESH_CONNECT, 1)
         if transfer.body is not None:
             transfer.body.seek(0)
             curl.setopt(pycurl.UPLOAD, 1)
@@ -310,6 +310,9 @@ class Session:
             return
         self.active.discard(transfer)
         self._network.pop(transfer, None)
+        # A stream of HTTP/2 has no bytes of another one.
+        http1 = bool(transfer.lines) and not transfer.lines[0].startswith(b"HTTP/2")
+        transfer.reused = transfer.reused or (http1 and not curl.getinfo(pycurl.NUM_CONNECTS))
         self._multi.remove_handle(curl)
         curl.transfer = None
         self._handles.append(curl)

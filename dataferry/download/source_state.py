@@ -16,6 +16,7 @@ from .source import Source
 __all__ = ["SourceState", "choose"]
 
 _ROUNDS = 4
+_REFUSALS = frozenset({Reason.ABSENT, Reason.DENIED})
 _SLOWER = 3.0  # a host that is so many times slower than another is asked after it
 
 
@@ -28,6 +29,8 @@ class SourceState:
     tries: float = 0
     wrong: int = 0
     final: bool = False
+    reused: bool = False  # an answer came over a kept connection
+    fresh: bool = False  # it is asked over new connections only
     validator: str | None = None  # what says that later bytes are of the same version
     etag: str | None = None
     last: str = ""
@@ -60,6 +63,18 @@ class SourceState:
             transfer.url, transfer.hops, transfer.shortcut = target, 1, True
         if source.headers and (target is None or urlsplit(target)[:2] == urlsplit(source.url)[:2]):
             transfer.private = tuple(source.headers.items())
+
+    def doubtful(self, kind: Reason) -> bool:
+        """Whether an answer may have been left unread on a kept connection: then the next ones come over new ones."""
+        sure = self.fresh or not self.reused
+        if kind in _REFUSALS:  # a mirror without any of 1,000 files is not asked twice for each
+            self.host.refuses = self.host.refuses or sure
+            sure = self.host.refuses
+        if sure:
+            return False
+        self.fresh = True
+        self.targets.clear()
+        return True
 
     def total(self, size: int | None) -> int | None:
         """The size of a file in parts, which must be `size`; that itself for a file in one object."""

@@ -266,7 +266,8 @@ class ApiClient:
         sent = _Bytes(body) if isinstance(body, bytes) else body
         for attempt in range(1, _TRIES + 1):
             try:
-                response = self._once(method, url, place, own, sent, redirect, not harmless, timeout, max_bytes)
+                fresh = not harmless or attempt > 1  # a kept connection may have ended, or have bytes left over
+                response = self._once(method, url, place, own, sent, redirect, fresh, timeout, max_bytes)
             except TransferError as error:
                 most = _TRIES_TO_CONNECT if error.kind in _NOT_SENT else _TRIES - 1 if harmless else 1
                 if error.final or attempt >= most:
@@ -295,7 +296,7 @@ class ApiClient:
         headers: Mapping[str, str],
         body: FileBody | _Bytes | None,
         redirect: bool,
-        once: bool,
+        fresh: bool,
         timeout: float,
         max_bytes: int,
     ) -> Response:
@@ -308,7 +309,7 @@ class ApiClient:
         transfer = Transfer(url, place, accept)
         transfer.private = tuple(headers.items())
         transfer.method, transfer.body, transfer.follow = method, body, redirect
-        transfer.once, transfer.whole, transfer.most = once, True, max_bytes
+        transfer.fresh, transfer.whole, transfer.most = fresh, True, max_bytes
         transfer.large = body is not None and len(body) > _LARGE
         with borrowed() as session:
             session.perform(transfer, network)
