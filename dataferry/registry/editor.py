@@ -6,11 +6,13 @@ moves the comments above the next table, and takes minutes for some thousand tab
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -62,38 +64,37 @@ class RegistryEditor:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self.created = not os.path.lexists(self.path)
-        self._dataurl: str | None = None
-        self._mirrors: tuple[str, ...] | None = None
-        self._changes: dict[str, Change] = {}
-        self._removed: set[str] = set()
-        self._toml = _TextFile(self.path, _OPENING if self.created else None)
+        self._toml = _TextFile(self.path, _OPENING)
         self._list: _TextFile | None = None
-        self._entries: dict[str, Entry] = {}
+        self._written: dict[str, Entry] = {}
+        self._tabled: set[str] = set()
+        self._top: dict[str, Any] = {}
         if not self.created:
             registry = Registry(self.path, new_list=True)
             if registry.list_path is not None:
-                # one that is declared and not there yet is made by save()
-                self._list = _TextFile(registry.list_path, None if os.path.lexists(registry.list_path) else "")
-            self._entries = {entry.name: entry for entry in registry.entries()}
-            self._in_toml = {entry.name for entry in registry.tabled()}
-        else:
-            self._in_toml = set()
+                self._list = _TextFile(registry.list_path)
+            self._written = {entry.name: entry for entry in registry.entries()}
+            self._tabled = {entry.name for entry in registry.tabled()}
+        self._entries = dict(self._written)
 
     def set_dataurl(self, url: str) -> bool:
         """Declare the primary base URL; whether that is a change. Raises `BadName` if names cannot be joined to it."""
         check_public(check_url(url))
-        self._dataurl = None if self._toml.table.get("dataurl") == url else url
-        return self._dataurl is not None
+        if self._toml.table.get("dataurl") == url:
+            return False
+        self._top["dataurl"] = url
+        return True
 
     def add_mirror(self, spec: str, *, before: Iterable[str] = ()) -> bool:
         """Declare a further host, in front of some others; whether that is a change."""
         check_public(spec)
-        there = self._toml.table.get("mirrors", [])
-        mirrors = list(self._mirrors if self._mirrors is not None else [there] if isinstance(there, str) else there)
-        if spec in {*mirrors, self._dataurl, self._toml.table.get("dataurl")}:
+        declared = {**self._toml.table, **self._top}
+        there = declared.get("mirrors", [])
+        mirrors = [there] if isinstance(there, str) else list(there)
+        if spec in {*mirrors, declared.get("dataurl")}:
             return False
         mirrors.insert(min((mirrors.index(other) for other in before if other in mirrors), default=len(mirrors)), spec)
-        self._mirrors = tuple(mirrors)
+        self._top["mirrors"] = mirrors
         return True
 
     def put(self, entries: Iterable[Entry], *, replace: bool = False) -> list[Change]:
@@ -133,7 +134,7 @@ class RegistryEditor:
             if old is not None and other and not replace:
                 conflicts.append(f"  {entry.name}: sha256 {old.sha256[:12]}... there, {entry.sha256[:12]}... now")
             changes[entry.name] = _change(old, entry, other)
-            if _ids(entry) and self._list is not None and entry.name not in self._in_toml:
+            if _ids(entry) and self._list is not None and entry.name not in self._tabled:
                 raise RegistryError(f"{self._list.path}: a text registry holds no locators ({entry.name})")
         if conflicts:
             lines = "\n".join(conflicts)
@@ -141,23 +142,16 @@ class RegistryEditor:
                 f"{self.path}: registered with other bytes:\n{lines}\nA published name keeps its bytes: choose a new "
                 "name, or use --replace for files that nobody has downloaded yet"
             )
-        self._changes |= {name: change for name, change in changes.items() if change.action != "unchanged"}
         self._entries |= {name: change.entry for name, change in changes.items()}
-        self._removed -= changes.keys()
         return list(changes.values())
 
     def remove(self, names: Iterable[str]) -> list[Entry]:
         """Take entries out; hosts and caches keep the files. Raises `UnknownFile` for a name that is not registered."""
-        found = []
-        for name in names:
+        wanted = list(names)
+        for name in wanted:
             if name not in self._entries:
                 raise UnknownFile(name, str(self.path), close_names(name, self._entries))
-            found.append(self._entries[name])
-        for entry in found:
-            self._entries.pop(entry.name, None)
-            self._changes.pop(entry.name, None)
-            self._removed.add(entry.name)
-        return found
+        return [self._entries.pop(name) for name in wanted]
 
     def save(self) -> list[Path]:
         """Write what was put, each file by one rename.
@@ -174,54 +168,46 @@ class RegistryEditor:
         CacheError
             If a file cannot be written.
         """
-        changes = self._changes
-        order = [n for n, c in changes.items() if c.action != "added"] + sorted(
-            n for n, c in changes.items() if c.action == "added"
-        )
+        changed = sorted(name for name, entry in self._entries.items() if self._written.get(name) != entry)
+        removed = self._written.keys() - self._entries
+        moved = self._moves_to_list(changed)
+        gone = (removed & self._tabled) | moved
         written: list[Path] = []
-        moved = self._moves_to_list(order)
-        here = self._in_toml - moved
+        tabled, listed = changed, list[str]()
         if self._list is not None:
-            listed = [self._entries[n] for n in [*moved, *order] if n not in here and (n in moved or n in changes)]
-            gone = self._removed - here
-            if listed or gone:
-                written += self._list.write(list_with(self._list.text, listed, gone))
-        tabled = [changes[n].entry for n in order if self._list is None or n in here]
-        gone = (self._removed & self._in_toml) | moved
-        unnamed = self._list is not None and "registry" not in self._toml.table
-        if tabled or gone or unnamed or self._dataurl is not None or self._mirrors is not None:
-            written += self._toml.write(self._text_with(tabled, gone, unnamed))
-        self._in_toml = here - self._removed | {entry.name for entry in tabled}
-        self._changes, self._dataurl, self._mirrors, self.created = {}, None, None, False
-        self._removed = set()
+            tabled = [name for name in changed if name in self._tabled - moved]
+            listed = [*moved, *(name for name in changed if name not in self._tabled)]
+            if listed or removed - self._tabled:
+                entries = [self._entries[name] for name in listed]
+                written += self._list.write(list_with(self._list.text, entries, removed - self._tabled))
+        if tabled or gone or self._top:
+            written += self._toml.write(self._text_with([self._entries[name] for name in tabled], gone))
+        self._written, self._tabled = dict(self._entries), (self._tabled - gone) | set(tabled)
+        self._top, self.created = {}, False
         return written
 
-    def _moves_to_list(self, order: Sequence[str]) -> set[str]:
+    def _moves_to_list(self, changed: Sequence[str]) -> set[str]:
         """The entries that leave the TOML form, because there are too many for it."""
-        if self._list is not None or len(self._entries) <= MOST_IN_TOML or not order:
+        if self._list is not None or len(self._entries) <= MOST_IN_TOML or not changed:
             return set()
         path = self.path.parent / LIST_NAME
-        if os.path.lexists(path) or any(_ids(self._entries[name]) for name in order):
+        if os.path.lexists(path) or any(_ids(self._entries[name]) for name in changed):
             return set()
-        self._list = _TextFile(path, "")
-        return {name for name in self._in_toml - self._removed if not _ids(self._entries[name])}
+        self._list = _TextFile(path)
+        self._top["registry"] = LIST_NAME
+        return {name for name in self._tabled & self._entries.keys() if not _ids(self._entries[name])}
 
-    def _text_with(self, entries: list[Entry], gone: set[str], names_list: bool) -> str:
+    def _text_with(self, entries: list[Entry], gone: set[str]) -> str:
         """The new text; what it means is compared with what was meant."""
-        expected = dict(self._toml.table)
-        top: dict[str, Any] = {"registry": LIST_NAME} if names_list else {}
-        if self._mirrors is not None:
-            top["mirrors"] = list(self._mirrors)
-        if self._dataurl is not None:
-            top["dataurl"] = self._dataurl
-        files = {name: value for name, value in expected.get("files", {}).items() if name not in gone}
+        table = self._toml.table
+        files = {name: value for name, value in table.get("files", {}).items() if name not in gone}
         files |= {entry.name: _values(entry) for entry in entries}
         try:
-            text = _edited(self._toml.text, top, entries, gone)
+            text = _edited(self._toml.text, self._top, entries, gone)
             found = tomllib.loads(text)
         except ValueError:  # of both TOML libraries
             found = {}
-        if {**found, "files": found.get("files", {})} != {**expected, **top, "files": files}:
+        if {**found, "files": found.get("files", {})} != {**table, **self._top, "files": files}:
             raise RegistryError(
                 f'{self.path}: its layout cannot be edited safely; write each file as a table [files."<name>"]'
             )
@@ -256,108 +242,83 @@ _PAIR = re.compile(
 _BARE = re.compile(r"[A-Za-z0-9_-]+").fullmatch
 
 
-class _Blocks:
-    """The lines of a ``dataferry.toml`` whose entries are tables ``[files."<name>"]``."""
+def _edited(text: str, top: Mapping[str, Any], entries: Sequence[Entry], gone: set[str]) -> str:
+    """The text with keys of the top and entries set, and entries taken out."""
+    end = "\r\n" if "\r\n" in text else "\n"
+    text = text.replace("\r\n", "\n")
+    lines = text.removesuffix("\n").split("\n") if text else []
+    files = tomllib.loads(text).get("files")
+    names = {name for name, _ in _divide(lines) if name}
+    if files == {} or (files is not None and files.keys() != names):
+        return _by_tomlkit(text, top, entries, gone).replace("\n", end)
+    for key, value in top.items():
+        _set_top(lines, key, value)
+    changed = {entry.name: entry for entry in entries if entry.name in names}
+    pieces: list[tuple[str, list[str]]] = []
+    for name, piece in _divide(lines):
+        if pieces and pieces[-1][0] in gone and piece and not piece[0].strip():
+            piece.pop(0)  # the empty line behind a table that goes
+        pieces.append((name, _filled(piece, changed[name]) if name in changed else piece))
+    pieces = [(name, piece) for name, piece in pieces if name not in gone]
+    last = max((number for number, (name, _) in enumerate(pieces) if name), default=len(pieces) - 1)
+    before = [line for _, piece in pieces[: last + 1] for line in piece]
+    while before and not before[-1].strip():
+        before.pop()
+    new = [line for entry in entries if entry.name not in names for line in ["", *_table(entry)]]
+    after = [line for _, piece in pieces[last + 1 :] for line in piece]
+    return "".join(f"{line}{end}" for line in [*before, *(new if before else new[1:]), *after])
 
-    def __init__(self, text: str) -> None:
-        self._lines = text.split("\n")
-        if self._lines[-1] == "":
-            self._lines.pop()
 
-    @property
-    def text(self) -> str:
-        return "".join(f"{line}\n" for line in self._lines)
-
-    def names(self) -> set[str]:
-        return set(self._blocks())
-
-    def _blocks(self) -> dict[str, tuple[int, int]]:
-        """Name -> first line of its table, and the line behind its last one with what belongs to it."""
-        heads = [number for number, line in enumerate(self._lines) if line.lstrip().startswith("[")]
-        found = {}
-        for start, stop in zip(heads, [*heads[1:], len(self._lines)], strict=False):
-            if _HEADER(self._lines[start]):
-                [name] = tomllib.loads(self._lines[start])["files"]
-                found[name] = start, self._end_of(start, stop)
-        return found
-
-    def _end_of(self, start: int, stop: int) -> int:
-        lines = self._lines
+def _divide(lines: list[str]) -> list[tuple[str, list[str]]]:
+    """The lines in pieces: the table of each file with its name, and what is around them without one."""
+    heads = [number for number, line in enumerate(lines) if line.lstrip().startswith("[")]
+    pieces, at = [], 0
+    for start, stop in pairwise([*heads, len(lines)]):
+        if not _HEADER(lines[start]):
+            continue
         end = stop
         while end > start + 1 and (not lines[end - 1].strip() or lines[end - 1].lstrip().startswith("#")):
             end -= 1
         # a comment right below an entry belongs to it, and one behind an empty line to what follows
         while end < stop and lines[end].lstrip().startswith("#"):
             end += 1
-        return end
-
-    def remove(self, name: str) -> None:
-        start, end = self._blocks()[name]
-        if end < len(self._lines) and not self._lines[end].strip():
-            end += 1
-        del self._lines[start:end]
-
-    def fill(self, entry: Entry) -> None:
-        """Give a table other values, each in its own line, which keeps its comment."""
-        start, end = self._blocks()[entry.name]
-        wanted = {key: _toml(value) for key, value in _values(entry).items()}
-        kept = [self._lines[start]]
-        for line in self._lines[start + 1 : end]:
-            match = _PAIR(line)
-            if match is None:
-                kept.append(line)
-            elif (value := wanted.pop(match[2].strip("\"'"), None)) is not None:  # another locator finds the old bytes
-                same = tomllib.loads(f"k = {match[3]}") == tomllib.loads(f"k = {value}")
-                kept.append(line if same else f"{match[1]}{value}{match[4]}")
-        kept += [f"{_key(key)} = {value}" for key, value in wanted.items()]
-        self._lines[start:end] = kept
-
-    def add(self, entries: list[Entry]) -> None:
-        """Add tables behind the last one, or at the end of the file."""
-        end = max((end for _, end in self._blocks().values()), default=len(self._lines))
-        while end and not self._lines[end - 1].strip():
-            end -= 1
-        new: list[str] = []
-        for entry in entries:
-            new += ["", f"[files.{_toml(entry.name)}]"]
-            new += [f"{_key(key)} = {_toml(value)}" for key, value in _values(entry).items()]
-        self._lines[end:end] = new if end else new[1:]
-
-    def set_top(self, key: str, value: Any) -> None:
-        """Set a key above all tables; a new one comes below the comment that opens the file, mirrors below dataurl."""
-        stop = next((n for n, line in enumerate(self._lines) if line.lstrip().startswith("[")), len(self._lines))
-        top = self._lines[:stop]
-        if key in tomllib.loads("\n".join(top)):
-            top = _by_tomlkit("\n".join([*top, ""]), {key: value}, [], set()).split("\n")[:-1]
-        else:
-            dataurl = next((n for n, line in enumerate(top) if re.match(r"""\s*["']?dataurl["']?\s*=""", line)), None)
-            at = next((n for n, line in enumerate(top) if line.strip() and not line.lstrip().startswith("#")), len(top))
-            if key == "mirrors" and dataurl is not None:
-                at = dataurl + 1
-            top[at:at] = [f"{key} = {_toml(value)}", *([""] if at == len(top) and self._lines else [])]
-        self._lines[:stop] = top
+        [name] = tomllib.loads(lines[start])["files"]
+        pieces += [("", lines[at:start]), (name, lines[start:end])]
+        at = end
+    return [*pieces, ("", lines[at:])]
 
 
-def _edited(text: str, top: Mapping[str, Any], entries: Sequence[Entry], gone: set[str]) -> str:
-    """The text with keys of the top and entries set, and entries taken out."""
-    end = "\r\n" if "\r\n" in text else "\n"
-    text = text.replace("\r\n", "\n")
-    blocks = _Blocks(text)
-    files = tomllib.loads(text).get("files")
-    if (files is not None and files.keys() != blocks.names()) or files == {}:
-        text = _by_tomlkit(text, top, entries, gone)
+def _table(entry: Entry) -> list[str]:
+    return [f"[files.{_toml(entry.name)}]", *(f"{_key(key)} = {_toml(value)}" for key, value in _values(entry).items())]
+
+
+def _filled(table: list[str], entry: Entry) -> list[str]:
+    """The lines of a table with other values, each in its own line, which keeps its comment."""
+    wanted = {key: _toml(value) for key, value in _values(entry).items()}
+    kept = table[:1]
+    for line in table[1:]:
+        match = _PAIR(line)
+        if match is None:
+            kept.append(line)
+        elif (value := wanted.pop(match[2].strip("\"'"), None)) is not None:  # another locator finds the old bytes
+            same = tomllib.loads(f"k = {match[3]}") == tomllib.loads(f"k = {value}")
+            kept.append(line if same else f"{match[1]}{value}{match[4]}")
+    return [*kept, *(f"{_key(key)} = {value}" for key, value in wanted.items())]
+
+
+def _set_top(lines: list[str], key: str, value: Any) -> None:
+    """Set a key above all tables; a new one comes below the comment that opens the file, mirrors below dataurl."""
+    stop = next((n for n, line in enumerate(lines) if line.lstrip().startswith("[")), len(lines))
+    top = lines[:stop]
+    if key in tomllib.loads("\n".join(top)):
+        top = _by_tomlkit("\n".join([*top, ""]), {key: value}, [], set()).split("\n")[:-1]
     else:
-        there = blocks.names()
-        for name in gone & there:
-            blocks.remove(name)
-        for entry in entries:
-            if entry.name in there:
-                blocks.fill(entry)
-        blocks.add([entry for entry in entries if entry.name not in there])
-        for key, value in top.items():
-            blocks.set_top(key, value)
-        text = blocks.text
-    return text.replace("\n", end)
+        dataurl = next((n for n, line in enumerate(top) if re.match(r"""\s*["']?dataurl["']?\s*=""", line)), None)
+        at = next((n for n, line in enumerate(top) if line.strip() and not line.lstrip().startswith("#")), len(top))
+        if key == "mirrors" and dataurl is not None:
+            at = dataurl + 1
+        top[at:at] = [f"{key} = {_toml(value)}", *([""] if at == len(top) and lines else [])]
+    lines[:stop] = top
 
 
 def _by_tomlkit(text: str, top: Mapping[str, Any], entries: Sequence[Entry], gone: set[str]) -> str:
@@ -394,48 +355,43 @@ def _key(key: str) -> str:
 
 
 class _TextFile:
-    """A file that is read once and written back whole, if nobody else wrote it in between."""
+    """A file that is written back whole, if nobody else wrote it since this was made."""
 
-    def __init__(self, path: Path, text: str | None) -> None:
-        self.path = path
-        self._mark: tuple[int, ...] | None = None
-        self._clean()
-        if text is not None:
-            self.text = text
-            return
-        try:
-            self._mark = _mark(path)
-            self.text = path.read_bytes().removeprefix(b"\xef\xbb\xbf").decode()
-        except OSError as error:
-            raise RegistryError(f"{path}: {error.strerror or error}") from error
-        except UnicodeDecodeError as error:
-            raise RegistryError(f"{path}: byte {error.start} is not UTF-8") from None
-
-    def _clean(self) -> None:
-        """Remove what an edit left here that was killed: nothing of ours stays in a package."""
+    def __init__(self, path: Path, new: str = "") -> None:
         from ..files import remove_private
 
-        remove_private(os.path.dirname(os.path.realpath(self.path)), older_than=60)  # one is written in far less
+        self.path, self._new = path, new
+        self._mark = _mark(path)
+        # what an edit left here that was killed: nothing of ours stays in a package; one is written in far less
+        remove_private(os.path.dirname(os.path.realpath(path)), older_than=60)
+
+    @property
+    def text(self) -> str:
+        """The text, which has been read as a registry before."""
+        return self._new if self._mark is None else self.path.read_bytes().removeprefix(b"\xef\xbb\xbf").decode()
 
     @property
     def table(self) -> dict[str, Any]:
-        """The text as tables; it has been read as a registry before."""
+        """The text as tables."""
         return tomllib.loads(self.text)
 
     def write(self, text: str) -> list[Path]:
         """Put another text in its place by one rename."""
+        if self._mark != _mark(self.path):
+            raise RegistryError(f"{self.path}: someone else changed it; run this again")
         target = os.path.realpath(self.path)  # a link stays a link
         try:
-            if self._mark != (_mark(self.path) if os.path.lexists(self.path) else None):
-                raise RegistryError(f"{self.path}: someone else changed it; run this again")
             os.makedirs(os.path.dirname(target), exist_ok=True)
             put_atomically(target, text.encode(), sync=True, like=None if self._mark is None else os.stat(target))
         except OSError as error:
             raise CacheError(f"{self.path} cannot be written: {error.strerror or error}") from error
-        self.text, self._mark = text, _mark(self.path)
+        self._mark = _mark(self.path)
         return [self.path]
 
 
-def _mark(path: Path) -> tuple[int, ...]:
-    stat = os.stat(path)
-    return stat.st_size, stat.st_mtime_ns, stat.st_ino
+def _mark(path: Path) -> tuple[int, ...] | None:
+    """What tells one state of a file from the next; None if it is not there."""
+    with contextlib.suppress(OSError):
+        stat = os.stat(path)
+        return stat.st_size, stat.st_mtime_ns, stat.st_ino
+    return None
