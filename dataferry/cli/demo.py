@@ -30,21 +30,12 @@ __all__ = ["command"]
 
 _T = TypeVar("_T")
 
-_BUNDLED = "weights/n64.fits"
-_IN_FOLDER = "images/m13.fits"
-_CACHED = "weights/n2048.fits"
+#: Tables of weights that healpy brings.
+_BUNDLED, _NEW, _IN_FOLDER, _CACHED, _TAMPERED, _MIRRORED = (
+    f"weights/n{n:05}.fits" for n in (64, 512, 1024, 2048, 4096, 8192)
+)
 _SKY_MAP = "maps/cmb_n256.fits"
-_MIRRORED = "weights/n8192.fits"
-_TAMPERED = "weights/n4096.fits"
-_NEW = "weights/n512.fits"
-#: Real files that other packages bring; a distribution may leave out the files of astropy's tests.
-_FILES = {
-    _BUNDLED: ["healpy/data/weight_ring_n00064.fits"],
-    _CACHED: ["healpy/data/weight_ring_n02048.fits"],
-    _MIRRORED: ["healpy/data/weight_ring_n08192.fits"],
-    _TAMPERED: ["healpy/data/weight_ring_n04096.fits"],
-    _IN_FOLDER: ["astropy/io/fits/hdu/compressed/tests/data/m13.fits", "healpy/data/weight_ring_n01024.fits"],
-}
+_REGISTERED = (_BUNDLED, _IN_FOLDER, _CACHED, _TAMPERED, _MIRRORED, _SKY_MAP)
 #: The user's settings, caches and proxies have no part in the demo.
 _LEAKS = ("ASTROPY_", "DATAFERRY_", "XDG_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 _PICTURE = "dataferry-demo.png"
@@ -66,7 +57,7 @@ _END = """\
   3. Where a host fails, the next one answers.
   4. The cache is astropy's own: what one of them downloads, the other finds.
   5. An error names every place that was tried, its reason, and what helps.
-  6. Published files are fetched back before they are registered.
+  6. Published files are downloaded again before they are registered.
 Try next (mypkg was there for the demo only):
   dataferry doctor           what dataferry finds on this machine
   dataferry add --help       register the files of your own package
@@ -107,7 +98,7 @@ def command() -> None:
         _publish(stage)
         maps.show(sky_map, _PICTURE)
     _headline(f"  8  drawn: {_SKY_MAP}, in {Path(_PICTURE).resolve()}")
-    echo("     (a random sky of healpy.synfast; the others are astropy's and healpy's)")
+    echo("     (a random sky of healpy.synfast; the other files are healpy's own)")
     _headline(f"\nThat was, in {time.perf_counter() - began:.0f} s:")
     echo(_END)
 
@@ -127,10 +118,10 @@ def _timed(title: str, do: Callable[[], _T], *, bold: bool = False) -> _T:
 
 
 def _get(number: int, place: str, data: PackageData, name: str, stage: _Stage | None = None) -> str:
-    entry, where = data.registry.find(name), data.where(name)
+    where = data.where(name)
+    title = f"  {number}  {place}: {name}, {size_text(data.registry[name].size)}"
     if stage is not None:
         stage.primary.forget()
-    title = f"  {number}  {place}: {name}, {size_text(entry.size if entry else None)}"
     path = _timed(title, lambda: data.get(name), bold=True)
     echo(f"     where: {_in_one_line(where)}")
     if stage is not None:  # what the servers' own logs say
@@ -182,10 +173,11 @@ def _publish(stage: _Stage) -> None:
     from ..publish import publish
 
     stage.primary.heal()
-    file = _find(["healpy/data/weight_ring_n00512.fits"])
-    host = f"folder:{stage.served}?url={stage.primary.url}"
+    file = _copy(_NEW, stage.root)
+    host = f"folder:{stage.root / 'server'}?url={stage.primary.url}"
     title = f"  7  published: {_NEW}, {size_text(file.stat().st_size)}"
-    _timed(title, lambda: publish({_NEW: file}, host, stage.registry, progress=False), bold=True)
+    registry = stage.root / "site/mypkg/data/dataferry.toml"
+    _timed(title, lambda: publish({_NEW: file}, host, registry, progress=False), bold=True)
     echo("     copied to the primary > fetched back anonymously, verified > registered")
     _timed("     a user's get", lambda: PackageData("mypkg", show_progress=False).get(_NEW))
 
@@ -194,11 +186,9 @@ def _publish(stage: _Stage) -> None:
 
 
 class _Stage(NamedTuple):
-    """The temporary folder of the demo, the package's registry, and two servers with all files."""
+    """The temporary folder of the demo, and two servers with all files."""
 
     root: Path
-    registry: Path
-    served: Path
     primary: RangeServer
     mirror: RangeServer
 
@@ -215,37 +205,29 @@ def _stage() -> Iterator[_Stage]:
             raise MissingExtra("demo", library)
     with tempfile.TemporaryDirectory(prefix="dataferry-demo-") as top:
         root = Path(os.path.realpath(top))
-        served, site = root / "server", root / "site"
-        for name, choices in _FILES.items():
-            _copy(_find(choices), served / name)
-        _make_map(served / _SKY_MAP)
+        for name in _REGISTERED[:-1]:
+            _copy(name, root / "server")
+        _make_map(root / "server" / _SKY_MAP)
         (root / "home").mkdir()
         environment = {key: value for key, value in os.environ.items() if not key.upper().startswith(_LEAKS)}
         with (
-            RangeServer(served) as primary,
-            RangeServer(served) as mirror,
+            RangeServer(root / "server") as primary,
+            RangeServer(root / "server") as mirror,
             patch.dict(os.environ, {**environment, "HOME": str(root / "home")}, clear=True),
-            patch.object(sys, "path", [str(site), *sys.path]),
+            patch.object(sys, "path", [str(root / "site"), *sys.path]),
         ):
-            registry = _make_package(site, served, root / "project" / "mypkg-data", primary, mirror)
+            stage = _Stage(root, primary, mirror)
+            _make_package(stage)
             importlib.invalidate_caches()
-            yield _Stage(root, registry, served, primary, mirror)
+            yield stage
 
 
-def _copy(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
+def _copy(name: str, folder: Path) -> Path:
+    """One of healpy's files, below a folder."""
+    import healpy
 
-
-def _find(choices: list[str]) -> Path:
-    """The first of some files of installed packages that is there."""
-    for choice in choices:
-        package, _, path = choice.partition("/")
-        spec = importlib.util.find_spec(package)
-        for folder in (spec.submodule_search_locations if spec else None) or ():
-            if Path(folder, path).is_file():
-                return Path(folder, path)
-    raise MissingExtra("demo", choices[0].partition("/")[0])
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    return Path(shutil.copy(Path(healpy.__file__).parent / f"data/weight_ring_{Path(name).name}", folder / name))
 
 
 def _make_map(path: Path) -> None:
@@ -262,19 +244,21 @@ def _make_map(path: Path) -> None:
     healpy.write_map(str(path), sky, coord="G", column_names=["TEMPERATURE"], column_units="uK_CMB", dtype=np.float32)
 
 
-def _make_package(site: Path, served: Path, folder: Path, primary: RangeServer, mirror: RangeServer) -> Path:
+def _make_package(stage: _Stage) -> None:
     """What an author does: one file into the package, one into the project folder, all into the registry."""
     from ..files import hash_file
     from ..registry.editor import RegistryEditor
     from ..registry.registry import Entry
 
-    registry = site / "mypkg" / "data" / "dataferry.toml"
-    _copy(served / _BUNDLED, registry.parent / _BUNDLED)
-    _copy(served / _IN_FOLDER, folder / _IN_FOLDER)
-    (site / "mypkg" / "__init__.py").touch()
-    registry.write_text(f'dataurl = "{primary.url}"\nmirrors = ["{mirror.url}"]\n\n[folders]\nany = ["{folder}"]\n')
-    editor = RegistryEditor(registry)
-    stamps = {name: hash_file(served / name) for name in [*_FILES, _SKY_MAP]}
+    data, folder = stage.root / "site/mypkg/data", stage.root / "project/mypkg-data"
+    _copy(_BUNDLED, data)
+    _copy(_IN_FOLDER, folder)
+    (data.parent / "__init__.py").touch()
+    editor = RegistryEditor(data / "dataferry.toml")
+    editor.set_dataurl(stage.primary.url)
+    editor.add_mirror(stage.mirror.url)
+    stamps = {name: hash_file(stage.root / "server" / name) for name in _REGISTERED}
     editor.put(Entry(name, stamp.sha256, stamp.size) for name, stamp in stamps.items())
-    editor.save()
-    return registry
+    [path] = editor.save()
+    with open(path, "a") as file:
+        file.write(f'\n[folders]\nany = ["{folder}"]\n')

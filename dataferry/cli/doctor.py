@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["by_reason", "command", "missing_libraries"]
 
-_LIBRARIES = ("astropy", "numpy", "pycurl", "click", "tomlkit")
+_LIBRARIES = ("dataferry", "astropy", "numpy", "pycurl", "click", "tomlkit")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 _VARIABLES = (
     *("DATAFERRY_DATA", "DATAFERRY_OFFLINE", "ASTROPY_CACHE_DIR", "ASTROPY_CONFIG_DIR"),
@@ -88,28 +88,22 @@ def _find_all(package: str | None, registry: str | None) -> dict[str, Any]:
     from ..hosts import host_names
     from ..lookup.configured_hosts import offline_reason
 
-    problems: list[tuple[str, str]] = []
+    problems: list[dict[str, str]] = []
+    settings, offline, declared, caches = Settings(), "", None, _caches()
     try:
         settings, offline = load_settings(), offline_reason()
     except SettingsError as error:
-        problems.append(("configuration", str(error)))
-        settings, offline = Settings(), ""
-    caches = _caches()
+        problems.append({"about": "configuration", "text": str(error)})
     if not any(cache["writable"] for cache in caches):
-        text = (
-            "no cache can be written: files are kept for one process only; set ASTROPY_CACHE_DIR to a folder with space"
-        )
-        problems.append(("cache", text))
-    declared = None
-    if package is not None:
-        try:
-            declared = _package(package, registry, settings)
-        except DataferryError as error:
-            problems.append(("package", str(error)))
-    versions = {name: _version(name) for name in _LIBRARIES}
+        text = "no cache can be written: files stay for one process only; set ASTROPY_CACHE_DIR to a folder with space"
+        problems.append({"about": "cache", "text": text})
+    try:
+        declared = None if package is None else _package(package, registry, settings)
+    except DataferryError as error:
+        problems.append({"about": "package", "text": str(error)})
     proxies = [form for name in _PROXIES for form in (name, name.upper()) if os.environ.get(form)]
     return {
-        "versions": {"dataferry": _version("dataferry"), "python": platform.python_version(), **versions},
+        "versions": {"python": platform.python_version()} | {name: _version(name) for name in _LIBRARIES},
         "extras": _extras(),
         "caches": caches,
         "offline": offline,
@@ -121,7 +115,7 @@ def _find_all(package: str | None, registry: str | None) -> dict[str, Any]:
         "environment": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
         "sites": sorted(current_sites(settings.sites, settings.site)),
         "package": declared,
-        "problems": [{"about": about, "text": text} for about, text in problems],
+        "problems": problems,
     }
 
 
@@ -166,8 +160,7 @@ def _caches() -> list[dict[str, Any]]:
         if path:
             nearest = next(p for p in [Path(path), *Path(path).parents] if p.exists())
             writable = nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
-            free = shutil.disk_usage(nearest).free
-            found.append({"role": role, "path": path, "writable": writable, "free": free})
+            found.append({"role": role, "path": path, "writable": writable, "free": shutil.disk_usage(nearest).free})
     return found
 
 
@@ -185,39 +178,31 @@ def _package(package: str, registry_path: str | None, settings: Settings) -> dic
     from ..hosts import make_host
     from ..lookup.candidates import Candidates
     from ..lookup.configured_hosts import host_specs
-    from ..registry import Registry
     from ..registry.names import redact_url
-    from ..registry.packages import find_registry
-    from .targets import find_declared
 
-    path: str | Path | None = registry_path
-    if path is None:
-        package, path = find_declared(package)
-    registry = Registry(path or find_registry(package))
-    places = Candidates(package, registry, settings)
-    entries = list(registry.entries())
-    folders = [
-        {
-            "path": folder.path,
-            "origin": folder.origin,
-            "problem": folder.problem or folder_problem(folder.path, settings.folder_timeout),
-        }
-        for folder in places.folders
-    ]
+    data = options.open_data(package, registry_path)
+    registry, entries = data.registry, list(data.registry.entries())
     tokens = {}
-    for spec in host_specs(package, registry, settings):
+    for spec in host_specs(data.package, registry, settings):
         with suppress(DataferryError):  # its kind is not installed
             tokens[redact_url(spec)] = make_host(spec).status(settings).origin
     return {
-        "name": package,
-        "registry": str(registry.path),
+        "name": data.package,
+        "registry": registry.origin,
         "files": len(entries),
         "bytes": sum(entry.size or 0 for entry in entries),
         "dataurl": redact_url(registry.dataurl),
-        "mirrors": [redact_url(mirror) for mirror in (*settings.package(package).mirrors, *registry.mirrors)],
+        "mirrors": [redact_url(mirror) for mirror in (*settings.package(data.package).mirrors, *registry.mirrors)],
         "tokens": {spec: origin for spec, origin in tokens.items() if origin is not None},
         "env": registry.env,
-        "folders": folders,
+        "folders": [
+            {
+                "path": folder.path,
+                "origin": folder.origin,
+                "problem": folder.problem or folder_problem(folder.path, settings.folder_timeout),
+            }
+            for folder in Candidates(data.package, registry, settings).folders
+        ],
     }
 
 
@@ -225,7 +210,7 @@ def _package(package: str, registry_path: str | None, settings: Settings) -> dic
 
 
 def _print(found: dict[str, Any], variables: Mapping[str, str]) -> None:
-    versions = found["versions"]
+    versions, lacking = found["versions"], found["lacking"]
     extras = {name: f"lacks {', '.join(absent)}" if absent else "installed" for name, absent in found["extras"].items()}
     _section(
         f"dataferry {versions.pop('dataferry')}",
@@ -239,18 +224,25 @@ def _print(found: dict[str, Any], variables: Mapping[str, str]) -> None:
     _section("Caches", *rows)
     proxies = [f"{name}={value}" for name, value in found["proxies"].items()]
     _section("Network", ("offline", found["offline"] or "no"), *(("proxy", proxy) for proxy in proxies or ["none"]))
-    rows = [("usable", ", ".join(scheme for scheme in found["hosts"] if scheme not in found["lacking"]))]
-    for reason, schemes in by_reason(found["lacking"]).items():
-        rows.append(("lacking", f"{', '.join(schemes)}: {style(reason, fg='yellow')}"))
-    for provider, origin in found["tokens"].items():
-        rows.append(("token", f"{provider}: {origin or f'none found (the variable {variables[provider]} for one)'}"))
-    _section("Hosts", *rows)
-    rows = [("file", f"{f['path']} ({'read' if f['read'] else 'not there'})") for f in found["config_files"]]
-    rows += [("variable", f"{name}={value}") for name, value in found["environment"].items()]
-    _section("Configuration", *rows, ("site", ", ".join(found["sites"]) or "none recognised"))
+    _section(
+        "Hosts",
+        ("usable", ", ".join(scheme for scheme in found["hosts"] if scheme not in lacking)),
+        *(("lacking", f"{', '.join(s)}: {style(reason, fg='yellow')}") for reason, s in by_reason(lacking).items()),
+        *(
+            ("token", f"{provider}: {origin or f'none found (the variable {variables[provider]} for one)'}")
+            for provider, origin in found["tokens"].items()
+        ),
+    )
+    _section(
+        "Configuration",
+        *(("file", f"{f['path']} ({'read' if f['read'] else 'not there'})") for f in found["config_files"]),
+        *(("variable", f"{name}={value}") for name, value in found["environment"].items()),
+        ("site", ", ".join(found["sites"]) or "none recognised"),
+    )
     if package := found["package"]:
         rows = [("registry", package["registry"]), ("files", f"{package['files']}, {size_text(package['bytes'])}")]
-        rows += [(label, package[key]) for label, key in (("dataurl", "dataurl"), ("variable", "env")) if package[key]]
+        rows += [("dataurl", package["dataurl"])] if package["dataurl"] else []
+        rows += [("variable", package["env"])] if package["env"] else []
         for mirror in package["mirrors"]:
             origin = package["tokens"].get(mirror)
             rows.append(("mirror", mirror + ("" if origin is None else f" (to publish: {origin or 'no token found'})")))
