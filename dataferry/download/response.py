@@ -95,13 +95,21 @@ def parse_head(lines: Sequence[bytes]) -> Head:
     return Head(status, words[2].strip() if len(words) > 2 else "", headers)
 
 
+def server_time(headers: Mapping[str, str]) -> float:
+    """The time by the clock of the server: the one here may be off."""
+    try:
+        return parsedate_to_datetime(headers.get("date", "")).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return time()
+
+
 def retry_after(headers: Mapping[str, str], status: int = 429) -> float | None:
     """The seconds that a server asks to wait, at least 0; None if it does not ask."""
     text = headers.get("retry-after", "")
     if text.isascii() and text.isdigit():
         return float(text[:9])
     try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time())
+        return max(0.0, parsedate_to_datetime(text).timestamp() - server_time(headers))
     except (TypeError, ValueError, OverflowError):
         pass
     # A limit is named in every response of such a server; it counts where nothing is left of it.
@@ -113,7 +121,7 @@ def retry_after(headers: Mapping[str, str], status: int = 429) -> float | None:
         except ValueError:
             continue
         if 0 <= seconds < 1e11:
-            return max(0.0, seconds - time()) if seconds > _A_DATE else seconds
+            return max(0.0, seconds - server_time(headers)) if seconds > _A_DATE else seconds
     return None
 
 

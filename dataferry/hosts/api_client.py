@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json as json_module
 import logging
+import re
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from ..download.backoff import backoff
-from ..download.response import decoded, retry_after
+from ..download.response import decoded, retry_after, server_time
 from ..errors import HostRefused, Reason, TransferError
 from ..registry.names import redact_url
 
@@ -27,6 +28,8 @@ _log = logging.getLogger("dataferry")
 
 #: Seconds that are waited for a server that says when to come again; beyond it the error says when.
 LONGEST_WAIT = 120.0
+#: Seconds that are waited without a word to the user.
+SILENT = 3.0
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 #: What may be sent twice without doing it twice.
 _HARMLESS = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
@@ -36,6 +39,8 @@ _TRIES_TO_CONNECT = 5
 #: Seconds before the second try, where the server does not say; each further pause is twice as long.
 FIRST_PAUSE = 0.2
 _LARGE = 1 << 20
+#: GitHub gives no time for its secondary limits, and asks for a minute; older GitHub Enterprise has the second text.
+_LIMIT, _A_MINUTE = re.compile("rate limit|abuse detection", re.IGNORECASE), 60.0
 
 
 class FileBody:
@@ -176,6 +181,23 @@ def _item(item: object) -> str:
     return str(item.get("message") or item.get("code") or json_module.dumps(item))
 
 
+def _seconds_to_wait(response: Response) -> float | None:
+    """The seconds after which the server takes another request; None if it does not say."""
+    wait = retry_after(response.headers, response.status)
+    if wait is None and response.status in {403, 429} and _LIMIT.search(error_message(response)):
+        return _A_MINUTE
+    return wait
+
+
+def _refusal(response: Response, wait: float | None) -> TransferError:
+    error = HostRefused(response.place, response.status, error_message(response), wait)
+    if wait is None or wait <= LONGEST_WAIT:
+        return error
+    when = time.strftime("%H:%M UTC", time.gmtime(server_time(response.headers) + wait))
+    reason = f"{error.reason}; it takes no more requests until {when} (in {max(1, round(wait / 60))} min)"
+    return TransferError(response.place, reason, kind=Reason.RATE, retry_after=wait, final=True)
+
+
 class ApiClient:
     """The HTTP interface of one provider. Threads may share it.
 
@@ -189,13 +211,23 @@ class ApiClient:
         The URL to which paths are joined.
     headers : mapping of str to str
         Headers of every request to the host of ``base``, such as ``Authorization``. Other hosts do not get them.
+    trusted : collection of str
+        Further hosts that get the headers, with the scheme of ``base``.
     """
 
-    def __init__(self, settings: Settings, base: str, *, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        base: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        trusted: Collection[str] = (),
+    ) -> None:
         self.base = base
+        self.headers = dict(headers or {})
         self._settings = settings
-        self._own = urlsplit(base)[:2]
-        self._headers = dict(headers or {})
+        scheme, host = urlsplit(base)[:2]
+        self._own = {(scheme, name) for name in (host, *trusted)}
         self._networks: dict[float, Network] = {}
 
     def call(
@@ -256,7 +288,7 @@ class ApiClient:
         place = f"{method} {redact_url(url)}"
         if query:
             url = f"{url}{'&' if '?' in url else '?'}{urlencode(query)}"
-        own = dict(self._headers) if urlsplit(url)[:2] == self._own else {}
+        own = dict(self.headers) if urlsplit(url)[:2] in self._own else {}
         if json is not None:
             body = json_module.dumps(json).encode()
             own["Content-Type"] = "application/json"
@@ -277,14 +309,17 @@ class ApiClient:
                 continue
             status = response.status
             _log.debug("%s: %d", place, status)
-            if 200 <= status < 300 or status in accept or (not redirect and 300 <= status < 400):
+            wait = _seconds_to_wait(response)
+            limited = status == 429 or (status == 403 and wait is not None)
+            redirected = not redirect and 300 <= status < 400
+            if not limited and (200 <= status < 300 or status in accept or redirected):
                 return response
-            wait = retry_after(response.headers, status)
-            retried = status in (_AGAIN if harmless else (429, 503)) and attempt < _TRIES
-            if not retried or (wait or 0) > LONGEST_WAIT:
-                raise HostRefused(place, status, error_message(response), wait)
-            seconds = backoff(attempt - 1, FIRST_PAUSE) if wait is None else wait
-            _log.info("%s: HTTP %d; trying again in %.0f s", place, status, seconds)
+            retried = limited or status == 503 or (harmless and status in _AGAIN)
+            if not retried or attempt == _TRIES or (wait or 0) > LONGEST_WAIT:
+                raise _refusal(response, wait if retried else None)
+            seconds = max(wait or 0, backoff(attempt - 1, FIRST_PAUSE))
+            level = logging.WARNING if seconds > SILENT else logging.INFO
+            _log.log(level, "%s: HTTP %d; trying again in %.0f s", place, status, seconds)
             time.sleep(seconds)
         raise AssertionError  # the last attempt returns or raises
 

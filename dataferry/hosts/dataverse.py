@@ -109,7 +109,7 @@ class _Api(ArchiveApi):
 
     def __init__(self, settings: Settings, host: DataverseHost, token: Token | None) -> None:
         login = {"X-Dataverse-key": token.secret} if token else {}
-        super().__init__(settings, f"{host.server}api/", token, login)
+        super().__init__(settings, f"{host.server}api/", token, headers=login)
         self.locator = host.locator
 
     def ask(self, method: str, path: str, **how: Any) -> Any:

@@ -13,6 +13,7 @@ import re
 import time
 import uuid
 from abc import abstractmethod
+from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ from ..download.backoff import tries
 from ..errors import AccessDenied, BadName, Conflict, HostRefused, PublishError, TransferError
 from ..registry.names import redact_url
 from .about import about_for, as_list, plain_license, require
-from .api_client import ApiClient
+from .api_client import SILENT, ApiClient, Response
 from .base import Host, HostedFile, Locators, Moved, Notes, Publisher, Source, Upload
 
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ __all__ = [
     "DraftFile",
     "is_status",
     "read_options",
-    "wait_for_limit",
 ]
 
 _log = logging.getLogger("dataferry")
@@ -48,8 +48,6 @@ _log = logging.getLogger("dataferry")
 _DIGESTS_PER_SECOND = 30e6
 #: Seconds in which a publication shows of which only the answer was lost.
 _LOST_ANSWER = 30.0
-#: Seconds without a word to the author.
-_SILENT = 3.0
 _AGAIN = "run the same command again"
 
 
@@ -72,14 +70,6 @@ def is_status(error: BaseException, *statuses: int) -> bool:
     return isinstance(error, HostRefused) and error.status in statuses
 
 
-def wait_for_limit(provider: str, seconds: float) -> None:
-    """Wait until a rate limit is over; longer waits are announced."""
-    if seconds > _SILENT:
-        _log.warning("waiting %.0f s: %s limits the rate of requests", seconds, provider)
-    if seconds > 0:
-        time.sleep(seconds)
-
-
 @dataclass(frozen=True, slots=True)
 class DraftFile(HostedFile):
     """A file of a draft: its name and key there, whether its bytes are complete, and the md5 that was announced."""
@@ -99,11 +89,26 @@ class DraftFile(HostedFile):
 class ArchiveApi(ApiClient):
     """Asks an archive, as somebody or anonymously; threads may share it."""
 
-    def __init__(
-        self, settings: Settings, base: str, token: Token | None = None, headers: Mapping[str, str] | None = None
-    ) -> None:
-        super().__init__(settings, base, headers=headers)
+    #: The requests that an archive takes in a minute, and the methods that it counts.
+    a_minute = 0
+    counted: Collection[str] = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+    def __init__(self, settings: Settings, base: str, token: Token | None = None, **options: Any) -> None:
+        super().__init__(settings, base, **options)
         self.token, self.lock = token, Lock()
+        self._counted: deque[float] = deque(maxlen=self.a_minute)
+
+    def call(self, method: str, path: str, **how: Any) -> Response:
+        """Ask within the limits of the archive; see `ApiClient.call`."""
+        if self.a_minute and method in self.counted:
+            with self.lock:
+                now = time.monotonic()
+                due = max(now, self._counted[0] + 60) if len(self._counted) == self.a_minute else now
+                self._counted.append(due)
+            if due - now > SILENT:
+                _log.warning("%s takes %d requests a minute; waiting %.0f s", self.base, self.a_minute, due - now)
+            time.sleep(due - now)
+        return super().call(method, path, **how)
 
     def ask(self, method: str, path: str, **how: Any) -> Any:
         """The JSON that is answered."""
@@ -454,7 +459,7 @@ class DepositPublisher(Publisher, Generic[_Api]):
         """Try again and again as `tries` does, and say once what is waited for."""
         began, silent = time.monotonic(), True
         for _ in tries(seconds):
-            if silent and time.monotonic() - began > _SILENT:
+            if silent and time.monotonic() - began > SILENT:
                 self.notify(f"{self.at()}: waiting up to {seconds:.0f} s until {what}")
                 silent = False
             yield

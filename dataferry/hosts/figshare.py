@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -17,7 +16,7 @@ from ..download.backoff import tries
 from ..errors import AccessDenied, BadName, HostRefused, PublishError, TransferError
 from ..registry.names import close_names, redact_url
 from .about import as_list, authors
-from .api_client import ApiClient, FileBody, Response
+from .api_client import ApiClient, FileBody, Response, error_message
 from .base import Credential, HostedFile, Limits, Moved, Notes, Publisher, Source, Upload
 from .deposit import ArchiveApi, DepositHost, DepositPublisher, DraftFile, is_status, read_options
 from .doi import DOI, foreign_doi, without_resolver
@@ -127,47 +126,40 @@ def file_name(stored: str, folder: str = "") -> str:
 
 # -- the interface, version 2 -----------------------------------------------------------------------------------------
 
-#: Figshare asks for at most one request a second, and does not count anybody's first ones.
-_BURST, _PER_SECOND = 60.0, 1.0
 _PAGE_SIZE = 1000
 #: Seconds that an article may be locked after it was published.
 _LOCKED = 60.0
 
 
 class _Api(ArchiveApi):
-    """Figshare's interface within its limits."""
+    """Figshare's interface, which asks for at most one request a second on average."""
+
+    a_minute = 60
 
     def __init__(self, settings: Settings, base: str, token: Token | None = None) -> None:
         super().__init__(settings, base, token)
-        self.settings, self._forms = settings, ["token", "Bearer"]
-        self._left, self._asked = _BURST, time.monotonic()
+        self.settings = settings
+        self.log_in("token")
 
-    @property
-    def login(self) -> dict[str, str]:
-        """The header that says who asks."""
-        if self.token is None:
-            return {}
-        secret = re.sub("^(token|bearer) +", "", self.token.secret, flags=re.IGNORECASE)
-        return {"Authorization": f"{self._forms[0]} {secret}"}
+    def log_in(self, form: str) -> None:
+        """Send the token in one of the two forms that installations know."""
+        if self.token is not None:
+            secret = re.sub("^(token|bearer) +", "", self.token.secret, flags=re.IGNORECASE)
+            self.headers["Authorization"] = f"{form} {secret}"
 
     def call(self, method: str, path: str, **how: Any) -> Response:
-        """Ask; see `ApiClient.call`."""
+        """Ask, and wait for an article that is locked: it is for a while after it was published."""
         for _ in tries(_LOCKED, 0.3):
-            self._wait()
-            try:
-                return super().call(method, path, headers=self.login, **how)
-            except TransferError as error:
-                # an article is locked for a while after it was published, and nothing was done
-                if not is_status(error, 409, 423):
-                    raise
-                locked = error
-        raise locked
+            response = super().call(method, path, **{**how, "accept": (409, 423, *how.get("accept", ()))})
+            if response.status not in {409, 423}:
+                return response
+        raise HostRefused(response.place, response.status, error_message(response))
 
     def account(self) -> dict[str, Any]:
-        """Whose token it is; installations know its form as ``token`` or as ``Bearer``."""
+        """Whose token it is."""
         found = self.find("account")
         if found is None:
-            self._forms.reverse()
+            self.log_in("Bearer")
             found = self.ask("GET", "account")
         return dict(found)
 
@@ -194,15 +186,6 @@ class _Api(ArchiveApi):
                     return int(item["id"])
         reason = f"no public article of Figshare has the DOI {declared.doi}: it is another archive's, or mistyped"
         raise TransferError(place, reason, kind="status", final=True)
-
-    def _wait(self) -> None:
-        with self.lock:
-            now = time.monotonic()
-            self._left = min(_BURST, self._left + (now - self._asked) * _PER_SECOND) - 1.0
-            self._asked = now
-            wait = -self._left / _PER_SECOND
-        if wait > 0:
-            time.sleep(wait)
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------
@@ -301,7 +284,7 @@ class FigshareHost(DepositHost["_Api"]):
         with suppress(HostRefused):
             owner.account()
         if (own := owner.find(f"account/articles/{article}")) is not None:
-            return _in_folders(owner.pages(f"account/articles/{article}/files"), own), owner.login
+            return _in_folders(owner.pages(f"account/articles/{article}/files"), own), owner.headers
         reason += f", and the token in {token.origin} opens no private one"
         raise TransferError(self.redacted, reason, kind="list", final=True)
 
@@ -572,7 +555,7 @@ class _Parts:
         url, token = str(item.get("upload_url") or "").rstrip("/"), str(item.get("upload_token") or "")
         if token and token not in url:
             url += f"/{token}" if urlsplit(url).path else f"/upload/{token}"
-        self._client = ApiClient(api.settings, url, headers=api.login if _same_site(url, api.base) else {})
+        self._client = ApiClient(api.settings, url, headers=api.headers if _same_site(url, api.base) else {})
         self._url, self._upload, self._moved = url, upload, moved
         self._place = f"{upload.name} at {urlsplit(url).netloc}"
         self._lock = threading.Lock()

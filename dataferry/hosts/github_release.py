@@ -5,23 +5,22 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from ..download.backoff import tries
+from ..download.response import server_time
 from ..errors import AccessDenied, BadName, Conflict, HostRefused, PublishError, TransferError
 from ..registry.names import check_name
 from .about import as_list, authors, full_name
-from .api_client import LONGEST_WAIT, FileBody, Response, error_message
+from .api_client import FileBody
 from .base import Credential, HostedFile, Limits, Locators, Moved, Notes, Part, Publisher, Source, Upload
-from .deposit import ArchiveApi, DepositHost, DepositPublisher, DraftFile, is_status, read_options, wait_for_limit
+from .deposit import ArchiveApi, DepositHost, DepositPublisher, DraftFile, is_status, read_options
 from .github import api_url, github_credentials, is_ref, is_repository
 
 if TYPE_CHECKING:
@@ -107,47 +106,21 @@ def _next_tag(tag: str) -> str:
 _VERSION = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
 _NEXT = re.compile(r'<([^>]*)>\s*;[^,]*\brel="?next"?')
 _SHA256 = re.compile(r"sha256:([0-9a-fA-F]{64})\Z")
-#: What one may create in a minute is 80; a few are left for others with the same token.
-_CREATED_A_MINUTE = 70
-#: All waits for one answer never are longer than this; then the error says when to come again.
-_WAITS = 2 * LONGEST_WAIT
 
 
 class _Api(ArchiveApi):
-    """GitHub's API within its limits."""
+    """GitHub's API, in which one may create 80 things a minute; a few are left for others with the same token."""
+
+    a_minute = 70
+    counted = ("POST", "PATCH", "DELETE")
 
     def __init__(self, host: GitHubReleaseHost, settings: Settings, token: Token | None) -> None:
         self.authorization = {"Authorization": f"Bearer {token.secret}"} if token else {}
         self.repository = f"repos/{host.repository}"
-        super().__init__(settings, api_url(host.server), token, _VERSION | self.authorization)
-        self._server = host.server
-        self._created: deque[float] = deque(maxlen=_CREATED_A_MINUTE)
-
-    def call(self, method: str, path: str, **how: Any) -> Response:
-        """Ask, and wait where GitHub says that it is too much at once; see `ApiClient.call`."""
-        waited, body, accept = 0.0, how.get("body"), how.pop("accept", ())
-        if body is not None and self.takes_uploads(path):
-            how["headers"] = {**_VERSION, **self.authorization, **how.get("headers", {})}
-        while True:
-            if method in {"POST", "PATCH", "DELETE"}:
-                self._pace()
-            reply = super().call(method, path, accept={403, 429, *accept}, **how)
-            seconds = _seconds_to_wait(reply)
-            if seconds is None:
-                if reply.status in {403, 429} and reply.status not in accept:
-                    raise HostRefused(reply.place, reply.status, error_message(reply))
-                return reply
-            if waited + seconds > _WAITS:
-                raise _too_long(reply, seconds)
-            waited += seconds
-            wait_for_limit("GitHub", seconds)
-            if body is not None:
-                body.seek(0)
-
-    def takes_uploads(self, url: str) -> bool:
-        """Whether a URL for uploads belongs to the server, so that it may see the token."""
-        target, known = urlsplit(url), urlsplit(self._server)
-        return target.scheme == known.scheme and target.netloc in {known.netloc, f"uploads.{known.netloc}"}
+        # github.com takes uploads at a host of their own, GitHub Enterprise at the one of its API
+        uploads = f"uploads.{urlsplit(host.server).netloc}"
+        headers = _VERSION | self.authorization
+        super().__init__(settings, api_url(host.server), token, headers=headers, trusted=[uploads])
 
     def pages(self, path: str) -> Iterator[Any]:
         """The items of a list, asked for in pages of 100."""
@@ -181,43 +154,6 @@ class _Api(ArchiveApi):
         published = self.tagged(tag) if tag not in found or found[tag].draft else None
         found |= {tag: published} if published else {}
         return {known.tag: known.refresh(self) for known in sorted(found.values(), key=lambda r: (len(r.tag), r.tag))}
-
-    def _pace(self) -> None:
-        with self.lock:
-            now = time.monotonic()
-            due = max(now, self._created[0] + 60) if len(self._created) == _CREATED_A_MINUTE else now
-            self._created.append(due)
-        wait_for_limit("GitHub", due - now)
-
-
-def _seconds_to_wait(reply: Response) -> float | None:
-    """The seconds after which to ask again; None where that is not what the answer is about."""
-    if reply.status not in {403, 429}:
-        return None
-    texts = (reply.headers.get("Retry-After", ""), reply.headers.get("X-RateLimit-Reset", ""))
-    after, reset = (float(text) if text.isdigit() else None for text in texts)
-    if after is not None:
-        return after
-    if reply.headers.get("X-RateLimit-Remaining") == "0" and reset is not None:
-        return max(0.0, reset - _server_time(reply)) + 1
-    words = error_message(reply).lower()
-    # without a time GitHub asks for at least a minute
-    return 60.0 if reply.status == 429 or "rate limit" in words or "abuse detection" in words else None
-
-
-def _server_time(reply: Response) -> float:
-    """The time by the clock of the server; the one here may be off."""
-    try:
-        return parsedate_to_datetime(reply.headers.get("Date", "")).timestamp()
-    except ValueError:
-        return time.time()
-
-
-def _too_long(reply: Response, seconds: float) -> TransferError:
-    when = time.strftime("%H:%M UTC", time.gmtime(_server_time(reply) + seconds))
-    minutes = max(1, round(seconds / 60))
-    reason = f"the rate limit of GitHub is used up until {when} (in {minutes} min): {error_message(reply)}"
-    return TransferError(reply.place, reason, kind="rate", retry_after=seconds, final=True)
 
 
 def _asset(item: Mapping[str, Any]) -> DraftFile:
@@ -836,7 +772,7 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
                 with self.lock:
                     release.assets[found.name.lower()] = found
                 return False
-            age = _server_time(reply) - datetime.fromisoformat(found.data["created_at"]).timestamp()
+            age = server_time(reply.headers) - datetime.fromisoformat(found.data["created_at"]).timestamp()
             if age > _CUT_AFTER:
                 return True
         reason = f"somebody has been uploading it for {max(age, 0) / 60:.0f} min"

@@ -119,7 +119,7 @@ class _Api(ArchiveApi):
 
     def __init__(self, settings: Settings, server: str, token: Token | None = None) -> None:
         self.login = {"Authorization": f"Bearer {token.secret}"} if token else {}
-        super().__init__(settings, f"{server}api/", token, {"Accept": _ACCEPT, **self.login})
+        super().__init__(settings, f"{server}api/", token, headers={"Accept": _ACCEPT, **self.login})
 
     def record(self, record: str) -> dict[str, Any] | None:
         """A published version; of the id of all versions, the newest."""
