@@ -40,6 +40,9 @@ class PackageData:
     folders : iterable of path-like
         Predefined folders that come before all others; ``~``, ``$VAR`` and ``${VAR}`` are expanded, and a relative
         one is below the current folder of this moment.
+    cache : path-like, optional
+        The folder in which downloads are kept, as plain files in ``<cache>/<package>-<digits>/``; by default what
+        ``DATAFERRY_CACHE``, the package's ``cache_env`` or ``config.toml`` says, else astropy's cache.
     overrides : mapping of str to path-like, optional
         Files to use from a path of yours, unverified: name -> path. A path that does not exist is an error.
     files : mapping of str to (mapping, str or Entry), optional
@@ -68,6 +71,7 @@ class PackageData:
         *,
         registry: str | os.PathLike[str] | None = None,
         folders: Iterable[str | os.PathLike[str]] = (),
+        cache: str | os.PathLike[str] | None = None,
         overrides: Mapping[str, str | os.PathLike[str]] | None = None,
         files: Mapping[str, Any] | None = None,
         dataurl: str = "",
@@ -86,6 +90,7 @@ class PackageData:
         self._arguments: dict[str, Any] = {
             "registry_path": None if registry is None else os.path.abspath(registry),
             "folders": [_from_here(folder) for folder in folders],
+            "cache": _from_here(cache) if cache else None,
             "overrides": {check_name(name): _from_here(path) for name, path in (overrides or {}).items()},
             "declared": declared,
             "strict": strict,

@@ -15,14 +15,17 @@ import sys
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
+from ..config.folders import Folder
+from ..config.settings import load_settings
 from ..portable import file_name
 from .stamps import Stamps
 
 __all__ = [
-    "APART",
     "OWN",
     "astropy_cache",
     "cache_folders",
+    "chosen_cache",
+    "is_view_folder",
     "own_home",
     "second_view_name",
     "stamps_of",
@@ -34,8 +37,8 @@ __all__ = [
 
 #: dataferry's own part of a cache folder.
 OWN = "dataferry"
-#: What lies there beside the readable paths of files.
-APART = frozenset({"download", "etags", "git", "incoming", "publish", "stamps", "unpacked"})
+#: Package and digits of the folders there that have the readable paths of files; the others are for itself.
+is_view_folder = re.compile(r"(.+)-([0-9a-f]{8})").fullmatch
 
 
 def view_name(package: str, dataurl: str, name: str) -> str:
@@ -65,6 +68,11 @@ def url_key(url: str) -> str:
         parts = urlsplit(url)
         url = urlunsplit(parts._replace(netloc=parts.netloc.lower(), path=parts.path or "/"))
     return _md5(url)
+
+
+def chosen_cache() -> Folder | None:
+    """The folder that the user chose for downloads; None for astropy's cache."""
+    return load_settings().cache
 
 
 # -- which cache: astropy's rules, whether or not astropy has been imported
@@ -135,7 +143,12 @@ def own_home() -> str | None:
 
 
 def cache_folders(place: str | None = None) -> list[str]:
-    """Dataferry's folders in which a verified file may be, best first: the one in astropy's cache, then its own."""
+    """Dataferry's folders in which a verified file may be, best first: the one in astropy's cache, then its own.
+
+    There is one where the user chose it.
+    """
+    if place is None and (chosen := chosen_cache()) is not None:
+        return [chosen.path]
     place, own = place or astropy_cache(), own_home()
     return list(dict.fromkeys(home for home in (place and os.path.join(place, OWN), own) if home))
 
@@ -170,7 +183,7 @@ def views(home: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
         deeper = []
         for entry in found:
             if entry.is_dir(follow_symlinks=False):
-                if begin or entry.name not in APART:
+                if begin or is_view_folder(entry.name):
                     deeper.append((f"{begin}{entry.name}/", entry.path))
             elif begin:
                 yield begin + entry.name, entry

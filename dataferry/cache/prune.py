@@ -40,7 +40,6 @@ UNKNOWN = "never registered"
 ABSENT = "its package is not installed here"
 UNREADABLE = "its registry cannot be read"
 
-_FOLDER = re.compile(r"(.+)-([0-9a-f]{8})").fullmatch
 _LINK = re.compile(r"link-[0-9a-f]{12}").fullmatch
 _STAGED = re.compile(re.escape(STAGED) + "[0-9a-f]{12}").fullmatch
 #: What is younger may be in use.
@@ -80,7 +79,7 @@ def kept_views(package: str | None = None) -> list[View]:
         for view, entry in layout.views(home):
             folder, _, below = view.partition("/")
             name = registered_name(below)
-            match = _FOLDER(folder)
+            match = layout.is_view_folder(folder)
             if match is None or not name or package not in {None, match[1]}:
                 continue
             try:

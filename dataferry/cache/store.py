@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from ..config.folders import Folder
+from ..config.settings import CACHE_VARIABLE
 from ..errors import CacheError, Reason
 from ..files import Stamp, hash_file, put_content
 from ..portable import file_name, symlink
@@ -117,7 +119,7 @@ def _for_this_process() -> str:
 
     # each time, for who makes it an error; shown once
     warnings.warn(
-        "no cache can be written here, so files are kept for this process only; set ASTROPY_CACHE_DIR",
+        f"no cache can be written here, so files stay for this process only; set ASTROPY_CACHE_DIR or {CACHE_VARIABLE}",
         RuntimeWarning,
         stacklevel=1,
     )
@@ -154,14 +156,18 @@ def _takes_links(home: str) -> bool:
 
 
 class Store:
-    """The caches as one package sees them. Where they are is looked up once."""
+    """The caches as one package sees them. Where they are is looked up once.
 
-    def __init__(self, package: str, base: str, *, url: str = "") -> None:
+    A cache that somebody chose has plain files alone: astropy does not look there.
+    """
+
+    def __init__(self, package: str, base: str, *, url: str = "", cache: Folder | None = None) -> None:
         self.package, self.base = package, base
         self._url = url  # of the only file, where it is not base and name
         self._folder = layout.view_name(package, base, "")
-        self.cache = layout.astropy_cache()
-        self.homes = layout.cache_folders(self.cache)
+        self.chosen = cache or layout.chosen_cache()
+        self.cache = None if self.chosen else layout.astropy_cache()
+        self.homes = [self.chosen.path] if self.chosen else layout.cache_folders(self.cache)
         self._written: str | None = None
         self._pending: dict[str, dict[str, tuple[str, Stamp]]] = {}
         #: astropy's entry lies beside its view, unless dataferry's part of the cache is a link to elsewhere.
@@ -173,6 +179,11 @@ class Store:
             home = os.path.join(self.cache, layout.OWN)
             if os.path.realpath(home) == os.path.join(os.path.realpath(self.cache), layout.OWN):
                 self._beside = home
+
+    @property
+    def origin(self) -> str:
+        """What says where the cache is."""
+        return self.chosen.origin if self.chosen is not None else "astropy's cache"
 
     def _url_of(self, name: str) -> str:
         return self._url or self.base + name
@@ -188,7 +199,7 @@ class Store:
             verdict, contents = self._find_entry(self.cache, name, entry, rehash)
             if verdict.accepted:
                 return self.readable(name, contents), verdict
-        for home in self._apart if entry is not None else ():
+        for home in self._apart if entry is not None or self.chosen else ():
             view = self._folder + file_name(name)
             path = f"{home}/{view}"
             try:
@@ -212,6 +223,8 @@ class Store:
         """A path with the file's own name for an entry of astropy's cache; the entry itself where none can be made."""
         view = self._folder + file_name(name)
         for home in self.homes:
+            if f"{home}/{view}" == contents:
+                return contents
             with contextlib.suppress(OSError, ValueError):
                 if os.readlink(f"{home}/{view}") == self._target(home, view, contents):
                     return f"{home}/{view}"
@@ -266,6 +279,8 @@ class Store:
         """Dataferry's folder that can be written; None where there is none."""
         if self._written is None:
             self._written = layout.writable_home(self.homes)
+            if self._written is None and self.chosen is not None:
+                raise CacheError(f"the cache {self.chosen.path} ({self.chosen.origin}) cannot be written")
         return self._written
 
     @property
@@ -318,12 +333,12 @@ class Store:
                 return self._view(name, contents)
             except OSError as error:
                 reason = f"astropy's cache {self.cache}, {redact_url(url)}: {error.strerror or error}"
-        if not sha256:  # unverified, it would not be found again
+        if not sha256 and self.chosen is None:  # unverified, it would not be found again
             raise CacheError(f"{name!r} could not be kept: {reason}; 'dataferry doctor' shows the caches")
         return self._keep_apart(name, sha256, content, reason)
 
     def _keep_apart(self, name: str, sha256: str, content: str | bytes, reason: str) -> str:
-        view, tried = self._folder + file_name(name), [reason]
+        view, tried = self._folder + file_name(name), [] if self.chosen else [reason]
         for home in dict.fromkeys([self.writable() or _for_this_process(), *self.homes[1:]]):
             path = f"{home}/{view}"
             try:
@@ -333,14 +348,20 @@ class Store:
                 tried.append(f"{home}: {error.strerror or error}")
                 continue
             self._apart = list(dict.fromkeys([*self._apart, home]))
-            self._verified(home, view, path, sha256)
+            if sha256:
+                self._verified(home, view, path, sha256)
             return path
-        raise CacheError(f"{'; '.join(tried)}; set ASTROPY_CACHE_DIR to a folder with space")
+        raise CacheError(f"{'; '.join(tried)}; set {CACHE_VARIABLE} to a folder with space")
 
     def entry(self, name: str) -> str | None:
-        """Astropy's path of a file, if it is there."""
-        contents = entry_path(self.cache, layout.url_key(self._url_of(name))) if self.cache is not None else ""
-        return contents if contents and os.path.isfile(contents) else None
+        """The path of a file in the cache, whatever its bytes, if it is there."""
+        if self.chosen is not None:
+            path = f"{self.chosen.path}/{self._folder}{file_name(name)}"
+        elif self.cache is not None:
+            path = entry_path(self.cache, layout.url_key(self._url_of(name)))
+        else:
+            return None
+        return path if os.path.isfile(path) else None
 
     def etag(self, name: str) -> str | None:
         """The ETag of a file that is not registered, if what is cached still is the version it was given for."""

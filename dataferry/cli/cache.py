@@ -41,7 +41,7 @@ def directory() -> None:
     home = layout.writable_home()
     if home is None:
         raise CacheError("no cache can be written; set ASTROPY_CACHE_DIR to an existing folder with space")
-    location = layout.astropy_cache()
+    location = None if layout.chosen_cache() else layout.astropy_cache()
     print_path(location if location is not None and home.startswith(location) else home)
 
 
@@ -98,7 +98,7 @@ def size(as_json: bool) -> None:
     rows.append((sum(size for size, _ in rows), "in all"))
     for total, text in rows:
         echo(f"{size_text(total):>8}  {text}")
-    for home in homes() or [f"{layout.astropy_cache()} (nothing of dataferry there yet)"]:
+    for home in homes() or [f"{layout.cache_folders()[0]} (nothing of dataferry there yet)"]:
         echo(f"          {home}")
 
 

@@ -26,7 +26,7 @@ __all__ = ["by_reason", "command", "missing_libraries"]
 _LIBRARIES = ("dataferry", "astropy", "numpy", "pycurl", "click", "tomlkit")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 _VARIABLES = (
-    *("DATAFERRY_DATA", "DATAFERRY_OFFLINE", "ASTROPY_CACHE_DIR", "ASTROPY_CONFIG_DIR"),
+    *("DATAFERRY_DATA", "DATAFERRY_OFFLINE", "DATAFERRY_CACHE", "ASTROPY_CACHE_DIR", "ASTROPY_CONFIG_DIR"),
     *("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"),
 )
 _EXTRA = re.compile(r"""\s*([\w.-]+).*;.*\bextra\s*==\s*["']([\w-]+)["']""").match
@@ -89,11 +89,12 @@ def _find_all(package: str | None, registry: str | None) -> dict[str, Any]:
     from ..lookup.configured_hosts import offline_reason
 
     problems: list[dict[str, str]] = []
-    settings, offline, declared, caches = Settings(), "", None, _caches()
+    settings, offline, declared = Settings(), "", None
     try:
         settings, offline = load_settings(), offline_reason()
     except SettingsError as error:
         problems.append({"about": "configuration", "text": str(error)})
+    caches = _caches(settings)
     if not any(cache["writable"] for cache in caches):
         text = "no cache can be written: files stay for one process only; set ASTROPY_CACHE_DIR to a folder with space"
         problems.append({"about": "cache", "text": text})
@@ -152,11 +153,12 @@ def _providers(settings: Settings) -> list[HostStatus]:
     return list(found.values())
 
 
-def _caches() -> list[dict[str, Any]]:
+def _caches(settings: Settings) -> list[dict[str, Any]]:
     from ..cache import layout
 
     found = []
-    for role, path in (("astropy's", layout.astropy_cache()), ("spare", layout.own_home())):
+    roles = [("astropy's", layout.astropy_cache()), ("spare", layout.own_home())]
+    for role, path in roles if settings.cache is None else [("chosen", settings.cache.path)]:
         if path:
             nearest = next(p for p in [Path(path), *Path(path).parents] if p.exists())
             writable = nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)

@@ -10,9 +10,10 @@ import time
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from ..errors import SettingsError
 from ..portable import after_fork
 
-__all__ = ["Folder", "expand_folder", "folder_problem", "make_folder", "order_by_site"]
+__all__ = ["Folder", "cache_folder", "expand_folder", "folder_problem", "make_folder", "order_by_site"]
 
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 
@@ -49,6 +50,14 @@ def make_folder(written: str, origin: str, shared: bool = False) -> Folder:
     """A `Folder` of what somebody wrote; its ``problem`` says why it cannot be used."""
     path, problem = expand_folder(written)
     return Folder(path, origin, problem, shared)
+
+
+def cache_folder(written: str, origin: str) -> Folder | None:
+    """The folder in which downloads are kept; None for an empty text, which leaves it to astropy."""
+    folder = make_folder(written, origin) if written else None
+    if folder is not None and folder.problem:
+        raise SettingsError(f"{origin}: the cache {written!r} cannot be used: {folder.problem}")
+    return folder
 
 
 def order_by_site(labelled: Iterable[tuple[str, Folder]], sites: Iterable[str]) -> list[Folder]:

@@ -14,9 +14,11 @@ from typing import Any
 
 from ..errors import SettingsError
 from ..registry.names import close_names
+from .folders import Folder, cache_folder
 from .validation import Values
 
 __all__ = [
+    "CACHE_VARIABLE",
     "DATA_VARIABLE",
     "OFFLINE_VARIABLE",
     "PackageSettings",
@@ -28,9 +30,22 @@ __all__ = [
 #: Folders for the data of any package, each with ``<package>/<name>``.
 DATA_VARIABLE = "DATAFERRY_DATA"
 OFFLINE_VARIABLE = "DATAFERRY_OFFLINE"
+#: Where downloads are kept; an empty one means astropy's cache.
+CACHE_VARIABLE = "DATAFERRY_CACHE"
 
 _YES, _NO = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
-_TOP = {"offline", "verify", "site", "folder_timeout", "fsspec_protocols", "folders", "packages", "sites", "hosts"}
+_TOP = {
+    "cache",
+    "offline",
+    "verify",
+    "site",
+    "folder_timeout",
+    "fsspec_protocols",
+    "folders",
+    "packages",
+    "sites",
+    "hosts",
+}
 _PACKAGE = {"folders", "mirrors", "strict", "files"}
 #: Options that identify the user to a server.
 _SECRET = {"token", "user", "password", "client_cert"}
@@ -76,6 +91,8 @@ class Settings:
         Host name -> ``token``, ``user``, ``password``, ``ca_bundle``, ``client_cert``, ``connections``, ``rate``.
     fsspec_protocols : list of str
         Protocols of fsspec that packages may name although they can run code or write files.
+    cache : Folder, optional
+        Where downloads are kept; None for astropy's cache.
     files : list of Path
         The configuration files that were read.
     agent : str
@@ -98,6 +115,7 @@ class Settings:
         sites: dict[str, Mapping[str, Any]] | None = None,
         hosts: dict[str, dict[str, Any]] | None = None,
         fsspec_protocols: list[str] | None = None,
+        cache: Folder | None = None,
         files: list[Path] | None = None,
         agent: str = "",
         anonymous: bool = False,
@@ -106,6 +124,7 @@ class Settings:
         self.offline, self.verify, self.site, self.folder_timeout = offline, verify, site, folder_timeout
         self.folders, self.packages, self.sites = folders or [], packages or {}, sites or {}
         self.hosts, self.fsspec_protocols = hosts or {}, fsspec_protocols or []
+        self.cache = cache
         self.files, self.agent, self.anonymous = files or [], agent, anonymous
         self.named_hosts = named_hosts or []
 
@@ -190,6 +209,8 @@ def load_settings() -> Settings:
         if switch.lower() not in _YES | _NO:
             raise SettingsError(f"{OFFLINE_VARIABLE} is 1 or 0, not {switch!r}")
         settings.offline = f"{OFFLINE_VARIABLE}={switch}" if switch.lower() in _YES else ""
+    if CACHE_VARIABLE in os.environ:
+        settings.cache = cache_folder(os.environ[CACHE_VARIABLE], CACHE_VARIABLE)
     return settings
 
 
@@ -205,6 +226,8 @@ class _Reader(Values):
         settings.verify = self.typed(table, "verify", str, settings.verify)
         if settings.verify not in {"once", "always"}:
             raise self.error(f'verify is "once" or "always", not {settings.verify!r}')
+        if "cache" in table:
+            settings.cache = cache_folder(self.typed(table, "cache", str, ""), str(self.path))
         settings.site = self.typed(table, "site", str, settings.site)
         settings.folder_timeout = self.typed(table, "folder_timeout", (int, float), settings.folder_timeout)
         settings.fsspec_protocols += self.strings(table.get("fsspec_protocols", []), "fsspec_protocols")

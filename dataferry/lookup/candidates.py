@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from ..cache import layout
 from ..cache.store import Store, Verdict, examine
-from ..config.folders import Folder, folder_problem, make_folder, order_by_site
-from ..config.settings import DATA_VARIABLE, Settings
+from ..config.folders import Folder, cache_folder, folder_problem, make_folder, order_by_site
+from ..config.settings import CACHE_VARIABLE, DATA_VARIABLE, Settings
 from ..config.sites import current_sites
 from ..errors import Reason, RegistryError
 from ..registry.packages import package_folders
@@ -47,12 +47,22 @@ class Candidates:
         settings: Settings,
         folders: Sequence[str] = (),
         overrides: Mapping[str, str] | None = None,
+        cache: str | None = None,
     ) -> None:
         self.package, self.registry, self.settings = package, registry, settings
         own = settings.package(package)
         self.overrides = {name: (path, origin) for name, (path, origin) in own.overrides.items()}
         self.overrides |= {name: (path, "the call") for name, path in (overrides or {}).items()}
         self.folders = self._folders([make_folder(f, "the call") for f in folders])
+        self.cache = self._cache(cache)
+
+    def _cache(self, named: str | None) -> Folder | None:
+        variable = self.registry.cache_env
+        if named:
+            return cache_folder(named, "the call")
+        if variable and CACHE_VARIABLE not in os.environ and (value := os.environ.get(variable)):
+            return cache_folder(value, variable)
+        return self.settings.cache
 
     def _folders(self, first: list[Folder]) -> list[Folder]:
         found = list(first)
@@ -108,7 +118,7 @@ class Candidates:
 
     def store(self) -> Store:
         """The caches, as astropy's rules have them now."""
-        return Store(self.package, self.registry.base)
+        return Store(self.package, self.registry.base, cache=self.cache)
 
     def examine(self, candidate: Candidate, entry: Entry | None, *, rehash: bool = False) -> Verdict:
         """Look whether a candidate is the file; any file is, where ``entry`` is None."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..cache.store import Store, Verdict
-from ..config.settings import DATA_VARIABLE, load_settings
+from ..config.settings import CACHE_VARIABLE, DATA_VARIABLE, load_settings
 from ..errors import DataferryError, Failure, FetchErrors, FileUnavailable, Offline, Reason, UnknownFile
 from ..registry.names import check_name, close_names, redact_url
 from ..registry.packages import find_registry
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Resolver"]
 
 #: Variables that move the places; a change of one is seen by the next call.
-_VARIABLES = (DATA_VARIABLE, "ASTROPY_CACHE_DIR", "XDG_CACHE_HOME", "HOME")
+_VARIABLES = (DATA_VARIABLE, CACHE_VARIABLE, "ASTROPY_CACHE_DIR", "XDG_CACHE_HOME", "HOME")
 
 
 #: So often a file is looked for that goes away as soon as it is found.
@@ -52,6 +52,7 @@ class Resolver:
         registry_path: str | os.PathLike[str] | None = None,
         folders: Sequence[str] = (),
         overrides: Mapping[str, str] | None = None,
+        cache: str | None = None,
         strict: bool | None = None,
         show_progress: bool | Callable[[Progress], None] | None = True,
         declared: Mapping[str, Any] | None = None,
@@ -60,7 +61,7 @@ class Resolver:
         #: The files that came from a host: name -> how.
         self.arrivals: dict[str, Arrival] = {}
         self._registry_path, self._folders = registry_path, folders
-        self._overrides, self._strict = overrides or {}, strict
+        self._overrides, self._cache, self._strict = overrides or {}, cache, strict
         self._declared = declared
         self._registry: Registry | None = None
         self._variables: tuple[str, ...] = _VARIABLES
@@ -77,7 +78,7 @@ class Resolver:
                 registry = Registry.from_files(self.package, **self._declared)
             else:
                 registry = Registry(self._registry_path or find_registry(self.package), self.package)
-            self._variables = (*_VARIABLES, *([registry.env] if registry.env else []))
+            self._variables = (*_VARIABLES, *filter(None, (registry.env, registry.cache_env)))
             self._registry = registry
         return self._registry
 
@@ -127,10 +128,8 @@ class Resolver:
         environment = tuple(map(os.environ.get, self._variables))
         seen = self._seen
         if seen is None or seen.environment != environment:
-            seen = _Seen(
-                environment, Candidates(self.package, registry, load_settings(), self._folders, self._overrides), {}
-            )
-            self._seen = seen
+            places = Candidates(self.package, registry, load_settings(), self._folders, self._overrides, self._cache)
+            self._seen = seen = _Seen(environment, places, {})
         return seen.candidates
 
     def known(self, name: str) -> str | None:
@@ -157,7 +156,7 @@ class Resolver:
             yield candidate, verdict, candidate.path if verdict.accepted else None
         if self.registry.base:
             path, verdict = store.find(name, entry, rehash=rehash)
-            yield Candidate("cache", path or self._cache_key(name), "astropy's cache"), verdict, path
+            yield Candidate("cache", path or self._cache_key(name), store.origin), verdict, path
 
     def _cache_key(self, name: str) -> str:
         if not self._redacted_base:
@@ -179,7 +178,9 @@ class Resolver:
                     if self._remember(name, path, ours=candidate.kind == "cache") is not None:
                         return path, tried
                     break  # another process has just cleared the cache: looked up again
-                place = "astropy's cache" if candidate.kind == "cache" else f"{candidate.kind} {candidate.path}"
+                place = f"{candidate.kind} {candidate.path}"
+                if candidate.kind == "cache":
+                    place = "astropy's cache" if store.chosen is None else f"cache {store.chosen.path}"
                 if verdict.wrong:
                     self._warn(name, place, verdict.note)
                 tried.append(Failure(place, verdict.note, verdict.reason or Reason.ERROR))
@@ -196,9 +197,10 @@ class Resolver:
         from .configured_hosts import known_sources, offline_reason
 
         entry, candidates = self.entry(name), self.candidates()
+        store = candidates.store()
         steps: list[Step] = []
         found: str | None = None
-        for candidate, verdict, path in self._walk(name, entry, candidates.store()):
+        for candidate, verdict, path in self._walk(name, entry, store):
             place = path or candidate.path
             steps.append(Step(candidate.kind, place, candidate.origin, path is not None, verdict.note, verdict.reason))
             if path is not None or candidate.kind == "override":
@@ -208,7 +210,7 @@ class Resolver:
         if over:
             later = [*candidates.of(name, entry)]
             if self.registry.base:
-                later.append(Candidate("cache", self._cache_key(name), "astropy's cache"))
+                later.append(Candidate("cache", self._cache_key(name), store.origin))
             steps += [Step(c.kind, c.path, c.origin, False, "not needed") for c in later[len(steps) :]]
         offline = "" if over else offline_reason()
         note = "not needed" if over else f"not asked: {offline}" if offline else "would be asked"
@@ -425,7 +427,7 @@ class Resolver:
         )
         if isinstance(result, DataferryError):
             raise result
-        path = store.readable(name, store.entry(name) or str(result.path))
+        path = store.readable(name, str(result.path)) if result.unchanged else str(result.path)
         if not result.unchanged:
             store.keep_etag(name, result.etag)
         return self._remember(name, path) or path

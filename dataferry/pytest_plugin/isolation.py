@@ -27,6 +27,7 @@ def isolate(folder: Path, package: str, monkeypatch: pytest.MonkeyPatch) -> Path
                 _adopt(home, view, target)
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
     monkeypatch.setenv("ASTROPY_CACHE_DIR", str(place))
+    monkeypatch.setenv("DATAFERRY_CACHE", "")
     return place
 
 

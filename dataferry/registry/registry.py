@@ -21,7 +21,7 @@ from .packages import package_at, release_of
 
 __all__ = ["Entry", "Registry", "read_toml"]
 
-_KEYS = {"dataurl", "mirrors", "timeout", "env", "registry", "strict", "folders", "files", "about"}
+_KEYS = {"dataurl", "mirrors", "timeout", "env", "cache_env", "registry", "strict", "folders", "files", "about"}
 
 
 class Registry(Mapping[str, Entry]):
@@ -55,6 +55,8 @@ class Registry(Mapping[str, Entry]):
         Give up on a host after this many seconds without progress.
     env : str
         The environment variable that names a folder of this package's data; empty for none.
+    cache_env : str
+        The environment variable that names the folder in which downloads are kept; empty for none.
     strict : bool
         Whether a name that is not registered is an error.
     folders : dict of str to tuple of str
@@ -123,6 +125,7 @@ class Registry(Mapping[str, Entry]):
                 raise self._error("mirrors", f"{{version}} is for dataurl alone; write the release into {mirror!r}")
         self.timeout = self._seconds(table)
         self.env: str = self._typed(table, "env", str, "")
+        self.cache_env: str = self._typed(table, "cache_env", str, "")
         self.strict: bool = self._typed(table, "strict", bool, False)
         folders = self._typed(table, "folders", dict, {})
         self.folders = {site: self._strings(value, f"folders.{site}") for site, value in folders.items()}

@@ -119,4 +119,5 @@ def empty_home(home: Path, patch: pytest.MonkeyPatch) -> None:
     for variable, part in {"HOME": "", "XDG_CACHE_HOME": ".cache", "XDG_CONFIG_HOME": ".config"}.items():
         (home / part).mkdir(parents=True, exist_ok=True)
         patch.setenv(variable, str(home / part))
-    patch.delenv("ASTROPY_CACHE_DIR", raising=False)
+    for variable in ("ASTROPY_CACHE_DIR", "DATAFERRY_CACHE"):
+        patch.delenv(variable, raising=False)
