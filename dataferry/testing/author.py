@@ -20,21 +20,11 @@ __all__ = ["Author", "empty_home"]
 
 @dataclass
 class Author:
-    """Somebody with an empty home, some files and the right to publish them.
+    """Somebody with an empty home, some files and the right to publish them."""
 
-    Parameters
-    ----------
-    spec : str
-        The host to publish to.
-    folder : Path
-        A folder of the test's own.
-    anonymous : dict of str to str
-        The environment without the author's credentials.
-    """
-
-    spec: str
-    folder: Path
-    anonymous: dict[str, str]
+    spec: str  # the host to publish to
+    folder: Path  # of the test's own
+    anonymous: dict[str, str]  # the environment without the author's credentials
     homes: int = 0
 
     @property
@@ -43,22 +33,7 @@ class Author:
         return self.folder / "mypkg" / "data" / "dataferry.toml"
 
     def publish(self, files: Mapping[str, bytes], *, registry: Path | None = None, **options: Any) -> Outcome:
-        """Write files and publish them.
-
-        Parameters
-        ----------
-        files : mapping of str to bytes
-            The files, by name.
-        registry : Path, optional
-            Another registry than the author's.
-        **options : object
-            For `dataferry.publish.publish`.
-
-        Returns
-        -------
-        Outcome
-            What was done.
-        """
+        """Write files and publish them; the options are those of `dataferry.publish.publish`."""
         from ..publish import publish
 
         paths = {}
@@ -71,31 +46,19 @@ class Author:
 
     @contextmanager
     def elsewhere(self, variables: Mapping[str, str] | None = None) -> Iterator[None]:
-        """An empty home; without `variables` that of a user, who has none of the author's credentials."""
+        """An empty home and an environment, by default that of a user, who has none of the author's credentials."""
         self.homes += 1
+        wanted = self.anonymous if variables is None else variables
         with pytest.MonkeyPatch.context() as patch:
-            for variable in set(os.environ) - set(self.anonymous) if variables is None else ():
+            for variable in set(os.environ) - set(wanted):
                 patch.delenv(variable)
-            for variable, value in (self.anonymous if variables is None else variables).items():
+            for variable, value in wanted.items():
                 patch.setenv(variable, value)
             empty_home(self.folder / f"home{self.homes}", patch)
             yield
 
     def users_get(self, names: Sequence[str], registry: Path | None = None) -> dict[str, bytes]:
-        """What a user with an empty cache and a release of the package gets.
-
-        Parameters
-        ----------
-        names : sequence of str
-            The files.
-        registry : Path, optional
-            Another registry than the author's.
-
-        Returns
-        -------
-        dict of str to bytes
-            The files, by name.
-        """
+        """What a user with an empty cache and a release of the package gets."""
         from ..package_data import PackageData
 
         with self.elsewhere():
@@ -107,15 +70,7 @@ class Author:
 
 
 def empty_home(home: Path, patch: pytest.MonkeyPatch) -> None:
-    """Make an empty home and go there.
-
-    Parameters
-    ----------
-    home : Path
-        Where it shall be.
-    patch : pytest.MonkeyPatch
-        Takes back what is set.
-    """
+    """Make an empty home and go there, until the patch is undone."""
     for variable, part in {"HOME": "", "XDG_CACHE_HOME": ".cache", "XDG_CONFIG_HOME": ".config"}.items():
         (home / part).mkdir(parents=True, exist_ok=True)
         patch.setenv(variable, str(home / part))

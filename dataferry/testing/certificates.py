@@ -18,12 +18,9 @@ __all__ = ["CertificateAuthority"]
 
 
 class CertificateAuthority:
-    """An authority of one's own, for servers and clients on loopback.
+    """An authority of one's own, for servers and clients on loopback; needs trustme.
 
-    Raises
-    ------
-    MissingExtra
-        If trustme is not installed.
+    Its certificate is in the file ``pem``. All its files are gone when this object is.
     """
 
     def __init__(self) -> None:
@@ -32,26 +29,14 @@ class CertificateAuthority:
         except ImportError:
             raise MissingExtra("test", "trustme") from None
         self._ca = trustme.CA()
-        self._folder = tempfile.mkdtemp(prefix="dataferry-ca-")
+        self._folder = Path(tempfile.mkdtemp(prefix="dataferry-ca-"))
         weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self._made = 0
-        self.pem = self._write("ca.pem", self._ca.cert_pem.bytes())
+        self.pem = self._folder / "ca.pem"
+        self._ca.cert_pem.write_to_path(self.pem)
 
     def server_context(self, *names: str, expired: bool = False) -> ssl.SSLContext:
-        """What a TLS server in this process needs.
-
-        Parameters
-        ----------
-        *names : str
-            Host names and addresses that the certificate is for.
-        expired : bool
-            A certificate that ended yesterday.
-
-        Returns
-        -------
-        ssl.SSLContext
-            For the server's side.
-        """
+        """What a TLS server in this process needs: see `certificate`."""
         import ssl
 
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -59,13 +44,7 @@ class CertificateAuthority:
         return context
 
     def client_context(self) -> ssl.SSLContext:
-        """What a client needs that trusts this authority and no other.
-
-        Returns
-        -------
-        ssl.SSLContext
-            For the client's side.
-        """
+        """What a client needs that trusts this authority and no other."""
         import ssl
 
         return ssl.create_default_context(cafile=str(self.pem))
@@ -83,17 +62,12 @@ class CertificateAuthority:
         Returns
         -------
         (Path, Path)
-            The certificate with its chain, and the private key; gone when this object is.
+            The certificate with its chain, and the private key.
         """
-        now = datetime.now(UTC)
-        begin, end = (now - timedelta(2), now - timedelta(1)) if expired else (now - timedelta(1), now + timedelta(30))
-        leaf = self._ca.issue_cert(*names, not_before=begin, not_after=end)
+        now, day = datetime.now(UTC), timedelta(1)
+        leaf = self._ca.issue_cert(*names, not_before=now - 2 * day, not_after=now - day if expired else now + 30 * day)
         self._made += 1
-        chain = b"".join(part.bytes() for part in leaf.cert_chain_pems)
-        key = leaf.private_key_pem.bytes()
-        return self._write(f"{self._made}.pem", chain), self._write(f"{self._made}.key", key)
-
-    def _write(self, name: str, data: bytes) -> Path:
-        path = Path(self._folder, name)
-        path.write_bytes(data)
-        return path
+        chain, key = self._folder / f"{self._made}.pem", self._folder / f"{self._made}.key"
+        chain.write_bytes(b"".join(part.bytes() for part in leaf.cert_chain_pems))
+        leaf.private_key_pem.write_to_path(key)
+        return chain, key

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 import zlib
@@ -10,42 +9,27 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from email.utils import formatdate, parsedate_to_datetime
 from functools import partial
-from http import HTTPStatus
+from http.client import responses
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 __all__ = ["Content", "Files", "Request", "Response", "of_bytes", "page", "respond"]
 
 _TYPES = {".html": "text/html", ".txt": "text/plain", ".toml": "text/plain", ".json": "application/json"}
 _ANY_TYPE = "application/octet-stream"
+Ending = Literal["keep", "close", "reset", "stall"]
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """The bytes behind one URL.
-
-    Parameters
-    ----------
-    size : int
-        Length in bytes.
-    pieces : callable
-        ``pieces(start, stop)`` gives the bytes of that range, piece by piece.
-    etag : str or None
-        The entity tag with its quotes; None for a server that sends none.
-    modified : float
-        Seconds since the epoch.
-    media_type : str
-        The ``Content-Type``.
-    headers : mapping of str to str
-        Further headers that belong to the bytes, such as ``Content-Encoding``.
-    """
+    """The bytes behind one URL; ``pieces(start, stop)`` gives those of a range, piece by piece."""
 
     size: int
     pieces: Callable[[int, int], Iterable[bytes]]
-    etag: str | None
-    modified: float
+    etag: str | None  # with its quotes
+    modified: float  # seconds since the epoch
     media_type: str = _ANY_TYPE
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)  # that belong to the bytes, such as Content-Encoding
 
     def read(self) -> bytes:
         """All the bytes, in memory."""
@@ -77,7 +61,7 @@ class Request:
     faults : tuple of str
         Class names of the faults that spoilt the response.
     done : bool
-        True once the response is over.
+        True once the response is over, or waits on purpose.
     """
 
     method: str
@@ -97,9 +81,9 @@ class Request:
         """The ``Range`` header, None without one."""
         return self.headers.get("range")
 
-    def without(self, *names: str) -> Request:
+    def without(self, *names: str) -> Self:
         """The request as a server sees it that ignores some headers."""
-        return replace(self, headers={name: value for name, value in self.headers.items() if name not in names})
+        return replace(self, headers=_without(self.headers, names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +118,17 @@ class Response:
     chunked: bool = False
     head: bytes | None = None
     cut: int | None = None
-    ending: Literal["keep", "close", "reset", "stall"] = "keep"
+    ending: Ending = "keep"
     silent: bool = False
     rate: float | None = None
 
-    def without(self, *names: str) -> Response:
+    def without(self, *names: str) -> Self:
         """The response without some headers."""
-        return replace(self, headers={name: value for name, value in self.headers.items() if name not in names})
+        return replace(self, headers=_without(self.headers, names))
+
+
+def _without(headers: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name not in names}
 
 
 def _blocks(path: Path, start: int, stop: int) -> Iterator[bytes]:
@@ -162,32 +150,30 @@ class Files:
 
     def __init__(self, source: str | os.PathLike[str] | Mapping[str, bytes | os.PathLike[str]]) -> None:
         self._source = source if isinstance(source, Mapping) else Path(source)
-        self._seen: dict[str, tuple[bytes, Content]] = {}
+        self._seen: dict[str, tuple[bytes, Content]] = {}  # the checksum of much data takes time
         self._began = int(time.time())
 
     def find(self, name: str) -> Content | None:
         """The content of a name at this moment; None if there is no such file."""
         media_type = _TYPES.get(os.path.splitext(name)[1], _ANY_TYPE)
-        if isinstance(self._source, Mapping):
-            value = self._source.get(name)
-            if isinstance(value, bytes):
-                seen = self._seen.get(name)
-                if seen is None or seen[0] is not value:
-                    modified = self._began if seen is None else int(time.time())
-                    seen = self._seen[name] = (value, of_bytes(value, modified, media_type))
-                return seen[1]
-            path = None if value is None else Path(value)
-        else:
-            legal = not set("\0\\") & set(name) and not {"", ".", ".."} & set(name.split("/"))
-            path = self._source / name if legal else None
-        try:
-            if path is None or not path.is_file():
+        if isinstance(self._source, Path):
+            if set("\0\\") & set(name) or {"", ".", ".."} & set(name.split("/")):
                 return None
-            stat = path.stat()
-        except OSError:
+            value: bytes | os.PathLike[str] | None = self._source / name
+        else:
+            value = self._source.get(name)
+        if isinstance(value, bytes):
+            data, content = self._seen.get(name, (None, None))
+            if content is None or data is not value:
+                modified = self._began if content is None else int(time.time())
+                content = of_bytes(value, modified, media_type)
+                self._seen[name] = value, content
+            return content
+        if value is None or not os.path.isfile(value):
             return None
+        stat = os.stat(value)
         etag = f'"{int(stat.st_mtime):x}-{stat.st_size:x}"'  # as nginx makes it
-        return Content(stat.st_size, partial(_blocks, path), etag, stat.st_mtime, media_type)
+        return Content(stat.st_size, partial(_blocks, Path(value)), etag, stat.st_mtime, media_type)
 
 
 def http_date(seconds: float) -> str:
@@ -195,17 +181,10 @@ def http_date(seconds: float) -> str:
     return formatdate(seconds, usegmt=True)
 
 
-def phrase(status: int) -> str:
-    """The words beside a status code, empty if it has none."""
-    with contextlib.suppress(ValueError):
-        return HTTPStatus(status).phrase
-    return ""
-
-
 def page(status: int, headers: Mapping[str, str] = {}, body: bytes | None = None) -> Response:
     """A short HTML page about a status, as web servers send it, or another body."""
     if body is None:
-        title = f"{status} {phrase(status)}"
+        title = f"{status} {responses.get(status, '')}"
         body = f"<html>\r\n<head><title>{title}</title></head>\r\n<body><h1>{title}</h1></body>\r\n</html>\r\n".encode()
     return Response(status, {"Content-Type": "text/html", "Content-Length": str(len(body)), **headers}, [body])
 
@@ -231,8 +210,7 @@ def respond(content: Content | None, request: Request) -> Response:
         headers |= {"Accept-Ranges": "bytes", "Content-Length": str(content.size)}
         return Response(200, headers, content.pieces(0, content.size))
     start, stop = span
-    headers["Content-Length"] = str(stop - start)
-    headers["Content-Range"] = f"bytes {start}-{stop - 1}/{content.size}"
+    headers |= {"Content-Length": str(stop - start), "Content-Range": f"bytes {start}-{stop - 1}/{content.size}"}
     return Response(206, headers, content.pieces(start, stop))
 
 
@@ -242,12 +220,12 @@ def _range(text: str, size: int) -> tuple[int, int] | Literal["bad"] | None:
     if unit.strip().lower() != "bytes" or not spec or "," in spec or not size:
         return None
     first, dash, last = (part.strip() for part in spec.partition("-"))
-    if not dash or not (first or last) or not all(part.isdecimal() or not part for part in (first, last)):
+    if not dash or not (first + last).isdecimal():
         return "bad"
     if not first:
         start, stop = max(0, size - int(last)), size
     else:
-        start, stop = int(first), min(int(last) + 1, size) if last else size
+        start, stop = int(first), min(int(last or size) + 1, size)
     return (start, stop) if start < stop else "bad"
 
 

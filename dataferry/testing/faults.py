@@ -40,12 +40,14 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import math
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
-from .content import Content, Request, Response, http_date, of_bytes, page
+from .content import Content, Ending, Request, Response, http_date, of_bytes, page
 
 __all__ = [
     "ChangingETag",
@@ -86,9 +88,12 @@ class Fault:
     A fault overrides what it spoils; the rest stays what a good server does. Write your own in the same way.
     """
 
+    #: Headers of the request that the faulty server ignores.
+    ignored: ClassVar[tuple[str, ...]] = ()
+
     def request(self, request: Request) -> Request:
-        """The request as the faulty server understands it, for instance without a header that it ignores."""
-        return request
+        """The request as the faulty server understands it."""
+        return request.without(*self.ignored)
 
     def content(self, content: Content, request: Request) -> Content:
         """The bytes behind the URL at the faulty server."""
@@ -100,83 +105,57 @@ class Fault:
 
 
 @dataclass(frozen=True)
-class Reset(Fault):
-    """The connection is reset (a TCP RST) in mid-body, as by a crashed server or a firewall.
-
-    Parameters
-    ----------
-    after : int or None
-        Bytes of the body that arrive first; 0: the headers only; None: not even the status line.
-    """
-
+class _Ending(Fault):
     after: int | None = 0
+    ending: ClassVar[Ending]
 
     def response(self, response: Response, request: Request) -> Response:
-        return replace(response, cut=self.after or 0, silent=self.after is None, ending="reset")
+        return replace(response, cut=self.after or 0, silent=self.after is None, ending=self.ending)
 
 
 @dataclass(frozen=True)
-class Cut(Fault):
-    """The connection is closed cleanly before the body that ``Content-Length`` promised is complete.
+class Reset(_Ending):
+    """A TCP RST after so many bytes of the body, as of a crashed server or a firewall; None: before the status line."""
 
-    Parameters
-    ----------
-    after : int or None
-        Bytes of the body that arrive first; 0: the headers only; None: not even the status line.
-    chunked : bool
-        Send the body in chunks, without a length; the last chunk, which marks the end, does not come.
+    ending = "reset"
+
+
+@dataclass(frozen=True)
+class Cut(_Ending):
+    """A clean end after so many bytes of the body that ``Content-Length`` promised; None: before the status line.
+
+    With `chunked` the body comes in chunks, without a length, and the last chunk, which marks the end, is missing.
     """
 
-    after: int | None = 0
     chunked: bool = False
+    ending = "close"
 
     def response(self, response: Response, request: Request) -> Response:
-        response = response.without("Content-Length") if self.chunked else response
-        cut, silent = self.after or 0, self.after is None
-        return replace(response, chunked=self.chunked, cut=cut, silent=silent, ending="close")
+        response = super().response(response, request)
+        return replace(response.without("Content-Length"), chunked=True) if self.chunked else response
 
 
 @dataclass(frozen=True)
-class Truncated(Fault):
-    """A body without any length that ends too soon, which nothing on the wire tells from a whole one.
+class Truncated(_Ending):
+    """A body without any length that ends after so many bytes, as of a script that dies: it looks whole."""
 
-    What a script behind a web server sends that dies half-way: 200, no ``Content-Length``, no ranges.
-
-    Parameters
-    ----------
-    after : int
-        Bytes of the body that arrive.
-    """
-
-    after: int = 0
-
-    def request(self, request: Request) -> Request:
-        return request.without("range", "if-range")
+    ending = "close"
+    ignored = ("range", "if-range")
 
     def response(self, response: Response, request: Request) -> Response:
-        response = response.without("Content-Length", "Accept-Ranges", "ETag")
-        return replace(response, cut=self.after, ending="close")
+        return super().response(response.without("Content-Length", "Accept-Ranges", "ETag"), request)
 
 
 @dataclass(frozen=True)
-class Stall(Fault):
-    """The body stops and nothing more comes, while the connection stays open until the client or the server ends.
+class Stall(_Ending):
+    """Nothing more comes after so many bytes of the body; the connection stays open."""
 
-    Parameters
-    ----------
-    after : int
-        Bytes of the body that arrive first; 0: the headers only.
-    """
-
-    after: int = 0
-
-    def response(self, response: Response, request: Request) -> Response:
-        return replace(response, cut=self.after, ending="stall")
+    ending = "stall"
 
 
 @dataclass(frozen=True)
 class NeverAnswers(Fault):
-    """The request is taken and not one byte comes back."""
+    """The request is taken, and not one byte comes back."""
 
     def response(self, response: Response, request: Request) -> Response:
         return replace(response, cut=0, silent=True, ending="stall")
@@ -184,13 +163,7 @@ class NeverAnswers(Fault):
 
 @dataclass(frozen=True)
 class Trickle(Fault):
-    """The body comes very slowly, and so never lets a timeout for a single read expire.
-
-    Parameters
-    ----------
-    rate : float
-        Bytes a second.
-    """
+    """The body comes at so many bytes a second, and so never lets a timeout for a single read expire."""
 
     rate: float = 10
 
@@ -200,13 +173,7 @@ class Trickle(Fault):
 
 @dataclass(frozen=True)
 class Garbage(Fault):
-    """Something else listens on the port: the answer is not HTTP.
-
-    Parameters
-    ----------
-    data : bytes
-        What is sent before the connection closes.
-    """
+    """Something else listens on the port: it sends this data, which is not HTTP, and closes the connection."""
 
     data: bytes = b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n\x00\x00\x04\x1c\x0a\x14\xff\xfe\xfd"
 
@@ -216,15 +183,7 @@ class Garbage(Fault):
 
 @dataclass(frozen=True)
 class HeaderFlood(Fault):
-    """The response has far too many headers before the right body.
-
-    Parameters
-    ----------
-    count : int
-        How many.
-    length : int
-        Bytes of each value.
-    """
+    """Far too many headers before the right body: `count` of `length` bytes each."""
 
     count: int = 10_000
     length: int = 100
@@ -234,36 +193,18 @@ class HeaderFlood(Fault):
         return replace(response, headers={**flood, **response.headers})
 
 
-LOGIN = b"""<!DOCTYPE html>
-<html lang="en">
-<head><meta charset="utf-8"><title>Sign in</title></head>
-<body>
-<h1>Sign in to continue</h1>
-<form method="post" action="/login"><input name="user"><input name="password" type="password"></form>
-</body>
-</html>
-"""
-
-
 def login_page() -> Response:
     """The page of a portal that wants a login: 200, HTML, no ETag, no ranges."""
-    return page(200, {"Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-store"}, LOGIN)
+    form = b'<form method="post"><input name="user"><input name="password" type="password"></form>'
+    body = b"<!DOCTYPE html>\n<html>\n<head><title>Sign in</title></head>\n<body>%b</body>\n</html>\n" % form
+    return page(200, {"Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-store"}, body)
 
 
 @dataclass(frozen=True)
 class Status(Fault):
-    """The server answers with an error, for instance 403, 404, 408, 425, 429, 500 or 503.
+    """An error of the server, with a short HTML page or another body; 408 closes the connection, as real servers do.
 
-    Parameters
-    ----------
-    code : int
-        The status code. 408 closes the connection, as real servers do.
-    retry_after : float, optional
-        Seconds in ``Retry-After``.
-    as_date : bool
-        Write ``Retry-After`` as an HTTP date instead of a number (dates have whole seconds: it is rounded up).
-    body : bytes, optional
-        Another body than a short HTML page.
+    ``Retry-After`` has the seconds of `retry_after`, or with `as_date` an HTTP date, rounded up to a whole second.
     """
 
     code: int = 503
@@ -274,20 +215,14 @@ class Status(Fault):
     def response(self, response: Response, request: Request) -> Response:
         headers = {}
         if self.retry_after is not None:
-            when = http_date(-(-(time.time() + self.retry_after) // 1)) if self.as_date else f"{self.retry_after:g}"
-            headers["Retry-After"] = when
+            date = http_date(math.ceil(time.time() + self.retry_after))
+            headers["Retry-After"] = date if self.as_date else f"{self.retry_after:g}"
         return replace(page(self.code, headers, self.body), ending="close" if self.code == 408 else "keep")
 
 
 @dataclass(frozen=True)
 class Empty(Fault):
-    """A success without a single byte: 202 of a portal that is still fetching from tape, or an empty 200.
-
-    Parameters
-    ----------
-    code : int
-        202 or 200.
-    """
+    """A success without a single byte: 202 of a portal that is still fetching from tape, or an empty 200."""
 
     code: int = 202
 
@@ -305,15 +240,7 @@ class LoginPage(Fault):
 
 @dataclass(frozen=True)
 class Flaky(Fault):
-    """Another fault for the first requests of each path, and the right answer afterwards.
-
-    Parameters
-    ----------
-    times : int
-        How often each path fails.
-    fault : Fault
-        How it fails.
-    """
+    """Another fault for the first requests of each path, and the right answer afterwards."""
 
     times: int = 1
     fault: Fault = Status(503)
@@ -330,15 +257,7 @@ class Flaky(Fault):
 
 @dataclass(frozen=True)
 class RedirectTo(Fault):
-    """A redirect to another address.
-
-    Parameters
-    ----------
-    url : str
-        The address; if it ends with a slash, the path that was requested is added to it.
-    code : int
-        301, 302, 303, 307 or 308.
-    """
+    """A redirect to another address; if that ends with a slash, the path that was requested is added to it."""
 
     url: str
     code: int = 302
@@ -350,13 +269,7 @@ class RedirectTo(Fault):
 
 @dataclass(frozen=True)
 class RedirectLoop(Fault):
-    """A redirect that never ends.
-
-    Parameters
-    ----------
-    growing : bool
-        Lead to a new address each time instead of to the same one.
-    """
+    """A redirect that never ends: to the same address, or if `growing` to a new one each time."""
 
     growing: bool = False
 
@@ -377,8 +290,7 @@ class RedirectToLogin(Fault):
 class IgnoresRange(Fault):
     """A server without ranges: 200 and the whole file."""
 
-    def request(self, request: Request) -> Request:
-        return request.without("range", "if-range")
+    ignored = ("range", "if-range")
 
     def response(self, response: Response, request: Request) -> Response:
         return response.without("Accept-Ranges")
@@ -388,22 +300,14 @@ class IgnoresRange(Fault):
 class IgnoresIfRange(Fault):
     """A server that answers 206 out of its present file although ``If-Range`` names another version."""
 
-    def request(self, request: Request) -> Request:
-        return request.without("if-range")
+    ignored = ("if-range",)
 
 
 @dataclass(frozen=True)
 class WrongContentRange(Fault):
-    """206 with the bytes that were requested under a ``Content-Range`` that is wrong or missing.
+    """206 with the bytes that were requested, but no ``Content-Range``, or a wrong one.
 
-    Parameters
-    ----------
-    shift : int
-        Added to the first and the last byte.
-    grow : int
-        Added to the total.
-    missing : bool
-        Leave the header out.
+    `shift` is added to its first and last byte, `grow` to its total.
     """
 
     shift: int = 512
@@ -411,48 +315,33 @@ class WrongContentRange(Fault):
     missing: bool = False
 
     def response(self, response: Response, request: Request) -> Response:
-        headers = dict(response.headers)
         if response.status != 206:
             return response
-        span, _, total = headers.pop("Content-Range").removeprefix("bytes ").partition("/")
-        if not self.missing:
-            first, last = (int(part) + self.shift for part in span.split("-"))
-            headers["Content-Range"] = f"bytes {first}-{last}/{int(total) + self.grow}"
-        return replace(response, headers=headers)
+        if self.missing:
+            return response.without("Content-Range")
+        first, last, total = map(int, re.findall(r"\d+", response.headers["Content-Range"]))
+        wrong = f"bytes {first + self.shift}-{last + self.shift}/{total + self.grow}"
+        return replace(response, headers={**response.headers, "Content-Range": wrong})
 
 
 @dataclass(frozen=True)
 class OtherRange(Fault):
-    """206 with another range than the one requested, and a ``Content-Range`` that says so.
-
-    Some caches round a range to their own blocks.
-
-    Parameters
-    ----------
-    block : int
-        Size of the blocks in bytes.
-    """
+    """206 with another range than the one requested, as of caches that round to blocks; ``Content-Range`` says so."""
 
     block: int = 4096
 
     def request(self, request: Request) -> Request:
         first, _, last = request.headers.get("range", "").removeprefix("bytes=").partition("-")
-        if not first.isdecimal():
+        if not first:
             return request
         start = int(first) // self.block * self.block
-        stop = -(-(int(last) + 1) // self.block) * self.block - 1 if last.isdecimal() else ""
+        stop = (int(last) // self.block + 1) * self.block - 1 if last else ""
         return replace(request, headers={**request.headers, "range": f"bytes={start}-{stop}"})
 
 
 @dataclass(frozen=True)
 class WrongETag(Fault):
-    """Another ETag than the file's own, or none.
-
-    Parameters
-    ----------
-    etag : str or None
-        The ETag with its quotes, ``W/"..."`` for a weak one; None to send none.
-    """
+    """Another ETag than the file's own, with its quotes, ``W/"..."`` for a weak one; None: no ETag."""
 
     etag: str | None = '"wrong"'
 
@@ -470,34 +359,24 @@ class ChangingETag(Fault):
 
 @dataclass(frozen=True)
 class OtherFile(Fault):
-    """A mirror with another file under the same name: good HTTP, ranges included, other bytes.
-
-    Parameters
-    ----------
-    data : bytes, optional
-        The other file; by default one of the same size in which every byte differs.
-    """
+    """A mirror with another file under the same name; by default one of the same size in which every byte differs."""
 
     data: bytes | None = None
 
     def content(self, content: Content, request: Request) -> Content:
         if self.data is not None:
             return of_bytes(self.data, content.modified, content.media_type)
-        other = bytes(byte ^ 0x5A for byte in range(256))
-        pieces = content.pieces
-        etag = f'"other-{content.size:x}"'
-        return replace(content, etag=etag, pieces=lambda *span: (piece.translate(other) for piece in pieces(*span)))
+        table = bytes(byte ^ 0x5A for byte in range(256))
+
+        def other(start: int, stop: int) -> Iterator[bytes]:
+            return (piece.translate(table) for piece in content.pieces(start, stop))
+
+        return replace(content, etag=f'"other-{content.size:x}"', pieces=other)
 
 
 @dataclass(frozen=True)
 class FlippedByte(Fault):
-    """One byte differs; size, ETag and date are right.
-
-    Parameters
-    ----------
-    at : int
-        Which byte; negative counts from the end.
-    """
+    """One byte differs, counted from the end if negative; size, ETag and date are right."""
 
     at: int = 0
 
@@ -507,49 +386,38 @@ class FlippedByte(Fault):
         at, pieces = self.at % content.size, content.pieces
 
         def flipped(start: int, stop: int) -> Iterator[bytes]:
-            if not start <= at < stop:
-                yield from pieces(start, stop)
-                return
-            yield from pieces(start, at)
-            yield bytes([next(iter(pieces(at, at + 1)))[0] ^ 0xFF])
-            yield from pieces(at + 1, stop)
+            for piece in pieces(start, stop):
+                here = at - start
+                if 0 <= here < len(piece):
+                    yield piece[:here] + bytes([piece[here] ^ 0xFF]) + piece[here + 1 :]
+                else:
+                    yield piece
+                start += len(piece)
 
         return replace(content, pieces=flipped)
 
 
 @dataclass(frozen=True)
 class WrongLength(Fault):
-    """The file at the host is longer or shorter than it should be; the headers agree with it.
-
-    Parameters
-    ----------
-    by : int
-        Bytes too many, or too few if negative.
-    """
+    """The file at the host has so many bytes too many, or too few if negative; the headers agree with it."""
 
     by: int = -1
 
     def content(self, content: Content, request: Request) -> Content:
-        size, full, pieces = (max(0, content.size + self.by), content.size, content.pieces)
+        size, full = max(0, content.size + self.by), content.size
 
         def resized(start: int, stop: int) -> Iterator[bytes]:
-            if start < full:
-                yield from pieces(start, min(stop, full))
-            if stop > full:
-                yield bytes(stop - max(start, full))
+            yield from content.pieces(start, min(stop, full))
+            yield bytes(max(0, stop - max(start, full)))
 
         return replace(content, size=size, pieces=resized, etag=f'"{size:x}"')
 
 
 @dataclass(frozen=True)
 class WrongContentLength(Fault):
-    """``Content-Length`` differs from the body that follows.
+    """``Content-Length`` promises more bytes than come before the connection closes, or fewer if negative.
 
-    Parameters
-    ----------
-    by : int
-        Positive: more is promised than comes, and the connection closes. Negative: bytes follow after the promised
-        end, where a kept connection takes them for the next response.
+    Bytes after the promised end are taken for the next response on a connection that is kept.
     """
 
     by: int = 1
@@ -574,12 +442,9 @@ class LfsPointer(Fault):
 class GzipEncoding(Fault):
     """``Content-Encoding: gzip`` although the client accepts none.
 
-    Parameters
-    ----------
-    how : {"on-the-fly", "stored", "label"}
-        ``"on-the-fly"``: compressed while it is sent, in chunks, with a weak ETag, no length and no ranges.
-        ``"stored"``: an object that was uploaded compressed; length and ranges count compressed bytes.
-        ``"label"``: the file as it is, with the header on top, as some servers do with ``.gz`` files.
+    ``"on-the-fly"``: compressed while it is sent, in chunks, with a weak ETag, no length and no ranges.
+    ``"stored"``: an object that was uploaded compressed; length and ranges count compressed bytes.
+    ``"label"``: the file as it is, with the header on top, as some servers do with ``.gz`` files.
     """
 
     how: Literal["on-the-fly", "stored", "label"] = "on-the-fly"

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from urllib.parse import urlsplit
@@ -92,109 +92,38 @@ class HostContract:
     secrets: ClassVar[Sequence[tuple[str, str]]] = ()
 
     def host_at(self, url: str) -> Host:
-        """Make the host, for files below a base URL.
-
-        Parameters
-        ----------
-        url : str
-            A base URL with a slash at its end; for `secrets` one of the declarations.
-
-        Returns
-        -------
-        Host
-            Of the class under test.
-        """
+        """Make the host, for files below a base URL with a slash at its end, or from one of the `secrets`."""
         raise NotImplementedError(f"{type(self).__name__} needs host_at()")
 
-    def serving(self, files: Mapping[str, bytes]) -> AbstractContextManager[Host]:
-        """Serve files and make the host that reads them.
-
-        Parameters
-        ----------
-        files : mapping of str to bytes
-            The files of the host, by name.
-
-        Returns
-        -------
-        context manager
-            Gives the host; at its end the server is gone.
-        """
-
-        @contextmanager
-        def serve() -> Iterator[Host]:
-            with RangeServer(files) as server:
-                yield self.host_at(server.url)
-
-        return serve()
+    @contextmanager
+    def serving(self, files: Mapping[str, bytes]) -> Iterator[Host]:
+        """Serve files, by name, and give the host that reads them; at the end the server is gone."""
+        with RangeServer(files) as server:
+            yield self.host_at(server.url)
 
     def entry(self, name: str, data: bytes) -> Entry | None:
-        """What the registry holds of a file; override it to add the host's locator.
-
-        Parameters
-        ----------
-        name : str
-            The file's name.
-        data : bytes
-            Its bytes.
-
-        Returns
-        -------
-        Entry or None
-            With size and sha256.
-        """
+        """What the registry holds of a file, its size and sha256; override it to add the host's locator."""
         from ..registry.registry import Entry
 
         return Entry(name, hashlib.sha256(data).hexdigest(), len(data))
 
     def sources(self, host: Host, name: str, data: bytes) -> Sequence[Source]:
-        """The host's sources of one file.
-
-        Parameters
-        ----------
-        host : Host
-            The host.
-        name : str
-            The file's name.
-        data : bytes
-            Its bytes.
-
-        Returns
-        -------
-        sequence of Source
-            In the host's order.
-        """
+        """The host's sources of one file, in its order."""
         return list(host.sources(name, self.entry(name, data)))
 
     def fetched(self, host: Host, files: Mapping[str, bytes], folder: Path) -> list[Arrived | FileUnavailable]:
-        """What the engine gets from the host.
-
-        Parameters
-        ----------
-        host : Host
-            The host.
-        files : mapping of str to bytes
-            The registered files, which are requested in this order.
-        folder : Path
-            An empty folder.
-
-        Returns
-        -------
-        list of Arrived or FileUnavailable
-            One for each file.
-        """
+        """What the engine gets from the host for each of these registered files, in an empty folder."""
         from ..config.settings import Settings
         from ..download.fetch import Wanted, fetch
         from ..files import put_content
 
         def store(wanted: Wanted, content: Path | bytes) -> Path:
-            place = folder / hashlib.sha256(wanted.name.encode()).hexdigest()
-            return put_content(content, place)
+            return put_content(content, folder / hashlib.sha256(wanted.name.encode()).hexdigest())
 
         wanted = []
         for name, data in files.items():
-            digest = hashlib.sha256(data).hexdigest()
             sources = tuple(self.sources(host, name, data))
-            wanted.append(Wanted(name, sources[0].url, len(data), digest, sources))
+            wanted.append(Wanted(name, sources[0].url, len(data), hashlib.sha256(data).hexdigest(), sources))
         work = folder / "incoming"
         quick: Any = {"deadline": 30, "connect_timeout": 5, "stall_timeout": 5, "progress": False}
         return fetch(wanted, find=lambda _: None, store=store, workdir=work, settings=Settings(), **quick)

@@ -51,20 +51,7 @@ class LookUpContract(HostContract):
         return self.found(host, {name: data}).get(name, ())
 
     def found(self, host: Host, files: Mapping[str, bytes]) -> Mapping[str, Sequence[Source]]:
-        """The sources of several files at once.
-
-        Parameters
-        ----------
-        host : Host
-            The host.
-        files : mapping of str to bytes
-            The registered files.
-
-        Returns
-        -------
-        mapping of str to sequence of Source
-            By name.
-        """
+        """The sources of several registered files at once, by name."""
         return host.look_up({name: self.entry(name, data) for name, data in files.items()}, self.settings())
 
     def test_asking_for_sources_opens_no_socket(self, monkeypatch: pytest.MonkeyPatch) -> None:

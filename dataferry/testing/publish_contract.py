@@ -57,39 +57,18 @@ class PublishContract:
     secret: ClassVar[str] = ""
 
     def publishing(self, folder: Path) -> AbstractContextManager[str]:
-        """Start a server where nothing is published yet, and give this process the right to publish there.
+        """Start a server where nothing is published yet, and give the host to publish to.
 
-        Parameters
-        ----------
-        folder : Path
-            An empty folder.
-
-        Returns
-        -------
-        context manager
-            Gives the host to publish to. Credentials are set in the environment, or written below ``HOME``, which is
-            the author's own.
+        The folder is empty. Set credentials in the environment, or write them below ``HOME``, which is the author's.
         """
         raise NotImplementedError(f"{type(self).__name__} needs publishing()")
 
     def writes(self) -> int:
-        """How often something was changed at the host: uploads, drafts, releases, commits.
-
-        Returns
-        -------
-        int
-            The number so far.
-        """
+        """How often something was changed at the host so far: uploads, drafts, releases, commits."""
         raise NotImplementedError(f"{type(self).__name__} needs writes()")
 
     def without_rights(self) -> AbstractContextManager[None] | None:
-        """Credentials that are wrong or too weak, in the environment.
-
-        Returns
-        -------
-        context manager or None
-            None if there is no such thing.
-        """
+        """Credentials that are wrong or too weak, in the environment; None if there is no such thing."""
         return None
 
     @pytest.fixture

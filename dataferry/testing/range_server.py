@@ -11,14 +11,15 @@ import threading
 import time
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from http.client import responses
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any, Literal, Self
 from urllib.parse import quote, unquote, urlsplit
 
-from .content import Files, Request, Response, http_date, page, phrase, respond
+from .content import Files, Request, Response, http_date, page, respond
 from .faults import Fault, login_page
 
 if TYPE_CHECKING:
@@ -34,13 +35,7 @@ Tls = Literal["good", "bad-name", "expired"]
 
 @dataclass
 class Rule:
-    """Faults for the names that match a glob; made by `RangeServer.fault`.
-
-    Attributes
-    ----------
-    hits : int
-        Requests that matched so far.
-    """
+    """Faults for the names that match a glob; `hits` counts the requests that matched. Made by `RangeServer.fault`."""
 
     pattern: str
     faults: tuple[Fault, ...]
@@ -133,7 +128,6 @@ class RangeServer:
         self._rules: list[Rule] = []
         self._times: Counter[str] = Counter()
         self._log: list[Request] = []
-        self._waiting: set[int] = set()
         self._open: dict[socket.socket, threading.Thread] = {}
         self._listener: socket.socket | None = None
         self._acceptor = threading.Thread()
@@ -164,7 +158,7 @@ class RangeServer:
         responses that may be about to end, but not for those that are delayed on purpose.
         """
         with self._changed:
-            self._changed.wait_for(lambda: all(r.done or id(r) in self._waiting for r in self._log), 2)
+            self._changed.wait_for(lambda: all(request.done for request in self._log), 2)
             return [replace(request) for request in self._log]
 
     def forget(self) -> None:
@@ -184,15 +178,8 @@ class RangeServer:
             A glob for names; its ``*`` also matches slashes.
         *faults : Fault
             What goes wrong; several work together, in this order.
-        first : int, optional
-            Only for the first so many requests that match.
-        skip : int
-            Answer so many requests well before.
-
-        Returns
-        -------
-        Rule
-            Has ``hits`` and ``off()``.
+        first, skip : int, optional
+            Only for so many requests, after so many good ones.
         """
         rule = Rule(pattern, faults, skip, first)
         with self._changed:
@@ -212,17 +199,11 @@ class RangeServer:
         self._listener = socket.create_server((self.host, self.port), family=family, backlog=512)
         self.port = self._listener.getsockname()[1]
         self._closing, self._resetting = threading.Event(), False
-        self._acceptor = threading.Thread(target=self._accept, args=(self._listener,), name=self._name(), daemon=True)
+        self._acceptor = self._thread("", self._accept, self._listener)
         self._acceptor.start()
 
     def stop(self, *, reset: bool = False) -> None:
-        """End all connections and stop listening: further connections are refused.
-
-        Parameters
-        ----------
-        reset : bool
-            Reset the connections instead of closing them.
-        """
+        """End all connections, with `reset` by a TCP reset, and stop listening: further ones are refused."""
         if self._listener is None:
             return
         self._resetting = reset
@@ -232,18 +213,21 @@ class RangeServer:
         self._acceptor.join(5)
         self._listener.close()
         self._listener = None
-        # shutting the reading side shows nothing on the wire, so that a thread may still reset its connection
-        for how, patience in ((socket.SHUT_RD, 0.5), (socket.SHUT_RDWR, 5.0)) if reset else ((socket.SHUT_RDWR, 5.0),):
-            with self._changed:
-                remaining = dict(self._open)
-            for sock in remaining:
-                with contextlib.suppress(OSError):
-                    sock.shutdown(how)
-            for thread in remaining.values():
-                thread.join(patience)
+        if reset:  # shutting the reading side shows nothing on the wire: a thread can still reset its connection
+            self._end_connections(socket.SHUT_RD, 0.5)
+        self._end_connections(socket.SHUT_RDWR, 5)
 
-    def _name(self, suffix: str = "") -> str:
-        return f"dataferry-testing-{self.port}{suffix}"
+    def _end_connections(self, how: int, patience: float) -> None:
+        with self._changed:
+            remaining = dict(self._open)
+        for sock in remaining:
+            with contextlib.suppress(OSError):
+                sock.shutdown(how)
+        for thread in remaining.values():
+            thread.join(patience)
+
+    def _thread(self, suffix: str, target: Callable[..., None], *args: Any) -> threading.Thread:
+        return threading.Thread(target=target, args=args, name=f"dataferry-testing-{self.port}{suffix}", daemon=True)
 
     def _tls_context(self, tls: Tls) -> ssl.SSLContext:
         from .certificates import CertificateAuthority
@@ -263,24 +247,20 @@ class RangeServer:
                 sock = self._context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
             self.connections += 1
             number = self.connections
-            thread = threading.Thread(
-                target=self._serve, args=(sock, address, number), name=self._name(f"-{number}"), daemon=True
-            )
+            thread = self._thread(f"-{number}", self._serve, sock, address, number)
             with self._changed:
                 self._open[sock] = thread
             thread.start()
 
     def _serve(self, sock: socket.socket, address: Any, number: int) -> None:
-        try:
-            # OSError: the client went away, or the server stops; ValueError: ssl's word for a closed socket
-            with contextlib.suppress(OSError, ValueError):
-                _Connection(sock, address, self, number)
-            if self._resetting:
-                _reset_on_close(sock)
-            sock.close()
-        finally:
-            with self._changed:
-                del self._open[sock]
+        # OSError: the client went away, or the server stops; ValueError: ssl's word for a closed socket
+        with contextlib.suppress(OSError, ValueError):
+            _Connection(sock, address, self, number)
+        if self._resetting:
+            _reset_on_close(sock)
+        sock.close()
+        with self._changed:
+            del self._open[sock]
 
     def _respond(self, request: Request) -> Response:
         """The response to a request, spoilt where a rule applies; the log has the request as it came in."""
@@ -304,22 +284,19 @@ class RangeServer:
             response = fault.response(response, seen)
         return response
 
-    def _finish(self, request: Request) -> None:
+    def _set_done(self, request: Request, done: bool) -> None:
         with self._changed:
-            request.done = True
+            request.done = done
             self._changed.notify_all()
 
     @contextlib.contextmanager
     def _paused(self, request: Request) -> Iterator[None]:
         """While a response waits on purpose its record is complete: nobody waits for its end."""
-        with self._changed:
-            self._waiting.add(id(request))
-            self._changed.notify_all()
+        self._set_done(request, True)
         try:
             yield
         finally:
-            with self._changed:
-                self._waiting.discard(id(request))
+            self._set_done(request, False)
 
 
 class _Connection(BaseHTTPRequestHandler):
@@ -330,7 +307,8 @@ class _Connection(BaseHTTPRequestHandler):
 
     def __init__(self, sock: socket.socket, address: Any, owner: RangeServer, number: int) -> None:
         self.owner, self.number, self.closing = owner, number, owner._closing
-        self.sock, self.plain, self._due = sock, type(sock) is socket.socket, 0.0
+        self.sock, self._due = sock, 0.0
+        self.tls: Any = sock if owner._context else None
         super().__init__(sock, address, owner)  # type: ignore[arg-type]
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
@@ -339,8 +317,8 @@ class _Connection(BaseHTTPRequestHandler):
     def handle(self) -> None:
         """Serve requests until the client or the server ends the connection."""
         self.closing.wait(self.owner.delay)
-        if not self.plain:
-            self.sock.do_handshake()  # type: ignore[attr-defined]
+        if self.tls:
+            self.tls.do_handshake()
         self.close_connection = False
         while not self.closing.is_set() and not self.close_connection:
             self.handle_one_request()
@@ -361,7 +339,7 @@ class _Connection(BaseHTTPRequestHandler):
         try:
             self._send(response, request)
         finally:
-            self.owner._finish(request)
+            self.owner._set_done(request, True)
         if response.ending == "reset":
             self._reset()
         elif self.close_connection:
@@ -372,56 +350,51 @@ class _Connection(BaseHTTPRequestHandler):
     def _head(self, response: Response) -> bytes:
         if response.head is not None:
             return response.head
-        lines = [f"HTTP/1.1 {response.status} {phrase(response.status)}", "Server: dataferry-testing"]
-        lines.append(f"Date: {http_date(time.time())}")
-        lines += [f"{key}: {value}" for key, value in response.headers.items()]
+        headers = {"Server": "dataferry-testing", "Date": http_date(time.time()), **response.headers}
         if response.chunked:
-            lines.append("Transfer-Encoding: chunked")
+            headers["Transfer-Encoding"] = "chunked"
         if self.close_connection or self.request_version == "HTTP/1.0":
-            lines.append(f"Connection: {'close' if self.close_connection else 'keep-alive'}")
+            headers["Connection"] = "close" if self.close_connection else "keep-alive"
+        lines = [f"HTTP/1.1 {response.status} {responses.get(response.status, '')}"]
+        lines += [f"{key}: {value}" for key, value in headers.items()]
         return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
     def _send(self, response: Response, request: Request) -> None:
         with self.owner._paused(request):
             self.closing.wait(self.owner.delay)
         if not response.silent:
-            head = self._head(response)
             request.status = response.status if response.head is None else None
-            if request.method == "HEAD":
-                self.sock.sendall(head)
-            else:
-                self._send_body(head, response, request)
+            self._send_all(self._head(response), response, request)
         if response.ending == "stall":
             with self.owner._paused(request):
                 while self.sock.recv(_BLOCK):  # ends when the client leaves or the server stops
                     pass
 
-    def _send_body(self, head: bytes, response: Response, request: Request) -> None:
-        rates = [rate for rate in (response.rate, self.owner.rate) if rate is not None]
-        step = max(1, int(min(rates) / 20)) if rates else _BLOCK
-        for piece in _steps(response.pieces, response.cut, step):
+    def _send_all(self, head: bytes, response: Response, request: Request) -> None:
+        rate = min(filter(None, (response.rate, self.owner.rate)), default=None)
+        if rate or request.method == "HEAD":
+            self.sock.sendall(head)  # which is not delayed
+            head = b""
+        if request.method == "HEAD":
+            return
+        for piece in _steps(response.pieces, response.cut, max(1, int(rate / 20)) if rate else _BLOCK):
+            if rate:
+                self._wait_turn(len(piece) / rate, request)
             if self.closing.is_set():
                 raise ConnectionError("the server stops")
-            if rates and self._wait_turn(len(piece) / min(rates), head, request):
-                head = b""
             self.sock.sendall(head + (b"%x\r\n%b\r\n" % (len(piece), piece) if response.chunked else piece))
             head = b""
             request.sent += len(piece)
         tail = b"0\r\n\r\n" if response.chunked and response.cut is None else b""
-        if head or tail:
-            self.sock.sendall(head + tail)
+        self.sock.sendall(head + tail)
 
-    def _wait_turn(self, seconds: float, head: bytes, request: Request) -> bool:
-        """Keep the connection to its rate; True if the headers were sent first, which are not delayed."""
+    def _wait_turn(self, seconds: float, request: Request) -> None:
+        """Keep the connection to its rate."""
         now = time.monotonic()
         late, self._due = self._due - now, max(self._due, now) + seconds
-        if late <= 0:
-            return False
-        self.sock.sendall(head)
-        with self.owner._paused(request):
-            if self.closing.wait(late):
-                raise ConnectionError("the server stops")
-        return True
+        if late > 0:
+            with self.owner._paused(request):
+                self.closing.wait(late)
 
     def _reset(self) -> None:
         """End with a TCP reset, after the client's machine has what was sent: a reset discards what is under way."""
@@ -432,10 +405,10 @@ class _Connection(BaseHTTPRequestHandler):
 
     def _close(self) -> None:
         """End cleanly; over TLS with the notice that distinguishes an end from a cut."""
-        if not self.plain:
-            self.sock.settimeout(0)
+        if self.tls:
+            self.tls.settimeout(0)
             with contextlib.suppress(OSError, ValueError):
-                self.sock.unwrap()  # type: ignore[attr-defined]
+                self.tls.unwrap()
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_WR)
 
@@ -444,9 +417,10 @@ def _steps(pieces: Iterable[bytes], cut: int | None, step: int) -> Iterator[byte
     """The first `cut` bytes, or all, in pieces of at most so many."""
     left = sys.maxsize if cut is None else cut
     for piece in pieces:
-        for start in range(0, min(len(piece), left), step):
-            yield piece[start : min(start + step, left)]
-        left -= min(len(piece), left)
+        sent = piece[:left]
+        for start in range(0, len(sent), step):
+            yield sent[start : start + step]
+        left -= len(sent)
         if not left:
             return
 
