@@ -1,26 +1,27 @@
-"""``dataferry add``."""
+"""``dataferry add`` and ``dataferry remove``: entries of a package's dataferry.toml."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from . import options
-from .output import echo, note, print_json, size_text, style
+from .output import count, echo, note, print_json, size_text, style
 from .packaging import note_how_to_ship
 from .targets import find_target, named_files, naming_options
 
 if TYPE_CHECKING:
     from ..registry.checksum_lists import Row
-    from ..registry.editor import Change
     from ..registry.registry import Entry
 
-__all__ = ["command"]
+__all__ = ["add", "remove"]
 
+_SIGNS = {"added": "+", "updated": "~", "replaced": "!", "unchanged": "="}
 _EXAMPLES = """\b
 Examples:
   dataferry add mypkg mypkg/data/maps/dust_*.fits
@@ -49,7 +50,7 @@ Examples:
 )
 @options.dry_run("Show what would be written, and write nothing.")
 @options.as_json
-def command(
+def add(
     target: str,
     files: tuple[str, ...],
     name: str | None,
@@ -81,7 +82,7 @@ def command(
     path = find_target(target)
     editor = RegistryEditor(path)
     created = editor.created
-    new_url = editor.set_dataurl(dataurl) if dataurl else False
+    done = ["dataurl set"] if dataurl and editor.set_dataurl(dataurl) else []
     rows = [row for origin in lists if not _is_host(origin) for row in _read_rows(origin)]
     hosts = [origin for origin in lists if _is_host(origin)]
     lines = [declared_line(host) for host in hosts]  # refused before anything is asked, where one holds a login
@@ -89,20 +90,21 @@ def command(
     base = dataurl or (before.dataurl if before is not None else "")
     entries = entries_of(rows, base, show_progress=not options.is_quiet())
     entries += [entry for host in hosts for entry in _hosted(host, only)]
-    new_hosts = [line for line in lines if editor.add_mirror(line)]
+    done += ["mirror declared" for line in lines if editor.add_mirror(line)]
     entries += _hashed(named_files(files, path, name, prefix))
     for clash in name_clashes([entry.name for entry in entries], before.names() if before is not None else []):
         note(f"{style('warning:', fg='yellow')} {clash}")
     changes = editor.put(entries, replace=replace)
+    actions = Counter(change.action for change in changes)
+    done = [f"{actions[action]} {action}" for action in ("added", "updated", "replaced") if actions[action]] + done
     written = [] if dry_run else editor.save()
     if as_json:
-        _print_json(path, changes, written, dry_run)
+        put = [{**_as_json(entry), "action": action} for action, entry in changes]
+        print_json({"registry": str(path), "written": list(map(str, written)), "dry_run": dry_run, "files": put})
         return
-    for change in changes:
-        sign = {"added": "+", "updated": "~", "replaced": "!", "unchanged": "="}[change.action]
-        known = f"{size_text(change.entry.size):>8}  {change.entry.sha256[:12]}"
-        echo(f"{sign} {change.action:<9}  {known}  {change.entry.name}")
-    _print_summary(path, changes, created, bool(new_url), len(new_hosts), dry_run)
+    for action, entry in changes:
+        echo(f"{_SIGNS[action]} {action:<9}  {size_text(entry.size):>8}  {entry.sha256[:12]}  {entry.name}")
+    _print_summary(path, done, "new file" if created else "changed", dry_run)
     if created and not dry_run:
         note_how_to_ship(path)
 
@@ -146,22 +148,47 @@ def _hashed(files: dict[str, Path]) -> list[Entry]:
     return [Entry(name, digests.sha256, digests.size) for name, digests in found.items()]
 
 
-def _print_summary(
-    path: Path, changes: list[Change], created: bool, new_url: bool, new_hosts: int, dry_run: bool
-) -> None:
-    counts = {action: sum(1 for c in changes if c.action == action) for action in ("added", "updated", "replaced")}
-    parts = [f"{count} {action}" for action, count in counts.items() if count]
-    parts += ["dataurl set"] if new_url else []
-    parts += ["mirror declared"] * new_hosts
-    word = "new file" if created else "changed"
-    if dry_run:
-        echo(f"{path}: {', '.join(parts) or 'nothing to change'} (dry run, nothing was written)")
-    else:
-        echo(f"{path}: {', '.join(parts)} ({word})" if parts else f"{path}: nothing to change")
+@click.command("remove", cls=options.Command)
+@click.argument("target", metavar="PACKAGE_OR_FOLDER", shell_complete=options.complete_package)
+@options.names
+@options.dry_run("Show what would be removed, and write nothing.")
+@options.as_json
+def remove(target: str, names: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
+    """Remove files from a package's dataferry.toml.
+
+    NAME is a name or a quoted glob. The files themselves stay, on this machine and at hosts, because users of released
+    versions of the package still need them.
+    """
+    import fnmatch
+
+    from ..errors import RegistryError
+    from ..registry import Registry
+    from ..registry.editor import RegistryEditor
+
+    path = find_target(target)
+    if not path.is_file():
+        raise RegistryError(f"{path} is not there, so no file is registered")
+    editor, registered = RegistryEditor(path), Registry(path).names()
+    wanted: dict[str, None] = {}
+    for name in names:
+        several = [] if name in registered else fnmatch.filter(registered, name)
+        wanted.update(dict.fromkeys(several or [name]))
+    entries = editor.remove(wanted)
+    written = [] if dry_run else editor.save()
+    if as_json:
+        removed = [_as_json(entry) for entry in entries]
+        print_json({"registry": str(path), "written": list(map(str, written)), "dry_run": dry_run, "removed": removed})
+        return
+    for entry in entries:
+        echo(f"- removed   {size_text(entry.size):>8}  {entry.sha256[:12]}  {entry.name}")
+    _print_summary(path, [f"{len(entries)} removed"], "changed", dry_run)
+    note(f"hosts keep {count(len(entries))}; delete there what must not be public")
 
 
-def _print_json(path: Path, changes: list[Change], written: list[Path], dry_run: bool) -> None:
-    files = [
-        {"name": c.entry.name, "size": c.entry.size, "sha256": c.entry.sha256, "action": c.action} for c in changes
-    ]
-    print_json({"registry": str(path), "written": [str(p) for p in written], "dry_run": dry_run, "files": files})
+def _as_json(entry: Entry) -> dict[str, Any]:
+    return {"name": entry.name, "size": entry.size, "sha256": entry.sha256}
+
+
+def _print_summary(path: Path, done: list[str], how: str, dry_run: bool) -> None:
+    how = " (dry run, nothing was written)" if dry_run else f" ({how})" if done else ""
+    echo(f"{path}: {', '.join(done) or 'nothing to change'}{how}")

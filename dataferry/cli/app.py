@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from .options import Group, shared_options
+from .options import SHARED, Group, log_to_stderr
 from .output import INTERRUPTED, echo, exit_code, print_error, style
 
 __all__ = ["Commands", "dataferry"]
@@ -17,13 +17,13 @@ __all__ = ["Commands", "dataferry"]
 _MODULES = {
     "demo": "demo",
     "get": "get",
-    "where": "where",
-    "list": "list",
-    "verify": "verify",
+    "where": "files:where",
+    "list": "files:list_files",
+    "verify": "files:verify",
     "info": "maps:info",
     "show": "maps:show",
-    "add": "add",
-    "remove": "remove",
+    "add": "add:add",
+    "remove": "add:remove",
     "publish": "publish",
     "check": "check",
     "host": "host",
@@ -47,6 +47,11 @@ Exit codes:
 
 class Commands(Group):
     """The commands, each imported when it is wanted; their errors become messages and exit codes."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run the command line, with the log on stderr."""
+        with log_to_stderr():
+            return super().main(*args, **extra)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All commands, in the order of the help."""
@@ -101,7 +106,7 @@ def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> N
 @click.group(
     cls=Commands,
     params=[
-        *shared_options(),
+        *SHARED,
         click.Option(
             ["--version"],
             is_flag=True,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..package_data import PackageData
 
 __all__ = [
+    "SHARED",
     "Command",
     "Group",
     "as_json",
@@ -27,11 +28,11 @@ __all__ = [
     "dry_run",
     "from_registry",
     "is_quiet",
+    "log_to_stderr",
     "names",
     "open_data",
     "package",
     "pattern",
-    "shared_options",
 ]
 
 
@@ -45,7 +46,9 @@ class _LogToStderr(logging.Handler):
 
 
 @contextmanager
-def _log_to_stderr(logger: logging.Logger) -> Iterator[None]:
+def log_to_stderr() -> Iterator[None]:
+    """Print warnings of the log; the options -v and -q change the level."""
+    logger = logging.getLogger("dataferry")
     handler, level, propagate = _LogToStderr(), logger.level, logger.propagate
     logger.addHandler(handler)
     logger.setLevel(logging.WARNING)
@@ -61,7 +64,7 @@ def _log_to_stderr(logger: logging.Logger) -> Iterator[None]:
 def _set_offline(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     from ..config.settings import OFFLINE_VARIABLE
 
-    if value and not ctx.resilient_parsing:
+    if value:
         before = os.environ.pop(OFFLINE_VARIABLE, None)
         os.environ[OFFLINE_VARIABLE] = "1"
 
@@ -73,18 +76,12 @@ def _set_offline(ctx: click.Context, param: click.Parameter, value: bool) -> Non
 
 
 def _set_verbose(ctx: click.Context, param: click.Parameter, value: int) -> None:
-    logger, root = logging.getLogger("dataferry"), ctx.find_root()
-    if not ctx.resilient_parsing:
-        if not root.meta.setdefault("dataferry.log", False):  # the options of the group and of the command come here
-            root.meta["dataferry.log"] = True
-            root.with_resource(_log_to_stderr(logger))
-        if value:
-            logger.setLevel(logging.DEBUG if value > 1 else logging.INFO)
+    if value:
+        logging.getLogger("dataferry").setLevel(logging.DEBUG if value > 1 else logging.INFO)
 
 
 def _set_quiet(ctx: click.Context, param: click.Parameter, value: bool) -> None:
-    if value and not ctx.resilient_parsing:
-        _set_verbose(ctx, param, 0)
+    if value:
         ctx.find_root().meta["dataferry.quiet"] = True
         logging.getLogger("dataferry").setLevel(logging.ERROR)
 
@@ -94,18 +91,15 @@ def is_quiet() -> bool:
     return bool(click.get_current_context().find_root().meta.get("dataferry.quiet"))
 
 
-def shared_options() -> list[click.Parameter]:
-    """The options that stand before or after the command."""
-
-    def option(*names: str, text: str, callback: Callable[..., None], **more: Any) -> click.Option:
-        return click.Option(names, expose_value=False, callback=callback, help=text, **more)
-
-    offline = "Do not use the network, as with DATAFERRY_OFFLINE=1."
-    return [
-        option("--offline", text=offline, callback=_set_offline, is_flag=True),
-        option("-v", "--verbose", text="Show the log; give it twice for more.", callback=_set_verbose, count=True),
-        option("-q", "--quiet", text="Print only results and errors.", callback=_set_quiet, is_flag=True),
-    ]
+#: The options that stand before or after the command.
+SHARED: list[click.Parameter] = [
+    click.Option(names, expose_value=False, callback=callback, help=text, **kind)
+    for names, text, callback, kind in (
+        (["--offline"], "Do not use the network, as with DATAFERRY_OFFLINE=1.", _set_offline, {"is_flag": True}),
+        (["-v", "--verbose"], "Show the log; give it twice for more.", _set_verbose, {"count": True}),
+        (["-q", "--quiet"], "Print only results and errors.", _set_quiet, {"is_flag": True}),
+    )
+]
 
 
 class Command(click.Command):
@@ -113,7 +107,7 @@ class Command(click.Command):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.params += shared_options()
+        self.params += SHARED
 
 
 class Group(click.Group):

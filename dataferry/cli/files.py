@@ -1,12 +1,14 @@
-"""``dataferry list``."""
+"""``dataferry list``, ``where`` and ``verify``: the files of a package, and where they are."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING
 
+import click
+
 from . import options
-from .output import count, echo, note, print_json, size_text, style
+from .output import FAILED, count, echo, note, print_json, size_text, style
 
 if TYPE_CHECKING:
     from ..cache.store import Store
@@ -14,11 +16,11 @@ if TYPE_CHECKING:
     from ..package_data import PackageData
     from ..registry.registry import Entry
 
-__all__ = ["command"]
+__all__ = ["list_files", "verify", "where"]
 
 
 @options.data_command("list", options.pattern)
-def command(data: PackageData, pattern: str, as_json: bool) -> None:
+def list_files(data: PackageData, pattern: str, as_json: bool) -> None:
     """List the registered files of a package.
 
     HERE is the place on this machine that has a file of the registered size: a folder, the package or a cache.
@@ -32,13 +34,13 @@ def command(data: PackageData, pattern: str, as_json: bool) -> None:
     wanted = set(data._resolver.expand(pattern))
     rows = [(entry, *_here(places, store, entry)) for entry in data.registry.entries() if entry.name in wanted]
     if not rows and pattern != "*":
-        raise UnknownFile(pattern, str(data.registry.path), close_names(pattern, data.registry.names()))
+        raise UnknownFile(pattern, data.registry.origin, close_names(pattern, data.registry.names()))
     if as_json:
         listed = [
             {"name": entry.name, "size": entry.size, "sha256": entry.sha256, "here": kind or None, "path": path or None}
             for entry, kind, path in rows
         ]
-        print_json({"package": data.package, "registry": str(data.registry.path), "files": listed})
+        print_json({"package": data.package, "registry": data.registry.origin, "files": listed})
         return
     if rows:
         echo(style(f"{'SIZE':>8}  {'HERE':<8}  NAME", bold=True))
@@ -68,3 +70,41 @@ def _fits(path: str, entry: Entry, *, any_size: bool = False) -> bool:
     except (OSError, ValueError):
         return False
     return any_size or entry.size is None or size == entry.size
+
+
+@options.data_command("where", options.names)
+def where(data: PackageData, names: tuple[str, ...], as_json: bool) -> None:
+    """Explain where files come from.
+
+    Lists every place in the order in which "get" uses them, what is there, and which one "get" would take. Downloads
+    nothing.
+    """
+    found = [data.where(name) for name in data._resolver.expand(names)]
+    if as_json:
+        print_json({"package": data.package, "files": [each.as_dict() for each in found]})
+    else:
+        echo("\n\n".join(map(str, found)))
+
+
+@options.data_command("verify", options.pattern)
+def verify(data: PackageData, pattern: str, as_json: bool) -> None:
+    """Hash again all files that are on this machine.
+
+    Reads them in every folder, in the package and in the caches, and downloads nothing. The exit code is 1 if a file is
+    not the registered one.
+    """
+    wanted = data._resolver.expand(pattern)
+    found = []
+    for name, step in data.verify(wanted):
+        found.append({"name": name, "kind": step.kind, "path": step.place, "ok": step.found, "note": step.note})
+        if not as_json:
+            word = style("ok   ", fg="green") if step.found else style("WRONG", fg="red", bold=True)
+            echo(f"{word}  {step.kind:<8}  {name}" + ("" if step.found else f": {step.note}\n       {step.place}"))
+    wrong = sum(not each["ok"] for each in found)
+    absent = len(wanted) - len({each["name"] for each in found})
+    if as_json:
+        print_json({"package": data.package, "wrong": wrong, "not_here": absent, "files": found})
+    else:
+        note(f"{len(found) - wrong} ok, {wrong} wrong, {absent} not here")
+    if wrong:
+        click.get_current_context().exit(FAILED)
