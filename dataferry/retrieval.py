@@ -7,7 +7,7 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from .cache.astropy_cache import astropy_timeout
@@ -17,7 +17,7 @@ from .errors import BadName, Failure, FileUnavailable, Offline, Reason, WrongByt
 from .files import put_content
 from .lookup.configured_hosts import download_from_hosts, engine_settings, offline_reason
 from .lookup.file_url import FileHost, check_file_url, split_url
-from .lookup.options import FetchOptions
+from .lookup.options import FetchOptions, in_terminal
 from .registry.checksum_lists import DIGITS
 from .registry.names import check_name, redact_url
 from .registry.registry import Entry
@@ -42,7 +42,8 @@ def retrieve(
     folder: str | os.PathLike[str] | None = None,
     timeout: float | None = None,
     deadline: float | None = None,
-    progress: bool | Callable[[Progress], None] = True,
+    progress: bool | Callable[[Progress], None] | None = True,
+    opener: Callable[[str], BinaryIO] | None = None,
 ) -> str:
     """Get one file from its URL, verified and cached.
 
@@ -67,8 +68,10 @@ def retrieve(
         Give up on a server after this many seconds without progress; 30 by default, or astropy's ``remote_timeout``.
     deadline : float, optional
         A limit in seconds for the whole call.
-    progress : bool or callable
-        Whether to show a progress bar; or a function that is called with a `Progress`.
+    progress : bool, callable or None
+        Whether to show a progress bar; None is "only in a terminal". Or a function that is called with a `Progress`.
+    opener : callable, optional
+        As for `PackageData.get`.
 
     Returns
     -------
@@ -97,7 +100,10 @@ def retrieve(
     if offline := offline_reason():
         tried = [Failure(redact_url(each), f"not asked: {offline}", Reason.OFFLINE) for each in urls]
         raise Offline(name, tried, "where there is a network, run the same call once")
-    return _download(urls, place, timeout=timeout, deadline=deadline, progress=progress)
+    if progress is None:
+        progress = in_terminal()
+    options = FetchOptions.from_now(None, progress, deadline)._replace(opener=opener)
+    return _download(urls, place, timeout or astropy_timeout() or 30.0, options)
 
 
 def _hash(known_hash: str | None) -> tuple[str, str]:
@@ -179,17 +185,8 @@ class _Place:
         return Path(os.path.dirname(self.path), ".dataferry-incoming")
 
 
-def _download(
-    urls: Sequence[str],
-    place: _Place,
-    *,
-    timeout: float | None,
-    deadline: float | None,
-    progress: bool | Callable[[Progress], None],
-) -> str:
+def _download(urls: Sequence[str], place: _Place, timeout: float, options: FetchOptions) -> str:
     verified = place.algorithm == "sha256"
-    options = FetchOptions.from_now(None, progress, deadline)
-    patience = timeout or astropy_timeout() or 30.0
     tried: list[Failure] = []
     offline = True
     # where the engine cannot compare the hash, one URL at a time is asked
@@ -203,7 +200,7 @@ def _download(
                 store=lambda item, content: Path(place.keep(content)),
                 find=lambda _: Path(path) if (path := place.find()) is not None else None,  # another process had it
                 compare=verified,
-                timeout=patience,
+                timeout=timeout,
                 options=options,
             )[place.name]
         except WrongBytes as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
@@ -11,7 +12,12 @@ from ..errors import Failure, Reason
 if TYPE_CHECKING:
     from ..download.progress import Progress
 
-__all__ = ["FetchOptions"]
+__all__ = ["FetchOptions", "in_terminal"]
+
+
+def in_terminal() -> bool:
+    """Whether somebody can see a progress bar."""
+    return bool(sys.stderr and sys.stderr.isatty())
 
 
 class FetchOptions(NamedTuple):

@@ -16,6 +16,7 @@ from ..registry.names import check_name, close_names, redact_url
 from ..registry.packages import find_registry
 from ..registry.registry import Entry, Registry
 from .candidates import Candidate, Candidates
+from .options import in_terminal
 from .report import Arrival, Step, Where, contact_of
 
 if TYPE_CHECKING:
@@ -469,8 +470,7 @@ class Resolver:
     def _with_progress(self, options: FetchOptions) -> FetchOptions:
         if options.progress is not None:
             return options
-        in_terminal = self.show_progress is None and bool(sys.stderr and sys.stderr.isatty())
-        return options._replace(progress=in_terminal if self.show_progress is None else self.show_progress)
+        return options._replace(progress=in_terminal() if self.show_progress is None else self.show_progress)
 
     def _remember(self, name: str, path: str, *, ours: bool = True) -> str | None:
         _log("%s: %s", name, path)

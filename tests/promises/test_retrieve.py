@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 import os
 from pathlib import Path
@@ -143,3 +144,18 @@ def test_no_answer_follows_another_where_no_hash_judges(tmp_path):
         for name, data in files.items():
             assert Path(dataferry.retrieve(server.url_of(name), progress=False)).read_bytes() == data
         assert len({request.connection for request in server.requests}) == len(server.requests)
+
+
+def test_an_opener_reads_the_url():
+    asked = []
+
+    def opener(url):
+        asked.append(url)
+        return io.BytesIO(MAP)
+
+    url = "https://private.invalid/v1/map.fits"
+    path = dataferry.retrieve(url, f"sha256:{SHA}", opener=opener, progress=None)
+    assert Path(path).read_bytes() == MAP and asked == [url]
+    assert dataferry.retrieve(url, f"sha256:{SHA}", opener=opener) == path and asked == [url]
+    with pytest.raises(FileUnavailable, match="md5"):
+        dataferry.retrieve(url, f"md5:{'0' * 32}", cache_key="https://other.invalid/x", opener=opener, progress=False)
