@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import keyword
 import os
 
@@ -16,6 +17,15 @@ from .layout import MapLayout
 from .open_map import Named, open_map, open_source
 from .units import units_of
 from .values import AS_IS, UNSEEN, bad_pixels
+
+
+class _Text(str):
+    """Several lines, which a notebook shows as such."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(self, quote=False)}</pre>"
 
 
 def info(path: Named, *, remote: bool = False) -> str:
@@ -51,7 +61,7 @@ def info(path: Named, *, remote: bool = False) -> str:
         reason = str(error).partition(": ")[2] or str(error)
         opener = "import h5py; h5py.File" if in_hdf5 else "from astropy.io import fits; fits.open"
         lines += ["no HEALPix map: " + reason, f"  {opener}({_printable(path)!r})"]
-    return "\n".join(lines)
+    return _Text("\n".join(lines))
 
 
 def _printable(path: Named) -> str:

@@ -22,6 +22,7 @@ from .packages import package_at, release_of
 __all__ = ["Entry", "Registry", "read_toml"]
 
 _KEYS = {"dataurl", "mirrors", "timeout", "env", "cache_env", "registry", "strict", "folders", "files", "about"}
+_MOST_ROWS = 50  # of a table in a notebook
 
 
 class Registry(Mapping[str, Entry]):
@@ -217,6 +218,19 @@ class Registry(Mapping[str, Entry]):
 
     def __repr__(self) -> str:
         return f"Registry({self.origin!r})"
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks."""
+        from html import escape
+
+        entries = list(self.entries())
+        rows = [("name", "bytes", "sha256")]
+        rows += [(entry.name, str(entry.size or ""), f"{entry.sha256[:12]}…") for entry in entries[:_MOST_ROWS]]
+        if len(entries) > _MOST_ROWS:
+            rows.append((f"and {len(entries) - _MOST_ROWS} more", "", ""))
+        cells = ("".join(f'<td style="text-align:left">{escape(text)}</td>' for text in row) for row in rows)
+        table = "".join(f"<tr>{row}</tr>" for row in cells)
+        return f"<b>{escape(self.package)}</b> ({len(entries)} files, {escape(self.origin)})<table>{table}</table>"
 
     def tabled(self) -> list[Entry]:
         """The entries of ``[files]``."""
