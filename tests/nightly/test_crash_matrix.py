@@ -278,6 +278,8 @@ def matrix(case: Case, name: str, kinds: list[list[str]]) -> None:
     assert not failures
 
 
+# read before the tests, which run without the variables of the user
+ALL = bool(os.environ.get("DATAFERRY_ALL"))
 STEP = int(os.environ.get("DATAFERRY_STEP", "1"))
 ERROR_KINDS = [f"error={error}" for error in ERRORS]
 
@@ -289,7 +291,7 @@ def test_killed_at_each_change(name: str, case: Case) -> None:
 
 @pytest.mark.parametrize("name", WORK)
 def test_an_error_of_the_disk_at_each_change(name: str, case: Case) -> None:
-    matrix(case, name, [ERROR_KINDS] if os.environ.get("DATAFERRY_ALL") else [[kind] for kind in ERROR_KINDS])
+    matrix(case, name, [ERROR_KINDS] if ALL else [[kind] for kind in ERROR_KINDS])
 
 
 def test_astropy_itself_for_comparison(case: Case) -> None:
