@@ -43,7 +43,7 @@ _LARGE = 1 << 20
 _LIMIT, _A_MINUTE = re.compile("rate limit|abuse detection", re.IGNORECASE), 60.0
 
 
-class FileBody:
+class FileBody(io.RawIOBase):
     """A part of a file as the body of a request.
 
     Parameters
@@ -59,26 +59,29 @@ class FileBody:
     def __init__(self, path: Path, start: int, size: int, moved: Callable[[int], None] | None = None) -> None:
         self.size = size
         self._start, self._at, self._moved = start, 0, moved
-        self._file = open(path, "rb")  # noqa: SIM115 - closed by close()
+        self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed by close()
         self._file.seek(start)
 
     def __len__(self) -> int:
         return self.size
 
-    def read(self, count: int = -1) -> bytes:
-        """The next bytes; none at the end of the part."""
-        left = self.size - self._at
-        block = self._file.read(left if count < 0 else min(count, left))
-        self._at += len(block)
-        if self._moved is not None and block:
-            self._moved(len(block))
-        return block
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Take the next bytes; none at the end of the part."""
+        count = self._file.readinto(memoryview(buffer)[: self.size - self._at])
+        self._at += count
+        if self._moved is not None and count:
+            self._moved(count)
+        return count
 
     def tell(self) -> int:
         """How far the part was read."""
         return self._at
 
-    def seek(self, offset: int) -> int:
+    def seek(self, offset: int, whence: int = 0) -> int:
         """Go to an offset within the part."""
         if self._moved is not None and offset != self._at:
             self._moved(offset - self._at)
@@ -89,12 +92,7 @@ class FileBody:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
+        super().close()
 
 
 class _Bytes(io.BytesIO):

@@ -305,7 +305,7 @@ class _Form(FileBody):
         """The next bytes, perhaps fewer."""
         return self._head.read(count) or super().read(count) or self._tail.read(count)
 
-    def seek(self, offset: int) -> int:
+    def seek(self, offset: int, whence: int = 0) -> int:
         """Go back to the beginning, the only place from which a request is sent again."""
         self._head.seek(offset)
         self._tail.seek(offset)

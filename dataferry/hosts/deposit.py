@@ -177,6 +177,7 @@ class DepositPublisher(Publisher, Generic[_Api]):
         super().__init__(host, settings, about_for(about, self.table))
         self.record = host.record
         self.files: list[DraftFile] = []
+        self.verified: dict[str, DraftFile] = {}
         self.notes: Notes = {}
         self.lock = Lock()
 
@@ -360,8 +361,12 @@ class DepositPublisher(Publisher, Generic[_Api]):
             return [file for file in self.files if file.name == name]
 
     def complete(self, upload: Upload) -> DraftFile | None:
-        """The file that has arrived with these bytes; the first one, so that two runs mean the same."""
-        return next((file for file in self.named(upload) if file.complete and file.matches(upload)), None)
+        """The file that has arrived with these bytes, as far as the archive reports digests.
+
+        Of several it is the first one, so that two runs mean the same.
+        """
+        same = (file for file in self.named(upload) if file.complete and file.matches(upload) is not False)
+        return next(same, None)
 
     def conflicting(self, upload: Upload) -> DraftFile | None:
         """The newest file that has arrived under this name with other bytes."""
@@ -443,7 +448,7 @@ class DepositPublisher(Publisher, Generic[_Api]):
         with self.asking():
             if not self.reopen():
                 return {}
-        files = self.verify(uploads)
+        files = self.verified = self.verify(uploads)
         public = self._public()
         if {file.bytes_of for file in files.values()} <= public.keys():  # by an earlier run, or somebody else
             return {name: public[file.bytes_of].locators for name, file in files.items()}

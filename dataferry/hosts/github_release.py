@@ -6,10 +6,9 @@ import hashlib
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
@@ -223,30 +222,45 @@ class _Release:
             return None
         if len(wanted) == 1 or size != upload.size:
             return HostedFile(size, there[wanted[0][0]].sha256 if len(wanted) == 1 else None)
-        if any(there[asset].sha256 not in {None, sha256} for asset, _, sha256 in _digests(upload, part)):
-            return HostedFile(size, "0" * 64)  # any digest but that of the file says what matters
-        return HostedFile(size, upload.sha256 if all(asset.sha256 for asset in there.values()) else None)
+        same = {piece.is_in(there[piece.asset]) for piece in _pieces_of(upload, part)}
+        # any digest but that of the file says what matters
+        return HostedFile(size, "0" * 64 if False in same else None if None in same else upload.sha256)
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A file, or a part of one, that becomes an asset; people read the label in place of its name."""
+
+    asset: str
+    label: str
+    start: int
+    size: int
+    sha256: str
+
+    @property
+    def substitute(self) -> str:
+        """The asset that takes the place of a damaged one; no name leads to it, as its dot needs no sign."""
+        return f"new+_2e_{self.sha256[:32]}"
+
+    def is_in(self, asset: DraftFile) -> bool | None:
+        """Whether an asset has these bytes; None if GitHub reports no digest."""
+        if not asset.complete or asset.size != self.size:
+            return False
+        return None if asset.sha256 is None else asset.sha256 == self.sha256
 
 
 @lru_cache(maxsize=1024)
-def _digests(upload: Upload, part: int | None) -> list[tuple[str, int, str]]:
-    """The assets of a file here, each with its first byte and its sha256."""
+def _pieces_of(upload: Upload, part: int | None) -> list[_Piece]:
     wanted, start, found = pieces(upload.name, upload.size, part), 0, []
-    for asset, size in wanted:
-        sha256 = upload.sha256 if len(wanted) == 1 else _sha256_of(upload.path, start, size)
-        found.append((asset, start, sha256))
+    for number, (asset, size) in enumerate(wanted, 1):
+        label, sha256 = "" if asset == upload.name else upload.name, upload.sha256
+        if len(wanted) > 1:
+            label = f"{upload.name}, part {number} of {len(wanted)}"
+            with FileBody(upload.path, start, size) as body:
+                sha256 = hashlib.file_digest(body, "sha256").hexdigest()
+        found.append(_Piece(asset, label, start, size, sha256))
         start += size
     return found
-
-
-def _sha256_of(path: Path, start: int, size: int) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        file.seek(start)
-        while size > 0 and (block := file.read(min(1 << 20, size))):
-            digest.update(block)
-            size -= len(block)
-    return digest.hexdigest()
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------
@@ -405,9 +419,8 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
         super().__init__(host, settings, about)
         self._tag = host.tag
         self._series: dict[str, _Release] = {}
-        self._uploads: dict[str, Upload] = {}
         self._place: dict[str, str] = {}
-        self._verified: dict[str, DraftFile] = {}
+        self._damaged: set[str] = set()
 
     @property
     def declared(self) -> str:
@@ -479,18 +492,15 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
 
     def hosted(self, uploads: Sequence[Upload]) -> Mapping[str, HostedFile]:
         """The files in the release, in its draft and in further releases of the same data."""
-        self._series = self.api.series(self._tag)
-        self._uploads = {upload.name: upload for upload in uploads}
-        files = {upload: file for upload in uploads if (file := self._find(upload)) is not None}
-        for tag, release in self._series.items():
-            there = {upload: file for upload, file in files.items() if self._place[upload.name] == tag}
-            other = [upload.name for upload, file in there.items() if file.matches(upload) is False]
-            # where the registry declares the release, the plan sees whether the copy of a registered file is damaged
-            if other and (release.draft or self.declared not in self.registered):
-                raise self._other_bytes(release, other)
+        files = super().hosted(uploads)
+        place, drafts = self._place, {tag for tag, release in self._series.items() if release.draft}
+        # where the registry declares the release, the plan sees whether the copy of a registered file is damaged
+        strict = self._series.keys() if self.declared not in self.registered else drafts
+        other = [u.name for u in uploads if u.name in files and files[u.name].matches(u) is False]
+        if other := [name for name in other if place[name] in strict]:
+            raise self._other_bytes(other)
         # what is in a draft without a digest cannot be compared from outside: `upload` does that
-        drafts = {tag for tag, release in self._series.items() if release.draft}
-        found = {u.name: file for u, file in files.items() if file.sha256 or self._place[u.name] not in drafts}
+        found = {name: file for name, file in files.items() if file.sha256 or place[name] not in drafts}
         first = self._series.get(self._tag)
         new = [upload.name for upload in uploads if upload.name not in found]
         if new and first is not None and first.immutable:
@@ -504,38 +514,31 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
         return not any(release.immutable for release in self._series.values())
 
     def discard(self, names: Sequence[str]) -> None:
-        """Delete the assets that differ from the registered files; right parts of a file stay."""
-        for upload in map(self._uploads.__getitem__, names):
-            release = self._series[self._place[upload.name]]
-            right = {asset: sha256 for asset, _, sha256 in _digests(upload, self.host.part)}
-            for asset in release.assets_of(upload.name):
-                if asset.sha256 is None or asset.sha256 != right.get(asset.name):
-                    with self.asking(upload.name):
-                        self._delete_asset(release, asset)
+        """Let `upload` replace assets that differ from the registered files; right parts of a file stay."""
+        self._damaged.update(names)
 
-    def _find(self, upload: Upload) -> DraftFile | None:
+    def may_replace(self, upload: Upload, file: DraftFile) -> bool:
+        """Whether it is a damaged copy."""
+        return upload.name in self._damaged
+
+    def named(self, upload: Upload) -> list[DraftFile]:
         """The complete file in one of the releases, with these bytes or others."""
         for tag, release in self._series.items():
             if (file := release.compare(upload, self.host.part)) is not None:
                 self._place[upload.name] = tag
-                return DraftFile(file.size, file.sha256, None, self._locators(tag), upload.name, upload.name)
-        return None
+                return [DraftFile(file.size, file.sha256, None, self._locators(tag), upload.name, upload.name)]
+        return []
 
     def complete(self, upload: Upload) -> DraftFile | None:
         """The file that has arrived with these bytes, as far as GitHub reports digests."""
-        file = self._find(upload)
-        return None if file is None or file.matches(upload) is False else file
-
-    def conflicting(self, upload: Upload) -> DraftFile | None:
-        """The file that has arrived with other bytes."""
-        file = self._find(upload)
-        return file if file is not None and file.matches(upload) is False else None
+        return None if upload.name in self._damaged else super().complete(upload)
 
     def conflict(self, upload: Upload) -> Conflict:
         """The error where a release has other bytes."""
-        return self._other_bytes(self._series[self._place[upload.name]], [upload.name])
+        return self._other_bytes([upload.name])
 
-    def _other_bytes(self, release: _Release, names: Sequence[str]) -> Conflict:
+    def _other_bytes(self, names: Sequence[str]) -> Conflict:
+        release = self._series[self._place[names[0]]]
         remedy = f"A published file keeps its bytes: publish to @{_next_tag(release.tag)}"
         if release.draft:
             remedy = f"That draft is not public: delete the assets there, or publish to @{_next_tag(release.tag)}"
@@ -598,17 +601,14 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
 
     def open(self, uploads: Sequence[Upload]) -> None:
         """Make drafts of the releases that are not there yet."""
-        self.reopen()
+        self.refresh()
         self._place |= self._placed(uploads)
         for tag in dict.fromkeys(self._place[upload.name] for upload in uploads):
             if tag not in self._series:
                 self._series[tag] = self._make(tag)
 
     def reopen(self) -> bool:
-        """Add a draft that was noted and is not in GitHub's list yet."""
-        for tag, number in self.notes.get("drafts", {}).items():
-            if tag not in self._series and (release := self.api.release(str(number))) is not None:
-                self._series.setdefault(release.tag, release)
+        """The releases are found by their tags."""
         return True
 
     def _make(self, tag: str) -> _Release:
@@ -623,31 +623,33 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
         older = self.api.series(self._tag).get(tag)
         if older is None or older.id >= made.id:
             return made
-        self.api.call("DELETE", f"{self.api.repository}/releases/{made.id}", accept={404})
-        self.notes["drafts"] = {key: number for key, number in self.notes["drafts"].items() if key != tag}
+        self._drop(tag, made.id)
         return older
 
-    def list_files(self) -> list[DraftFile]:
-        """Read the drafts again: an asset can only be compared with the file here, see `complete`."""
-        for release in self._series.values():
-            if release.draft:
-                reply = self.api.call("GET", f"{self.api.repository}/releases/{release.id}")
-                release.draft = _Release.read(reply.json()).draft  # another author may have published it meanwhile
-                release.refresh(self.api)
-        return []
+    def _drop(self, tag: str, draft: int) -> None:
+        """Delete a draft that was made for a tag which has another release."""
+        path = f"{self.api.repository}/releases/{draft}"
+        if (self.api.find(path) or {}).get("draft"):
+            self.api.call("DELETE", path, accept={404})
+        self.notes["drafts"] = {other: kept for other, kept in self.notes["drafts"].items() if other != tag}
 
-    def verify(self, uploads: Sequence[Upload]) -> dict[str, DraftFile]:
-        """Ask what GitHub has of every file."""
-        self._verified = super().verify(uploads)
-        return self._verified
+    def list_files(self) -> list[DraftFile]:
+        """Read the releases again: an asset can only be compared with the file here, see `named`."""
+        self._series = self.api.series(self._tag)
+        for tag, draft in self.notes.get("drafts", {}).items():
+            if tag in self._series and self._series[tag].id != draft:
+                self._drop(tag, draft)
+            elif tag not in self._series and (release := self.api.release(str(draft))) is not None:
+                self._series[tag] = release  # GitHub's list may be some seconds behind
+        return []
 
     def public_files(self) -> list[DraftFile]:
         """The files of the releases that are published."""
-        return [file for name, file in self._verified.items() if not self._series[self._place[name]].draft]
+        return [file for name, file in self.verified.items() if not self._series[self._place[name]].draft]
 
     def publish(self) -> None:
         """Publish the drafts; the first release comes last."""
-        tags = {self._place[name] for name in self._verified}
+        tags = {self._place[name] for name in self.verified}
         for tag in sorted(tags, key=lambda tag: tag == self._tag):
             release = self._series[tag]
             if not release.draft:
@@ -667,18 +669,6 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
         latest = self.api.tagged(LATEST)
         return latest is None or re.sub(r"[0-9][0-9.]*\Z", "", latest.tag) == re.sub(r"[0-9][0-9.]*\Z", "", tag)
 
-    def finish(self, uploads: Sequence[Upload], notes: Notes) -> Mapping[str, Locators]:
-        """Publish the drafts, and remove one that another release of its tag has made needless."""
-        locators = super().finish(uploads, notes)
-        for tag, number in list(notes.get("drafts", {}).items()):
-            release = self._series.get(tag)
-            if release is not None and not release.draft:
-                path = f"{self.api.repository}/releases/{number}"
-                if release.id != number and (self.api.find(path) or {}).get("draft"):
-                    self.api.call("DELETE", path, accept={404})
-                notes["drafts"] = {other: kept for other, kept in notes["drafts"].items() if other != tag}
-        return locators
-
     def _release_refused(self, error: HostRefused, tag: str) -> PublishError:
         if is_status(error, 401, 403, 404):
             return self._too_weak(error.message)
@@ -696,49 +686,61 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
     def send(self, upload: Upload, begun: DraftFile | None, notes: Notes, moved: Moved) -> DraftFile:
         """Upload the asset, or the parts that are not there yet."""
         tag = self._place[upload.name]
-        assets = dict(pieces(upload.name, upload.size, self.host.part))
-        for number, (asset, start, sha256) in enumerate(_digests(upload, self.host.part), 1):
-            label = "" if asset == upload.name else upload.name
-            if len(assets) > 1:
-                label = f"{upload.name}, part {number} of {len(assets)}"
-            self._send_piece(
-                self._series[tag], _Piece(upload, asset, label, start, assets[asset], sha256), notes, moved
-            )
+        release, wanted = self._series[tag], _pieces_of(upload, self.host.part)
+        for piece in wanted:
+            there = release.asset(piece.asset)
+            damaged = upload.name in self._damaged and there is not None and not piece.is_in(there)
+            if damaged and len(release.assets) < self.most_assets:
+                self._send_piece(release, upload, replace(piece, asset=piece.substitute), notes, moved)
+            if damaged and there is not None:
+                self._delete_asset(release, there)
+                there = None
+            substitute = release.asset(piece.substitute)
+            if substitute is not None and piece.is_in(substitute) is not False and there is None:
+                wanted_name = {"name": piece.asset, "label": piece.label}
+                self._keep(release, _asset(self.api.ask("PATCH", substitute.key, json=wanted_name, again=True)))
+            self._send_piece(release, upload, piece, notes, moved)
+        if upload.name in self._damaged:  # it may have been divided in another way
+            for asset in release.assets_of(upload.name):
+                if asset.name not in {piece.asset for piece in wanted}:
+                    self._delete_asset(release, asset)
+            self._damaged.discard(upload.name)
         return DraftFile(upload.size, upload.sha256, None, self._locators(tag), upload.name, upload.name)
 
-    def _send_piece(self, release: _Release, piece: _Piece, notes: Notes, moved: Moved) -> None:
+    def _send_piece(self, release: _Release, upload: Upload, piece: _Piece, notes: Notes, moved: Moved) -> None:
         for attempt in range(_ATTEMPTS):
             if attempt > 1:
                 time.sleep(self.pause * 2**attempt)
             found = release.asset(piece.asset)
             if found is not None and not found.complete:
-                if notes.get("sending") == piece.asset or self._was_cut(release, piece, found):
+                if notes.get("sending") == piece.asset or self._was_cut(release, upload, found):
                     self._delete_asset(release, found)
                 found = release.asset(piece.asset)
-            if found is not None and found.size == piece.size and found.sha256 in {None, piece.sha256}:
-                return None
             if found is not None:
-                raise self._other_bytes(release, [piece.upload.name])
+                if piece.is_in(found) is False:
+                    raise self._other_bytes([upload.name])
+                return None
             notes["sending"] = piece.asset
             try:
-                return self._check_sent(release, piece, self._post(release, piece, moved))
+                return self._check_sent(release, upload, piece, self._post(release, upload, piece, moved))
             except TransferError as error:
                 failed = error
             if is_status(failed, 422) and "already_exists" in str(failed):
                 notes["sending"] = ""  # what is there is somebody else's
             elif is_status(failed, 422) and "immutable" in str(failed):
                 reason = f"the release {release.tag} became immutable and takes no more files"
-                raise self._error(piece, reason, f"Publish to @{_next_tag(release.tag)}")
+                raise PublishError(self.at(upload.name), reason, f"Publish to @{_next_tag(release.tag)}")
             elif failed.final:
                 raise failed
             with self.lock:
                 release.refresh(self.api)
-        raise self._error(piece, f"it did not arrive in {_ATTEMPTS} attempts: {failed}") from failed
+        reason = f"it did not arrive in {_ATTEMPTS} attempts: {failed}"
+        raise PublishError(self.at(upload.name), reason) from failed
 
-    def _post(self, release: _Release, piece: _Piece, moved: Moved) -> DraftFile:
+    def _post(self, release: _Release, upload: Upload, piece: _Piece, moved: Moved) -> DraftFile:
         query = {"name": piece.asset} | ({"label": piece.label} if piece.label else {})
         head = {"Content-Type": "application/octet-stream"}
-        with FileBody(piece.upload.path, piece.start, piece.size, moved) as body:
+        with FileBody(upload.path, piece.start, piece.size, moved) as body:
             try:
                 reply = self.api.call("POST", release.upload_url, body=body, query=query, headers=head, timeout=300.0)
             except TransferError:
@@ -746,22 +748,25 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
                 raise
         return _asset(reply.json())
 
-    def _check_sent(self, release: _Release, piece: _Piece, made: DraftFile) -> None:
+    def _check_sent(self, release: _Release, upload: Upload, piece: _Piece, made: DraftFile) -> None:
         for _ in tries(self.digest_within, 0.3):
             if made.sha256 is not None:
                 break
-            made = _asset(self.api.call("GET", made.key).json())
-        same = made.size == piece.size and made.sha256 in {None, piece.sha256}
-        if made.name == piece.asset and made.complete and same:
-            with self.lock:
-                release.assets[made.name.lower()] = made
-            return
+            made = _asset(self.api.ask("GET", made.key))
+        if made.name == piece.asset and piece.is_in(made) is not False:
+            return self._keep(release, made)
         self._delete_asset(release, made)
+        reason = "other bytes arrived than were sent, and were removed: did the file change?"
         if made.name != piece.asset:
-            raise self._error(piece, f"GitHub calls the asset {piece.asset} {made.name}, where users would not find it")
-        raise self._error(piece, "other bytes arrived than were sent, and were removed: did the file change?")
+            reason = f"GitHub calls the asset {piece.asset} {made.name}, where users would not find it"
+        raise PublishError(self.at(upload.name), reason)
 
-    def _was_cut(self, release: _Release, piece: _Piece, found: DraftFile) -> bool:
+    def _keep(self, release: _Release, asset: DraftFile) -> None:
+        with self.lock:
+            others = {name: other for name, other in release.assets.items() if other.key != asset.key}
+            release.assets = {**others, asset.name.lower(): asset}
+
+    def _was_cut(self, release: _Release, upload: Upload, found: DraftFile) -> bool:
         """Whether an unfinished asset is left over; what another author sends just now is waited for."""
         for _ in tries(self.others_within, 0.5, 2.0):
             reply = self.api.call("GET", found.key, accept={404})
@@ -769,15 +774,14 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
                 return True
             found = _asset(reply.json())
             if found.complete:
-                with self.lock:
-                    release.assets[found.name.lower()] = found
+                self._keep(release, found)
                 return False
             age = server_time(reply.headers) - datetime.fromisoformat(found.data["created_at"]).timestamp()
             if age > _CUT_AFTER:
                 return True
         reason = f"somebody has been uploading it for {max(age, 0) / 60:.0f} min"
         remedy = "Run the same command again later; after an hour an incomplete upload counts as interrupted"
-        raise self._error(piece, reason, remedy)
+        raise PublishError(self.at(upload.name), reason, remedy)
 
     def _delete_asset(self, release: _Release, asset: DraftFile) -> None:
         self.api.call("DELETE", asset.key, accept={404})
@@ -787,21 +791,6 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
     def delete(self, file: DraftFile) -> None:
         """No complete asset is ever removed."""
         raise PublishError(self.at(file.name), "a file of a release stays")
-
-    def _error(self, piece: _Piece, reason: str, remedy: str = "") -> PublishError:
-        return PublishError(self.at(piece.upload.name), reason, remedy)
-
-
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """A file, or a part of one, that becomes an asset; people read the label in place of its name."""
-
-    upload: Upload
-    asset: str
-    label: str
-    start: int
-    size: int
-    sha256: str
 
 
 def _release_text(about: Mapping[str, Any], tag: str, place: str, *, further: bool) -> tuple[str, str]:

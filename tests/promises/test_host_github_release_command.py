@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -89,20 +90,7 @@ def test_killed_at_a_step_the_next_run_finishes(
         spec = github.spec(part=PART)
         return run("author", "publish", hosted, "--to", spec, "--package", package, GH_ENTERPRISE_TOKEN="ghp_ann")
 
-    def kill(handler: Any) -> bool:
-        real, handler.wfile = handler.wfile, Nowhere()  # nobody gets the answer
-        if when == "half":
-            handler.left = handler.length // 2
-            handler.read = lambda most=0, real=handler.read: real() and cut()
-        if when != "before":
-            with contextlib.suppress(ConnectionError):
-                handler.route()
-        handler.wfile = real
-        killed.kill()
-        handler.reset()
-        return True
-
-    github.when(step, kill)
+    github.when(step, killer(when, lambda: killed.send_signal(signal.SIGKILL)))
     killed = publish()
     killed.communicate(timeout=60)
     assert killed.returncode == -9
@@ -117,6 +105,55 @@ def test_killed_at_a_step_the_next_run_finishes(
     assert sorted(github.arrived) == sorted(wanted), "something was uploaded twice"
     paths = done(run("user", "get", "mypkg", *FILES, "--registry", package / "dataferry.toml")).split()
     assert [Path(path).read_bytes() for path in paths] == [(hosted / name).read_bytes() for name in FILES]
+
+
+@pytest.mark.parametrize(
+    ("step", "when"), [("POST .*assets", "half"), ("DELETE", "before"), ("DELETE", "after"), ("PATCH", "after")]
+)
+def test_a_repair_that_is_killed_does_not_lose_the_file(
+    github: Any, run: Callable[..., subprocess.Popen[str]], tmp_path: Path, step: str, when: str
+) -> None:
+    package, data = tmp_path / "author" / "mypkg" / "data", random.Random(64).randbytes(70_000)
+    package.mkdir(parents=True)
+    (tmp_path / "a.fits").write_bytes(data)
+
+    def publish(*options: str) -> subprocess.Popen[str]:
+        told = ["--to", github.spec(), "--package", package, *options]
+        return run("author", "publish", tmp_path / "a.fits", *told, GH_ENTERPRISE_TOKEN="ghp_ann")
+
+    done(publish())
+    [release] = github.repositories["ann/data"].releases.values()
+    bad = github.put("v1", "a.fits", data[:-1] + b"?")
+    github.when(step, killer(when, lambda: killed.send_signal(signal.SIGKILL)))
+    killed = publish("--repair")
+    killed.communicate(timeout=60)
+    assert killed.returncode == -9
+    left = list(release.assets.values())
+    assert bad in left or any(asset.state == "uploaded" and asset.data == data for asset in left)
+    done(publish("--repair"))
+    assert {asset.name: asset.data for asset in release.assets.values()} == {"a.fits": data}
+    assert len(github.arrived) == 2, "the right bytes go once more, and no further time"
+    [path] = done(run("user", "get", "mypkg", "a.fits", "--registry", package / "dataferry.toml")).split()
+    assert Path(path).read_bytes() == data
+
+
+def killer(when: str, kill: Callable[[], None]) -> Callable[[Any], bool]:
+    """Kill a process before, in the middle of or after a request of it."""
+
+    def act(handler: Any) -> bool:
+        real, handler.wfile = handler.wfile, Nowhere()  # nobody gets the answer
+        if when == "half":
+            handler.left = handler.length // 2
+            handler.read = lambda most=0, real=handler.read: real() and cut()
+        if when != "before":
+            with contextlib.suppress(ConnectionError):
+                handler.route()
+        handler.wfile = real
+        kill()
+        handler.reset()
+        return True
+
+    return act
 
 
 def cut() -> bytes:

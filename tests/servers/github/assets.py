@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from urllib.parse import quote
 
@@ -48,6 +49,22 @@ class Assets(Forms):
                 raise Refused(422, "Cannot delete asset from an immutable release")
             del release.assets[asset.name.lower()]
         self.reply(204)
+
+    def patch_asset(self, owner: str, repo: str, asset_id: str) -> None:
+        found = self.seen(owner, repo)
+        self.must(found)
+        told = json.loads(self.read())
+        with self.github.lock:
+            release, asset = self.one_asset(found, asset_id)
+            name = state.kept_name(told.get("name", asset.name))
+            if release.assets.get(name.lower(), asset) is not asset:
+                problem = {"resource": "ReleaseAsset", "code": "already_exists", "field": "name"}
+                raise Refused(422, "Validation Failed", problem)
+            del release.assets[asset.name.lower()]
+            asset.name, asset.label = name, told.get("label", asset.label)
+            release.assets[name.lower()] = asset
+            answer = self.asset(found, release, asset)
+        self.reply(200, answer)
 
     def post_asset(self, owner: str, repo: str, release_id: str) -> None:
         found = self.seen(owner, repo)

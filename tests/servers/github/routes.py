@@ -20,6 +20,7 @@ _ROUTES = [
     ("GET", f"{_REPO}/releases/latest", "get_latest"),
     ("GET", f"{_REPO}/releases/tags/(?P<tag>[^/]+)", "get_by_tag"),
     ("GET", f"{_REPO}/releases/assets/(?P<asset_id>[0-9]+)", "get_asset"),
+    ("PATCH", f"{_REPO}/releases/assets/(?P<asset_id>[0-9]+)", "patch_asset"),
     ("DELETE", f"{_REPO}/releases/assets/(?P<asset_id>[0-9]+)", "delete_asset"),
     ("GET", f"{_REPO}/releases/(?P<release_id>[0-9]+)", "get_release"),
     ("PATCH", f"{_REPO}/releases/(?P<release_id>[0-9]+)", "patch_release"),
