@@ -216,10 +216,21 @@ def test_the_shared_cache_of_a_group_is_readable_by_it(package, home, monkeypatc
 
 @pytest.fixture(scope="module")
 def astropy_seven(tmp_path_factory, need):
-    """An interpreter with astropy 7 and nothing else, taken from the package index."""
+    """A folder with astropy 7, taken from the package index; what it depends on is here."""
     folder = tmp_path_factory.mktemp("seven")
     done = subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder), "astropy>=7,<8"],
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "--no-deps",
+            "--no-compile",
+            "--target",
+            folder,
+            "astropy>=7,<8",
+        ],
         capture_output=True,
         text=True,
         check=False,

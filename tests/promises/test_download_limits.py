@@ -37,7 +37,7 @@ def outcome(server: TricklingServer, good: RangeServer, folder: Path, phase: str
             KNOWN if known else None,
             name=name,
             mirrors=mirrors,
-            folder=folder,
+            folder=folder / name,  # of its own: downloads of the same bytes into one folder wait for each other
             timeout=1,
             progress=False,
         )
