@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import re
 import shutil
@@ -113,6 +114,7 @@ def _registry(package: str) -> _Known | str:
 def forget_registries() -> None:
     """Read the registries again, in a process that lives longer than one command."""
     _registry.cache_clear()
+    _entries.cache_clear()
 
 
 def _state(home: str, view: str, path: str, package: str, digits: str, name: str) -> str:
@@ -128,9 +130,30 @@ def _state(home: str, view: str, path: str, package: str, digits: str, name: str
 
 def _key(view: str, path: str) -> str:
     """What the stamp of a view is kept under: the folder of its entry, or its own name where it is a file itself."""
+    contents = _entry(path)
+    return view if contents is None else os.path.basename(os.path.dirname(contents))
+
+
+def _entry(path: str) -> str | None:
+    """The entry that a view is a link to; None for a file by itself."""
     with contextlib.suppress(OSError):
-        return os.path.basename(os.path.dirname(os.readlink(path)))
-    return view
+        return os.path.join(os.path.dirname(path), os.readlink(path))
+    with contextlib.suppress(OSError):
+        now = os.stat(path)
+        cache = layout.astropy_cache()
+        if now.st_nlink > 1 and cache is not None:
+            return _entries(cache).get((now.st_dev, now.st_ino))
+    return None
+
+
+@lru_cache(maxsize=1)
+def _entries(cache: str) -> dict[tuple[int, int], str]:
+    """All entries of astropy's cache by their inodes, where hard links lead to them."""
+    found = {}
+    for contents in glob.iglob(f"{glob.escape(cache)}/download/url/*/contents"):
+        now = os.stat(contents)
+        found[now.st_dev, now.st_ino] = contents
+    return found
 
 
 def remove(views: Iterable[View], others: Iterable[View]) -> int:
@@ -157,11 +180,12 @@ def remove(views: Iterable[View], others: Iterable[View]) -> int:
     freed = 0
     for view in views:
         key = _key(os.path.relpath(view.path, view.home).replace(os.sep, "/"), view.path)
+        contents = _entry(view.path)
         try:
-            if not os.path.islink(view.path):
+            if contents is None:
                 freed += view.size or 0
             elif key not in needed:
-                freed += _remove_entry(os.path.realpath(view.path), os.path.dirname(view.home))
+                freed += _remove_entry(os.path.realpath(contents), os.path.dirname(view.home))
             with contextlib.suppress(FileNotFoundError):  # another command removes as well
                 os.unlink(view.path)
             unpacked = os.path.join(view.home, "unpacked", os.path.relpath(view.path, view.home))

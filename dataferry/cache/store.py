@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 from ..config.folders import Folder
 from ..config.settings import CACHE_VARIABLE
 from ..errors import CacheError, Reason
-from ..files import Stamp, hash_file, put_content
-from ..portable import file_name, symlink
+from ..files import Stamp, hash_file, put_content, write_new
+from ..portable import file_name, link, symlink
 from ..registry.names import redact_url
 from ..registry.registry import Entry
 from . import layout
@@ -143,16 +144,34 @@ def _temporary_folder() -> str:
 
 
 @lru_cache(maxsize=16)
-def _takes_links(home: str) -> bool:
-    """Whether links can be made in a folder; exFAT and some FUSE file systems have none."""
+def _link_maker(home: str) -> Callable[[str, str], None] | None:
+    """What makes links in a folder: Windows wants a right for symbolic ones, exFAT and some of FUSE have neither."""
     private = os.path.join(home, "incoming", f"link-{os.urandom(6).hex()}")
+    other = os.path.join(home, "incoming", f"link-{os.urandom(6).hex()}")
+    for make in (symlink, link):
+        try:
+            os.makedirs(os.path.dirname(private), exist_ok=True)
+            write_new(private, b"")
+            make(private, other)
+        except OSError:
+            continue
+        else:
+            return make
+        finally:
+            for path in (other, private):
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+    return None
+
+
+def _leads_to(path: str, target: str, contents: str) -> bool:
+    """Whether a path is a link to an entry, of either kind; raises `OSError` where nothing is."""
     try:
-        os.makedirs(os.path.dirname(private), exist_ok=True)
-        symlink("nothing", private)
-        os.unlink(private)
-    except (OSError, NotImplementedError):
-        return False
-    return True
+        return os.readlink(path) == target
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return os.path.samefile(path, contents)
 
 
 class Store:
@@ -226,14 +245,14 @@ class Store:
             if f"{home}/{view}" == contents:
                 return contents
             with contextlib.suppress(OSError, ValueError):
-                if os.readlink(f"{home}/{view}") == self._target(home, view, contents):
+                if _leads_to(f"{home}/{view}", self._target(home, view, contents), contents):
                     return f"{home}/{view}"
         return self._view(name, contents)
 
     def _view(self, name: str, contents: str) -> str:
         view = self._folder + file_name(name)
         for place in dict.fromkeys([self.writable(), *self.homes[1:]]):
-            if place is not None and _takes_links(place):
+            if place is not None and _link_maker(place) is not None:
                 with contextlib.suppress(OSError, ValueError):
                     if not self._link(place, view, contents, self._url_of(name)):
                         view = layout.second_view_name(self.package, self.base, name)
@@ -249,26 +268,30 @@ class Store:
 
     def _link(self, home: str, view: str, contents: str, url: str) -> bool:
         """Make a view; False where another file has the name, spelt with other capitals."""
-        path, target = f"{home}/{view}", self._target(home, view, contents)
+        path, target, make = f"{home}/{view}", self._target(home, view, contents), _link_maker(home) or symlink
+        if make is link:
+            target = contents
         try:
-            symlink(target, path)
+            make(target, path)
             return True
         except FileNotFoundError:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             with contextlib.suppress(FileExistsError):
-                symlink(target, path)
+                make(target, path)
                 return True
         except FileExistsError:
             pass
         with contextlib.suppress(OSError):
-            if os.readlink(path) == target:
+            if _leads_to(path, target, contents):
                 return True
+            if make is link and os.stat(path).st_nlink > 1:
+                return False
             other = entry_url(os.path.realpath(path))
             if other is not None and other != url and other.casefold() == url.casefold():
                 return False
         private = os.path.join(home, "incoming", f"link-{os.urandom(6).hex()}")
         try:
-            symlink(target, private)
+            make(target, private)
             os.replace(private, path)
         finally:
             with contextlib.suppress(OSError):
@@ -317,7 +340,7 @@ class Store:
         url, home = self._url_of(name), self.writable()
         key = layout.url_key(url)
         reason = "astropy finds no cache folder: set ASTROPY_CACHE_DIR and ASTROPY_CONFIG_DIR"
-        named = home is not None and any(_takes_links(place) for place in (home, *self.homes[1:]))
+        named = home is not None and any(_link_maker(place) for place in (home, *self.homes[1:]))
         if self.cache is not None and (named or not sha256):
             try:
                 contents = put_entry(self.cache, key, url, content)
@@ -328,9 +351,10 @@ class Store:
                             os.unlink(content)  # somebody else was first, with the same bytes
                     else:
                         replace_entry(contents, content)
-                if sha256:
+                path = self._view(name, contents)
+                if sha256:  # after a hard link, which changes the ctime
                     self._verified(self.homes[0], key, contents, sha256)
-                return self._view(name, contents)
+                return path
             except OSError as error:
                 reason = f"astropy's cache {self.cache}, {redact_url(url)}: {error.strerror or error}"
         if not sha256 and self.chosen is None:  # unverified, it would not be found again

@@ -31,11 +31,10 @@ _MISSING = [
         "kill",
         "killpg",
         "lchown",
-        "link",
     ],
     *["lockf", "mkfifo", "mknod", "nice", "openpty", "pidfd_open", "pipe2", "posix_fadvise", "posix_fallocate"],
     *["posix_spawn", "pread", "preadv", "pwrite", "pwritev", "register_at_fork", "sched_getaffinity", "sched_yield"],
-    *["sendfile", "set_blocking", "setsid", "splice", "statvfs", "symlink", "sync", "tcgetpgrp", "ttyname", "uname"],
+    *["sendfile", "set_blocking", "setsid", "splice", "statvfs", "sync", "tcgetpgrp", "ttyname", "uname"],
     *["wait", "wait3", "wait4", "waitid"],
 ]
 _FLAGS = ["O_CLOEXEC", "O_DIRECTORY", "O_DSYNC", "O_NOCTTY", "O_NOFOLLOW", "O_NONBLOCK", "O_PATH", "O_SYNC"]
@@ -115,6 +114,11 @@ def _unlink(path, **rest):
     os.unlink(path, **rest)
 
 
+def _symlink(source, target, target_is_directory=False):
+    raise OSError(errno.EPERM, "A required privilege is not held by the client", os.fspath(source))
+
+
+windows.symlink = _symlink
 windows.open, windows.close, windows.write, windows.read = _open, _close, _write, _read
 windows.rename, windows.replace, windows.unlink, windows.remove = _rename, _replace, _unlink, _unlink
 
