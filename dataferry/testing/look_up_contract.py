@@ -73,11 +73,18 @@ class LookUpContract(HostContract):
 
     def test_a_server_that_is_gone_is_an_error_of_ours(self) -> None:
         """It names the host."""
-        with self.serving({"plain.fits": content("plain.fits")}) as host:
-            pass
-        with pytest.raises(TransferError) as caught:
-            self.found(host, {"plain.fits": content("plain.fits")})
-        assert caught.value.place
+        files = {"plain.fits": content("plain.fits")}
+        for _ in range(3):  # another program's server may get the port that has become free
+            with self.serving(files) as host:
+                pass
+            errors: list[TransferError] = []
+            try:
+                self.found(host, files)
+            except TransferError as error:
+                errors.append(error)
+                break
+        assert errors, "no TransferError comes of a server that is gone"
+        assert errors[0].place
 
     def test_credentials_stay_secret(self) -> None:
         """A user's password, token or signature is in no text that is printed."""
