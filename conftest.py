@@ -37,15 +37,15 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Give all tests of a file to one worker of pytest-xdist, so that servers start once for a file."""
+    """Give neighbouring tests to one worker of pytest-xdist, since they share servers, and help whoever is late."""
     if getattr(config.option, "numprocesses", None) and config.option.dist == "no":
-        config.option.dist = "loadfile"
+        config.option.dist = "worksteal"
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Two workers for each core: half of the time of the tests is waiting for servers and other processes."""
-    return 2 * (os.cpu_count() or 1)
+    """Three workers for each core: more than half of the time of the tests is waiting for servers and processes."""
+    return 3 * (os.cpu_count() or 1)
 
 
 @pytest.fixture(scope="session")
@@ -167,10 +167,23 @@ def loopback_only(request: pytest.FixtureRequest, _guards: None) -> Iterator[Non
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
-    """After each file give the memory of its tests back, which glibc keeps: a worker had up to 1.2 GB by its end."""
+    """After each file, or a test that took much, give the memory back, which glibc keeps: a worker had up to 1.2 GB."""
+    global _tidy  # noqa: PLW0603
     result = yield
-    if nextitem is None or nextitem.path != item.path:
+    if nextitem is None or nextitem.path != item.path or _resident() > _tidy + 50_000_000:
         gc.collect()
         with contextlib.suppress(AttributeError, OSError, TypeError):  # another libc
             ctypes.CDLL(None).malloc_trim(0)
+        _tidy = _resident()
     return result
+
+
+#: The memory of this process when it was last tidied.
+_tidy = 0
+
+
+def _resident() -> int:
+    """The bytes of this process in memory; 0 where there is no such file."""
+    with contextlib.suppress(OSError), open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0
