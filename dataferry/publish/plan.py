@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..errors import BadName, CacheError, Conflict, DataferryError, NeedsNetwork, PublishError, WrongBytes
+from ..cache.store import incoming
+from ..errors import AccessDenied, BadName, CacheError, Conflict, DataferryError, NeedsNetwork, PublishError, WrongBytes
 from ..files import hash_files
 from ..hosts import make_host
 from ..hosts.about import read_about
 from ..hosts.base import Upload
 from ..lookup.configured_hosts import engine_settings, offline_reason
 from ..registry.names import check_name, check_public, redact_url
-from .compare import KEEPS_BYTES, ask_host
-from .state import rates, read_known
-from .steps import HostPlan, Plan
+from ..registry.registry import Entry
+from .proof import fetch_back
+from .state import Checkpoint, rates, read_known
+from .steps import CONFLICT, HOSTED, NEW_VERSION, PUBLISHED, REPAIR, UPLOAD, HostPlan, Plan, Step
 from .threads import in_threads
 
-__all__ = ["check_declared", "name_clashes", "plan", "series_of"]
+if TYPE_CHECKING:
+    from ..hosts.base import HostedFile, Publisher
+
+__all__ = ["as_error", "check_declared", "name_clashes", "plan", "series_of", "steps_at"]
+
+_KEEPS_BYTES = "A published name keeps its bytes: give the new ones another name"
+_log = logging.getLogger("dataferry")
 
 
 def plan(
@@ -84,7 +94,7 @@ def plan(
     if reason := offline_reason():
         problems.append(NeedsNetwork("publishing", [(redact_url(spec), f"not asked: {reason}") for spec in specs]))
     elif rest:
-        for found in in_threads(lambda host: ask_host(whole, host, rest, progress), whole.hosts, len(specs)):
+        for found in in_threads(lambda host: _ask_host(whole, host, rest, progress), whole.hosts, len(specs)):
             problems += found
         # whether a host keeps versions may show only when it was asked
         problems += _other_bytes(whole, rest).values()
@@ -131,15 +141,14 @@ def name_clashes(names: Iterable[str], registered: Iterable[str]) -> list[Datafe
 
 
 def _host_plan(spec: str, plan: Plan) -> HostPlan:
-    host = make_host(spec)
-    publisher = host.publisher(
-        plan.settings, read_about(plan.registry, plan.known.about if plan.known is not None else {})
-    )
+    host, measured = make_host(spec), rates()
+    about = read_about(plan.registry, plan.known.about if plan.known is not None else {})
+    publisher = host.publisher(plan.settings, about)
     publisher.registered = tuple(plan.registered_hosts())
     check_declared(publisher.declared)  # the dry run says it as well, before anything is uploaded
-    measured = rates()
-    speeds = measured.get(f"up {host.redacted}"), measured.get(f"back {host.redacted}")
-    return HostPlan(spec, host, publisher, rates=speeds)
+    return HostPlan(
+        spec, host, publisher, rates=(measured.get(f"up {host.redacted}"), measured.get(f"back {host.redacted}"))
+    )
 
 
 def _not_writable(path: Path) -> list[DataferryError]:
@@ -161,7 +170,7 @@ def _other_bytes(plan: Plan, uploads: Iterable[Upload]) -> dict[str, DataferryEr
         if plan.new_version:
             remedy = f"{' and '.join(fixed)} keeps one version of a file only: give the new bytes another name"
         else:
-            remedy = KEEPS_BYTES + ("" if fixed else ", or publish a new version of the data with --new-version")
+            remedy = _KEEPS_BYTES + ("" if fixed else ", or publish a new version of the data with --new-version")
         there, now = f"{entry.sha256[:12]}...", f"{upload.sha256[:12]}..."
         reason = f"{name!r} is registered with other bytes (sha256 {there} there, {now} now)"
         problems[name] = Conflict(str(plan.registry), reason, remedy)
@@ -179,6 +188,170 @@ def _hosts_left_behind(plan: Plan) -> list[str]:
     what = changed[0] if len(changed) == 1 else f"{len(changed)} files"
     refused = "keep the old bytes, which users of the new registry are refused there; new names would go everywhere"
     return [f"{what}: {', '.join(others)} {refused}"]
+
+
+# -- one host ----------------------------------------------------------------------------------------------------------
+
+
+def _ask_host(plan: Plan, host: HostPlan, uploads: Sequence[Upload], progress: bool) -> list[DataferryError]:
+    """Ask a host for its rights, files and limits; the host's plan gets the steps, the caller the problems."""
+    place, publisher = host.host.redacted, host.publisher
+    problems = [*_beyond_limits(place, publisher, uploads), *_without_locators(plan, host, uploads)]
+    occupied: Mapping[str, int] = {}
+    try:
+        host.who = publisher.check_rights()
+        _log.debug("%s: %s", place, host.who)
+        for step in steps_at(plan, host, uploads, progress):
+            if step.error is None:
+                host.steps[step.name] = step
+            else:
+                problems.append(step.error)
+        if todo := [step.upload for step in host.to_send]:
+            host.remarks = tuple(publisher.remarks(todo))
+            if publisher.limits.total_bytes is not None or publisher.limits.files is not None:
+                occupied = publisher.occupied()
+    except Exception as error:  # noqa: BLE001 - one host's failure does not stop the others
+        host.failure = as_error(error, place)
+        if isinstance(error, AccessDenied | Conflict):
+            problems.append(error)
+    if host.to_send or host.failure:
+        problems += _beyond_totals(place, publisher, uploads, occupied)
+    return problems
+
+
+def steps_at(plan: Plan, host: HostPlan, uploads: Sequence[Upload], progress: bool) -> list[Step]:
+    """What has to be done with each file at a host as it is now; a step of a conflict has the error."""
+    place = host.host.redacted
+    hosted = host.publisher.hosted(uploads)
+    host.declared = host.publisher.declared
+    # another machine, or another host, may have registered a file of which this host gives nothing but the size
+    proven: Mapping[str, str] = {} if plan.repair else Checkpoint(plan.registry, host.spec).proven
+    steps = []
+    for upload in uploads:
+        there = hosted.get(upload.name)
+        if there is None:
+            steps.append(Step(upload, place, UPLOAD))
+        elif (there.matches(upload) or proven.get(upload.name) == upload.sha256) and _is_published(
+            plan, host, upload, there
+        ):
+            steps.append(Step(upload, place, PUBLISHED, there, proven=True))
+        else:
+            steps.append(Step(upload, place, HOSTED, there, locators=dict(there.locators)))
+    # where the host gives no digest, what it has is fetched
+    unclear = [step for step in steps if step.action == HOSTED]
+    to_fetch = [step for step in unclear if step.hosted is not None and step.hosted.matches(step.upload) is None]
+    fetched: Mapping[str, str | DataferryError] = {}
+    if to_fetch:
+        entries = [Entry(step.name, step.upload.sha256, step.size, step.locators) for step in to_fetch]
+        workdirs = [Path(incoming()), *(step.upload.path.absolute().parent for step in to_fetch)]
+        fetched = fetch_back(host.declared, entries, plan.settings, workdirs, progress, compare=False)
+    for step in unclear:
+        _decide(step, fetched.get(step.name), plan, host)
+    for step in steps:
+        _log.debug("%s: %s: %s", place, step.name, step.error or step.action)
+    return steps
+
+
+def _decide(step: Step, fetched: str | DataferryError | None, plan: Plan, host: HostPlan) -> None:
+    """What has to be done with a file where the host has something under its name."""
+    place, publisher, upload, hosted = f"{step.host}: {step.name}", host.publisher, step.upload, step.hosted
+    if isinstance(fetched, DataferryError):
+        reason = f"the host has a file under this name, and it cannot be compared: {fetched}"
+        step.action, step.error = CONFLICT, Conflict(place, reason)
+        return
+    if hosted is None or (fetched == upload.sha256 if fetched else hosted.matches(upload)):
+        step.compared = fetched is not None
+        return
+    entry = plan.registered(step.name)
+    damaged = entry is not None and entry.sha256 == upload.sha256 and host.declared in plan.registered_hosts()
+    if damaged and plan.repair and publisher.repairs:
+        step.action = REPAIR
+        return
+    if plan.new_version and publisher.versioned:
+        step.action = NEW_VERSION
+        return
+    if damaged:
+        remedy = "The registry has your file, so the host's copy is damaged or was changed"
+        if publisher.repairs:
+            remedy += ": --repair replaces it"
+        elif publisher.versioned:
+            remedy += ". What an archive has published is immutable: --new-version puts your file into the next version"
+        else:
+            remedy += ", and this kind of host cannot replace it"
+    else:
+        remedy = _KEEPS_BYTES
+        remedy += ", or publish a new version of the data with --new-version" if publisher.versioned else ""
+    other = f"{hosted.size} bytes" if hosted.size not in {None, upload.size} else "with another digest"
+    reason = f"the host has another file under this name ({other})"
+    step.action, step.error = CONFLICT, Conflict(place, reason, remedy)
+
+
+def _is_published(plan: Plan, host: HostPlan, upload: Upload, hosted: HostedFile) -> bool:
+    """Whether the registry has just this file at just this host, as far as the host says."""
+    entry = plan.registered(upload.name)
+    return (
+        entry is not None
+        and (entry.sha256, entry.size) == (upload.sha256, upload.size)
+        and host.declared in plan.registered_hosts()
+        and hosted.matches(upload) is not False
+        and hosted.size is not None
+        and all(entry.locators.get(key) == value for key, value in hosted.locators.items())
+    )
+
+
+def _beyond_limits(place: str, publisher: Publisher, uploads: Iterable[Upload]) -> list[DataferryError]:
+    limits = publisher.limits
+    problems: list[DataferryError] = []
+    for upload in uploads:
+        reason = publisher.problem(upload)
+        if limits.file_bytes is not None and upload.size > limits.file_bytes:
+            reason = f"it has {upload.size} bytes, and the host takes {limits.file_bytes} in one file at the most"
+        elif not upload.size and not limits.empty:
+            reason = "it is empty, and the host takes no empty files"
+        if reason:
+            problems.append(PublishError(f"{place}: {upload.name}", reason))
+    return problems
+
+
+def _beyond_totals(
+    place: str, publisher: Publisher, uploads: Iterable[Upload], occupied: Mapping[str, int]
+) -> list[DataferryError]:
+    """Whether the host takes all files together, beside what it has."""
+    limits, sizes = publisher.limits, {upload.name: upload.size for upload in uploads}
+    every = {**occupied, **sizes}
+    others, total = len(every) - len(sizes), sum(every.values())
+    more = f", with the {others} that are there" if others else ""
+    problems: list[DataferryError] = []
+    if limits.total_bytes is not None and total > limits.total_bytes:
+        reason = f"the files have {total} bytes{more}, and {limits.total_bytes} are the most it takes"
+        problems.append(PublishError(place, reason, "Publish fewer of them there, and the others to a second host"))
+    if limits.files is not None and len(every) > limits.files:
+        reason = f"these are {len(every)} files{more}, and it takes {limits.files} at the most"
+        problems.append(PublishError(place, reason, "Pack small files together, or publish some to a second host"))
+    return problems
+
+
+def _without_locators(plan: Plan, host: HostPlan, uploads: Sequence[Upload]) -> list[DataferryError]:
+    """A text registry has no locators, so names have to be enough for this host."""
+    known = plan.known
+    if known is None or known.list_path is None or not host.host.locator:
+        return []
+    listed = [upload for upload in uploads if not known.keeps_locators(upload.name)]
+    if all(host.host.sources(upload.name, Entry(upload.name, upload.sha256, upload.size)) for upload in listed):
+        return []
+    reason = f"it needs an id for each file ({host.host.locator}), and the text registry {known.list_path} holds none"
+    remedy = f"Take the key `registry` out of {known.path} and publish again: the entries go to its [files] then"
+    return [PublishError(host.host.redacted, reason, remedy)]
+
+
+def as_error(error: Exception, place: str) -> DataferryError:
+    """An error of dataferry's own, also for what a host of a third party raises by mistake."""
+    if isinstance(error, DataferryError):
+        return error
+    _log.debug("%s", place, exc_info=error)
+    wrapped = PublishError(place, f"{type(error).__name__}: {error}")
+    wrapped.__cause__ = error
+    return wrapped
 
 
 def check_declared(spec: str) -> str:

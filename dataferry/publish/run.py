@@ -15,8 +15,7 @@ from pathlib import Path
 from ..errors import AccessDenied, Conflict, DataferryError, PublishError, WrongBytes
 from ..registry.editor import RegistryEditor
 from ..registry.registry import Entry
-from .compare import as_error, steps_at
-from .plan import check_declared, series_of
+from .plan import as_error, check_declared, series_of, steps_at
 from .progress import UploadProgress
 from .proof import fetch_back, not_proven
 from .state import Checkpoint, rates, read_known
