@@ -14,7 +14,7 @@ import click
 from ..errors import BadName, RegistryError
 from ..registry import Registry
 from ..registry.names import check_name
-from ..registry.packages import REGISTRY_NAME, find_registry, package_folders
+from ..registry.packages import REGISTRY_NAME, find_registry, package_at, package_folders
 from .output import note
 
 __all__ = [
@@ -109,10 +109,7 @@ def package_name(registry: Path) -> str:
     if parts[:1] == ("src",):
         parts = parts[1:]
     if not parts or not all(part.isidentifier() for part in parts):  # not in a source tree: an installed package
-        top = folder
-        while (top.parent / "__init__.py").is_file():
-            top = top.parent
-        parts = folder.relative_to(top.parent).parts
+        return package_at(registry.resolve())
     return ".".join(parts)
 
 

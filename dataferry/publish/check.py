@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ..errors import DataferryError, FileUnavailable, NeedsNetwork, TransferError, UnknownFile
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from ..download.source import Source
     from ..hosts.base import Host, HostedFile
     from ..lookup.candidates import Candidates
-    from ..lookup.resolver import Resolver
     from ..registry.registry import Entry
 
 __all__ = ["Finding", "State", "check"]
@@ -64,12 +63,8 @@ class Finding:
     kind: str = ""
 
 
-class _PackageData(Protocol):
-    _resolver: Resolver
-
-
 def check(
-    data: _PackageData,
+    data: Any,
     names: str | Iterable[str] = "*",
     *,
     deep: bool = False,

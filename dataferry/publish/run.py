@@ -36,24 +36,7 @@ _log = logging.getLogger("dataferry")
 
 
 def run(plan: Plan, *, jobs: int | None = None, wait: float | None = None, progress: bool = True) -> Outcome:
-    """Do what a plan says.
-
-    Parameters
-    ----------
-    plan : Plan
-        A plan without problems.
-    jobs : int, optional
-        How many uploads at the same time at each host; by default what is polite there.
-    wait : float, optional
-        Seconds to wait until users get the files; by default what the host is known to need.
-    progress : bool
-        Whether to show it.
-
-    Returns
-    -------
-    Outcome
-        What was done; `Outcome.check` raises what failed.
-    """
+    """Do what a plan without problems says; `Outcome.check` raises what failed. Arguments as for `publish`."""
     outcome = Outcome(plan)
     stop = threading.Event()
     to_send = [step.size for host in plan.hosts for step in host.to_send]

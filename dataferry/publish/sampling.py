@@ -7,10 +7,10 @@ import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from enum import StrEnum
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO
 
 from ..download.response import describe_body
-from ..download.source import Source
+from ..download.source import Part, Source
 from ..errors import Reason, TransferError
 
 if TYPE_CHECKING:
@@ -46,11 +46,6 @@ class State(StrEnum):
     BAD = "bad"
 
 
-class _Sample(NamedTuple):
-    start: int
-    data: bytes
-
-
 def sample(client: Client, source: Source, entry: Entry, here: str | None) -> tuple[State, str]:
     """How sure it is that a source has a file, and what was compared; `here` is a verified file on this machine.
 
@@ -58,26 +53,36 @@ def sample(client: Client, source: Source, entry: Entry, here: str | None) -> tu
     """
     if source.opener is not None:
         return _through_opener(source, entry, here)
+    size = os.path.getsize(here) if entry.size is None and here is not None else entry.size
     if source.parts:
-        return _in_parts(client, source, entry, here)
-    size = entry.size
-    if size is None and here is not None:
-        size = os.path.getsize(here)
-    if size is None:
+        total = sum(part.size for part in source.parts)
+        if entry.size is not None and total != entry.size:
+            reason = f"its {len(source.parts)} parts have {total} bytes, {entry.size} are registered"
+            raise _wrong(source, reason, Reason.SIZE)
+        size = total
+    elif size is None:
         return _of_unknown_size(client, source, entry)
-    if size <= _WHOLE:
+    elif size <= _WHOLE:
         return _whole(client, source, entry, size)
-    first = client.read_range(source, 0, _SAMPLE, size=size, name=entry.name)
-    samples, sized = [_Sample(0, first.data)], first.total is not None
-    if first.ranges:  # a server that ignores ranges would have to send all of it
-        for start in (size - _SAMPLE, size // 2):
-            part = client.read_range(source, start, start + _SAMPLE, size=size, name=entry.name)
-            samples.append(_Sample(start, part.data))
-            sized = sized or part.total is not None
-    elif not sized and size <= _LONGEST_BODY:
+    samples, sized, start = [], bool(source.parts), 0
+    for part in source.parts or [Part(source.url, size)]:
+        piece = Source(part.url, source.host, source.headers)
+        length = part.size if size <= _WHOLE else _SAMPLE
+        for at in (0, part.size - length, part.size // 2) if part.size > length else (0,):
+            stop = min(at + length, part.size)
+            answer = client.read_range(piece, at, stop, size=part.size, name=entry.name)
+            samples.append((start + at, answer.data))
+            sized = sized or answer.total is not None
+            if not answer.ranges:
+                break  # the server would have to send all of it
+        start += part.size
+    if size <= _WHOLE:
+        return _proven(source, entry, b"".join(data for _, data in samples))
+    if source.parts:
+        return _compare(source, samples, here, "" if entry.size is not None else _NO_SIZE)
+    if not sized and size <= _LONGEST_BODY:
         return _read_through(client, source, entry, size)
-    unsized = "" if sized else "the host does not give its size; --deep reads all of it"
-    return _compare(source, samples, here, unsized)
+    return _compare(source, samples, here, "" if sized else "the host does not give its size; --deep reads all of it")
 
 
 def _whole(client: Client, source: Source, entry: Entry, size: int) -> tuple[State, str]:
@@ -124,7 +129,7 @@ def _proven(source: Source, entry: Entry, data: bytes) -> tuple[State, str]:
     return State.PROVEN, "sha256 of all bytes"
 
 
-def _compare(source: Source, samples: list[_Sample], here: str | None, unsized: str) -> tuple[State, str]:
+def _compare(source: Source, samples: list[tuple[int, bytes]], here: str | None, unsized: str) -> tuple[State, str]:
     """What samples say, together with the size, or with why it was not compared."""
     if here is None:
         return (State.THERE, unsized) if unsized else (State.SIZE_ONLY, "size")
@@ -137,36 +142,13 @@ def _compare(source: Source, samples: list[_Sample], here: str | None, unsized: 
     return State.LIKELY, f"{'' if unsized else 'size and '}{len(samples)} sample{'s' * (len(samples) > 1)}"
 
 
-def _in_parts(client: Client, source: Source, entry: Entry, here: str | None) -> tuple[State, str]:
-    total = sum(part.size for part in source.parts)
-    if entry.size is not None and total != entry.size:
-        reason = f"its {len(source.parts)} parts have {total} bytes, {entry.size} are registered"
-        raise _wrong(source, reason, Reason.SIZE)
-    samples, start = [], 0
-    whole = total <= _WHOLE
-    for part in source.parts:
-        piece = Source(part.url, source.host, source.headers)
-        ranges = [(0, part.size)] if whole else [(0, min(_SAMPLE, part.size)), (part.size - _SAMPLE, part.size)]
-        for at, stop in ranges:
-            if not 0 <= at < stop:
-                continue
-            answer = client.read_range(piece, at, stop, size=part.size, name=entry.name)
-            samples.append(_Sample(start + at, answer.data))
-            if not answer.ranges:
-                break  # the server would have to send all of it
-        start += part.size
-    if whole:
-        return _proven(source, entry, b"".join(data for _, data in samples))
-    return _compare(source, samples, here, "" if entry.size is not None else _NO_SIZE)
-
-
 def _through_opener(source: Source, entry: Entry, here: str | None) -> tuple[State, str]:
     whole = entry.size is not None and entry.size <= _WHOLE
     with _opened(source, 0) as stream:
         data = stream.read(_WHOLE + 1 if whole else _SAMPLE)
     if whole:
         return _proven(source, entry, data)
-    samples = [_Sample(0, data)]
+    samples = [(0, data)]
     if entry.size is not None:
         # nothing says how long a stream is, but that its end is where it has to be
         at = entry.size - _SAMPLE
@@ -175,7 +157,7 @@ def _through_opener(source: Source, entry: Entry, here: str | None) -> tuple[Sta
         if len(end) != _SAMPLE:
             has = "more than" if len(end) > _SAMPLE else f"{at + len(end)} instead of"
             raise _wrong(source, f"it has {has} {entry.size} bytes", Reason.SIZE)
-        samples.append(_Sample(at, end))
+        samples.append((at, end))
     return _compare(source, samples, here, "" if entry.size is not None else _NO_SIZE)
 
 

@@ -6,8 +6,10 @@ One parser reads them all: ``sha256  size  name  url`` and ``hash  name`` a line
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -95,7 +97,8 @@ class Row(NamedTuple):
     def entry(self) -> Entry:
         """The entry of a row with a sha256."""
         if self.algorithm != "sha256":
-            raise RegistryError(f"it has the {self.algorithm} of the file, and dataferry needs its sha256")
+            place = f"{self.origin}: " if self.origin else ""
+            raise RegistryError(f"{place}it has the {self.algorithm} of the file, and dataferry needs its sha256")
         return Entry(self.name, self.digest, self.size, {"url": " ".join(self.urls)} if self.urls else {})
 
 
@@ -254,13 +257,7 @@ def read_rows(text: str, origin: str) -> list[Row]:
 
 def read_list(text: str, origin: str) -> list[Entry]:
     """The entries of a list of sha256, in its order; raises `RegistryError` as `read_rows`, and for another hash."""
-    entries = []
-    for row in read_rows(text, origin):
-        try:
-            entries.append(row.entry)
-        except RegistryError as error:
-            raise RegistryError(f"{row.origin}: {error}") from None
-    return entries
+    return [row.entry for row in read_rows(text, origin)]
 
 
 class ListedFiles:
@@ -285,8 +282,13 @@ class ListedFiles:
 
     def find(self, name: str) -> Entry | None:
         """What the list says of a file; None where it does not have it. Raises `RegistryError` for a bad line."""
-        if self._all is not None:
-            return self._all.get(name)
+        if self._all is None and (entry := self._search(name)) is not None:
+            return entry
+        # a line of another form, such as pooch's, begins with the name, and one of SHA256SUMS has no size
+        return self.read().get(name)
+
+    def _search(self, name: str) -> Entry | None:
+        """The entry of the one line with a name behind its size; None where all lines have to be read."""
         data, column = self._load(), f"  {name}".encode()
         found, at = None, -1
         while (at := data.find(column, at + 1)) >= 0:
@@ -296,21 +298,25 @@ class ListedFiles:
             row = _ROW(data, start, end)
             if row is not None and row.start(3) != at + 2:
                 continue  # "sha256  5  x  5.fits" ends with another name
-            entry = self._parse(data[start:end], lambda: data.count(b"\n", 0, start))  # noqa: B023 - for an error only
-            if entry is None or entry.name != name:
-                continue
-            if found is not None:
-                raise RegistryError(f"{self.path}: line {data.count(10, 0, start)}: {name!r} is registered twice")
-            found = entry
-        # a line of another form, such as pooch's, begins with the name, and one of SHA256SUMS has no size
-        return found if found is not None else self.read().get(name)
+            try:
+                entry = _parse_bytes(data[start:end])
+            except ValueError:
+                return None
+            if entry is not None and entry.name == name:
+                if found is not None:
+                    return None
+                found = entry
+        return found
 
     def read(self) -> dict[str, Entry]:
         """All entries by name. Raises `RegistryError` for a bad line or a name that is there twice."""
         if self._all is None:
             entries: dict[str, Entry] = {}
             for number, line in enumerate(self._load().split(b"\n")):
-                entry = self._parse(line, lambda: number)  # noqa: B023
+                try:
+                    entry = _parse_bytes(line)
+                except ValueError as error:
+                    raise RegistryError(f"{self.path}: line {number}: {error}") from None
                 if entry is None:
                     continue
                 if entry.name in entries:
@@ -319,14 +325,12 @@ class ListedFiles:
             self._all = entries
         return self._all
 
-    def _parse(self, line: bytes, number: Callable[[], int]) -> Entry | None:
-        try:
-            row = _ROW(line)
-            if row is not None and b":" not in row[3]:  # with one it may have a URL
-                return Entry(check_name(row[3].decode()), row[1].decode(), int(row[2]))
-            return _parse_entry(line.decode())
-        except ValueError as error:
-            raise RegistryError(f"{self.path}: line {number()}: {error}") from None
+
+def _parse_bytes(line: bytes) -> Entry | None:
+    row = _ROW(line)
+    if row is not None and b":" not in row[3]:  # with one it may have a URL
+        return Entry(check_name(row[3].decode()), row[1].decode(), int(row[2]))
+    return _parse_entry(line.decode())
 
 
 # -- what a published folder or site says of its own files ------------------------------------------
@@ -341,21 +345,14 @@ class Listed(NamedTuple):
 
 def catalog_bytes(files: Mapping[str, Listed], title: str = "") -> bytes:
     """The catalog: JSON with ``format``, ``title`` and ``files``, one line a file, sorted."""
-    import json
-
-    def dumped(value: object) -> str:
-        return json.dumps(value, ensure_ascii=False)
-
+    dumped = partial(json.dumps, ensure_ascii=False)
     lines = [f"  {dumped(name)}: {dumped(files[name]._asdict())}" for name in sorted(files)]
-    inside = ",\n".join(lines)
     head = f'{{"format": "{_FORMAT}",\n "title": {dumped(title)},\n "files": {{\n'
-    return (head + inside + "\n }\n}\n").encode()
+    return (head + ",\n".join(lines) + "\n }\n}\n").encode()
 
 
 def read_catalog(data: bytes) -> dict[str, Listed]:
     """The files of a catalog, without entries that make no sense; raises `ValueError` if it is no such catalog."""
-    import json
-
     try:
         catalog: Any = json.loads(data)
     except RecursionError:

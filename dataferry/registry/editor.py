@@ -44,21 +44,7 @@ class RegistryEditor:
     """Adds, updates and removes entries; nothing is written before `save`.
 
     Entries go to the text file that ``registry`` in ``dataferry.toml`` names, if it names one, else to ``[files]``.
-
-    Parameters
-    ----------
-    path : path-like
-        The ``dataferry.toml``; it is made by `save` if it is not there.
-
-    Raises
-    ------
-    RegistryError
-        If what is there cannot be read.
-
-    Attributes
-    ----------
-    created : bool
-        Whether there was no such file.
+    Raises `RegistryError` if what is there cannot be read.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -98,28 +84,11 @@ class RegistryEditor:
         return True
 
     def put(self, entries: Iterable[Entry], *, replace: bool = False) -> list[Change]:
-        """Add or update entries.
+        """Add or update entries; a size or locator that is not given leaves the one that is registered.
 
-        Parameters
-        ----------
-        entries : iterable of Entry
-            What is known of the files. A size or locator that is not given leaves the one that is registered.
-        replace : bool
-            Whether a name may get other bytes. A published name never may: who has the old file would keep it.
-
-        Returns
-        -------
-        list of Change
-            One for each entry, in order.
-
-        Raises
-        ------
-        BadName
-            If a name is not legal, or given twice with different bytes.
-        WrongBytes
-            If a name is registered with other bytes and `replace` is False; nothing is put then.
-        RegistryError
-            If an entry with locators would have to go to a text registry.
+        Raises `BadName` for a name that is not legal or given twice with different bytes, `WrongBytes` for one that is
+        registered with other bytes unless `replace` (then nothing is put), and `RegistryError` for locators in a text
+        registry.
         """
         changes: dict[str, Change] = {}
         conflicts: list[str] = []
@@ -154,19 +123,10 @@ class RegistryEditor:
         return [self._entries.pop(name) for name in wanted]
 
     def save(self) -> list[Path]:
-        """Write what was put, each file by one rename.
+        """Write what was put, each file by one rename; the files that changed.
 
-        Returns
-        -------
-        list of Path
-            The files that changed.
-
-        Raises
-        ------
-        RegistryError
-            If a file was changed by someone else since it was read, or is laid out so that it cannot be edited safely.
-        CacheError
-            If a file cannot be written.
+        Raises `RegistryError` if someone else changed a file since it was read or its layout cannot be edited safely,
+        and `CacheError` if a file cannot be written.
         """
         changed = sorted(name for name, entry in self._entries.items() if self._written.get(name) != entry)
         removed = self._written.keys() - self._entries

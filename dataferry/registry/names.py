@@ -39,24 +39,7 @@ _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 
 
 def check_name(name: object) -> str:
-    """Return a name if it is legal.
-
-    Parameters
-    ----------
-    name : str
-        The name, ``maps/dust_064.fits``.
-
-    Returns
-    -------
-    str
-        The same name.
-
-    Raises
-    ------
-    BadName
-        If the name is no string, is empty, absolute or too long, leaves the data (``..``), holds a backslash, a control
-        character, a percent escape, ``?`` or ``#``, ends or starts with a space, or is not in Unicode's composed form.
-    """
+    """Return a name if it is legal; raises `BadName` with the reason if it is not."""
     if isinstance(name, str) and len(name) <= LONGEST_PART and _PLAIN(name):
         return name
     return _check_slowly(name)
@@ -194,16 +177,7 @@ _NOTHING_TO_HIDE = re.compile(r"https?://[\w.-]+(?::[0-9]+)?/[\w.~%+,/-]*", re.A
 def redact_url(url: str) -> str:
     """A URL as it may be printed: no user and password, no values of a query.
 
-    Parameters
-    ----------
-    url : str
-        Any URL.
-
-    Returns
-    -------
-    str
-        The same URL without ``user:password@``, with every value in the query replaced by ``...``, and so everything
-        that may be a password where nobody can say, ``http://a.b:12/34@host/``.
+    Where nobody can say what is a password, as in ``http://a.b:12/34@host/``, all that may be one goes.
     """
     if _NOTHING_TO_HIDE(url):
         return url

@@ -116,30 +116,26 @@ def refuse_archived(package: str, name: str) -> None:
     spec = _package_spec(package)
     root = None if package_folders(package) else _resources(spec)
     if root is not None and root.joinpath("data", *name.split("/")).is_file():
-        raise RegistryError(
-            f"{name}: package {package!r} has this file inside an archive, {_places(spec.submodule_search_locations)}, "
-            "where it has no path; unpack the archive or install the package into a folder"
-        )
+        raise _archived(spec, f"its file {name}")
+
+
+def _archived(spec: ModuleSpec, what: str) -> RegistryError:
+    return RegistryError(
+        f"package {spec.name!r} is inside an archive, {', '.join(spec.submodule_search_locations or ())}, where {what} "
+        "has no path; unpack the archive or install the package into a folder"
+    )
 
 
 def find_registry(package: str) -> Path:
     """The ``dataferry.toml`` of an installed package; raises `RegistryError` if there is none."""
-    folders = package_folders(package)
-    for folder in folders:
-        path = folder / "data" / REGISTRY_NAME
+    places = [folder / "data" / REGISTRY_NAME for folder in package_folders(package)]
+    if not places:
+        raise _archived(_package_spec(package), "its data")
+    for path in places:
         if path.is_file():
             return path
-    if not folders:
-        raise RegistryError(
-            f"package {package!r} is inside an archive, {_places(_package_spec(package).submodule_search_locations)}, "
-            "where its data have no path; unpack the archive or install the package into a folder"
-        )
-    looked = ", ".join(str(f / "data" / REGISTRY_NAME) for f in folders)
+    looked = ", ".join(map(str, places))
     raise RegistryError(f"package {package!r} declares no data ({looked}); 'dataferry add' writes that file")
-
-
-def _places(places: Sequence[str] | None) -> str:
-    return ", ".join(places or ())
 
 
 def package_at(registry: Path) -> str:
