@@ -25,18 +25,19 @@ import math
 import mimetypes
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from ..download.source import Source
-from ..errors import AccessDenied, Conflict, DataferryError, MissingExtra, PublishError, TransferError
+from ..errors import AccessDenied, Conflict, MissingExtra, PublishError, TransferError
 from .api_client import FileBody
-from .base import Host, HostedFile, HostStatus, Limits, Publisher, Upload
-from .s3_client import Bucket, S3Client, common_start, response_of
+from .base import Host, HostedFile, HostStatus, Limits, Locators, Moved, Notes, Publisher, Upload
+from .s3_client import Bucket, S3Client
 
 if TYPE_CHECKING:
     from ..config.settings import Settings
@@ -58,6 +59,7 @@ _UPLOADS, _PARTS, _ALL_PARTS = 32, 8, 16
 _ATTEMPTS = 8
 #: Seconds that a signed URL holds; long, since a large file is asked for in many pieces.
 _SIGNED_FOR = 24 * 3600
+_KEY_FILES = {"AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials", "AWS_CONFIG_FILE": "~/.aws/config"}
 #: Who sets it to "requester" agrees to pay for what is read; other programs know it too.
 _PAY_VARIABLE = "AWS_REQUEST_PAYER"
 #: A compressed file has the type of its archive and no Content-Encoding, so that nobody unpacks it on its journey.
@@ -66,6 +68,7 @@ _TYPES = {**dict.fromkeys((".fits", ".fit", ".fz"), "application/fits"), ".gz": 
 _BEFORE_US = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409", "NoSuchUpload"}
 #: An upload that has ended, or is somebody else's.
 _NOT_OURS = {"NoSuchUpload", "NoSuchKey", "404", "AccessDenied", "403"}
+_AGAIN = "run the same command again"
 _OTHER = "a published name keeps its bytes: choose a new name, or publish a new version to a bucket that keeps versions"
 
 
@@ -105,10 +108,9 @@ class S3Host(Host):
 
     def status(self, settings: Settings) -> HostStatus:
         """What boto3 would find first, without it: loading it is slow, and it may ask the network."""
-        places = {"AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials", "AWS_CONFIG_FILE": "~/.aws/config"}
-        set_here = (f"the variable {name}" for name in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE") if os.environ.get(name))
-        paths = (os.path.expanduser(os.environ.get(name) or path) for name, path in places.items())
-        found = [*set_here, *filter(os.path.isfile, paths)]
+        found = [f"the variable {name}" for name in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE") if os.environ.get(name)]
+        for variable, path in _KEY_FILES.items():
+            found += filter(os.path.isfile, [os.path.expanduser(os.environ.get(variable) or path)])
         return HostStatus("Amazon S3", "AWS_ACCESS_KEY_ID", found[0] if found else "")
 
     def _version(self, entry: Entry | None) -> str:
@@ -129,10 +131,8 @@ class S3Host(Host):
         if settings.anonymous and not bucket.requester_pays:  # the proof that everybody can read
             raise self._private()
         with self._reading(settings) as client:
-            if client.credentials is None:
-                raise self._private()
             if not bucket.endpoint and not bucket.region and (region := client.region()):
-                return S3Host(_with_region(self.spec, region)).look_up(wanted, settings)  # a signature names it
+                return self._in_region(region).look_up(wanted, settings)  # a signature names it
             headers = {"x-amz-request-payer": "requester"} if bucket.requester_pays else {}
             found = {}
             for name, entry in wanted.items():
@@ -143,17 +143,20 @@ class S3Host(Host):
             return found
 
     @contextmanager
-    def _reading(self, settings: Settings, *, anonymous: bool = False) -> Iterator[S3Client]:
+    def _reading(self, settings: Settings, what: str = "", *, anonymous: bool = False) -> Iterator[S3Client]:
+        """The bucket as a reader asks it, who has a key unless it is `anonymous`."""
         reading = self.spec not in settings.named_hosts
         try:
             client = S3Client(self.bucket, self.redacted, settings, anonymous=anonymous, reading=reading)
             with closing(client.boto):
+                if client.credentials is None and not anonymous:
+                    raise self._private(what)
                 yield client
         except MissingExtra as error:
             reason = f"it is not public, and to sign a request {error}"
             raise TransferError(self.redacted, reason, kind="extra", final=True) from error
         except PublishError as error:
-            raise TransferError(self.redacted, error.reason, kind="credentials", final=True) from error
+            raise TransferError(self.redacted, f"{what}{error.reason}", kind="credentials", final=True) from error
 
     def _private(self, what: str = "") -> TransferError:
         elsewhere = ""
@@ -174,28 +177,18 @@ class S3Host(Host):
 
         With md5 where an object went up in one piece, and sha256 where its author kept it in the object's metadata.
         """
-        for anonymous in (False,) if self.bucket.requester_pays else (True, False):
-            with self._reading(settings, anonymous=anonymous) as client:
-                if not anonymous and client.credentials is None:
-                    break
-                try:
-                    found = client.listed()
-                    return found | client.details(list(found))
-                except PublishError as error:
-                    if not (anonymous and isinstance(error, AccessDenied)):
-                        reason = f"gives no list: {error.reason}"
-                        raise TransferError(self.redacted, reason, kind="list", final=True) from error
-        raise self._private("gives no list: ")
+        no_list = "gives no list: "
+        with self._reading(settings, no_list, anonymous=True) as client, suppress(AccessDenied):
+            return client.all_files()
+        with self._reading(settings, no_list) as client:
+            return client.all_files()
+
+    def _in_region(self, region: str) -> S3Host:
+        return S3Host(f"{self.spec}{'&' if '?' in self.spec else '?'}region={region}")
 
     def publisher(self, settings: Settings, about: Mapping[str, Any]) -> Publisher:
         """See `Publisher`."""
         return S3Publisher(self, settings, about)
-
-
-def _with_region(spec: str, region: str) -> str:
-    parts = urlsplit(spec)
-    query = f"region={region}" + (f"&{parts.query}" if parts.query else "")
-    return urlunsplit((parts.scheme, parts.netloc, parts.path or "/", query, ""))
 
 
 class S3Publisher(Publisher):
@@ -227,7 +220,7 @@ class S3Publisher(Publisher):
                 reason = f"the bucket is in {region}, and everybody would ask {declared.region} for it"
                 raise PublishError(self.host.redacted, reason, f"declare region={region}")
             client.boto.close()
-            self.host = S3Host(_with_region(self.host.spec, region))  # which is then declared: everybody needs it
+            self.host = self.host._in_region(region)  # which is then declared: everybody needs it
             self._client = client = self._connect()  # a signature names the region
         self.versioned = bool(declared.locator) and client.versioned()
         return client.who
@@ -235,18 +228,15 @@ class S3Publisher(Publisher):
     def hosted(self, uploads: Sequence[Upload]) -> Mapping[str, HostedFile]:
         """The objects that are there; the list gives the md5 of those in one piece, the others are asked."""
         found = self._client.hosted([upload.name for upload in uploads], versioned=self.versioned)
-        return {name: self._without_version(file) for name, file in found.items()}
-
-    def _without_version(self, file: HostedFile) -> HostedFile:
-        # a version id is worth keeping only where the bucket keeps versions
-        return file if self.versioned else replace(file, locators={})
+        # a version's id is worth keeping only where the bucket keeps versions
+        return found if self.versioned else {name: replace(file, locators={}) for name, file in found.items()}
 
     def problem(self, upload: Upload) -> str:
         """A key has 1,024 bytes at most."""
         length = len((self.host.bucket.prefix + upload.name).encode())
         return f"its key would have {length} bytes, and {_LONGEST_KEY} are the most" if length > _LONGEST_KEY else ""
 
-    def begin(self, uploads: Sequence[Upload], notes: MutableMapping[str, Any]) -> None:
+    def begin(self, uploads: Sequence[Upload], notes: Notes) -> None:
         """Look which multipart uploads other runs began; from now on a network may be away for some seconds."""
         self._client.boto.close()
         self._client = self._connect(_ATTEMPTS)
@@ -256,35 +246,27 @@ class S3Publisher(Publisher):
         """Let uploads take the place of damaged copies, in one step and without the right to delete."""
         self._damaged |= set(names)
 
-    def upload(
-        self, upload: Upload, notes: MutableMapping[str, Any], moved: Callable[[int], None]
-    ) -> Mapping[str, str | int]:
+    def upload(self, upload: Upload, notes: Notes, moved: Moved) -> Locators:
         """Put a file there, in one request or in parts."""
         put = self._put_parts if upload.size > ONE_REQUEST else self._put_whole
-        try:
-            with self._client.asking(upload.name):
-                answer = put(upload, notes, moved)
-        except PublishError as error:
-            # another run, or a request whose answer was lost, may have been first
-            if response_of(error)[0] not in _BEFORE_US:
-                raise
-            there = self._same(upload)
-            if there is None:
-                reason = f"{upload.name}: somebody else aborted the upload"
-                raise PublishError(self.host.redacted, reason, "run the same command again") from error
-            return there.locators
-        except OSError as error:
-            if isinstance(error, DataferryError):
-                raise
-            raise PublishError(str(upload.path), f"cannot be read: {error.strerror or error}") from error
-        return self._client.locators(str(answer.get("VersionId", ""))) if self.versioned else {}
+        # there must be no such object yet; a store may not heed it
+        new = {} if upload.name in {*self.superseded, *self._damaged} else {"IfNoneMatch": "*"}
+        answer: dict[str, Any] = {}
+        with self._client.asking(upload.name, unless=_BEFORE_US):
+            answer = put(upload, notes, moved, new)
+        locators: Locators = self._client.locators(answer)
+        if not answer:  # another run, or a request whose answer was lost, was first
+            locators = self._compare(upload, self._client.head(upload.name)).locators
+        return locators if self.versioned else {}
 
-    def _same(self, upload: Upload) -> HostedFile | None:
-        """What is there under the name, unless it has other bytes; None if nothing is."""
-        there = self._client.head(upload.name)
-        if there is not None and there.matches(upload) is False:
-            raise Conflict(f"{self.host.redacted} ({upload.name})", "there are other bytes under this name", _OTHER)
-        return self._without_version(there) if there is not None else None
+    def _compare(self, upload: Upload, there: HostedFile | None) -> HostedFile:
+        """What is there under a name: raises `PublishError` if that is nothing, `Conflict` if it has other bytes."""
+        place = f"{self.host.redacted} ({upload.name})"
+        if there is None:
+            raise PublishError(place, "it is not there any more: somebody else removed it, or its upload", _AGAIN)
+        if there.matches(upload) is False:
+            raise Conflict(place, "someone else put other bytes under this name at the same time", _OTHER)
+        return there
 
     def _object(self, upload: Upload) -> dict[str, Any]:
         """What is kept with an object."""
@@ -298,62 +280,46 @@ class S3Publisher(Publisher):
             **{word: value for word, value in options.items() if value},
         }
 
-    def _condition(self, upload: Upload) -> dict[str, str]:
-        """There must be no such object yet; a store may not heed it."""
-        return {} if upload.name in {*self.superseded, *self._damaged} else {"IfNoneMatch": "*"}
-
-    def _put_whole(
-        self, upload: Upload, notes: MutableMapping[str, Any], moved: Callable[[int], None]
-    ) -> Mapping[str, Any]:
-        params = self._object(upload) | self._condition(upload)
+    def _put_whole(self, upload: Upload, notes: Notes, moved: Moved, new: Mapping[str, str]) -> dict[str, Any]:
+        params = {**self._object(upload), **new}
         if not self.host.bucket.endpoint:
             params["ChecksumSHA256"] = base64.b64encode(bytes.fromhex(upload.sha256)).decode()
         # boto3 takes 0.6 ms of CPU for each file more than a request signed by hand: 1.3 s for 2,000 files of 20 kB
         with FileBody(upload.path, 0, upload.size, moved) as body:
-            answer: Mapping[str, Any] = self._client.boto.put_object(Body=body if upload.size else b"", **params)
-        return answer
+            return dict(self._client.boto.put_object(Body=body if upload.size else b"", **params))
 
-    def _put_parts(
-        self, upload: Upload, notes: MutableMapping[str, Any], moved: Callable[[int], None]
-    ) -> Mapping[str, Any]:
-        boto, params = self._client.boto, self._object(upload)
+    def _put_parts(self, upload: Upload, notes: Notes, moved: Moved, new: Mapping[str, str]) -> dict[str, Any]:
+        boto, ranges = self._client.boto, _ranges(upload.size)
         upload_id, done = self._resumed(upload, notes.get("upload_id", ""))
         if not upload_id:
             checksum = {} if self.host.bucket.endpoint else {"ChecksumAlgorithm": "CRC32"}
-            upload_id = str(boto.create_multipart_upload(**params, **checksum)["UploadId"])
+            upload_id = str(boto.create_multipart_upload(**self._object(upload), **checksum)["UploadId"])
         notes["upload_id"] = upload_id
-        moved(sum(_length(upload, number) for number in done))
+        moved(sum(ranges[number][1] for number in done))
         which = {**self.host.bucket.params(upload.name), "UploadId": upload_id}
 
         def send(number: int) -> dict[str, Any]:
-            start, size = (number - 1) * part_size(upload.size), _length(upload, number)
+            start, size = ranges[number]
             with self._parts_at_once, FileBody(upload.path, start, size, moved) as body:
                 return _part(number, boto.upload_part(Body=body, ContentLength=size, PartNumber=number, **which))
 
-        missing = [number for number in range(1, _count(upload) + 1) if number not in done]
         with ThreadPoolExecutor(_PARTS, thread_name_prefix="dataferry-s3") as pool:
-            parts = [*done.values(), *pool.map(send, missing)]
-        parts.sort(key=lambda part: part["PartNumber"])
-        condition = self._condition(upload)
+            sent = pool.map(send, (number for number in ranges if number not in done))
+            parts = sorted([*done.values(), *sent], key=itemgetter("PartNumber"))
         # not every store heeds the condition when it puts parts together
-        if condition and (there := self._same(upload)) is not None:
-            return {"VersionId": there.locators.get(self.host.bucket.locator, "")}
-        whole = {"Parts": parts}
-        answer: Mapping[str, Any] = boto.complete_multipart_upload(MultipartUpload=whole, **which, **condition)
-        return answer
+        if new and self._client.head(upload.name) is not None:
+            return {}
+        return dict(boto.complete_multipart_upload(MultipartUpload={"Parts": parts}, **which, **new))
 
     def _multipart_uploads(self, uploads: Sequence[Upload]) -> dict[str, list[str]]:
         """The ids of unfinished uploads of these files, by name."""
         found: dict[str, list[str]] = {upload.name: [] for upload in uploads if upload.size > ONE_REQUEST}
         prefix = self.host.bucket.prefix
-        try:
-            below = prefix + common_start(found)
+        below = prefix + os.path.commonprefix(list(found))  # noqa: RUF071 - it need not end with a folder
+        # a key that may not list them still goes on with those in its notes
+        with self._client.asking("unfinished uploads", unless={"403", "404", "405", "501"}):
             for item in self._client.pages("list_multipart_uploads", "Uploads", Prefix=below) if found else ():
                 found.get(str(item["Key"])[len(prefix) :], []).append(str(item["UploadId"]))
-        except PublishError as error:
-            # a key that may not list them still goes on with those in its notes
-            if response_of(error)[1] not in {403, 404, 405, 501}:
-                raise
         return found
 
     def _resumed(self, upload: Upload, noted: str) -> tuple[str, dict[int, dict[str, Any]]]:
@@ -368,29 +334,20 @@ class S3Publisher(Publisher):
 
     def _parts(self, upload: Upload, upload_id: str) -> dict[int, dict[str, Any]] | None:
         """The parts of an upload of this file's bytes; None if there is no such upload, or it has other bytes."""
-        key = self.host.bucket.prefix + upload.name
-        try:
+        key, ranges = self.host.bucket.prefix + upload.name, _ranges(upload.size)
+        with self._client.asking(upload.name, unless=_NOT_OURS):
             found = list(self._client.pages("list_parts", "Parts", Key=key, UploadId=upload_id))
-        except PublishError as error:
-            if response_of(error)[0] in _NOT_OURS:
-                return None
-            raise
-        if not all(_is_ours(upload, part) for part in found):
-            return None
-        return {int(part["PartNumber"]): _part(part["PartNumber"], part) for part in found}
+            if all(_is_ours(upload, ranges.get(part["PartNumber"]), part) for part in found):
+                return {part["PartNumber"]: _part(part["PartNumber"], part) for part in found}
+        return None
 
-    def finish(
-        self, uploads: Sequence[Upload], notes: MutableMapping[str, Any]
-    ) -> Mapping[str, Mapping[str, str | int]]:
+    def finish(self, uploads: Sequence[Upload], notes: Notes) -> Mapping[str, Locators]:
         """Compare what is there now, since not every store keeps two authors apart; abort what is left of uploads."""
         # where versions are kept, each author's bytes stay under their own version's id
-        there = {} if self.versioned else self.hosted(uploads)
-        for upload in () if self.versioned else uploads:
-            place, file = f"{self.host.redacted} ({upload.name})", there.get(upload.name)
-            if file is None:
-                raise PublishError(place, "it is not there any more", "run the same command again")
-            if file.matches(upload) is False:
-                raise Conflict(place, "someone else put other bytes under this name at the same time", _OTHER)
+        if not self.versioned:
+            there = self.hosted(uploads)
+            for upload in uploads:
+                self._compare(upload, there.get(upload.name))
         unfinished = self._multipart_uploads(uploads)
         for upload in uploads:
             for upload_id in unfinished.get(upload.name, ()):
@@ -406,13 +363,10 @@ def part_size(size: int) -> int:
     return max(ONE_REQUEST, math.ceil(size / MOST_PARTS / _MIB) * _MIB)
 
 
-def _count(upload: Upload) -> int:
-    return math.ceil(upload.size / part_size(upload.size))
-
-
-def _length(upload: Upload, number: int) -> int:
-    step = part_size(upload.size)
-    return min(step, upload.size - (number - 1) * step)
+def _ranges(size: int) -> dict[int, tuple[int, int]]:
+    """First byte and length of each part of a file, by the part's number."""
+    step = part_size(size)
+    return {number: (start, min(step, size - start)) for number, start in enumerate(range(0, size, step), 1)}
 
 
 def _part(number: int, answer: Mapping[str, Any]) -> dict[str, Any]:
@@ -420,13 +374,12 @@ def _part(number: int, answer: Mapping[str, Any]) -> dict[str, Any]:
     return {"PartNumber": number, "ETag": answer["ETag"], **checksum}
 
 
-def _is_ours(upload: Upload, part: Mapping[str, Any]) -> bool:
+def _is_ours(upload: Upload, expected: tuple[int, int] | None, part: Mapping[str, Any]) -> bool:
     """Whether a part at the store has the bytes of the file; read again, since a wrong part spoils the object."""
-    number = int(part["PartNumber"])
-    if not 1 <= number <= _count(upload) or part["Size"] != _length(upload, number):
+    if expected is None or part["Size"] != expected[1]:
         return False
     digest = hashlib.md5(usedforsecurity=False)
-    with FileBody(upload.path, (number - 1) * part_size(upload.size), part["Size"]) as body:
+    with FileBody(upload.path, *expected) as body:
         while block := body.read(_MIB):
             digest.update(block)
     return digest.hexdigest() == str(part["ETag"]).strip('"')

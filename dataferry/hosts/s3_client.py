@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from ..download.origin import host_option
-from ..errors import AccessDenied, BadName, DataferryError, MissingExtra, PublishError
-from ..registry.names import check_name, close_names
+from ..errors import AccessDenied, BadName, MissingExtra, PublishError
+from ..registry.names import check_name, check_prefix, close_names
 from .base import HostedFile
 
 if TYPE_CHECKING:
     from ..config.settings import Settings
 
-__all__ = ["SIGN_IN", "Bucket", "S3Client", "common_start", "response_of"]
+__all__ = ["SIGN_IN", "Bucket", "S3Client", "response_of"]
 
 _URL = r"https?://[\w.:\[\]-]+(?:/[\w.~%:+/-]*)?"
 #: What the query of a declaration may say. Objects of the frozen classes are restored before anybody can read them.
@@ -121,13 +120,10 @@ class Bucket:
         endpoint, public = given.get("endpoint", ""), given.get("public", "")
         legal = re.fullmatch(_OTHER_BUCKET if endpoint else _AWS_BUCKET, parts.netloc)
         check(legal, f"{parts.netloc!r} is no name of a bucket")
-        prefix = unquote(parts.path).strip("/")
-        clean = not {"", ".", ".."} & set(prefix.split("/")) and prefix.isprintable()
-        check(not prefix or clean, f"its prefix {prefix!r} has an empty, '.' or '..' part, or a control character")
         locator = given.get("version", "s3")
         return cls(
             name=parts.netloc,
-            prefix=prefix and f"{prefix}/",
+            prefix=check_prefix(parts.path),
             region=given.get("region", ""),
             endpoint=endpoint,
             # the certificate of AWS does not hold for a bucket with a dot
@@ -173,6 +169,7 @@ class S3Client:
         label = f"s3://{server.netloc}"
         login = settings.hosts.get(label, {})
         key, secret = login.get("user") or None, login.get("password") or None
+        self._key_place = f'[hosts."{label}"] of config.toml' if key else ""
         cert = host_option(settings, server, "client_cert")
         # many stores do not know the checksums that newer versions of boto3 send by default
         checksums = "when_required" if bucket.endpoint else "when_supported"
@@ -181,12 +178,10 @@ class S3Client:
             "s3": {"addressing_style": "path" if bucket.path_style else "virtual"},
             "max_pool_connections": 64,
             "connect_timeout": 10,
-            "read_timeout": 60,
             # the standard mode gives up after a hundred retries of all requests together: 32 uploads have spent them
             # when the network is away for three seconds
             "retries": {"mode": "legacy", "total_max_attempts": int(os.environ.get("AWS_MAX_ATTEMPTS") or attempts)},
             "user_agent_extra": settings.user_agent.split(" ")[0],
-            "tcp_keepalive": True,
             "ignore_configured_endpoint_urls": True,  # readers go where the declaration says
             "request_checksum_calculation": checksums,
             "response_checksum_validation": checksums,
@@ -213,23 +208,16 @@ class S3Client:
                 verify=host_option(settings, server, "ca_bundle") or _ca_bundle(),
                 config=Config(**options),
             )
-        #: Which access key is used and where it was found; empty where there is none.
-        self.who = ""
-        if found := self.credentials:
-            key_id = str(found.access_key)
-            redacted_id = key_id if len(key_id) <= 8 else f"{key_id[:4]}...{key_id[-4:]}"
-            place = f'[hosts."{label}"] of config.toml' if key else found.method
-            self.who = f"access key {redacted_id} from {place}"
 
     @contextmanager
-    def asking(self, what: str) -> Iterator[None]:
-        """Turn errors of boto3 into those of dataferry; `response_of` gives what the store answered."""
+    def asking(self, what: str, *, unless: Collection[str] = ()) -> Iterator[None]:
+        """Turn errors of boto3 into those of dataferry, except for answers with one of these codes or statuses."""
         try:
             yield
-        except DataferryError:
-            raise
         except self._failures as error:
-            raise self._error(error, f"{self.redacted} ({what})") from error
+            code, status = response_of(error)
+            if code not in unless and str(status) not in unless:
+                raise self._error(error, f"{self.redacted} ({what})") from error
 
     def _error(self, error: Exception, place: str) -> PublishError:
         if type(error).__name__ in {"NoCredentialsError", "PartialCredentialsError", "ProfileNotFound"}:
@@ -240,15 +228,22 @@ class S3Client:
             remedy = "what was uploaded stays there; the same command continues from there" if cause else ""
             return PublishError(place, f"the store did not answer: {cause}" if cause else str(error), remedy)
         message = getattr(error, "response", {}).get("Error", {}).get("Message") or ""
-        reason = f"{code or status}" + (f": {message}" if message and message != code else "")
+        answer = f"{code or status}" + (f": {message}" if message and message != code else "")
+        kind, reason, remedy = PublishError, f"HTTP {status}", ""
         if code in _MEANINGS:
-            kind, why, remedy = _MEANINGS[code]
-            return kind(place, f"{why} ({reason})", remedy)
-        if status == 403 and self.credentials is None:
-            return AccessDenied(place, f"that takes an access key ({reason})", SIGN_IN)
-        if status == 403:
-            return AccessDenied(place, f"this access key may not do that ({reason})", _RIGHTS)
-        return PublishError(place, f"HTTP {status}: {reason}")
+            kind, reason, remedy = _MEANINGS[code]
+        elif status == 403:
+            kind, reason, remedy = _NO_RIGHT if self.credentials else _NO_KEY
+        return kind(place, f"{reason} ({answer})", remedy)
+
+    @property
+    def who(self) -> str:
+        """Which access key is used and where it was found; empty where there is none."""
+        if self.credentials is None:
+            return ""
+        key = str(self.credentials.access_key)
+        redacted_key = key if len(key) <= 8 else f"{key[:4]}...{key[-4:]}"
+        return f"access key {redacted_key} from {self._key_place or self.credentials.method}"
 
     def region(self) -> str:
         """Where the bucket is; AWS answers that to everybody, also with an error. Empty for other stores."""
@@ -261,45 +256,40 @@ class S3Client:
 
     def versioned(self) -> bool:
         """Whether the bucket keeps the old bytes of a name, as far as this key may ask."""
-        try:
+        with suppress(*self._failures):
             return bool(self.boto.get_bucket_versioning(Bucket=self.bucket.name).get("Status") == "Enabled")
-        except self._failures:
-            return False  # no version ids come into the registry
+        return False
 
     def pages(self, operation: str, entries: str, **params: Any) -> Iterator[dict[str, Any]]:
         """The items of a list of many pages."""
-        with self.asking("list"):
-            for page in self.boto.get_paginator(operation).paginate(Bucket=self.bucket.name, **params):
-                yield from page.get(entries, ())
+        for page in self.boto.get_paginator(operation).paginate(Bucket=self.bucket.name, **params):
+            yield from page.get(entries, ())
 
     def listed(self, below: str = "") -> dict[str, HostedFile]:
         """The objects whose names begin so: size, and md5 where the store gives it."""
         found, prefix = {}, self.bucket.prefix
-        for item in self.pages("list_objects_v2", "Contents", Prefix=prefix + below, **self.bucket.payer):
-            with suppress(BadName):  # the mark of a folder, or nothing that dataferry wrote
-                found[check_name(str(item["Key"])[len(prefix) :])] = HostedFile(int(item["Size"]), md5=_md5_of(item))
+        with self.asking("list"):
+            for item in self.pages("list_objects_v2", "Contents", Prefix=prefix + below, **self.bucket.payer):
+                with suppress(BadName):  # the mark of a folder, or nothing that dataferry wrote
+                    name = check_name(str(item["Key"])[len(prefix) :])
+                    found[name] = HostedFile(int(item["Size"]), md5=_md5_of(item))
         return found
 
     def head(self, name: str) -> HostedFile | None:
         """What the store says of one object; None if there is none."""
-        checksums = {} if self.bucket.endpoint else {"ChecksumMode": "ENABLED"}
-        try:
-            with self.asking(name):
-                head = self.boto.head_object(**self.bucket.params(name), **checksums)
-        except PublishError as error:
-            if response_of(error)[1] == 404:
-                return None
-            raise
+        head: dict[str, Any] = {}
+        with self.asking(name, unless={"404"}):
+            head = self.boto.head_object(**self.bucket.params(name))
+        if not head:
+            return None
         sha256 = str(head.get("Metadata", {}).get("sha256", "")).lower()
-        if not re.fullmatch(r"[0-9a-f]{64}", sha256):
-            whole = head.get("ChecksumType") == "FULL_OBJECT" and head.get("ChecksumSHA256")
-            sha256 = base64.b64decode(whole).hex() if whole else ""
-        locators = self.locators(str(head.get("VersionId", "")))
-        return HostedFile(int(head["ContentLength"]), sha256 or None, _md5_of(head), locators)
+        known = sha256 if re.fullmatch(r"[0-9a-f]{64}", sha256) else None
+        return HostedFile(int(head["ContentLength"]), known, _md5_of(head), self.locators(head))
 
-    def locators(self, version: str) -> dict[str, str | int]:
-        """What the registry keeps of a version's id."""
-        return {self.bucket.locator: version} if self.bucket.locator and version not in {"", "null"} else {}
+    def locators(self, answer: Mapping[str, Any]) -> dict[str, str | int]:
+        """What the registry keeps of an answer: the version's id, where the bucket keeps versions."""
+        version = answer.get("VersionId", "null")
+        return {self.bucket.locator: version} if self.bucket.locator and version != "null" else {}
 
     def heads(self, names: Sequence[str]) -> dict[str, HostedFile]:
         """What the store says of single objects; those that are there."""
@@ -307,20 +297,22 @@ class S3Client:
             found = zip(names, pool.map(self.head, names), strict=True)
             return {name: file for name, file in found if file is not None}
 
-    def details(self, names: Sequence[str]) -> dict[str, HostedFile]:
-        """What no list says of objects; nothing if the first ones say no more than the list, or may not be read."""
+    def all_files(self) -> dict[str, HostedFile]:
+        """All objects, with what no list says of them; not if the first ones say no more, or may not be read."""
+        found = self.listed()
+        names = list(found)
         with suppress(PublishError):
             first = self.heads(names[:_REQUESTS])
             if any(file.sha256 or file.locators for file in first.values()):
-                return first | self.heads(names[_REQUESTS:])
-        return {}
+                found |= first | self.heads(names[_REQUESTS:])
+        return found
 
     def hosted(self, names: Sequence[str], *, versioned: bool) -> dict[str, HostedFile]:
         """Objects by name; with version ids, which no list has, where they are wanted."""
         if len(names) <= _FEW:
             return self.heads(names)
-        wanted = set(names)
-        found = {name: file for name, file in self.listed(common_start(names)).items() if name in wanted}
+        listed = self.listed(os.path.commonprefix(names))  # noqa: RUF071 - it need not end with a folder
+        found = {name: listed[name] for name in names if name in listed}
         return found | self.heads([name for name, file in found.items() if versioned or file.md5 is None])
 
     def check_rights(self) -> None:
@@ -336,8 +328,7 @@ class S3Client:
             self.boto.list_objects_v2(Bucket=bucket.name, Prefix=bucket.prefix, MaxKeys=1)
         try:
             with self.asking("put"):
-                key = bucket.prefix + _NO_UPLOAD
-                self.boto.upload_part(Bucket=bucket.name, Key=key, UploadId=_NO_UPLOAD, PartNumber=1, Body=b"")
+                self.boto.upload_part(**bucket.params(_NO_UPLOAD), UploadId=_NO_UPLOAD, PartNumber=1, Body=b"")
         except PublishError as error:
             if response_of(error)[1] in {0, 403}:
                 raise
@@ -353,7 +344,7 @@ class S3Client:
             raise PublishError(self.redacted, "users may not read what is put there: no policy allows it", _MAKE_PUBLIC)
 
 
-@lru_cache(maxsize=1)
+@cache
 def _loader() -> Any:
     """Reading the description of S3 takes longer than all the rest: once a process is enough."""
     from botocore.loaders import create_loader
@@ -391,23 +382,20 @@ def _md5_of(item: Mapping[str, Any]) -> str | None:
     return found[1] if found and not sealed else None
 
 
-def common_start(names: Iterable[str]) -> str:
-    """The text with which all names begin, which need not be a folder."""
-    return os.path.commonprefix(list(names))  # noqa: RUF071
-
-
 SIGN_IN = (
     "give an access key by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, by AWS_PROFILE after `aws configure`, or as "
     'user and password in [hosts."s3://<host of the store>"] of config.toml'
-)
-_RIGHTS = (
-    "it needs s3:PutObject, s3:GetObject, s3:ListBucket and those for multipart uploads: `dataferry host s3 policy "
-    "BUCKET` prints the policy and the commands that grant it"
 )
 _MAKE_PUBLIC = (
     "`dataferry host s3 setup BUCKET` lets everybody read it; where single objects are made public by ACLs, declare "
     "&acl=public-read; where a web server or CDN serves it, declare &public=https://..."
 )
+_NO_KEY = (AccessDenied, "that takes an access key", SIGN_IN)
+_RIGHTS = (
+    "it needs s3:PutObject, s3:GetObject, s3:ListBucket and those for multipart uploads: `dataferry host s3 policy "
+    "BUCKET` prints the policy and the commands that grant it"
+)
+_NO_RIGHT = (AccessDenied, "this access key may not do that", _RIGHTS)
 _NEW_KEY = "compare the access key and its secret; `dataferry publish` names the place where they were found"
 _SESSION = (AccessDenied, "the session has expired", "sign in again, for example with `aws sso login`")
 _CLOCK = "set the clock of this machine (`timedatectl set-ntp true`): signatures are valid for a quarter of an hour"

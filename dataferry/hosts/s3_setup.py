@@ -66,13 +66,10 @@ def setup_steps(client: S3Client) -> Iterator[Step]:
 
     def ask(operation: str, none: str) -> dict[str, Any]:
         """What the bucket has; nothing if the store's word is that it has none."""
-        try:
-            with client.asking(operation):
-                return dict(getattr(boto, operation)(**bucket))
-        except PublishError as error:
-            if response_of(error)[0] == none:
-                return {}
-            raise
+        answer: dict[str, Any] = {}
+        with client.asking(operation, unless={none}):
+            answer |= getattr(boto, operation)(**bucket)
+        return answer
 
     def create() -> None:
         region = boto.meta.region_name
@@ -110,14 +107,16 @@ def setup_steps(client: S3Client) -> Iterator[Step]:
         kept = [statement for statement in statements() if statement.get("Sid") != _PUBLIC]
         boto.put_bucket_policy(**bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [*kept, public]}))
 
-    def cors() -> list[dict[str, Any]]:
-        return list(ask("get_bucket_cors", "NoSuchCORSConfiguration").get("CORSRules", ()))
+    def one_more_rule(text: str, kind: str, entries: str, configuration: str, rule: dict[str, Any]) -> Step:
+        """A step that adds a rule to those of a kind, unless it is there."""
 
-    def lifecycle() -> list[dict[str, Any]]:
-        return list(ask("get_bucket_lifecycle_configuration", "NoSuchLifecycleConfiguration").get("Rules", ()))
+        def rules() -> list[dict[str, Any]]:
+            return list(ask(f"get_bucket_{kind}", f"NoSuch{configuration}").get(entries, ()))
 
-    def has(rules: list[dict[str, Any]], rule: dict[str, Any]) -> bool:
-        return any(other.get("ID") == rule["ID"] for other in rules)
+        def add() -> None:
+            getattr(boto, f"put_bucket_{kind}")(**bucket, **{configuration: {entries: [*rules(), rule]}})
+
+        return Step(text, lambda: any(other.get("ID") == rule["ID"] for other in rules()), add, client, optional=True)
 
     yield Step(
         f"the bucket {declared.name} at {declared.server}",
@@ -133,22 +132,10 @@ def setup_steps(client: S3Client) -> Iterator[Step]:
         lambda: boto.put_bucket_versioning(**bucket, VersioningConfiguration={"Status": "Enabled"}),
         client,
     )
-    yield Step(
-        "web pages may read, also pieces of files (CORS)",
-        lambda: has(cors(), _CORS),
-        lambda: boto.put_bucket_cors(**bucket, CORSConfiguration={"CORSRules": [*cors(), _CORS]}),
-        client,
-        optional=True,
-    )
-    yield Step(
-        "unfinished uploads are removed after 30 days",
-        lambda: has(lifecycle(), _LIFECYCLE),
-        lambda: boto.put_bucket_lifecycle_configuration(
-            **bucket, LifecycleConfiguration={"Rules": [*lifecycle(), _LIFECYCLE]}
-        ),
-        client,
-        optional=True,
-    )
+    text = "web pages may read, also pieces of files (CORS)"
+    yield one_more_rule(text, "cors", "CORSRules", "CORSConfiguration", _CORS)
+    text = "unfinished uploads are removed after 30 days"
+    yield one_more_rule(text, "lifecycle_configuration", "Rules", "LifecycleConfiguration", _LIFECYCLE)
 
 
 def _arn(bucket: Bucket, below: str = "") -> str:

@@ -16,6 +16,7 @@ __all__ = [
     "LONGEST_NAME",
     "LONGEST_PART",
     "check_name",
+    "check_prefix",
     "check_public",
     "check_url",
     "close_names",
@@ -52,6 +53,14 @@ def is_name(name: object) -> bool:
     except BadName:
         return False
     return True
+
+
+def check_prefix(path: str) -> str:
+    """A path in front of names, as a URL has it: empty, or a legal name and a slash; raises `BadName`."""
+    from urllib.parse import unquote
+
+    path = unquote(path).strip("/")
+    return f"{check_name(path)}/" if path else ""
 
 
 def quoted_name(name: str) -> str:

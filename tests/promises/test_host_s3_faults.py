@@ -20,6 +20,8 @@ from dataferry.testing.author import Author
 pytestmark = pytest.mark.usefixtures("no_aws_keys")
 
 MIB = 1 << 20
+#: The parts of files that the fixture ``shop`` has dataferry make.
+PART = 5 * MIB
 #: What `dataferry host s3 policy` gives.
 RIGHTS = tuple(a for statement in upload_policy(Bucket.parse("s3://any/"))["Statement"] for a in statement["Action"])
 
@@ -29,6 +31,7 @@ class TestTwoAuthors:
 
     @pytest.mark.parametrize("size", [100, 2 * MIB, 17 * MIB])
     def test_at_once(self, shop: Any, size: int) -> None:
+        shop.patch.setattr("dataferry.hosts.s3.ONE_REQUEST", 16 * MIB)
         author = shop.author()
         spec, ready = author.spec, threading.Barrier(2)
         results: dict[str, Any] = {}
@@ -60,7 +63,7 @@ class TestTwoAuthors:
 
     def test_the_same_bytes_are_no_conflict(self, shop: Any) -> None:
         author = shop.author()
-        for size in (100, 17 * MIB):
+        for size in (100, PART + MIB):
             upload = shop.upload(f"{size}.dat", b"x" * size)
             for _ in range(2):  # the second knows nothing of the first
                 publisher = make_host(author.spec).publisher(load_settings(), {})
@@ -135,7 +138,7 @@ class TestRefused:
 
     def test_a_full_quota(self, shop: Any) -> None:
         author = shop.author(shop.radosgw.full_bucket(shop.ann, RIGHTS, MIB))
-        for size in (MIB + 1, 3 * MIB, 20 * MIB):
+        for size in (MIB + 1, 3 * MIB, PART + MIB):
             assert "quota there is full" in str(self.refused(author, **{f"{size}.dat": os.urandom(size)}))
 
     def test_a_clock_that_is_off(self, shop: Any, need: Any) -> None:

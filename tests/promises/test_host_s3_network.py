@@ -14,11 +14,13 @@ from dataferry.errors import PublishError
 pytestmark = pytest.mark.usefixtures("no_aws_keys")
 
 MIB = 1 << 20
+#: The parts of files that the fixture ``shop`` has dataferry make.
+PART = 5 * MIB
 
 
 def test_over_tls(shop: Any, tls_ca: Any) -> None:
     author = shop.author(endpoint=shop.radosgw.tls_url)
-    files = {"small.dat": b"small", "middle.dat": os.urandom(2 * MIB), "large.bin": os.urandom(17 * MIB)}
+    files = {"small.dat": b"small", "middle.dat": os.urandom(2 * MIB), "large.bin": os.urandom(PART + MIB)}
     shop.patch.setenv("AWS_MAX_ATTEMPTS", "1")
     with pytest.raises(PublishError, match="CERTIFICATE_VERIFY_FAILED"):
         author.publish(files)
@@ -32,7 +34,7 @@ def test_over_tls(shop: Any, tls_ca: Any) -> None:
 def test_through_a_proxy(shop: Any, tinyproxy: Callable[..., Any]) -> None:
     author, proxy = shop.author(), tinyproxy()
     shop.patch.setenv("http_proxy", proxy.url)
-    files = {"small.dat": b"small", "large.bin": os.urandom(17 * MIB)}
+    files = {"small.dat": b"small", "large.bin": os.urandom(PART + MIB)}
     author.publish(files)
     shop.patch.delenv("http_proxy")
     assert author.users_get(list(files)) == files
@@ -52,7 +54,7 @@ def test_strangers_may_come_another_way(shop: Any, counted_link: Callable[[str],
 def test_a_network_that_is_away_for_three_seconds(shop: Any, counted_link: Callable[[str], Any]) -> None:
     link = counted_link(shop.radosgw.url)
     author = shop.author(endpoint=link.url)
-    files = {f"{n:02}.dat": os.urandom(100_000 + n) for n in range(24)} | {"large.bin": os.urandom(20 * MIB)}
+    files = {f"{n:02}.dat": os.urandom(100_000 + n) for n in range(24)} | {"large.bin": os.urandom(2 * PART + MIB)}
 
     def go_away() -> None:
         link._cut()

@@ -24,6 +24,8 @@ from dataferry.testing import PublishContract
 pytestmark = pytest.mark.usefixtures("no_aws_keys")
 
 MIB = 1 << 20
+#: The parts of files that the fixture ``shop`` has dataferry make.
+PART = 5 * MIB
 #: What `dataferry host s3 policy` gives.
 RIGHTS = tuple(a for statement in upload_policy(Bucket.parse("s3://any/"))["Statement"] for a in statement["Action"])
 
@@ -88,7 +90,7 @@ def test_real_files_of_all_sizes_reach_users_with_their_type(shop: Any) -> None:
     found = sorted((path for folder in folders for path in folder.rglob("*.fits*")), key=lambda p: p.stat().st_size)
     real = {path.name: path.read_bytes() for path in (found[0], found[len(found) // 2], found[-1])}
     assert len(real) == 3
-    large = os.urandom(40 * MIB + 1)
+    large = os.urandom(2 * PART + MIB)
     files = real | {"large.bin": large, "notes.txt": b"a note\n", "empty.dat": b"", "table.ecsv.gz": b"\x1f\x8b" * 100}
     author = shop.author()
     outcome = author.publish(files)
@@ -118,8 +120,8 @@ def test_many_files_are_asked_for_by_one_list(shop: Any) -> None:
 
 def test_two_releases_each_keep_their_bytes(shop: Any) -> None:
     author = shop.author(versioned=True)
-    one = {"maps/dust.fits": b"one" * 100, "large.bin": b"1" * (17 * MIB), "bands.ecsv": b"bands"}
-    two = one | {"maps/dust.fits": b"two" * 99, "large.bin": b"2" * (17 * MIB)}
+    one = {"maps/dust.fits": b"one" * 100, "large.bin": b"1" * (PART + MIB), "bands.ecsv": b"bands"}
+    two = one | {"maps/dust.fits": b"two" * 99, "large.bin": b"2" * (PART + MIB)}
     author.publish(one)
     old = shop.folder / "old.toml"
     old.write_bytes(author.registry.read_bytes())
@@ -150,7 +152,7 @@ def test_a_bucket_without_versions_gets_no_new_version(shop: Any) -> None:
 
 @pytest.mark.parametrize("versioned", [False, True])
 def test_a_damaged_copy_is_replaced_on_demand(shop: Any, versioned: bool) -> None:
-    author, files = shop.author(versioned=versioned), {"small.dat": b"small", "large.bin": os.urandom(17 * MIB)}
+    author, files = shop.author(versioned=versioned), {"small.dat": b"small", "large.bin": os.urandom(PART + MIB)}
     author.publish(files)
     for name in files:
         shop.radosgw.client().put_object(Bucket=shop.bucket, Key=f"v1/{name}", Body=b"damage")
@@ -165,7 +167,7 @@ class TestObjectACLs:
     def test_declared(self, shop: Any) -> None:
         author = shop.author(public=False, rights=(*RIGHTS, "s3:PutObjectAcl"))
         author.spec += "&acl=public-read"
-        files = {"small.dat": b"small", "large.bin": os.urandom(17 * MIB)}
+        files = {"small.dat": b"small", "large.bin": os.urandom(PART + MIB)}
         author.publish(files)
         assert author.users_get(list(files)) == files
 

@@ -18,13 +18,17 @@ from dataferry.testing.author import empty_home
 pytestmark = pytest.mark.usefixtures("no_aws_keys")
 
 MIB = 1 << 20
+#: The parts of files that the fixture ``shop`` has dataferry make.
+PART = 5 * MIB
+#: A program of its own divides files as this one does.
+SMALL_PARTS = f"from dataferry.hosts import s3; s3.ONE_REQUEST = {PART}; "
 
 
 class TestCut:
     """The network goes, or the program is killed, in the middle; the next run goes on and sends nothing twice."""
 
-    SIZE = 12 * 16 * MIB + 1
-    CUT = 10 * 16 * MIB + MIB  # eight parts are on their way at most, so two at least are finished
+    SIZE = 12 * PART + 1
+    CUT = 10 * PART + MIB  # eight parts are on their way at most, so two at least are finished
 
     @pytest.fixture
     def link(self, radosgw: Any, counted_link: Callable[[str], Any]) -> Any:
@@ -39,7 +43,7 @@ class TestCut:
         assert not author.registry.exists()
         assert shop.unfinished() == ["v1/large.bin"]
         done, sent = shop.finished("v1/large.bin"), link.sent
-        assert done >= 2 * 16 * MIB
+        assert done >= 2 * PART
         link.mend()
         author.publish({"large.bin": data})
         assert link.sent - sent < self.SIZE - done + MIB, "a finished part was sent again"
@@ -52,12 +56,12 @@ class TestCut:
         path = shop.folder / "large.bin"
         path.write_bytes(data)
         script = "import sys; from dataferry.publish import publish; publish({'large.bin': sys.argv[1]}, *sys.argv[2:])"
-        words = [sys.executable, "-c", script, str(path), author.spec, str(author.registry)]
+        words = [sys.executable, "-c", SMALL_PARTS + script, str(path), author.spec, str(author.registry)]
         with subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as killed:
             link.call_after(self.CUT, killed.kill)
             assert killed.wait(60) == -signal.SIGKILL
         done = shop.finished("v1/large.bin")
-        assert done >= 2 * 16 * MIB
+        assert done >= 2 * PART
         if notes == "on another machine":
             empty_home(shop.folder / "elsewhere", shop.patch)
         sent = link.sent
@@ -69,11 +73,12 @@ class TestCut:
     def test_ctrl_c(self, shop: Any, link: Any) -> None:
         author = shop.author(endpoint=link.url)
         path = shop.folder / "large.bin"
-        size = 4 * 16 * MIB + 1
+        size = 4 * PART + 1
         path.write_bytes(os.urandom(size))
         author.registry.parent.mkdir(parents=True)
         author.registry.touch()
-        words = [sys.executable, "-m", "dataferry", "publish", str(path), "--as", "large.bin", "--to", author.spec]
+        script = SMALL_PARTS + "from dataferry.cli import main; main()"
+        words = [sys.executable, "-c", script, "publish", str(path), "--as", "large.bin", "--to", author.spec]
         words += ["--package", str(author.registry)]
         with subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as stopped:
             ended = threading.Event()
@@ -90,10 +95,10 @@ class TestCut:
         assert shop.unfinished() == []
 
     def test_what_others_began_is_left_alone_and_what_is_ours_is_removed(self, shop: Any) -> None:
-        author, data = shop.author(), os.urandom(20 * MIB)
+        author, data = shop.author(), os.urandom(PART + MIB)
         client, key = shop.radosgw.client(shop.ann), {"Bucket": shop.bucket, "Key": "v1/large.bin"}
         ids = []
-        for body in (data[: 16 * MIB], data[: 16 * MIB], b"other bytes"):
+        for body in (data[:PART], data[:PART], b"other bytes"):
             ids.append(client.create_multipart_upload(**key)["UploadId"])
             client.upload_part(**key, UploadId=ids[-1], PartNumber=1, Body=body)
         author.publish({"large.bin": data})

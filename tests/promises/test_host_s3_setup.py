@@ -17,6 +17,8 @@ from dataferry.publish import publish
 pytestmark = pytest.mark.usefixtures("no_aws_keys")
 
 MIB = 1 << 20
+#: The parts of files that the fixture ``shop`` has dataferry make.
+PART = 5 * MIB
 
 
 class TestSetup:
@@ -63,7 +65,7 @@ class TestSetup:
             kept["Statement"].append(statement | {"Principal": {"AWS": [f"arn:aws:iam:::user/{shop.ann.name}"]}})
         client.put_bucket_policy(Bucket=shop.bucket, Policy=json.dumps(kept))
         author = shop.author(shop.bucket)
-        files = {"small.dat": b"small", "large.bin": os.urandom(17 * MIB)}
+        files = {"small.dat": b"small", "large.bin": os.urandom(PART + MIB)}
         author.publish(files)
         author.publish(files | {"small.dat": b"smaller"}, new_version=True)
         assert author.users_get(["large.bin"]) == {"large.bin": files["large.bin"]}

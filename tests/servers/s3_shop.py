@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from dataferry.hosts import s3
 from dataferry.hosts.base import Upload
 from dataferry.hosts.s3_client import Bucket
 from dataferry.hosts.s3_setup import upload_policy
@@ -23,6 +24,8 @@ _KEYS = (
     "AWS_CA_BUNDLE",
     "REQUESTS_CA_BUNDLE",
 )
+#: The smallest parts that S3 takes: files of several parts, and what they cost the store's memory, stay small.
+PART = 5 << 20
 #: What `dataferry host s3 policy` gives.
 RIGHTS = tuple(a for statement in upload_policy(Bucket.parse("s3://any/"))["Statement"] for a in statement["Action"])
 
@@ -40,6 +43,7 @@ class Shop:
 
     def __init__(self, radosgw: Any, folder: Path, patch: pytest.MonkeyPatch) -> None:
         self.radosgw, self.folder, self.patch = radosgw, folder, patch
+        patch.setattr(s3, "ONE_REQUEST", PART)
         self.ann = radosgw.user("ann")
 
     def author(
