@@ -11,8 +11,8 @@ import os
 import posixpath
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, wait
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeVar, cast
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from ..config.settings import load_settings
+from ..download.origin import host_option
 from ..download.source import Source
 from ..errors import AccessDenied, BadName, Conflict, DataferryError, MissingExtra, PublishError, TransferError
 from ..registry.names import check_url, quoted_name, redact_url
-from .base import Host, HostedFile, HostStatus, Publisher, Upload
+from .base import Host, HostedFile, HostStatus, Locators, Moved, Notes, Publisher, Upload
 
 if TYPE_CHECKING:
     from ..config.settings import Settings
@@ -109,23 +110,22 @@ class FsspecHost(Host):
 
     def __init__(self, spec: str) -> None:
         super().__init__(spec)
-        url = spec.partition(":")[2] if spec.lower().startswith("fsspec:") else spec
-        self.url, _, query = url.partition("?")
-        self.url = self.url.rstrip("/") + "/"
-        parts, redacted = urlsplit(self.url), redact_url(spec)
+        redacted, belongs = redact_url(spec), "and a registry is public: use the protocol's own login"
+        url, _, query = (spec.partition(":")[2] if spec.lower().startswith("fsspec:") else spec).partition("?")
+        self.url = url.rstrip("/") + "/"
+        parts = urlsplit(self.url)
         if not parts.scheme or not parts.netloc:
             raise BadName(f"{redacted!r} is not a URL for fsspec: write PROTOCOL://place/folder/")
-        self.protocol = parts.scheme.lower()
-        self.known = _PROTOCOLS.get(self.protocol) or _Protocol()
         if parts.password is not None:
-            raise BadName(f"{redacted!r} contains a password, and a registry is public: use the protocol's own login")
+            raise BadName(f"{redacted!r} contains a password, {belongs}")
         options = dict(parse_qsl(query, keep_blank_values=True))
         public = options.pop("public", "")
         for key in options:
             if any(word in key.lower() for word in _SECRET):
-                raise BadName(
-                    f"{redacted!r}: {key} is a secret, and a registry is public: use the protocol's own login"
-                )
+                raise BadName(f"{redacted!r}: {key} is a secret, {belongs}")
+        self.protocol = parts.scheme.lower()
+        self.known = _PROTOCOLS.get(self.protocol) or _Protocol()
+        self.place = parts.netloc.rpartition("@")[2]
         self.options: dict[str, Any] = {key: _typed(value) for key, value in options.items()}
         self.stated = check_url(public, "public") if public else ""
         self.public = self.stated or _public_base(self.protocol, parts.netloc, parts.path, self.options)
@@ -133,9 +133,8 @@ class FsspecHost(Host):
 
     def status(self, settings: Settings) -> HostStatus:
         """Where user and password are, for a protocol that has no login of its own."""
-        if self.known.login and self.login(settings):
-            place = urlsplit(self.url).netloc.rpartition("@")[2]
-            return HostStatus(origin=f'[hosts."{place}"] of config.toml')
+        if self.login(settings):
+            return HostStatus(origin=f'[hosts."{self.place}"] of config.toml')
         return HostStatus(origin="" if _surely_no_login(self.known) else None)
 
     @property
@@ -150,6 +149,12 @@ class FsspecHost(Host):
         more = f" {package}" if package else ""
         return f"{library}: pip install 'dataferry[fsspec]'{more}" if library else ""
 
+    def check_installed(self) -> None:
+        """Raise `MissingExtra` without the library of the protocol."""
+        library, package = lacking(self.protocol)
+        if library:
+            raise MissingExtra("fsspec", f"{library} for {self.protocol}://", package)
+
     def sources(self, name: str, entry: Entry | None) -> Sequence[Source]:
         """The public URL where there is one, else through fsspec."""
         if self.public:
@@ -158,23 +163,23 @@ class FsspecHost(Host):
 
     def look_up(self, wanted: Mapping[str, Entry | None], settings: Settings) -> Mapping[str, Sequence[Source]]:
         """What did not come without a login comes with the user's, if there may be one."""
-        if settings.anonymous or (not self.public and not (self.known.login and self.known.anonymous is not None)):
-            return {}
-        if _surely_no_login(self.known) or (not self.public and not self.login(settings)):
+        if self.public:
+            may_log_in = not _surely_no_login(self.known)
+        else:
+            may_log_in = self.known.anonymous is not None and bool(self.login(settings))
+        if settings.anonymous or not may_log_in:
             return {}
         return {name: [self._through(name, "login")] for name in wanted}
 
     def _through(self, name: str, purpose: str) -> Source:
         return Source(self.url + quoted_name(name), self.redacted, opener=_Opener(self, name, purpose))
 
-    def login(self, settings: Settings) -> dict[str, Any]:
+    def login(self, settings: Settings) -> dict[str, str]:
         """User and password of the settings, for a protocol that has no login of its own."""
-        parts, hosts = urlsplit(self.url), settings.hosts
-        mine: Mapping[str, Any] = hosts.get(parts.netloc.rpartition("@")[2]) or hosts.get(parts.hostname or "") or {}
-        login = {"password": mine["password"]} if mine.get("password") else {}
-        if mine.get("user") and parts.username is None:
-            login["username"] = mine["user"]
-        return login
+        parts = urlsplit(self.url)
+        user, password = (host_option(settings, parts, word) for word in ("user", "password"))
+        login = {"username": user if parts.username is None else "", "password": password}
+        return {word: value for word, value in login.items() if value} if self.known.login else {}
 
     def hosted(self, settings: Settings) -> Mapping[str, HostedFile]:
         """All files below the URL; md5 where the store tells it."""
@@ -186,11 +191,9 @@ class FsspecHost(Host):
 
     def listing(self, purpose: str) -> dict[str, HostedFile]:
         """All files below the folder, none where that is not there."""
-        with self.connection(purpose) as (system, folder):
-            try:
-                found: dict[str, Any] = self.in_time(system.find, folder, detail=True)
-            except FileNotFoundError:
-                return {}
+        found: dict[str, Any] = {}
+        with self.connection(purpose) as (system, folder), suppress(FileNotFoundError):
+            found = self.in_time(system.find, folder, detail=True)
         return {
             path[len(folder) + 1 :]: HostedFile(info.get("size"), None, _md5(info))
             for path, info in found.items()
@@ -230,37 +233,29 @@ class FsspecHost(Host):
                 future.set_exception(error)
 
         threading.Thread(target=run, name="dataferry-fsspec", daemon=True).start()
-        try:
-            return future.result(self.answer_within)
-        except TimeoutError:
-            if future.done():
-                raise
-            raise TimeoutError(f"no answer within {self.answer_within:g} s") from None
+        wait([future], self.answer_within)
+        if not future.done():
+            raise TimeoutError(f"no answer within {self.answer_within:g} s")
+        return future.result()
 
     def _connect(self, purpose: str) -> tuple[Any, str]:
-        try:
-            from fsspec.core import url_to_fs
-        except ImportError:
-            raise MissingExtra("fsspec", "fsspec") from None
         settings = load_settings()
         if purpose != "publish" and (reason := _not_for_a_package(self, settings)):
             raise PermissionError(reason)
+        self.check_installed()
+        from fsspec.core import url_to_fs
+
         login: Mapping[str, Any] = {}
         if self.known.anonymous is not None and (_surely_no_login(self.known) or (purpose == "read" and self.public)):
             login = self.known.anonymous
-        elif self.known.login and (purpose != "read" or self.known.anonymous is None):
+        elif purpose != "read" or self.known.anonymous is None:
             login = self.login(settings)
         connect = _sftp_to_known_hosts if self.known is _SFTP else url_to_fs
         try:
             # fsspec would keep an instance for every thread, and a broken one for ever
             system, folder = connect(self.url, skip_instance_cache=True, **self.options, **login)
-        except ImportError as error:
-            if self.protocol not in _PROTOCOLS:
-                raise OSError(f"fsspec cannot open {self.protocol}://: {error}") from error
-            module = error.name or self.known.module
-            raise MissingExtra("fsspec", f"{module} for {self.protocol}://", lacking(self.protocol)[1]) from None
-        except ValueError as error:
-            raise OSError(f"fsspec rejects {self.redacted}: {error}") from error
+        except (ImportError, ValueError) as error:
+            raise OSError(f"fsspec cannot open {self.redacted}: {error}") from error
         except Exception as error:
             raise _as_os_error(error) from error
         return system, str(folder).rstrip("/")
@@ -359,26 +354,25 @@ def _not_for_a_package(host: FsspecHost, settings: Settings) -> str:
 
     A registry never decides which code runs, nor to whom the user's login goes.
     """
-    allowed = host.protocol in settings.fsspec_protocols
-    if not allowed and (host.protocol not in _PROTOCOLS or "::" in host.url):
+    if host.protocol in settings.fsspec_protocols:
+        return ""
+    if host.protocol not in _PROTOCOLS or "::" in host.url:
         return (
             f"a package may not choose fsspec's {host.protocol}:// (it may run code, write files or lead elsewhere); "
             f'if you trust this package, write fsspec_protocols = ["{host.protocol}"] into config.toml'
         )
-    for option, value in host.options.items():
-        # the name of an account becomes the begin of its server's name
-        if allowed or (option in host.known.options and (option != "account_name" or _is_word(value))):
-            continue
-        return (
-            f"{option} in its declaration could lead a login to another server, so dataferry does not use it. If you "
-            f'trust the server, write {{"{host.protocol}": {{"{option}": "..."}}}} into ~/.config/fsspec/conf.json. '
-            "Authors: leave it out, or add a public= URL"
-        )
-    return ""
-
-
-def _is_word(value: object) -> bool:
-    return re.fullmatch(r"[A-Za-z0-9-]+", str(value)) is not None
+    options = host.options.keys() - host.known.options
+    # the name of an account becomes the begin of its server's name
+    if not re.fullmatch(r"[A-Za-z0-9-]*", str(host.options.get("account_name", ""))):
+        options.add("account_name")
+    if not options:
+        return ""
+    option = min(options)
+    return (
+        f"{option} in its declaration could lead a login to another server, so dataferry does not use it. If you "
+        f'trust the server, write {{"{host.protocol}": {{"{option}": "..."}}}} into ~/.config/fsspec/conf.json. '
+        "Authors: leave it out, or add a public= URL"
+    )
 
 
 def _sftp_to_known_hosts(url: str, **given: Any) -> tuple[Any, str]:
@@ -404,9 +398,8 @@ def _sftp_to_known_hosts(url: str, **given: Any) -> tuple[Any, str]:
             self.ftp.get_channel().settimeout(4 * _TIMEOUT)
 
     parts = urlsplit(url)
-    login = {"port": parts.port, "username": parts.username}
-    login = {word: value for word, value in login.items() if value}
-    return KnownSFTP(host=parts.hostname, **{**login, **given}), parts.path
+    given = {"port": parts.port or 22, "username": parts.username, **given}
+    return KnownSFTP(host=parts.hostname, **given), parts.path
 
 
 def _md5(info: Mapping[str, Any]) -> str | None:
@@ -457,65 +450,62 @@ class FsspecPublisher(Publisher):
 
     def check_rights(self) -> str:
         """Connect and look at the folder; whether it may be written shows only when it is."""
-        module, package = lacking(self.host.protocol)
-        if module:
-            raise MissingExtra("fsspec", f"{module} for {self.host.protocol}://", package)
+        self.host.check_installed()
         if _surely_no_login(self.host.known):
-            raise self._denied(PermissionError("no login was found for this store"))
-        with self._naming_errors(self.host.redacted), self.host.connection("publish") as (system, folder):
-            with suppress(FileNotFoundError):
-                self.host.in_time(system.ls, folder)
-            return f"through {type(system).__name__} with its own login"
+            raise self._denied("no login was found for this store")
+        with self._connection() as (system, folder), suppress(FileNotFoundError):
+            self.host.in_time(system.ls, folder)
+        return f"through {type(system).__name__} with its own login"
 
-    def _denied(self, error: OSError) -> AccessDenied:
-        where = urlsplit(self.host.url).netloc.rpartition("@")[2]
+    def _denied(self, reason: str) -> AccessDenied:
         login = f"that of fsspec's {self.host.protocol}:// (its environment variables or ~/.config/fsspec/*.json)"
         if self.host.known.login:
-            login = f'the keys of ssh, or user and password in [hosts."{where}"] of config.toml'
-        return AccessDenied(self.host.redacted, str(error), f"the login is {login}; it must be able to write there")
+            login = f'the keys of ssh, or user and password in [hosts."{self.host.place}"] of config.toml'
+        return AccessDenied(self.host.redacted, reason, f"the login is {login}; it must be able to write there")
 
     @contextmanager
-    def _naming_errors(self, place: str, remedy: str = "") -> Iterator[None]:
+    def _connection(self, name: str = "") -> Iterator[tuple[Any, str]]:
+        """A connection to publish over; errors become those of dataferry, about the folder or one file in it."""
+        place = f"{self.host.url}{name}" if name else self.host.redacted
         try:
-            yield
+            with self.host.connection("publish") as made:
+                yield made
         except DataferryError:
             raise
         except FileExistsError as error:
-            raise Conflict(
-                place,
-                "somebody else has uploaded a file there in the meantime; run the same command again to compare it",
-            ) from error
+            reason = "somebody else has uploaded a file there in the meantime; run the same command again to compare it"
+            raise Conflict(place, reason) from error
         except PermissionError as error:
-            raise self._denied(error) from error
+            raise self._denied(str(error)) from error
         except OSError as error:
+            remedy = "run the same command again: it continues from there" if name else ""
             raise PublishError(place, str(error), remedy) from error
 
     def hosted(self, uploads: Sequence[Upload]) -> Mapping[str, HostedFile]:
         """What lies there under the names."""
         names = {upload.name for upload in uploads}
-        with self._naming_errors(self.host.redacted):
+        with self._connection():
             return {name: file for name, file in self.host.listing("publish").items() if name in names}
 
     def discard(self, names: Sequence[str]) -> None:
         """Remove damaged copies."""
-        with self._naming_errors(self.host.redacted), self.host.connection("publish") as (system, folder):
+        with self._connection() as (system, folder):
             for name in names:
                 with suppress(FileNotFoundError):
                     self.host.in_time(system.rm_file, f"{folder}/{name}")
 
-    def upload(
-        self, upload: Upload, notes: MutableMapping[str, Any], moved: Callable[[int], None]
-    ) -> Mapping[str, str | int]:
+    def begin(self, uploads: Sequence[Upload], notes: Notes) -> None:
+        """Make the folders: SFTP has no word for one that another upload has made in the same moment."""
+        with self._connection() as (system, folder):
+            for below in sorted({posixpath.dirname(upload.name) for upload in uploads}):
+                self.host.in_time(system.makedirs, f"{folder}/{below}".rstrip("/"), exist_ok=True)
+
+    def upload(self, upload: Upload, notes: Notes, moved: Moved) -> Locators:
         """Copy it there."""
-        place = f"{self.host.redacted.partition('?')[0].rstrip('/')}/{upload.name}"
-        with (
-            self._naming_errors(place, "run the same command again: it continues from there"),
-            self.host.connection("publish") as (system, folder),
-        ):
+        with self._connection(upload.name) as (system, folder):
             path = f"{folder}/{upload.name}"
             if self.host.in_time(system.exists, path):
                 raise FileExistsError(path)
-            self.host.in_time(_make_folder, system, posixpath.dirname(path))
             if self.host.known.grows:
                 self._grow(system, path, upload, moved)
             else:
@@ -524,11 +514,11 @@ class FsspecPublisher(Publisher):
                 system.put_file(str(upload.path), path, **create)
                 moved(upload.size)
             size = self.host.in_time(system.info, path).get("size")
-        if size not in {None, upload.size}:
-            raise PublishError(place, f"{size} bytes are there instead of {upload.size}")
+            if size not in {None, upload.size}:
+                raise OSError(f"{size} bytes are there instead of {upload.size}")
         return {}
 
-    def _grow(self, system: Any, path: str, upload: Upload, moved: Callable[[int], None]) -> None:
+    def _grow(self, system: Any, path: str, upload: Upload, moved: Moved) -> None:
         # the private name holds the hash, so that what is there of it belongs to these bytes
         folder, base = posixpath.split(path)
         private = f"{folder}/{_PRIVATE}{upload.sha256[:16]}-{base}"[: 250 + len(folder)]
@@ -549,16 +539,3 @@ class FsspecPublisher(Publisher):
         if self.host.in_time(system.exists, path):
             raise FileExistsError(path)
         self.host.in_time(system.mv, private, path)
-
-
-def _make_folder(system: Any, path: str) -> None:
-    """Make a folder and those above it, also while other uploads make the same."""
-    for left in reversed(range(path.count("/") + 1)):
-        try:
-            system.makedirs(path, exist_ok=True)
-            return
-        except PermissionError:
-            raise
-        except OSError:  # SFTP has no word for a folder that somebody else has made just now
-            if not left and not system.isdir(path):
-                raise
