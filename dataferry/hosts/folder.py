@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..config.folders import expand_folder, folder_problem
@@ -16,11 +17,9 @@ from ..portable import get_user_id
 from ..registry.checksum_lists import CATALOG, SUMS, Listed, read_catalog
 from ..registry.names import check_url, quoted_name, redact_url
 from . import folder_files
-from .base import Host, HostedFile, Publisher, Upload
+from .base import Host, HostedFile, Locators, Moved, Notes, Publisher, Upload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ..config.settings import Settings
     from ..registry.registry import Entry
     from .folder_lfs import Repository
@@ -181,9 +180,8 @@ class FolderPublisher(Publisher):
         found = {}
         for upload in uploads:
             with self._naming_errors(upload.name):
-                there = folder_files.file_in(self._path(upload.name), upload.size)
-            if there is not None:
-                found[upload.name] = there
+                if there := folder_files.file_in(self._path(upload.name), upload.size):
+                    found[upload.name] = there
         self._check_quota([upload for upload in uploads if upload.name not in found])
         return found
 
@@ -193,22 +191,21 @@ class FolderPublisher(Publisher):
             return "a name that dataferry or git uses in the folder for itself: choose another"
         return ""
 
-    def begin(self, uploads: Sequence[Upload], notes: MutableMapping[str, Any]) -> None:
+    def begin(self, uploads: Sequence[Upload], notes: Notes) -> None:
         """Look before the first byte goes: rights in every folder, space on every file system, quotas."""
         self._check_quota(uploads, reserve=True)
 
     def _check_quota(self, uploads: Sequence[Upload], *, reserve: bool = False) -> None:
-        needed: dict[str, int] = {}
+        needed: Counter[str] = Counter()
         for upload in uploads:
-            folder = self._nearest(upload.name)
-            needed[folder] = needed.get(folder, 0) + upload.size
-        systems: dict[int, tuple[str, int]] = {}
+            needed[self._nearest(upload.name)] += upload.size
+        systems: dict[int, str] = {}  # a folder of each file system
+        total: Counter[str] = Counter()
         for folder, size in needed.items():
             folder_files.check_writable(folder)
-            resumed = folder_files.remove_temporary(folder, remove=reserve)
-            first, so_far = systems.get(os.stat(folder).st_dev, (folder, 0))
-            systems[os.stat(folder).st_dev] = first, so_far + size - resumed
-        for folder, size in systems.values():
+            first = systems.setdefault(os.stat(folder).st_dev, folder)
+            total[first] += size - folder_files.remove_temporary(folder, remove=reserve)
+        for folder, size in total.items():
             folder_files.check_space(folder, max(0, size), reserve=reserve)
 
     def discard(self, names: Sequence[str]) -> None:
@@ -217,9 +214,7 @@ class FolderPublisher(Publisher):
             with self._naming_errors(name), contextlib.suppress(FileNotFoundError):
                 os.unlink(self._path(name))
 
-    def upload(
-        self, upload: Upload, notes: MutableMapping[str, Any], moved: Callable[[int], None]
-    ) -> Mapping[str, str | int]:
+    def upload(self, upload: Upload, notes: Notes, moved: Moved) -> Locators:
         """Copy one file; it becomes visible at once and whole."""
         target = self._path(upload.name)
         with self._naming_errors(upload.name, upload.size):
@@ -237,9 +232,7 @@ class FolderPublisher(Publisher):
                 raise PublishError(f"{self.host.redacted}/{upload.name}", reason, "run this again") from None
         return {}
 
-    def finish(
-        self, uploads: Sequence[Upload], notes: MutableMapping[str, Any]
-    ) -> Mapping[str, Mapping[str, str | int]]:
+    def finish(self, uploads: Sequence[Upload], notes: Notes) -> Mapping[str, Locators]:
         """List the files in ``SHA256SUMS`` and the catalog; commit and push them where git-lfs is in use."""
         files = {u.name: Listed(u.size, u.sha256) for u in uploads if os.path.isfile(self._path(u.name))}
         known = folder_files.files_in(self.root)  # with what an earlier run placed, and could not list

@@ -14,38 +14,22 @@ import shutil
 import socket
 import stat
 import time
-from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Iterator, Mapping
+from functools import cache
 from io import BufferedRandom
-from typing import Any
 
 from ..cache.layout import own_home, stamps_of
 from ..cache.stamps import Stamps, stamp_files
 from ..errors import AccessDenied, BadName, PublishError
 from ..files import Stamp, hash_file, rename_noreplace, sync_folder
-from ..portable import (
-    MOVES_OPEN_FILES,
-    OPEN,
-    get_user_id,
-    give_group,
-    is_alive,
-    libc_function,
-    link,
-    lock_file,
-    read_at,
-    write_at,
-)
+from ..portable import OPEN, get_user_id, give_group, is_alive, libc_function, link, lock_file
 from ..registry.checksum_lists import CATALOG, SUMS, Listed, catalog_bytes, read_catalog, read_sums, sums_with
 from ..registry.names import check_name
-from .base import HostedFile, Upload
+from .base import HostedFile, Moved, Upload
 
-grp: Any
-pwd: Any
-try:
+with contextlib.suppress(ImportError):  # Windows, where folders are only read
     import grp
     import pwd
-except ImportError:  # Windows
-    grp = pwd = None
 
 __all__ = [
     "TEMPORARY",
@@ -56,11 +40,12 @@ __all__ = [
     "failure",
     "file_in",
     "files_in",
+    "is_of_dead_run",
     "is_reserved",
     "list_files",
     "locked",
     "new_file",
-    "publish_mode",
+    "read_file",
     "remember",
     "remove_temporary",
     "replace_file",
@@ -77,6 +62,7 @@ _RESERVED = {CATALOG, SUMS, ".git", ".gitattributes", ".gitignore", "lost+found"
 #: What a published file may be: read by everybody, written by nobody.
 _MODE = 0o444
 _BLOCK = 1 << 20
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 #: Copies that a run left, and nobody continued in this time, are taken away.
 _ABANDONED = 30 * 86400
 #: A lock of another machine that is older was left by a run that died there; the lists are written in far less.
@@ -98,9 +84,15 @@ def _stamps() -> Stamps | None:
     return stamps_of(home) if home else None
 
 
+def _stamped_sha256(path: str, seen: os.stat_result) -> str | None:
+    stamps = _stamps()
+    stamp = stamps.read(path) if stamps else None
+    return stamp.sha256 if stamp and stamp.holds(seen) else None
+
+
 def files_in(root: str, *, most: int = 0) -> dict[str, HostedFile]:
     """The files of a folder that have legal names: sizes, and the sha256 where a stamp vouches for it."""
-    stamps, found = _stamps(), {}
+    found = {}
     for place, folders, files in os.walk(root):
         below = os.path.relpath(place, root).replace(os.sep, "/") + "/" if place != root else ""
         folders[:] = sorted(folder for folder in folders if not is_reserved(below + folder))
@@ -112,8 +104,7 @@ def files_in(root: str, *, most: int = 0) -> dict[str, HostedFile]:
                 continue
             if is_reserved(name) or not stat.S_ISREG(seen.st_mode):
                 continue
-            stamp = stamps.read(path) if stamps else None
-            found[name] = HostedFile(seen.st_size, stamp.sha256 if stamp and stamp.holds(seen) else None)
+            found[name] = HostedFile(seen.st_size, _stamped_sha256(path, seen))
             if len(found) == most:
                 return found
     return found
@@ -129,15 +120,13 @@ def file_in(path: str, size: int) -> HostedFile | None:
         return None
     if not stat.S_ISREG(seen.st_mode):
         raise OSError(f"{path} is no file")
-    if seen.st_size != size:
-        return HostedFile(seen.st_size)
-    stamps = _stamps()
-    stamp = stamps.read(path) if stamps else None
-    if stamp is None or not stamp.holds(seen):
+    sha256 = _stamped_sha256(path, seen)
+    if sha256 is None and seen.st_size == size:
         stamp = hash_file(path)
-        if stamps:
+        sha256 = stamp.sha256
+        if stamps := _stamps():
             stamp_files(stamps, {path: (path, stamp)})
-    return HostedFile(stamp.size, stamp.sha256)
+    return HostedFile(seen.st_size, sha256)
 
 
 def remember(path: str, sha256: str) -> None:
@@ -159,7 +148,13 @@ def temporary_path(folder: str) -> str:
     return os.path.join(folder, temporary_name())
 
 
-@lru_cache(maxsize=1)
+def is_of_dead_run(name: str) -> bool:
+    """Whether a temporary name was made on this machine by a process that is no more."""
+    process = _OF_A_PROCESS(name)
+    return process is not None and process[1] == _machine() and not is_alive(int(process[2]))
+
+
+@cache
 def _machine() -> str:
     """Name this machine; containers that share its name have processes of their own, and so a word of their own."""
     processes = ""
@@ -179,14 +174,13 @@ def remove_temporary(folder: str, *, remove: bool = True) -> int:
             if not item.name.startswith(TEMPORARY) or item.name == _LOCK:
                 continue
             with contextlib.suppress(OSError):
-                seen, process = item.stat(follow_symlinks=False), _OF_A_PROCESS(item.name)
+                seen = item.stat(follow_symlinks=False)
                 if seen.st_uid != get_user_id():
                     continue
-                dead = process and process[1] == _machine() and not is_alive(int(process[2]))
-                if dead or time.time() - seen.st_mtime > _ABANDONED:
+                if is_of_dead_run(item.name) or time.time() - seen.st_mtime > _ABANDONED:
                     if remove:
                         (os.rmdir if item.is_dir(follow_symlinks=False) else os.unlink)(item.path)
-                elif seen.st_nlink == 1 and not process:
+                elif seen.st_nlink == 1 and not _OF_A_PROCESS(item.name):
                     kept += getattr(seen, "st_blocks", 0) * 512
     return kept
 
@@ -198,98 +192,78 @@ class ChangedError(Exception):
     """The file changed since it was hashed."""
 
 
-def copy_file(upload: Upload, target: str, moved: Callable[[int], None]) -> None:
+def copy_file(upload: Upload, target: str, moved: Moved) -> None:
     """Copy a file to its place; a copy that was cut is continued."""
     folder = os.path.dirname(target)
     handle, private = _open_copy(folder, upload.sha256)
     try:
         resumed = os.fstat(handle).st_size > 0
         while _fill(handle, upload, moved) != upload.sha256:
+            moved(-os.fstat(handle).st_size)  # what was there was not what it seemed
             os.ftruncate(handle, 0)
             if not resumed:
                 raise ChangedError
-            moved(-upload.size)  # what was there was not what it seemed
             resumed = False
-        publish_mode(handle, folder)
+        _let_everybody_read(handle, folder)
         os.fsync(handle)
-        if not MOVES_OPEN_FILES:
-            os.close(handle)
-            handle = -1
         rename_noreplace(private, target)
         sync_folder(folder)
     except (FileExistsError, ChangedError):
-        with contextlib.suppress(PermissionError):  # Windows, while it is open
-            os.unlink(private)
+        os.unlink(private)
         raise
     except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:  # others need the space more than the next run needs the copy
+        if error.errno in _NO_SPACE:  # others need the space more than the next run needs the copy
             os.unlink(private)
         raise
     finally:
-        if handle >= 0:
-            os.close(handle)
+        os.close(handle)
 
 
-def publish_mode(handle: int, folder: str, mode: int = _MODE) -> None:
-    """Give a file the group of its folder, and let everybody read it."""
+def _let_everybody_read(handle: int, folder: str, mode: int = _MODE) -> None:
+    """Give a file the group of its folder, and a mode."""
     give_group(handle, os.stat(folder).st_gid)
-    with contextlib.suppress(AttributeError):  # Windows
-        os.fchmod(handle, mode)
+    os.fchmod(handle, mode)
 
 
 def _open_copy(folder: str, sha256: str) -> tuple[int, str]:
     """Open the temporary copy of these bytes; nobody else writes to it."""
     who = hashlib.sha256(f"{get_user_id()}@{socket.gethostname()}".encode()).hexdigest()[:12]
     usual = os.path.join(folder, f"{TEMPORARY}{sha256[:32]}-{who}")
-    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | OPEN
-    for _ in range(3):
-        with contextlib.suppress(FileNotFoundError):
-            seen = os.lstat(usual)
-            # a killed run may have left a second name of a published file: that one is never written to
-            if seen.st_nlink > 1 or not stat.S_ISREG(seen.st_mode):
-                os.unlink(usual)
-            else:
-                os.chmod(usual, 0o600)
-        handle = os.open(usual, flags, 0o600)
-        try:
-            lock_file(handle)
-            mine = os.fstat(handle)
-            if mine.st_nlink == 1 and os.path.samestat(mine, os.lstat(usual)):
-                return handle, usual
-        except OSError:  # another process or thread copies the same bytes here, or there are no locks
-            os.close(handle)
-            break
-        os.close(handle)
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | OPEN
+    with contextlib.suppress(FileNotFoundError):
+        seen = os.lstat(usual)
+        # a killed run may have left a second name of a published file: that one is never written to
+        if seen.st_nlink > 1 or not stat.S_ISREG(seen.st_mode):
+            os.unlink(usual)
+        else:
+            os.chmod(usual, 0o600)
+    handle = os.open(usual, flags, 0o600)
+    with contextlib.suppress(OSError):  # another process or thread copies the same bytes here, or there are no locks
+        lock_file(handle)
+        mine = os.fstat(handle)
+        if mine.st_nlink == 1 and os.path.samestat(mine, os.lstat(usual)):
+            return handle, usual
+    os.close(handle)
     once = temporary_path(folder)
     return os.open(once, flags | os.O_EXCL, 0o600), once
 
 
-def _fill(handle: int, upload: Upload, moved: Callable[[int], None]) -> str:
+def _fill(handle: int, upload: Upload, moved: Moved) -> str:
     """Bring a copy to its whole length; gives the sha256 of all its bytes."""
     digest = hashlib.sha256()
-    with open(upload.path, "rb", buffering=0) as source:
-        if os.fstat(source.fileno()).st_size != upload.size:
-            raise ChangedError
-        there = os.fstat(handle).st_size
-        if there > upload.size:
-            os.ftruncate(handle, 0)
-            there = 0
-        at = 0
-        while at < there and (block := read_at(handle, min(_BLOCK, there - at), at)):
+    with open(upload.path, "rb") as source, open(handle, "r+b", closefd=False) as copy:
+        if os.fstat(handle).st_size > upload.size:
+            copy.truncate(0)
+        copy.seek(0)
+        while block := copy.read(_BLOCK):
             digest.update(block)
-            at += len(block)
-        moved(at)
+        moved(copy.tell())
+        source.seek(copy.tell())
         _reserve(handle, upload.size)
-        while at < upload.size:
-            block = read_at(source.fileno(), min(_BLOCK, upload.size - at), at)
-            if not block:
-                raise ChangedError
-            count = write_at(handle, block, at)
-            digest.update(block[:count])
-            at += count
-            moved(count)
-        if os.fstat(source.fileno()).st_size != upload.size:
-            raise ChangedError
+        while block := source.read(_BLOCK):
+            copy.write(block)
+            digest.update(block)
+            moved(len(block))
     return digest.hexdigest()
 
 
@@ -306,7 +280,7 @@ def _reserve(handle: int, size: int) -> None:
         return
     keep_size = 1
     failed = allocate(handle, keep_size, ctypes.c_int64(0), ctypes.c_int64(size))
-    if failed and (number := ctypes.get_errno()) in {errno.ENOSPC, errno.EDQUOT}:
+    if failed and (number := ctypes.get_errno()) in _NO_SPACE:
         raise OSError(number, os.strerror(number))
 
 
@@ -315,19 +289,24 @@ def check_writable(folder: str) -> None:
     if os.access(folder, os.W_OK | os.X_OK):
         return
     seen = os.stat(folder)
-    if hasattr(os, "statvfs") and os.statvfs(folder).f_flag & os.ST_RDONLY:
+    if os.statvfs(folder).f_flag & os.ST_RDONLY:
         raise AccessDenied(folder, "the file system is mounted read-only", "run this where it can be written")
-    owner, group = user_name(seen.st_uid), str(seen.st_gid)
-    with contextlib.suppress(AttributeError, KeyError):
-        group = grp.getgrgid(seen.st_gid).gr_name
+    owner, group = user_name(seen.st_uid), group_name(seen.st_gid)
     remedy = f"its owner {owner} can let the group write (chmod g+ws {folder}); you must be in the group {group}"
     raise AccessDenied(folder, f"you may not write there: {stat.filemode(seen.st_mode)} {owner} {group}", remedy)
 
 
 def user_name(number: int) -> str:
     """The name of a user, or its number where it has none here."""
-    with contextlib.suppress(AttributeError, KeyError):
-        return str(pwd.getpwuid(number).pw_name)
+    with contextlib.suppress(KeyError):
+        return pwd.getpwuid(number).pw_name
+    return str(number)
+
+
+def group_name(number: int) -> str:
+    """The name of a group, or its number where it has none here."""
+    with contextlib.suppress(KeyError):
+        return grp.getgrgid(number).gr_name
     return str(number)
 
 
@@ -355,7 +334,7 @@ def check_space(folder: str, size: int, *, reserve: bool) -> None:
 def failure(place: str, error: OSError, size: int = 0) -> PublishError:
     """What an error of the file system means to who publishes."""
     reason = (error.strerror or str(error)).lower()
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+    if error.errno in _NO_SPACE:
         what = "the quota leaves no space" if error.errno == errno.EDQUOT else "there is no space"
         return PublishError(
             place, f"{what} for {size} bytes", "free some space, and run the same command again: complete files stay"
@@ -374,7 +353,7 @@ def list_files(root: str, files: Mapping[str, Listed], title: str) -> None:
     """Have files in both lists; an empty title leaves the one that is there."""
     for _ in range(20):
         with locked(root):
-            sums, catalog = _read(f"{root}/{SUMS}"), _read(f"{root}/{CATALOG}")
+            sums, catalog = read_file(f"{root}/{SUMS}"), read_file(f"{root}/{CATALOG}")
             there, listed, old = read_sums(sums), {}, ""
             with contextlib.suppress(ValueError):
                 listed, old = read_catalog(catalog), str(json.loads(catalog).get("title") or "")
@@ -387,7 +366,8 @@ def list_files(root: str, files: Mapping[str, Listed], title: str) -> None:
     raise OSError(f"{SUMS} is changed by others all the time")
 
 
-def _read(path: str) -> bytes:
+def read_file(path: str) -> bytes:
+    """The bytes of a small file; none where there is none."""
     try:
         with open(path, "rb") as file:
             return file.read()
@@ -404,7 +384,7 @@ def new_file(path: str, mode: int = _MODE, *, replace: bool = False) -> Iterator
         with open(os.open(private, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), "w+b") as file:
             yield file
             file.flush()
-            publish_mode(file.fileno(), folder, mode)
+            _let_everybody_read(file.fileno(), folder, mode)
             os.fsync(file.fileno())
         (os.replace if replace else rename_noreplace)(private, path)
     finally:
@@ -439,13 +419,13 @@ def locked(root: str, wait: float = 120.0) -> Iterator[None]:
         yield
     finally:
         with contextlib.suppress(OSError):
-            os.unlink(private if os.path.lexists(private) else path if _read(path) == mine else "")
+            os.unlink(private if os.path.lexists(private) else path if read_file(path) == mine else "")
 
 
 def _break_lock(root: str, path: str, private: str) -> bool:
     """Take away the lock of a run that is no more."""
     try:
-        who, made = _read(path), os.stat(path).st_mtime
+        who, made = read_file(path), os.stat(path).st_mtime
         os.utime(private)
         now = os.stat(private).st_mtime  # by the clock of the file system, which may be another machine's
     except OSError:
@@ -458,7 +438,7 @@ def _break_lock(root: str, path: str, private: str) -> bool:
     aside = temporary_path(root)
     with contextlib.suppress(OSError):
         os.rename(path, aside)
-        if _read(aside) != who:  # somebody else was faster, and this is the lock of a third
+        if read_file(aside) != who:  # somebody else was faster, and this is the lock of a third
             with contextlib.suppress(OSError):
                 link(aside, path)
         os.unlink(aside)

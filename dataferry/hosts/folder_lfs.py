@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 
 from ..config.credentials import Token, find_token
 from ..errors import Conflict, PublishError
-from ..files import make_folders, rename_noreplace
+from ..files import make_folders
 from ..portable import link, lock_file
 from ..registry.checksum_lists import CATALOG, SUMS, Listed
 from ..registry.names import is_name
-from .folder_files import TEMPORARY, is_reserved, new_file, replace_file, temporary_name, temporary_path
+from .folder_files import TEMPORARY, is_reserved, new_file, read_file, replace_file, temporary_name
 from .git import Branch, Git
 
 if TYPE_CHECKING:
@@ -41,13 +41,7 @@ _REMEDY = (
 
 def has_lfs(root: str) -> bool:
     """Whether a folder is the work tree of a repository that uses git-lfs."""
-    return os.path.lexists(os.path.join(root, ".git")) and b"filter=lfs" in _read(os.path.join(root, _ATTRIBUTES))
-
-
-def _read(path: str) -> bytes:
-    with contextlib.suppress(OSError), open(path, "rb") as file:
-        return file.read()
-    return b""
+    return os.path.lexists(os.path.join(root, ".git")) and b"filter=lfs" in read_file(os.path.join(root, _ATTRIBUTES))
 
 
 class Repository:
@@ -99,10 +93,13 @@ class Repository:
 
         Gives the files of other members that came from the remote.
         """
+        came: dict[str, Listed] = {}
         with self._locked():
-            return self.branch.while_others_push(lambda: self._publish(files))
+            self.branch.while_others_push(lambda: self._push_once(files, came))
+        return came
 
-    def _publish(self, files: Mapping[str, Listed]) -> dict[str, Listed] | None:
+    def _push_once(self, files: Mapping[str, Listed], came: dict[str, Listed]) -> bool:
+        """Add what the newest tip lacks; whether nobody else was faster."""
         branch = self.branch
         tip, head = branch.fetch(), self._head()
         tip = tip if self.remote else head
@@ -120,8 +117,9 @@ class Repository:
             noun = next(iter(lacking)) if len(lacking) == 1 else f"{len(lacking)} data files"
             commit = branch.commit(blobs, f"Add {noun}", parents, base)
             if not branch.push(commit):
-                return None
-        return self._catch_up(head, commit)
+                return False
+        came |= self._catch_up(head, commit)
+        return True
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -174,11 +172,11 @@ class Repository:
         """
         path = os.path.join(self.root, _ATTRIBUTES)
         lines = there.decode(errors="surrogateescape").splitlines()
-        lines += [line for line in _read(path).decode(errors="surrogateescape").splitlines() if line not in lines]
+        lines += [line for line in read_file(path).decode(errors="surrogateescape").splitlines() if line not in lines]
         for pattern in (lambda name: "", _by_suffix, _by_name):
             lines += dict.fromkeys(f"{pattern(n)} {_TRACK}" for n in self._not_tracked(names) if pattern(n))
             data = "".join(f"{line}\n" for line in lines).encode(errors="surrogateescape")
-            if data != _read(path):
+            if data != read_file(path):
                 replace_file(path, data)
         missing = self._not_tracked(names)
         if missing:
@@ -199,26 +197,20 @@ class Repository:
             if not file.size or os.path.exists(path):
                 continue
             make_folders(media, os.path.dirname(path), temporary_name())
-            private, source = temporary_path(os.path.dirname(path)), os.path.join(self.root, *name.split("/"))
+            source = os.path.join(self.root, *name.split("/"))
             try:
-                try:
-                    link(source, private)
-                except OSError:  # a file of this file system has one name only
-                    shutil.copyfile(source, private)
-                    os.chmod(private, 0o444)
-                with contextlib.suppress(FileExistsError):
-                    rename_noreplace(private, path)
-            finally:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(private)
+                link(source, path)
+            except OSError:  # a file of this file system has one name only, or another run was faster
+                with contextlib.suppress(FileExistsError), open(source, "rb") as data, new_file(path) as copy:
+                    shutil.copyfileobj(data, copy)
 
     def _media(self) -> str:
-        for line in self.git.run("lfs", "env").text.splitlines():
-            if line.startswith("LocalMediaDir="):
-                path = line.partition("=")[2]
-                os.makedirs(path, exist_ok=True)
-                return path
-        raise PublishError(self.place, "git-lfs does not say where it keeps its objects")
+        """Where git-lfs keeps its objects."""
+        found = re.search("^LocalMediaDir=(.+)$", self.git.run("lfs", "env").text, re.MULTILINE)
+        if found is None:
+            raise PublishError(self.place, "git-lfs does not say where it keeps its objects")
+        os.makedirs(found[1], exist_ok=True)
+        return found[1]
 
     def _push_objects(self, files: Mapping[str, Listed], unpushed: str) -> None:
         if unpushed:  # commits that were made in the folder by hand
@@ -256,11 +248,8 @@ class Repository:
         path = os.path.join(self.root, *name.split("/"))
         make_folders(self.root, os.path.dirname(path), temporary_name())
         with contextlib.suppress(FileExistsError), new_file(path) as file:
-            if _read_pointer(data) is None:
-                file.write(data)
-                file.flush()
-            else:
-                self.git.run("lfs", "smudge", stdin=data, into=file, again=True)
+            # a file that is no pointer is passed on as it is
+            self.git.run("lfs", "smudge", stdin=data, into=file, again=True)
             file.seek(0)
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             if Listed(file.tell(), digest) != listed:
@@ -270,7 +259,7 @@ class Repository:
     def _exclude(self) -> None:
         """Keep the lists, which each folder makes for itself, out of git's sight."""
         path = os.path.join(self.root, self.git.run("rev-parse", "--git-path", "info/exclude").text)
-        there = _read(path).decode(errors="replace").splitlines()
+        there = read_file(path).decode(errors="replace").splitlines()
         new = [line for line in (f"/{CATALOG}", f"/{SUMS}", f"{TEMPORARY}*") if line not in there]
         if new:
             with contextlib.suppress(OSError):

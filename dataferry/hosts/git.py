@@ -11,15 +11,18 @@ import os
 import random
 import re
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import quote, urlsplit
 
+from ..download.origin import host_option
 from ..errors import AccessDenied, PublishError
 from ..registry.names import redact_url
 
@@ -27,9 +30,8 @@ if TYPE_CHECKING:
     from ..config.credentials import Token
     from ..config.settings import Settings
 
-__all__ = ["Branch", "Done", "Git", "find_git"]
+__all__ = ["Branch", "Done", "Git"]
 
-T = TypeVar("T")
 #: Seconds before another try; doubled each time.
 FIRST_WAIT = 1.0
 _TRIES = 4
@@ -43,11 +45,8 @@ _HELPER = (
 _CONFIG = {
     "gc.auto": "0",
     "maintenance.auto": "false",
-    "core.quotePath": "false",
-    "advice.detachedHead": "false",
     "http.lowSpeedLimit": "10",
     "http.lowSpeedTime": "300",
-    "push.default": "nothing",
 }
 #: What would send git somewhere else, or make it print headers.
 _STRAY = re.compile(
@@ -94,18 +93,11 @@ class Done:
         return "; ".join(dict.fromkeys(telling or lines))[:800] or f"git ended with status {self.status}"
 
 
-def find_git(place: str, *, lfs: bool = False) -> str:
-    """The path of git. Raises `PublishError` if it, or git-lfs where that is needed, is missing."""
-    git = shutil.which("git")
-    for program in ("git", "git-lfs") if lfs else ("git",):
-        if shutil.which(program) is None:
-            remedy = f"install it: apt install {program}, or conda install {program}"
-            raise PublishError(place, f"this needs {program}, which is not installed", remedy)
-    return str(git)
-
-
 class Git:
-    """Runs git in one folder; the token goes to the host of `remote` alone, and `place` is the host in errors."""
+    """Runs git in one folder; the token goes to the host of `remote` alone, and `place` is the host in errors.
+
+    Raises `PublishError` if git, or git-lfs where that is needed, is not installed.
+    """
 
     def __init__(
         self,
@@ -118,50 +110,43 @@ class Git:
         user: str = "x-access-token",
         remedy: str = "",
         lfs: bool = False,
+        config: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.folder = Path(folder)
         self.place = place
         self.remedy = remedy
         #: Open files that every git inherits: a lock then lasts as long as any of them, however this process ends.
         self.inherited: list[int] = []
-        self._program = find_git(place, lfs=lfs)
-        self._hidden: list[str] = []
-        if token is not None:
-            encoded = base64.b64encode(f"{user}:{token.secret}".encode()).decode()
-            self._hidden = [token.secret, quote(token.secret, safe=""), encoded]
+        for program in ("git", "git-lfs") if lfs else ("git",):
+            if shutil.which(program) is None:
+                install = f"install it: apt install {program}, or conda install {program}"
+                raise PublishError(place, f"this needs {program}, which is not installed", install)
+        self._secrets: list[str] = []
         self._env = {name: value for name, value in os.environ.items() if not _STRAY.fullmatch(name)}
         self._env |= {"LC_ALL": "C.UTF-8", "GIT_TERMINAL_PROMPT": "0"}
         self._env.setdefault("GIT_SSH_COMMAND", "ssh -o BatchMode=yes")
-        self._config = list(_CONFIG.items())
+        self._config = [*_CONFIG.items(), *config.items()]
         parts = urlsplit(remote)
-        if parts.scheme in {"http", "https"}:
-            self._web(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}", settings, remote, token, user)
-
-    def _web(self, base: str, settings: Settings | None, remote: str, token: Token | None, user: str) -> None:
+        if parts.scheme not in {"http", "https"}:
+            return
+        base = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         if token is not None:
+            encoded = base64.b64encode(f"{user}:{token.secret}".encode()).decode()
+            self._secrets = [token.secret, quote(token.secret, safe=""), encoded]
             # the empty line forgets the helpers that the user configured for this host
             self._config += [(f"credential.{base}.helper", ""), (f"credential.{base}.helper", _HELPER)]
             self._env |= {_SECRET: token.secret, "DATAFERRY_GIT_USER": user}
         if settings is not None:
-            from ..download.origin import host_option
-
-            bundle = host_option(settings, urlsplit(remote), "ca_bundle") or os.environ.get("SSL_CERT_FILE")
-            cert = host_option(settings, urlsplit(remote), "client_cert")
-            files = [cert] if isinstance(cert, str) else list(cert or ())
-            options = (
-                ("sslCAInfo", os.path.expanduser(str(bundle or ""))),
-                *zip(("sslCert", "sslKey"), files, strict=False),
-            )
-            self._config += [(f"http.{base}.{option}", str(value)) for option, value in options if value]
-
-    def configure(self, name: str, value: str) -> None:
-        """Set an option for the commands that follow; it is written nowhere."""
-        self._config.append((name, value))
+            bundle = host_option(settings, parts, "ca_bundle") or os.environ.get("SSL_CERT_FILE") or ""
+            cert = host_option(settings, parts, "client_cert") or []
+            files = {"sslCAInfo": os.path.expanduser(bundle)}
+            files |= zip(("sslCert", "sslKey"), [cert] if isinstance(cert, str) else cert, strict=False)
+            self._config += [(f"http.{base}.{option}", file) for option, file in files.items() if file]
 
     def run(
         self,
         *words: str | os.PathLike[str],
-        stdin: bytes | None = None,
+        stdin: bytes = b"",
         check: bool = True,
         again: bool = False,
         env: Mapping[str, str] | None = None,
@@ -186,34 +171,22 @@ class Git:
         return PublishError(self.place, done.reason)
 
     def _once(
-        self,
-        words: Sequence[str | os.PathLike[str]],
-        stdin: bytes | None,
-        env: Mapping[str, str],
-        into: BinaryIO | None,
+        self, words: Sequence[str | os.PathLike[str]], stdin: bytes, env: Mapping[str, str], into: BinaryIO | None
     ) -> Done:
-        variables = {**self._env, **env}
-        first = int(variables.get("GIT_CONFIG_COUNT", "0"))
-        for number, (name, value) in enumerate(self._config, first):
-            variables |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
-        variables["GIT_CONFIG_COUNT"] = str(first + len(self._config))
-        given: dict[str, Any] = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
-        try:
-            done = subprocess.run(  # noqa: S603 - no shell, and the words are ours
-                [self._program, *(os.fspath(word) for word in words)],
-                cwd=self.folder,
-                env=variables,
-                **given,
-                stdout=subprocess.PIPE if into is None else into,
-                stderr=subprocess.PIPE,
-                pass_fds=self.inherited,
-                check=False,
-            )
-        except OSError as error:
-            raise PublishError(self.place, f"git could not be run: {error.strerror or error}") from error
+        options = [word for name, value in self._config for word in ("-c", f"{name}={value}")]
+        done = subprocess.run(  # noqa: S603 - no shell, and the words are ours
+            ["git", *options, *words],  # noqa: S607 - the one that the user has in PATH
+            cwd=self.folder,
+            env={**self._env, **env},
+            input=stdin,
+            stdout=into or subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=self.inherited,
+            check=False,
+        )
         errors = done.stderr.decode(errors="replace")
-        for form in self._hidden:
-            errors = errors.replace(form, "...")
+        for secret in self._secrets:
+            errors = errors.replace(secret, "...")
         errors = re.sub(r"\w+://[^\s'\"]*@[^\s'\"]*", lambda match: redact_url(match[0]), errors)
         return Done(done.returncode, done.stdout or b"", errors)
 
@@ -227,14 +200,7 @@ class Git:
         """Variables that give commits an author where git knows none."""
         if self.run("var", "GIT_COMMITTER_IDENT", check=False).status == 0:
             return {}
-        import getpass
-        import socket
-
-        try:
-            name = getpass.getuser()
-        except (OSError, KeyError):
-            name = "dataferry"
-        who = {"NAME": name, "EMAIL": f"{name}@{socket.gethostname() or 'localhost'}"}
+        who = {"NAME": "dataferry", "EMAIL": f"dataferry@{socket.gethostname() or 'localhost'}"}
         return {f"GIT_{role}_{what}": value for role in ("AUTHOR", "COMMITTER") for what, value in who.items()}
 
 
@@ -256,28 +222,22 @@ class Branch:
         """Bring the newest commit of the branch; empty where there is no such branch yet."""
         if not self.remote:
             return ""
-        ref = f"refs/heads/{self.name}"
-        listed = self.git.run("ls-remote", self.remote, ref, again=True).text
-        tip = next((oid for oid, _, at in (line.partition("\t") for line in listed.splitlines()) if at == ref), "")
-        # the ref is asked and not the commit: a partial clone would fetch what it does not have
-        if tip and self.git.run("rev-parse", "-q", "--verify", self._ref, check=False).text != tip:
-            depth = ["--depth=1", "--filter=blob:none"] if self.shallow else []
-            own = f"+{ref}:{self._ref}"
-            self.git.run("fetch", "-q", "--no-tags", "--no-write-fetch-head", *depth, self.remote, own, again=True)
-            tip = self.git.run("rev-parse", "--verify", f"{self._ref}^{{commit}}").text
-        self.tip = tip
-        return tip
+        depth = ["--depth=1", "--filter=blob:none"] if self.shallow else []
+        words = ["fetch", "-q", "--no-tags", "--no-write-fetch-head", *depth, self.remote]
+        done = self.git.run(*words, f"+refs/heads/{self.name}:{self._ref}", check=False, again=True)
+        if done.status and "couldn't find remote ref" not in done.errors:
+            raise self.git.error(done)
+        self.tip = "" if done.status else self.git.run("rev-parse", "--verify", f"{self._ref}^{{commit}}").text
+        return self.tip
 
     def files(self, tree: str = "") -> Mapping[str, str]:
         """Path -> blob of every file of a commit, by default the tip."""
         tree = tree or self.tip
         if tree not in self._files:
-            found = {}
-            for line in self.git.run("ls-tree", "-r", "-z", "--full-tree", tree).out.split(b"\0") if tree else ():
-                head, _, path = line.partition(b"\t")
-                kind, _, blob = head.decode().partition(" ")[2].partition(" ")
-                if kind == "blob":
-                    found[path.decode(errors="surrogateescape")] = blob
+            listed = self.git.run("ls-tree", "-r", "-z", "--full-tree", tree).out if tree else b""
+            entries = (entry.partition("\t") for entry in listed.decode(errors="surrogateescape").split("\0"))
+            # a mode, "blob" or "commit" of a submodule, and the object
+            found = {path: head.split()[2] for head, _, path in entries if " blob " in head}
             self._files = {tree: found}
         return self._files[tree]
 
@@ -323,26 +283,10 @@ class Branch:
             remedy = "files over 100 MiB do not go into a git repository: publish them to a release or another host"
         raise PublishError(self.git.place, f"the push was refused: {reason}", remedy)
 
-    def add(self, changes: Callable[[], Mapping[str, str]], message: str) -> str:
-        """Add files to the newest tip and push, again and again while others are faster; gives the new tip.
-
-        `changes` gives path -> blob of what the tip lacks; it is called after each fetch.
-        """
-
-        def attempt() -> str | None:
-            tip = self.fetch()
-            blobs = changes()
-            if not blobs:
-                return tip
-            commit = self.commit(blobs, message, [tip] if tip else [], tip)
-            return commit if self.push(commit) else None
-
-        return self.while_others_push(attempt)
-
-    def while_others_push(self, attempt: Callable[[], T | None]) -> T:
-        """Fetch, commit and push until an attempt was fast enough; it gives None if somebody else pushed before."""
+    def while_others_push(self, attempt: Callable[[], bool]) -> None:
+        """Fetch, commit and push until an attempt was fast enough."""
         for number in range(_ROUNDS):
-            if (made := attempt()) is not None:
-                return made
+            if attempt():
+                return
             time.sleep(random.uniform(0.05, 0.3) * min(number + 1, 10))  # noqa: S311
         raise PublishError(self.git.place, f"others pushed in between, {_ROUNDS} times", "run this again")

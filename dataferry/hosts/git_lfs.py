@@ -6,7 +6,7 @@ import hashlib
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urljoin, urlsplit
 
 from ..download.source import Source
@@ -88,7 +88,7 @@ class GitLFSHost(Host):
 
     def _ask(
         self, client: ApiClient, settings: Settings, objects: Sequence[tuple[str, int]], login: str | None
-    ) -> tuple[object, str | None]:
+    ) -> tuple[Any, str | None]:
         body = {
             "operation": "download",
             "transfers": ["basic"],
@@ -113,22 +113,17 @@ class GitLFSHost(Host):
             reason += f" (with your login: {refusals[-1].reason})"
         raise TransferError(self.redacted, reason, kind="status", final=True)
 
-    def _answered(self, answer: object) -> dict[str, Source]:
-        """The objects of an answer of which nothing is believed."""
-        objects = answer.get("objects") if isinstance(answer, dict) else None
+    def _answered(self, answer: Any) -> dict[str, Source]:
+        """The objects of an answer; one of another form is an error of the whole look-up."""
         found = {}
-        for item in objects if isinstance(objects, list) else ():
-            if not isinstance(item, dict):
-                continue
-            oid, actions, error = str(item.get("oid")), item.get("actions"), item.get("error")
-            action = actions.get("download") if isinstance(actions, dict) else None
-            if isinstance(action, dict) and isinstance(action.get("href"), str):
-                header = action.get("header")
-                headers = {str(k): str(v) for k, v in header.items()} if isinstance(header, dict) else {}
-                found[oid] = Source(urljoin(self._server, action["href"]), self.redacted, headers)
-            elif isinstance(error, dict) and error.get("code") not in {404, 410}:
+        for item in answer["objects"]:
+            action, error = (item.get("actions") or {}).get("download"), item.get("error") or {}
+            if action:
+                headers = {str(key): str(value) for key, value in (action.get("header") or {}).items()}
+                found[item["oid"]] = Source(urljoin(self._server, action["href"]), self.redacted, headers)
+            elif error and error.get("code") not in {404, 410}:
                 reason = f"the server refuses this object: {error.get('message')} ({error.get('code')})"[:500]
-                found[oid] = self._stream(oid, _Refusal(self.redacted, reason))
+                found[item["oid"]] = self._stream(item["oid"], _Refusal(self.redacted, reason))
         return found
 
     def _stream(self, oid: str, opener: Callable[[int], BinaryIO]) -> Source:

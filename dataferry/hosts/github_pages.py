@@ -11,23 +11,23 @@ import tempfile
 import threading
 import time
 import weakref
-from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, urlsplit
 
 from ..cache.layout import writable_home
 from ..download.backoff import tries
 from ..download.source import Source
 from ..errors import BadName, Conflict, HostRefused, PublishError, TransferError
-from ..files import hash_file
-from ..portable import lock_file
 from ..registry.checksum_lists import CATALOG, SUMS, Listed, catalog_bytes, read_catalog
-from ..registry.names import check_name, check_url, is_name, quoted_name
+from ..registry.names import check_prefix, check_url, is_name, quoted_name
 from .api_client import ApiClient
-from .base import Credential, Host, HostedFile, Limits, Publisher, Upload
-from .git import Branch, Git, find_git
+from .base import Credential, Host, HostedFile, Limits, Locators, Moved, Notes, Publisher, Upload
+from .folder_files import is_of_dead_run, temporary_name
+from .git import Branch, Git
 from .github import api_url, github_credentials, is_ref, is_repository
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GitHubPagesHost"]
 
-_OPTIONS = ("folder", "git", "path", "raw", "url")
+_OPTIONS = {"folder", "git", "path", "raw", "url"}
 _MIB = 1 << 20
 #: GitHub refuses larger files, and warns of those above half of it.
 FILE_BYTES = 100 * _MIB
@@ -83,34 +83,35 @@ class GitHubPagesHost(Host):
     def __init__(self, spec: str) -> None:
         super().__init__(spec)
         rest, _, query = spec.partition(":")[2].partition("?")
-        self.repository, _, self.branch = rest.partition("@")
+        self.repository, at, self.branch = rest.partition("@")
         owner, _, repo = self.repository.partition("/")
-        if not is_repository(self.repository):
-            raise self._bad(f"{self.repository!r} is not an owner and a repository, as in myorg/mypkg-data")
-        if "@" in rest and not is_ref(self.branch):
-            raise self._bad(f"{self.branch!r} is not a branch")
-        options: dict[str, str] = {}
+        options = {}
         for item in filter(None, query.split("&")):
-            key, _, value = item.partition("=")
-            if key not in _OPTIONS:
-                raise self._bad(f"{key!r} is not known (there are: {', '.join(_OPTIONS)})")
-            options[key] = value
-        if "git" in options and "url" not in options:
-            raise self._bad("with git= it also says url=, the site's URL")
+            key, _, options[key] = item.partition("=")
+        unknown = options.keys() - _OPTIONS
+        logins = [url for url in options.values() if re.match("https?://[^/]*@", url)]
+        for wrong, reason in (
+            (not is_repository(self.repository), f"{self.repository!r} is not an owner and a repository"),
+            (at and not is_ref(self.branch), f"{self.branch!r} is not a branch"),
+            (unknown, f"{', '.join(map(repr, unknown))} is not known (there are: {', '.join(sorted(_OPTIONS))})"),
+            ("git" in options and "url" not in options, "with git= it also says url=, the site's URL"),
+            (logins, "everybody reads this line; credentials belong into the environment or config.toml"),
+        ):
+            if wrong:
+                raise BadName(f"{self.redacted}: {reason}")
         at_root = repo.lower() == f"{owner}.github.io".lower()
         self.branch = self.branch or ("" if at_root else "gh-pages")
-        self.folder, self.path = (self._below(options.get(key, "")) for key in ("folder", "path"))
+        self.folder, path = (check_prefix(options.get(key, "")) for key in ("folder", "path"))
+        #: Where the files lie in the repository.
+        self.prefix = self.folder + path
         self.git = options.get("git") or f"https://github.com/{self.repository}.git"
         site = options.get("url") or f"https://{owner.lower()}.github.io/" + ("" if at_root else f"{repo}/")
         raw = options.get("raw", "")
         if not raw and "git" not in options:
             ref = f"refs/heads/{quote(self.branch, safe='/')}" if self.branch else "HEAD"
             raw = f"https://raw.githubusercontent.com/{self.repository}/{ref}/"
-        self.site = check_url(site, "the site's URL") + quoted_name(self.path)
-        self.raw = check_url(raw, "raw") + quoted_name(self.folder + self.path) if raw else ""
-        for url in (self.git, self.site, self.raw):
-            if urlsplit(url).username is not None and urlsplit(url).scheme in {"http", "https"}:
-                raise self._bad("everybody reads this line; credentials belong into the environment or config.toml")
+        self.site = check_url(site, "the site's URL") + quoted_name(path)
+        self.raw = check_url(raw, "raw") + quoted_name(self.prefix) if raw else ""
 
     @classmethod
     def missing(cls, scheme: str) -> str:
@@ -123,22 +124,10 @@ class GitHubPagesHost(Host):
         parts = urlsplit(self.git)
         return github_credentials(f"{parts.scheme}://{parts.netloc}") if parts.scheme in {"http", "https"} else ()
 
-    def _bad(self, why: str) -> BadName:
-        return BadName(f"{self.redacted}: {why}")
-
-    def _below(self, path: str) -> str:
-        path = unquote(path).strip("/")
-        return check_name(path) + "/" if path else ""
-
     @property
     def redacted(self) -> str:
         """The host as it may be printed."""
         return self.spec.partition("?")[0]
-
-    @property
-    def prefix(self) -> str:
-        """Where the files lie in the repository."""
-        return self.folder + self.path
 
     def sources(self, name: str, entry: Entry | None) -> Sequence[Source]:
         """The site, then the repository."""
@@ -157,10 +146,9 @@ class GitHubPagesHost(Host):
                 if error.status != 404:
                     raise
         try:
-            with contextlib.closing(Clone(self.git)) as clone:
-                branch = clone.branch(self, settings, self.token(settings))
-                branch.fetch()
-                files = branch.files()
+            with contextlib.closing(Clone(self, settings, self.token(settings))) as clone:
+                clone.branch.fetch()
+                files = clone.branch.files()
         except (PublishError, OSError) as error:
             reason = f"the site has no {CATALOG}, and its branch cannot be read: {error}"
             raise TransferError(self.redacted, reason) from error
@@ -181,56 +169,31 @@ class GitHubPagesHost(Host):
 
 
 class Clone:
-    """A bare repository in the cache that one run uses; a later one takes over what a killed run left."""
+    """A bare repository in the cache for one run; the clones of killed runs are removed."""
 
-    def __init__(self, url: str) -> None:
-        digest = hashlib.sha256(url.encode()).hexdigest()[:16]
-        folder = Path(writable_home() or tempfile.gettempdir(), "git")
-        folder.mkdir(parents=True, exist_ok=True)
-        for number in range(1000):
-            self.path = folder / f"{digest}-{number}.git"
-            lock = open(f"{self.path}.lock", "ab")  # noqa: SIM115 - it stays open as long as the clone is used
-            try:
-                lock_file(lock.fileno())
-                if os.path.samestat(os.fstat(lock.fileno()), os.stat(lock.name)):
-                    break
-                lock.close()  # a run that ended just now took this file away
-            except (BlockingIOError, FileNotFoundError):
-                lock.close()
-            except OSError:  # no locks on this file system
-                lock.close()
-                self.path = Path(tempfile.mkdtemp(prefix=f"{digest}-", suffix=".git", dir=folder))
-                break
-        self._lock = lock
+    def __init__(self, host: GitHubPagesHost, settings: Settings, token: Token | None) -> None:
+        home = Path(writable_home() or tempfile.gettempdir(), "git")
+        home.mkdir(parents=True, exist_ok=True)
+        for other in home.glob("*.git"):
+            if is_of_dead_run(other.stem):
+                shutil.rmtree(other, ignore_errors=True)
+        self.path = home / f"{temporary_name()}.git"
+        self.path.mkdir()
         #: Takes it away; so does the end of this object.
-        self.close = weakref.finalize(self, _remove_clone, str(self.path), lock)
-        # the locks of git that a killed run left are nobody's: the folder is ours alone
-        for stale in (*self.path.glob("*.lock"), *self.path.glob("refs/**/*.lock")):
-            stale.unlink(missing_ok=True)
-
-    def branch(self, host: GitHubPagesHost, settings: Settings, token: Token | None) -> Branch:
-        """The branch of the site; nothing was fetched yet."""
-        find_git(host.redacted)
-        self.path.mkdir(exist_ok=True)
-        git = Git(self.path, host.redacted, settings=settings, remote=host.git, token=token, remedy=_REMEDY)
-        if not self._lock.closed and os.name == "posix":
-            git.inherited.append(self._lock.fileno())  # a git that outlives its run keeps the folder
+        self.close = weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+        config = {
+            "remote.origin.url": host.git,
+            "remote.origin.promisor": "true",
+            "remote.origin.partialclonefilter": "blob:none",
+            # data do not compress against each other, and reading them once is enough
+            "core.bigFileThreshold": "1m",
+            "core.looseCompression": "1",
+        }
+        git = Git(
+            self.path, host.redacted, settings=settings, remote=host.git, token=token, remedy=_REMEDY, config=config
+        )
         git.run("init", "-q", "--bare", ".")
-        git.configure("remote.origin.url", host.git)
-        git.configure("remote.origin.promisor", "true")
-        git.configure("remote.origin.partialclonefilter", "blob:none")
-        # data do not compress against each other, and reading them once is enough
-        git.configure("core.bigFileThreshold", "1m")
-        git.configure("core.looseCompression", "1")
-        return Branch(git, "origin", host.branch or _default_branch(git), shallow=True)
-
-
-def _remove_clone(path: str, lock: Any) -> None:
-    shutil.rmtree(path, ignore_errors=True)
-    with contextlib.suppress(OSError):
-        os.unlink(f"{path}.lock")
-    with contextlib.suppress(OSError):
-        lock.close()
+        self.branch = Branch(git, "origin", host.branch or _default_branch(git), shallow=True)
 
 
 def _default_branch(git: Git) -> str:
@@ -251,56 +214,46 @@ class GitHubPagesPublisher(Publisher):
     def __init__(self, host: GitHubPagesHost, settings: Settings, about: Mapping[str, Any]) -> None:
         super().__init__(host, settings, about)
         self._lock = threading.Lock()
-        self._clone: Clone | None = None
-        self._opened: Branch | None = None
-        self._token: Token | None = None
         self._staged: dict[str, tuple[Upload, str]] = {}
         self._waiting = 0
-        self._jekyll = False
-        self._sizes: Mapping[str, int] = {}
-
-    @property
-    def _branch(self) -> Branch:
-        if self._opened is None:
-            self._token = self.host.token(self.settings, publishing=True)
-            self._clone = Clone(self.host.git)
-            self._opened = self._clone.branch(self.host, self.settings, self._token)
-        return self._opened
 
     def check_rights(self) -> str:
         """Ask for the branch, and whether a push would be taken, without pushing."""
-        branch = self._branch
+        self._token = token = self.host.token(self.settings, publishing=True)
+        self._clone = Clone(self.host, self.settings, token)
+        self._branch = branch = self._clone.branch
         tip = branch.fetch() or branch.commit({}, "check", [], "")
         branch.push(tip, dry_run=True, to="dataferry-check")
-        found = f"the token of {self._token.origin}" if self._token else "git's own credentials"
+        found = f"the token of {token.origin}" if token else "git's own credentials"
         return f"{found}, to the branch {branch.name} of {self.host.git}"
 
     def hosted(self, uploads: Sequence[Upload]) -> Mapping[str, HostedFile]:
         """What the branch has under the names, by git's own ids, without fetching files."""
         branch = self._branch
-        branch.fetch()
         files = branch.files()
         self._jekyll = self.host.is_made_by_jekyll(files)
+        there = [upload for upload in uploads if self.host.prefix + upload.name in files]
         found = {}
-        for upload in uploads:
-            blob = files.get(self.host.prefix + upload.name)
-            if blob is None:
-                self._check_jekyll(upload)
-            elif blob == blob_id(upload, len(blob)):
-                found[upload.name] = HostedFile(upload.size, upload.sha256, upload.md5)
-            else:
-                data = branch.git.run("cat-file", "blob", blob, again=True).out
+        for upload, blob in zip(there, self._blobs(there), strict=True):
+            found[upload.name] = HostedFile(upload.size, upload.sha256, upload.md5)
+            if (other := files[self.host.prefix + upload.name]) != blob:
+                data = branch.git.run("cat-file", "blob", other, again=True).out
                 found[upload.name] = HostedFile(len(data), hashlib.sha256(data).hexdigest())
-        self._sizes = self._known_sizes(branch)
+        for upload in uploads:
+            if self._jekyll and upload.name not in found:
+                self._check_jekyll(upload)
         return found
 
+    def _blobs(self, uploads: Sequence[Upload]) -> list[str]:
+        """Git's own ids of files."""
+        paths = "".join(f"{os.path.abspath(upload.path)}\n" for upload in uploads).encode()
+        return self._branch.git.run("hash-object", "--no-filters", "--stdin-paths", stdin=paths).text.split()
+
     def _check_jekyll(self, upload: Upload) -> None:
-        if not self._jekyll:
-            return
         with open(upload.path, "rb") as file:
             front_matter = file.read(4) in {b"---\n", b"---\r"}
         page = front_matter or upload.name.endswith((".md", ".markdown", ".scss", ".sass"))
-        if page or _jekyll_drops(self.host.path + upload.name):
+        if page or _jekyll_drops((self.host.prefix + upload.name).removeprefix(self.host.folder)):
             reason = "the site is made by Jekyll, which leaves such a file out or changes it"
             remedy = "add an empty file .nojekyll to the site, or choose another name"
             raise PublishError(f"{self.host.redacted}/{upload.name}", reason, remedy)
@@ -309,38 +262,34 @@ class GitHubPagesPublisher(Publisher):
         """All files of the site, by their names for this host."""
         return {path.removeprefix(self.host.prefix): size for path, size in self._sizes.items()}
 
-    def _known_sizes(self, branch: Branch) -> dict[str, int]:
+    @cached_property
+    def _sizes(self) -> dict[str, int]:
         """The bytes of each file of the site, as far as they can be known without fetching it."""
-        known = {self.host.prefix + name: file.size for name, file in self._listed(branch).items()}
-        inside = [path for path in branch.files() if path.startswith(self.host.folder)]
-        listed = {*known, *(self.host.prefix + name for name in _RESERVED), f"{self.host.folder}.nojekyll"}
-        if branch.tip and not set(inside) <= listed:
-            known |= self._sizes_in_tree(branch.tip)
+        host, inside = self.host, [path for path in self._branch.files() if path.startswith(self.host.folder)]
+        known = {host.prefix + name: file.size for name, file in self._listed().items()}
+        own = {f"{host.folder}.nojekyll", *(host.prefix + name for name in _RESERVED)}
+        if not set(inside) <= known.keys() | own:
+            known |= self._sizes_in_tree()
         return {path: known.get(path, 0) for path in inside}
 
-    def _sizes_in_tree(self, commit: str) -> dict[str, int]:
-        """The sizes of all files of a commit, from the API: git itself would fetch the files to know them."""
+    def _sizes_in_tree(self) -> dict[str, int]:
+        """The sizes of all files of the branch, from the API: git itself would fetch the files to know them."""
         parts = urlsplit(self.host.git)
         if parts.scheme not in {"http", "https"}:
             return {}
         headers = {"Accept": "application/vnd.github+json"}
         headers |= {"Authorization": f"Bearer {self._token.secret}"} if self._token else {}
+        path = f"repos/{self.host.repository}/git/trees/{self._branch.tip}"
         with ApiClient(self.settings, api_url(f"{parts.scheme}://{parts.netloc}"), headers=headers) as api:
             try:
-                path = f"repos/{self.host.repository}/git/trees/{commit}"
-                answer = api.call("GET", path, query={"recursive": "1"}).json()
-            except TransferError:
+                tree = api.call("GET", path, query={"recursive": "1"}).json()["tree"]
+                return {str(item["path"]): int(item["size"]) for item in tree if item["type"] == "blob"}
+            except (TransferError, LookupError, TypeError, ValueError):  # another server, which has no such API
                 return {}
-        tree = answer.get("tree") if isinstance(answer, dict) else None
-        return {
-            str(item["path"]): int(item["size"])
-            for item in (tree if isinstance(tree, list) else ())
-            if isinstance(item, dict) and item.get("type") == "blob" and isinstance(item.get("size"), int)
-        }
 
-    def _listed(self, branch: Branch) -> dict[str, Listed]:
+    def _listed(self) -> dict[str, Listed]:
         try:
-            return read_catalog(branch.read(self.host.prefix + CATALOG) or b"{}")
+            return read_catalog(self._branch.read(self.host.prefix + CATALOG) or b"{}")
         except ValueError:
             return {}
 
@@ -365,15 +314,10 @@ class GitHubPagesPublisher(Publisher):
             remarks.append("the site is made by Jekyll; .nojekyll is not added to it")
         return remarks
 
-    def upload(
-        self, upload: Upload, notes: MutableMapping[str, Any], moved: Callable[[int], None]
-    ) -> Mapping[str, str | int]:
+    def upload(self, upload: Upload, notes: Notes, moved: Moved) -> Locators:
         """Put one file into the clone; it is pushed with others, at the latest by `finish`."""
-        branch = self._branch
-        blob = branch.git.run("hash-object", "-w", "--no-filters", "--", os.path.abspath(upload.path)).text
-        if hash_file(upload.path).sha256 != upload.sha256 or blob != blob_id(upload, len(blob)):
-            place, reason = f"{self.host.redacted}/{upload.name}", f"{upload.path} changed while it was published"
-            raise PublishError(place, reason, "run this again")
+        words = "hash-object", "-w", "--no-filters", "--", os.path.abspath(upload.path)
+        blob = self._branch.git.run(*words).text
         with self._lock:
             self._staged[upload.name] = upload, blob
             self._waiting += upload.size
@@ -382,27 +326,29 @@ class GitHubPagesPublisher(Publisher):
         moved(upload.size)
         return {}
 
-    def finish(
-        self, uploads: Sequence[Upload], notes: MutableMapping[str, Any]
-    ) -> Mapping[str, Mapping[str, str | int]]:
+    def finish(self, uploads: Sequence[Upload], notes: Notes) -> Mapping[str, Locators]:
         """Push what was not pushed yet, and wait until the site serves it."""
-        with self._lock:
-            for upload in uploads:
-                if upload.name not in self._staged:
-                    blob = self._branch.files().get(self.host.prefix + upload.name, "")
-                    self._staged[upload.name] = upload, blob_id(upload, len(blob) or 40)
-            self._push()
-        if self._clone is not None:
-            self._clone.close()
-            self._clone = self._opened = None
+        before = [upload for upload in uploads if upload.name not in self._staged]
+        for upload, blob in zip(before, self._blobs(before), strict=True):
+            self._staged[upload.name] = upload, blob
+        self._push()
+        self._clone.close()
         self._wait_until_served({upload.name: Listed(upload.size, upload.sha256) for upload in uploads})
         return {}
 
     def _push(self) -> None:
+        self._branch.while_others_push(self._push_once)
+        self._waiting = 0
+
+    def _push_once(self) -> bool:
+        """Add what the newest tip lacks; whether nobody else was faster."""
+        tip, blobs = self._branch.fetch(), self._changes()
+        if not blobs:
+            return True
         names = list(self._staged)
         noun = names[0] if len(names) == 1 else f"{len(names)} data files"
-        self._branch.add(self._changes, f"Add {noun}")
-        self._waiting = 0
+        commit = self._branch.commit(blobs, f"Add {noun}", [tip] if tip else [], tip)
+        return self._branch.push(commit)
 
     def _changes(self) -> dict[str, str]:
         """What the newest tip lacks."""
@@ -418,7 +364,7 @@ class GitHubPagesPublisher(Publisher):
                 raise Conflict(f"{host.redacted}/{name}", reason, "choose a new name")
             if path not in files:
                 blobs[path] = blob
-        listed = self._listed(branch)
+        listed = self._listed()
         merged = listed | {name: Listed(upload.size, upload.sha256) for name, (upload, _) in self._staged.items()}
         if not blobs and merged == listed:
             return {}
@@ -476,13 +422,3 @@ def _index_page(files: Mapping[str, Listed], title: str) -> bytes:
         f"<body>\n<h1>{caption}</h1>\n<table>\n<tr><th>file</th><th>bytes</th><th>sha256</th></tr>\n{''.join(rows)}"
         "</table>\n</body>\n</html>\n"
     ).encode()
-
-
-def blob_id(upload: Upload, digits: int) -> str:
-    """Git's id of a file, in a repository whose ids have so many digits."""
-    digest = hashlib.sha256() if digits == 64 else hashlib.sha1(usedforsecurity=False)
-    digest.update(b"blob %d\0" % upload.size)
-    with open(upload.path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

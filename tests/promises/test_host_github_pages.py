@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import subprocess
 import sys
 import textwrap
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -468,25 +466,20 @@ def test_the_repository_is_the_second_source(
 
 
 def test_several_runs_have_work_folders_of_their_own(site: Site) -> None:
+    """What a killed run left is removed by the next one."""
     from dataferry.hosts.github_pages import Clone
 
-    first, second = Clone(site.git.url), Clone(site.git.url)
+    host = GitHubPagesHost(site.spec)
+    first, second = (Clone(host, Settings(), None) for _ in range(2))
     assert first.path != second.path
-    first.path.mkdir()
-    path = first.path
     first.close()
-    assert not path.exists()
-    third = Clone(site.git.url)
-    assert third.path == path
-    threads = [threading.Thread(target=folder.close) for folder in (second, third)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-
-def test_hash_of_nothing() -> None:
-    from dataferry.hosts.github_pages import blob_id
-
-    upload = Upload("a", Path(os.devnull), 0, hashlib.sha256().hexdigest(), "")
-    assert blob_id(upload, 40) == "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
+    assert not first.path.exists()
+    script = "from dataferry.hosts.folder_files import temporary_name; print(temporary_name())"
+    dead = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.strip()
+    left = second.path.with_name(f"{dead}.git")
+    left.mkdir()
+    third = Clone(host, Settings(), None)
+    assert not left.exists()
+    assert second.path.exists() and third.path.exists()
+    for clone in (second, third):
+        clone.close()
