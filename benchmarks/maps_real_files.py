@@ -105,7 +105,15 @@ def compare_map(path: Path, counts: Counter[str]) -> Iterator[str]:
     counts[f"read_map {kind}"] += 1
     if kind not in ("ok", "MapError"):
         yield f"read_map: {kind}: {text}"
-    if first is None or path.suffix in (".h5", ".hdf5", ".hdf"):
+    if path.suffix in (".h5", ".hdf5", ".hdf"):
+        return
+    if first is None:
+        try:
+            hp.read_map(path, nest=None)
+        except Exception:  # noqa: BLE001  healpy does not read it either
+            counts["read_map MapError, and healpy reads no map"] += 1
+        else:
+            yield f"read_map: {text}; healpy reads a map"
         return
     for order, nest in (("RING", False), ("NESTED", True), ("file", None)):
         for field in range(32):

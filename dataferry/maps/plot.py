@@ -136,7 +136,7 @@ def draw(path: Named, *, field: Fields = None, hdu: int | str | None = None, rem
             if is_hdf5(source):
                 raise
             found = [h for h in hdus(source) if hdu is None or hdu in (h.index, h.word("EXTNAME"))]
-        images = [h for h in found if h.is_image and h.size and len(h.shape) >= 2]
+        images = [h for h in found if h.is_image and h.size and len(h.shape) >= 2 and 0 not in h.shape]
         # an image that is not one row a field is no map, whatever its header copied: Mollweide views have NSIDE too
         if any(says_healpix(h) and h.size and h not in images for h in found):
             raise

@@ -182,3 +182,10 @@ def test_cutouts_of_a_disk(tmp_path):
     for section in (slice(2, 9), slice(3, 3), slice(0, 4, 2), [slice(0, 1)] * 4):
         with pytest.raises(MapError, match="section"):
             maps.cutout(tmp_path / "a.fits", section)
+
+
+def test_random_groups_are_no_picture(tmp_path):
+    groups = fits.GroupData(np.zeros((3, 1, 4, 5), "f4"), bitpix=-32, parnames=["u"], pardata=[np.zeros(3, "f4")])
+    fits.GroupsHDU(groups).writeto(tmp_path / "groups.fits")
+    with pytest.raises(MapError, match=r"groups.fits.*no HDU holds a HEALPix map"):
+        maps.show(tmp_path / "groups.fits", tmp_path / "groups.png")
