@@ -67,7 +67,8 @@ def home(tmp_path_factory: pytest.TempPathFactory, _matplotlib_config: Path, mon
         if variable.startswith(_LEAKS) or variable in _LEAKS_EXACT or variable.lower() in _PROXIES:
             monkeypatch.delenv(variable)
     home = tmp_path_factory.mktemp("home")
-    monkeypatch.setenv("HOME", str(home))
+    for variable in ("HOME", "USERPROFILE"):  # the second on Windows
+        monkeypatch.setenv(variable, str(home))
     monkeypatch.setenv("XDG_CONFIG_DIRS", str(home / "etc-xdg"))
     monkeypatch.setenv("MPLCONFIGDIR", str(_matplotlib_config))
     monkeypatch.setenv("MPLBACKEND", "Agg")

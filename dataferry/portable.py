@@ -34,6 +34,7 @@ __all__ = [
     "read_into",
     "registered_name",
     "symlink",
+    "too_long",
     "write_at",
 ]
 
@@ -56,6 +57,7 @@ REGULAR = OPEN | getattr(os, "O_NONBLOCK", 0)
 MOVES_OPEN_FILES = hasattr(os, "getuid")
 #: Windows lets nobody read the bytes that are locked, so the byte is one that no file has.
 _LOCKED_BYTE = 0x7FFFFFFE
+_LONGEST_PATH = 260
 _seeking = threading.Lock()
 #: What Windows lets no name of a file have; its devices are files of every folder, whatever their suffix.
 _ILLEGAL = re.compile(r'[\x00-\x1f<>:"|?*\\%]|[. ](?=/|$)').sub
@@ -76,6 +78,15 @@ def quoted_for_windows(name: str) -> str:
 def registered_name(path: str) -> str:
     """The name of a registry for a relative path that `file_name` gave."""
     return path if MOVES_OPEN_FILES else unquote(path)
+
+
+def too_long(path: str) -> str:
+    """Why Windows does not make a file, if its path is the reason: 260 characters are too many for most programs."""
+    if MOVES_OPEN_FILES or len(path) < _LONGEST_PATH:
+        return ""
+    return (
+        f"a path of {len(path)} characters, and Windows takes {_LONGEST_PATH - 1} unless long paths are enabled there"
+    )
 
 
 def lock_file(fd: int, *, wait: bool = False) -> None:

@@ -22,6 +22,7 @@ from typing import IO, Any
 
 from ..errors import ArchiveError, CacheError, DataferryError, MissingExtra
 from ..files import sync_files
+from ..portable import too_long
 from ..registry.names import close_names
 
 __all__ = ["UNPACKING", "Limits", "unpack"]
@@ -92,8 +93,8 @@ def unpack(
     except OSError as error:
         if isinstance(error, DataferryError):
             raise
-        text = f"{folder}: {error.strerror or error}; an unpacked archive needs more space"
-        raise CacheError(text) from error
+        space = f"{error.strerror or error}; an unpacked archive needs more space"
+        raise CacheError(f"{folder}: {too_long(str(error.filename or '')) or space}") from error
     return folder
 
 

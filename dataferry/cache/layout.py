@@ -14,6 +14,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from pathlib import Path
 
 from ..config.folders import Folder
 from ..config.settings import load_settings
@@ -99,7 +100,7 @@ def _cache_of_eight() -> str | None:
     for variable, below in (("ASTROPY_CACHE_DIR", ""), ("XDG_CACHE_HOME", "astropy")):
         place = os.environ.get(variable)
         if place and os.path.isabs(place) and os.path.isdir(place):
-            return os.path.join(_plain(place), below) if below else _plain(place)
+            return str(Path(place, below))
     home = os.path.expanduser("~")
     if not os.path.isabs(home):
         return None
@@ -115,11 +116,6 @@ def _cache_of_seven() -> str | None:
             return os.path.abspath(below)
     home = os.path.expanduser("~")
     return os.path.join(home, ".astropy", "cache") if os.path.isabs(home) else None
-
-
-def _plain(path: str) -> str:
-    """A path as pathlib writes it: without double slashes and a slash at the end, with its ``..``."""
-    return "/" + "/".join(part for part in path.split("/") if part not in {"", "."})
 
 
 @lru_cache(maxsize=1)

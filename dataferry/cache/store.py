@@ -15,7 +15,7 @@ from ..config.folders import Folder
 from ..config.settings import CACHE_VARIABLE
 from ..errors import CacheError, Reason
 from ..files import Stamp, hash_file, put_content, write_new
-from ..portable import file_name, link, symlink
+from ..portable import file_name, link, symlink, too_long
 from ..registry.names import redact_url
 from ..registry.registry import Entry
 from . import layout
@@ -258,6 +258,8 @@ class Store:
                         view = layout.second_view_name(self.package, self.base, name)
                         self._link(place, view, contents, self._url_of(name))
                     return f"{place}/{view}"
+                if problem := too_long(f"{place}/{view}"):
+                    raise CacheError(f"{place}/{view}: {problem}; set {CACHE_VARIABLE} to a folder with a shorter name")
         return contents
 
     def _target(self, home: str, view: str, contents: str) -> str:
@@ -369,7 +371,7 @@ class Store:
                 os.makedirs(os.path.dirname(path), exist_ok=True)
                 put_content(content, path)
             except OSError as error:
-                tried.append(f"{home}: {error.strerror or error}")
+                tried.append(f"{home}: {too_long(str(error.filename or path)) or error.strerror or error}")
                 continue
             self._apart = list(dict.fromkeys([*self._apart, home]))
             if sha256:

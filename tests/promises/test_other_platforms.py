@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -56,6 +58,32 @@ def test_names_that_windows_cannot_have(repository: Path, tmp_path: Path, name: 
         env = {**os.environ, "PYTHONPATH": str(repository / "tests" / "servers" / "windows")}
         done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
     assert done.stdout.endswith(f"/{path} b'data'\n"), done.stderr
+
+
+@pytest.mark.parametrize("chosen", [False, True])
+def test_a_path_that_is_longer_than_windows_takes(repository: Path, tmp_path: Path, chosen: bool) -> None:
+    name = "/".join(["folder"] * 27) + "/name.fits"
+    with RangeServer({name: b"data"}) as server:
+        registry = tmp_path / "dataferry.toml"
+        registry.write_text(f'dataurl = "{server.url}"\n[files."{name}"]\nsize = 4\nsha256 = "{SHA}"\n')
+        code = (
+            "import dataferry\n"
+            f"data = dataferry.PackageData('mypkg', registry={str(registry)!r}, show_progress=False)\n"
+            f"print(open(data.get({name!r})).read())"
+        )
+        env = {**os.environ, "PYTHONPATH": str(repository / "tests" / "servers" / "windows")}
+        if chosen:
+            env["DATAFERRY_CACHE"] = str(tmp_path / "cache")
+        done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+        problem = r"CacheError: .*a path of \d+ characters, and Windows takes 259 .*; set DATAFERRY_CACHE to"
+        assert re.search(problem, done.stderr), done.stderr
+        short = Path(tempfile.mkdtemp(dir="/tmp", prefix="d"))
+        try:
+            env["DATAFERRY_CACHE"] = str(short)
+            done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+            assert done.stdout == "data\n", done.stderr
+        finally:
+            shutil.rmtree(short)
 
 
 SHA = "3a6eb0790f39ac87c94f3856b2dd2c5d110e6811602261a9a923d3bb23adc8b7"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import random
 import shutil
@@ -145,6 +144,8 @@ def free_port() -> int:
 
     It is none of those that the system gives to whoever wants any: it stays free until the daemon binds it.
     """
+    import fcntl  # Windows, where no daemon of these tests runs, has none
+
     try:
         low, high = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
     except OSError:

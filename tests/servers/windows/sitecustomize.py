@@ -54,7 +54,13 @@ windows.O_BINARY = _BINARY
 _text: set[int] = set()
 
 
+def _check_length(path):
+    if len(os.path.abspath(path)) > 259:  # the limit unless long paths are enabled, and the error that Windows gives
+        raise FileNotFoundError(errno.ENOENT, "The system cannot find the path specified", os.fspath(path))
+
+
 def _open(path, flags, mode=0o777, **rest):
+    _check_length(path)
     if os.path.isdir(path):
         raise PermissionError(errno.EACCES, "a folder cannot be opened", path)
     fd = os.open(path, flags & ~_BINARY | os.O_CLOEXEC, mode, **rest)
@@ -92,6 +98,7 @@ def _refuse_open(path):
 
 
 def _rename(source, target):
+    _check_length(target)
     _refuse_open(source)
     if os.path.isdir(source):
         if os.path.lexists(target):
@@ -103,6 +110,7 @@ def _rename(source, target):
 
 
 def _replace(source, target):
+    _check_length(target)
     _refuse_open(source)
     _refuse_open(target)
     os.replace(source, target)
@@ -114,11 +122,16 @@ def _unlink(path, **rest):
     os.unlink(path, **rest)
 
 
+def _link(source, target, **rest):
+    _check_length(target)
+    os.link(source, target, **rest)
+
+
 def _symlink(source, target, target_is_directory=False):
     raise OSError(errno.EPERM, "A required privilege is not held by the client", os.fspath(source))
 
 
-windows.symlink = _symlink
+windows.link, windows.symlink = _link, _symlink
 windows.open, windows.close, windows.write, windows.read = _open, _close, _write, _read
 windows.rename, windows.replace, windows.unlink, windows.remove = _rename, _replace, _unlink, _unlink
 
