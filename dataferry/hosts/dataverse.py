@@ -107,9 +107,10 @@ class DataverseHost(DepositHost["_Api"]):
 class _Api(ArchiveApi):
     """Asks one installation."""
 
+    login_header, login_form = "X-Dataverse-key", "{}"
+
     def __init__(self, settings: Settings, host: DataverseHost, token: Token | None) -> None:
-        login = {"X-Dataverse-key": token.secret} if token else {}
-        super().__init__(settings, f"{host.server}api/", token, headers=login)
+        super().__init__(settings, f"{host.server}api/", token)
         self.locator = host.locator
 
     def ask(self, method: str, path: str, **how: Any) -> Any:

@@ -93,8 +93,20 @@ class ArchiveApi(ApiClient):
     a_minute = 0
     counted: Collection[str] = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
-    def __init__(self, settings: Settings, base: str, token: Token | None = None, **options: Any) -> None:
-        super().__init__(settings, base, **options)
+    #: The header that says who asks.
+    login_header, login_form = "Authorization", "Bearer {}"
+
+    def __init__(
+        self,
+        settings: Settings,
+        base: str,
+        token: Token | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        trusted: Collection[str] = (),
+    ) -> None:
+        self.login = {self.login_header: self.login_form.format(token.secret)} if token else {}
+        super().__init__(settings, base, headers={**(headers or {}), **self.login}, trusted=trusted)
         self.token, self.lock = token, Lock()
         self._counted: deque[float] = deque(maxlen=self.a_minute)
 
@@ -303,16 +315,15 @@ class DepositPublisher(Publisher, Generic[_Api]):
         """Whose token it is, and whether the record is theirs."""
         with self.asking():
             who = self.account()
-            if not self.record and (made := self._made_before()):
-                self.record = made
-                who = f"{who}, into {self.declared}, which was made before"
+            if not self.record:
+                require(self.about, self.needed, self.provider, self.at())
+                self.record = self.made_before()
+                who += f", into {self.declared}, which was made before" if self.record else ""
             if self.record:
                 self.check_record()
-            else:
-                require(self.about, self.needed, self.provider, self.at())
         return f"{who}, with the token of {self.origin}"
 
-    def _made_before(self) -> str:
+    def made_before(self) -> str:
         """The author's record that the registry declares: the same command means the same record."""
         lines = [spec for spec in self.registered if spec.partition(":")[0] in self.host.schemes]
         records = [(spec, type(self.host)(spec).record) for spec in lines]

@@ -145,7 +145,8 @@ class _Api(ArchiveApi):
         """Send the token in one of the two forms that installations know."""
         if self.token is not None:
             secret = re.sub("^(token|bearer) +", "", self.token.secret, flags=re.IGNORECASE)
-            self.headers["Authorization"] = f"{form} {secret}"
+            self.login = {"Authorization": f"{form} {secret}"}
+            self.headers |= self.login
 
     def call(self, method: str, path: str, **how: Any) -> Response:
         """Ask, and wait for an article that is locked: it is for a while after it was published."""
@@ -284,7 +285,7 @@ class FigshareHost(DepositHost["_Api"]):
         with suppress(HostRefused):
             owner.account()
         if (own := owner.find(f"account/articles/{article}")) is not None:
-            return _in_folders(owner.pages(f"account/articles/{article}/files"), own), owner.headers
+            return _in_folders(owner.pages(f"account/articles/{article}/files"), own), owner.login
         reason += f", and the token in {token.origin} opens no private one"
         raise TransferError(self.redacted, reason, kind="list", final=True)
 
@@ -555,7 +556,7 @@ class _Parts:
         url, token = str(item.get("upload_url") or "").rstrip("/"), str(item.get("upload_token") or "")
         if token and token not in url:
             url += f"/{token}" if urlsplit(url).path else f"/upload/{token}"
-        self._client = ApiClient(api.settings, url, headers=api.headers if _same_site(url, api.base) else {})
+        self._client = ApiClient(api.settings, url, headers=api.login if _same_site(url, api.base) else {})
         self._url, self._upload, self._moved = url, upload, moved
         self._place = f"{upload.name} at {urlsplit(url).netloc}"
         self._lock = threading.Lock()

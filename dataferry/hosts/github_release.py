@@ -114,12 +114,10 @@ class _Api(ArchiveApi):
     counted = ("POST", "PATCH", "DELETE")
 
     def __init__(self, host: GitHubReleaseHost, settings: Settings, token: Token | None) -> None:
-        self.authorization = {"Authorization": f"Bearer {token.secret}"} if token else {}
         self.repository = f"repos/{host.repository}"
         # github.com takes uploads at a host of their own, GitHub Enterprise at the one of its API
         uploads = f"uploads.{urlsplit(host.server).netloc}"
-        headers = _VERSION | self.authorization
-        super().__init__(settings, api_url(host.server), token, headers=headers, trusted=[uploads])
+        super().__init__(settings, api_url(host.server), token, headers=_VERSION, trusted=[uploads])
 
     def pages(self, path: str) -> Iterator[Any]:
         """The items of a list, asked for in pages of 100."""
@@ -347,7 +345,7 @@ class GitHubReleaseHost(DepositHost["_Api"]):
         if not any(releases.values()):
             raise self._not_seen()
         found: dict[str, Sequence[Source]] = {}
-        headers = {**api.authorization, "Accept": "application/octet-stream"}
+        headers = {**api.login, "Accept": "application/octet-stream"}
         for name, entry in wanted.items():
             if (release := releases[self.tag_of(entry)]) is None:
                 continue
