@@ -22,7 +22,6 @@ from .doi import DOI, foreign_doi, without_resolver
 if TYPE_CHECKING:
     from ..config.credentials import Token
     from ..config.settings import Settings
-    from ..registry.registry import Entry
 
 __all__ = ["DataverseHost"]
 
@@ -33,7 +32,6 @@ _LABEL, _FOLDER = re.compile(r'[^:<>;#/"*|?\\]+'), re.compile(r"[A-Za-z0-9_][A-Z
 #: Installations unpack these on arrival.
 _UNPACKED = (".zip", ".fits.gz", ".shp.zip")
 _LOCKED = 600.0
-_ORIGINAL = ("", "?format=original")
 
 
 class DataverseHost(DepositHost["_Api"]):
@@ -80,17 +78,14 @@ class DataverseHost(DepositHost["_Api"]):
         return _Api(settings, self, token)
 
     def downloads(self, number: str) -> Sequence[Source]:
-        """A table that was ingested gives the uploaded bytes only as its original, and other files have none."""
-        return [self._download(number, query) for query in _ORIGINAL]
+        """The number does not say whether it is a table."""
+        url = f"{self.server}api/access/datafile/{number}"
+        return [Source(url, self.redacted), Source(f"{url}?format=original", self.redacted)]
 
-    def _download(self, number: str, query: str) -> Source:
-        return Source(f"{self.server}api/access/datafile/{number}{query}", self.redacted)
-
-    def look_up(self, wanted: Mapping[str, Entry | None], settings: Settings) -> Mapping[str, Sequence[Source]]:
-        """Find the files in the dataset's list."""
-        found = {file.name: file for file in self.public_files(settings) if file.name in wanted}
-        tables = {name: "originalFileName" in file.data["dataFile"] for name, file in found.items()}
-        return {name: [self._download(file.key, _ORIGINAL[tables[name]])] for name, file in found.items()}
+    def places(self, file: DraftFile) -> Sequence[Source]:
+        """A table that was ingested gives the uploaded bytes as its original, and other files have none."""
+        query = "?format=original" if "originalFileName" in file.data["dataFile"] else ""
+        return [Source(f"{self.server}api/access/datafile/{file.key}{query}", self.redacted)]
 
     def public_files(self, settings: Settings) -> list[DraftFile]:
         """All files of the newest public version."""

@@ -72,13 +72,17 @@ def is_status(error: BaseException, *statuses: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class DraftFile(HostedFile):
-    """A file of a draft: its name and key there, whether its bytes are complete, and the md5 that was announced."""
+    """A file of a draft or a version; ``announced`` is the md5 that it is to have.
+
+    ``data`` is what the archive says of it, ``login`` the header with which a private one is asked for.
+    """
 
     name: str = ""
     key: str = ""
     complete: bool = True
     announced: str | None = None
     data: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    login: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def bytes_of(self) -> tuple[str, int | None, str | None, str | None]:
@@ -151,14 +155,30 @@ class DepositHost(Host, Generic[_Api]):
         return f"{self.schemes[0]}:{record}{query}"
 
     def public_files(self, settings: Settings) -> list[DraftFile]:
-        """The files that this user can read."""
+        """The files that this user can read, the newest last."""
         raise NotImplementedError
+
+    def _listed(self, settings: Settings) -> list[DraftFile]:
+        if not self.record:
+            raise TransferError(self.redacted, "it is yet to be made: publish to it first", kind="list", final=True)
+        return self.public_files(settings)
 
     def hosted(self, settings: Settings) -> Mapping[str, HostedFile]:
         """All files of the record."""
-        if not self.record:
-            raise TransferError(self.redacted, "it is yet to be made: publish to it first", kind="list", final=True)
-        return {file.name: file for file in self.public_files(settings)}
+        files = self._listed(settings)
+        return {file.name: HostedFile(file.size, file.sha256, file.md5, file.locators) for file in files}
+
+    def look_up(self, wanted: Mapping[str, Entry | None], settings: Settings) -> Mapping[str, Sequence[Source]]:
+        """Find files in the list of the record; of several with one name the newest comes first."""
+        found: dict[str, list[Source]] = {}
+        for file in reversed(self._listed(settings)):
+            if file.name in wanted:
+                found.setdefault(file.name, []).extend(self.places(file))
+        return found
+
+    def places(self, file: DraftFile) -> Sequence[Source]:
+        """Where a file of the list is."""
+        return self.downloads(file.key)
 
     def sources(self, name: str, entry: Entry | None) -> Sequence[Source]:
         """The file's number; none where the registry holds no number, see `look_up`."""
@@ -245,10 +265,6 @@ class DepositPublisher(Publisher, Generic[_Api]):
     def remarks(self, uploads: Sequence[Upload]) -> Sequence[str]:
         """What cannot be undone."""
         return ["a publication gets a DOI and is permanent: neither a version nor its files can be removed"]
-
-    def stored_name(self, name: str) -> str:
-        """What the archive calls a file."""
-        return name
 
     # -- errors -------------------------------------------------------------------------------------------------------
 
@@ -367,9 +383,8 @@ class DepositPublisher(Publisher, Generic[_Api]):
 
     def named(self, upload: Upload) -> list[DraftFile]:
         """The files under the name of one of ours, in the order of the archive; some archives keep several."""
-        name = self.stored_name(upload.name)
         with self.lock:
-            return [file for file in self.files if file.name == name]
+            return [file for file in self.files if file.name == upload.name]
 
     def complete(self, upload: Upload) -> DraftFile | None:
         """The file that has arrived with these bytes, as far as the archive reports digests.

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from ..config.credentials import Token
     from ..config.settings import Settings
-    from ..registry.registry import Entry
 
 __all__ = ["FigshareHost", "article_name", "file_name"]
 
@@ -158,8 +157,7 @@ class _Api(ArchiveApi):
 
     def account(self) -> dict[str, Any]:
         """Whose token it is."""
-        found = self.find("account")
-        if found is None:
+        if (found := self.find("account")) is None:
             self.log_in("Bearer")
             found = self.ask("GET", "account")
         return dict(found)
@@ -177,6 +175,27 @@ class _Api(ArchiveApi):
             items += page
             if len(page) < _PAGE_SIZE:
                 return items
+
+    def files(self, path: str, details: Mapping[str, Any] | None = None) -> list[DraftFile]:
+        """The files of an article, the newest last."""
+        folders = (details or {}).get("folder_structure") or {}
+        items = sorted(self.pages(f"{path}/files"), key=lambda item: int(item["id"]))
+        return [self.file(item, str(folders.get(str(item["id"])) or "")) for item in items]
+
+    def file(self, item: Mapping[str, Any], folder: str = "") -> DraftFile:
+        """A file; its bytes are complete when their digest is there."""
+        md5 = str(item.get("computed_md5") or "").lower()
+        return DraftFile(
+            None if item.get("is_link_only") else item.get("size"),
+            md5=md5 or None,
+            locators={"figshare": int(item["id"])},
+            name=file_name(str(item["name"]), folder),
+            key=str(item["id"]),
+            complete=bool(md5),
+            announced=str(item.get("supplied_md5") or "").lower(),
+            data=item,
+            login=self.login,
+        )
 
     def article_of_doi(self, declared: _Declared, place: str) -> int:
         """The id of the article with a DOI; some have one only with their version."""
@@ -239,40 +258,22 @@ class FigshareHost(DepositHost["_Api"]):
         seen = {base: dict(login or {}) if self.declared.may_see_token(base) else {} for base in bases}
         return [Source(f"{base}{number}", self.redacted, headers) for base, headers in seen.items()]
 
-    def look_up(self, wanted: Mapping[str, Entry | None], settings: Settings) -> Mapping[str, Sequence[Source]]:
-        """Find the files in the article's list; private ones with the user's token."""
-        files, login = self._files(settings)
-        found: dict[str, Sequence[Source]] = {}
-        for name, item in _by_name(files, wanted).items():
-            if name in wanted:
-                linked = item.get("is_link_only") and item.get("download_url")
-                # a file that only is linked lies elsewhere, and the token is nobody else's business
-                found[name] = [Source(linked, self.redacted)] if linked else self.downloads(item["id"], login)
-        return found
+    def places(self, file: DraftFile) -> Sequence[Source]:
+        linked = file.data.get("is_link_only") and file.data.get("download_url")
+        # a file that only is linked lies elsewhere, and the token is nobody else's business
+        return [Source(linked, self.redacted)] if linked else self.downloads(file.key, file.login)
 
-    def hosted(self, settings: Settings) -> Mapping[str, HostedFile]:
-        """All files of the article, or of the version that is pinned."""
-        return {name: _hosted_file(item) for name, item in _by_name(self._files(settings)[0], {}).items()}
-
-    def publisher(self, settings: Settings, about: Mapping[str, Any]) -> Publisher:
-        """What uploads files to the article and publishes it."""
-        return FigsharePublisher(self, settings, about)
-
-    def _files(self, settings: Settings) -> tuple[list[dict[str, Any]], dict[str, str]]:
-        """The files, each with its ``folder``, and the login where they are private."""
-        declared = self.declared
-        if declared.new:
-            raise TransferError(
-                self.redacted, "this article is yet to be made: publish to it first", kind="list", final=True
-            )
-        api = self.connect(settings, None)
+    def public_files(self, settings: Settings) -> list[DraftFile]:
+        """All files of the article, or of the version that is pinned; of a private one with the user's token."""
+        declared, api = self.declared, self.connect(settings, None)
         article = declared.article or api.article_of_doi(declared, self.redacted)
         path = f"articles/{article}/versions/{declared.version}" if declared.version else f"articles/{article}"
         details = api.find(path)
         if details is not None and details.get("files"):
-            return _in_folders(api.pages(f"{path}/files"), details), {}
+            return api.files(path, details)
         if details is not None:
-            reason = _why_no_files(details)
+            until = f" until {str(details['embargo_date'])[:10]}" if details.get("embargo_date") else ""
+            reason = f"its files are under embargo{until}" if details.get("is_embargoed") else "it has no files"
         elif declared.version and api.find(f"articles/{article}") is not None:
             reason = f"there is no version {declared.version}"
         else:
@@ -281,41 +282,16 @@ class FigshareHost(DepositHost["_Api"]):
             server = urlsplit(declared.api).netloc
             reason += "; to read a private article, put a token into FIGSHARE_TOKEN, or as token under "
             raise TransferError(self.redacted, f'{reason}[hosts."{server}"] of config.toml', kind="list", final=True)
-        owner = self.connect(settings, token)
+        owner, path = self.connect(settings, token), f"account/articles/{article}"
         with suppress(HostRefused):
             owner.account()
-        if (own := owner.find(f"account/articles/{article}")) is not None:
-            return _in_folders(owner.pages(f"account/articles/{article}/files"), own), owner.login
+        if (details := owner.find(path)) is not None:
+            return owner.files(path, details)
         reason += f", and the token in {token.origin} opens no private one"
         raise TransferError(self.redacted, reason, kind="list", final=True)
 
-
-def _why_no_files(details: Mapping[str, Any]) -> str:
-    until = str(details.get("embargo_date") or "")[:10]
-    embargo = "its files are under embargo" + (f" until {until}" if until else "")
-    return embargo if details.get("is_embargoed") else "it has no files"
-
-
-def _in_folders(files: list[dict[str, Any]], details: Mapping[str, Any]) -> list[dict[str, Any]]:
-    folders = details.get("folder_structure") or {}
-    return [{**item, "folder": str(folders.get(str(item["id"])) or "")} for item in files]
-
-
-def _by_name(files: list[dict[str, Any]], wanted: Mapping[str, Entry | None]) -> dict[str, dict[str, Any]]:
-    """The newest file of each name; of two with the same name the one that has the registered size."""
-    named: dict[str, dict[str, Any]] = {}
-    for item in sorted(files, key=lambda item: int(item["id"])):
-        name = file_name(str(item["name"]), item["folder"])
-        before, entry = named.get(name), wanted.get(name)
-        if not (entry is not None and before is not None and before.get("size") == entry.size != item.get("size")):
-            named[name] = item
-    return named
-
-
-def _hosted_file(item: Mapping[str, Any]) -> HostedFile:
-    md5 = str(item.get("computed_md5") or item.get("supplied_md5") or "").lower()
-    size = None if item.get("is_link_only") else item.get("size")
-    return HostedFile(size, md5=md5 or None, locators={"figshare": int(item["id"])})
+    def publisher(self, settings: Settings, about: Mapping[str, Any]) -> Publisher:
+        return FigsharePublisher(self, settings, about)
 
 
 # -- publishing -------------------------------------------------------------------------------------------------------
@@ -416,7 +392,7 @@ class FigsharePublisher(DepositPublisher[_Api]):
                 "has for unpublished files",
                 "publish or delete other drafts, publish fewer files at a time, or ask Figshare for more",
             )
-        kept = {file.name for file in self.files} | {article_name(upload.name) for upload in going}
+        kept = {file.name for file in self.files} | {upload.name for upload in going}
         # an institution, or Figshare+, has a number of its own and reports it only when it is reached
         if len(kept) > _MOST_FILES and not self._account.get("institution_id"):
             raise self.error(
@@ -444,18 +420,12 @@ class FigsharePublisher(DepositPublisher[_Api]):
         """All articles of the account."""
         return [(str(item["id"]), str(item.get("title", ""))) for item in self.api.pages("account/articles")]
 
-    def stored_name(self, name: str) -> str:
-        """The flat name."""
-        return article_name(name)
-
     def list_files(self) -> list[DraftFile]:
-        """The files of the draft."""
-        return _draft_files(self.api.pages(f"{self._path}/files"))
+        return self.api.files(self._path)
 
     def public_files(self) -> list[DraftFile]:
-        """The files that everybody sees."""
         try:
-            return _draft_files(self.api.pages(f"articles/{self.record}/files"))
+            return self.api.files(f"articles/{self.record}")
         except TransferError as error:
             if is_status(error, 403, 404):
                 return []
@@ -497,7 +467,7 @@ class FigsharePublisher(DepositPublisher[_Api]):
         try:
             made = self.api.call("POST", path, json=new).json()
             number = str(made["location"]).rstrip("/").rpartition("/")[2]
-            return _draft_files([self.api.ask("GET", f"{path}/{number}")])[0]
+            return self.api.file(self.api.ask("GET", f"{path}/{number}"))
         except TransferError:
             # the answer may have been lost and not the request
             self.refresh()
@@ -618,22 +588,6 @@ def _same_site(url: str, base: str) -> bool:
     """Whether two hosts are the same, or beside each other: the upload service of api.figshare.com."""
     one, other = (urlsplit(each).hostname or "" for each in (url, base))
     return one == other or (one.partition(".")[2] == other.partition(".")[2] and other.count(".") == 2)
-
-
-def _draft_files(items: Iterable[Mapping[str, Any]]) -> list[DraftFile]:
-    return [
-        DraftFile(
-            item.get("size"),
-            md5=str(item.get("computed_md5") or "").lower() or None,
-            locators={"figshare": int(item["id"])},
-            name=str(item["name"]),
-            key=str(item["id"]),
-            complete=bool(item.get("computed_md5")),
-            announced=str(item.get("supplied_md5") or "").lower(),
-            data=item,
-        )
-        for item in sorted(items, key=lambda item: int(item["id"]))
-    ]
 
 
 def _figshare_author(author: Mapping[str, Any]) -> dict[str, Any]:
