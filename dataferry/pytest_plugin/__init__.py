@@ -7,14 +7,12 @@ are imported once a test is marked ``package_data`` or uses one of the fixtures.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-from .stash import CURRENT, RUN, needs_file
 
 if TYPE_CHECKING:
     from ..package_data import PackageData
@@ -26,20 +24,25 @@ _MARKER = (
     "package_data(*names, package=None): the registered data files that the test needs, as names and globs. It runs "
     "if they are on this machine or can be fetched; else it is skipped. (dataferry)"
 )
-_OFFLINE = "DATAFERRY_OFFLINE"
-
-_BEFORE = pytest.StashKey[str | None]()
+_RUN = "dataferry-run"
 _FOLDER = pytest.StashKey[str]()
+#: The test that runs now: fixtures of a wide scope ask for its package.
+CURRENT = pytest.StashKey[pytest.Item]()
+
+
+def needs_file(workerinput: Mapping[str, Any]) -> str:
+    """Where a worker of pytest-xdist leaves its needs."""
+    return os.path.join(workerinput["dataferry"], f"needs-{workerinput['workerid']}.json")
 
 
 def run_of(config: pytest.Config) -> Run:
     """The state of this run: a plugin that is registered at its first use."""
-    run: Any = config.pluginmanager.get_plugin(RUN)
+    run: Any = config.pluginmanager.get_plugin(_RUN)
     if run is None:
         from .run import Run
 
         run = Run(config)
-        config.pluginmanager.register(run, RUN)
+        config.pluginmanager.register(run, _RUN)
     return run  # type: ignore[no-any-return]
 
 
@@ -49,22 +52,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--dataferry",
         choices=["auto", "offline", "require"],
-        default=None,
         help="auto: fetch what tests need if the network is allowed, skip tests whose files are not available; "
         "offline: fetch nothing; require: as auto, but such a test fails. Default: the ini option dataferry_mode, or "
         "auto.",
     )
-    group.addoption("--dataferry-report", metavar="FILE", default=None, help="write the summary as JSON to FILE")
+    group.addoption("--dataferry-report", metavar="FILE", help="write the summary as JSON to FILE")
     group.addoption(
         "--dataferry-needs",
         metavar="FILE",
-        default=None,
         help="collect only, and write the files that the selected tests need as JSON to FILE",
     )
     group.addoption(
         "--dataferry-update",
         action="store_true",
-        default=False,
         help="assert_matches_data writes new files to the folder dataferry_update_dir instead of failing",
     )
     parser.addini("dataferry_mode", "default of --dataferry: auto, offline or require", default="auto")
@@ -91,21 +91,11 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"dataferry_mode is auto, offline or require, not {mode!r}")
     config.option.dataferry = mode
     if mode == "offline":
-        config.stash[_BEFORE] = os.environ.get(_OFFLINE)
-        os.environ[_OFFLINE] = "1"
+        environment = pytest.MonkeyPatch()
+        environment.setenv("DATAFERRY_OFFLINE", "1")
+        config.add_cleanup(environment.undo)
     if config.option.dataferry_report:
         run_of(config)
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
-    """Restore the environment."""
-    if _FOLDER in config.stash:
-        import shutil
-
-        shutil.rmtree(config.stash[_FOLDER], ignore_errors=True)
-    if _BEFORE in config.stash:
-        before = config.stash[_BEFORE]
-        os.environ.pop(_OFFLINE, None) if before is None else os.environ.update({_OFFLINE: before})
 
 
 def _is_ours(marker: str) -> bool:
@@ -125,7 +115,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip or fail a test whose files are not here, before any fixture of it is made."""
     item.config.stash[CURRENT] = item
-    run: Any = item.config.pluginmanager.get_plugin(RUN)
+    run: Any = item.config.pluginmanager.get_plugin(_RUN)
     if run is not None:
         run.before(item)
 
@@ -136,7 +126,9 @@ def pytest_configure_node(node: Any) -> None:
     if _FOLDER not in node.config.stash:
         import tempfile
 
-        node.config.stash[_FOLDER] = tempfile.mkdtemp(prefix="dataferry-pytest-")
+        folder = tempfile.TemporaryDirectory(prefix="dataferry-pytest-", ignore_cleanup_errors=True)
+        node.config.add_cleanup(folder.cleanup)
+        node.config.stash[_FOLDER] = folder.name
     node.workerinput["dataferry"] = node.config.stash[_FOLDER]
 
 

@@ -6,16 +6,18 @@ import json
 import os
 import sys
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ..files import put_atomically
 from ..package_data import PackageData
+from . import CURRENT, needs_file
 from .data_files import HERE, MISSING, DataFiles, Outcome
 from .needs import Need, Needs, find_package, gather, mistake_in, skipped_anyway
 from .report import Report
-from .stash import CURRENT, needs_file
 
 if TYPE_CHECKING:
     from ..lookup.options import FetchOptions
@@ -53,7 +55,7 @@ class Run:
         elif self._worker is None:
             self.files.provide(needed)
         elif os.path.isdir(self._worker["dataferry"]):  # not on another machine
-            _write(needs_file(self._worker), list(needed))
+            put_atomically(needs_file(self._worker), json.dumps(list(needed)).encode())
 
     def supply_worker(self, workerinput: dict[str, Any]) -> None:
         """In the controller: fetch what a worker needs, and write down what became of it."""
@@ -62,7 +64,7 @@ class Run:
         with open(needs_file(workerinput), encoding="utf-8") as file:
             self.files.provide([Need(*need) for need in json.load(file)])
         answer = {"homes": cache_folders(), "outcomes": list(self.files.outcomes.values())}
-        _write(os.path.join(workerinput["dataferry"], "answers.json"), answer)
+        put_atomically(os.path.join(workerinput["dataferry"], "answers.json"), json.dumps(answer).encode())
 
     def before(self, item: pytest.Item) -> None:
         """Skip or fail a test that is about to be set up and whose files are not here."""
@@ -83,19 +85,23 @@ class Run:
         else:
             item.add_marker(pytest.mark.skip(reason=_summary(bad)))  # pytest's own hook, which follows, names the test
 
+    @property
+    def current(self) -> pytest.Item | None:
+        """The test that runs now."""
+        return self.config.stash.get(CURRENT, None)
+
     def registered_path(self, name: str, package: str | None = None) -> Path:
         """The path of a registered file; any other name is a mistake of the test."""
-        package = package or self.package_of(self.config.stash.get(CURRENT, None))
+        package = package or self.package_of(self.current)
         if problem := mistake_in(name, self.files.data(package)):
             pytest.fail(problem, pytrace=False)
         return self.path(name, package)
 
-    def path(self, name: str, package: str | None = None) -> Path:
+    def path(self, name: str, package: str) -> Path:
         """The path of a verified file for the test that runs now, which else is skipped or fails."""
-        item = self.config.stash.get(CURRENT, None)
-        outcome = self._outcomes([Need(package or self.package_of(item), name)])[0]
-        if item is not None:
-            self._note(item, outcome)
+        [outcome] = self._outcomes([Need(package, name)])
+        if self.current is not None:
+            self._note(self.current, outcome)
         if outcome.state == HERE:
             return Path(outcome.path)
         if not self._must_fail([outcome]):
@@ -123,13 +129,7 @@ class Run:
     def _outcomes(self, needs: list[Need]) -> list[Outcome]:
         if self._answers and os.path.exists(self._answers):
             self._read_answers()
-        outcomes = self.files.outcomes
-        for need in needs:
-            known = outcomes.get(need[:2])
-            if known is not None and known.path and not os.path.exists(known.path):  # a test has cleared the cache
-                del outcomes[need[:2]]
-        self.files.provide(needs)
-        return [outcomes[need[:2]] for need in needs]
+        return self.files.provide(needs)
 
     def _read_answers(self) -> None:
         from .isolation import adopt
@@ -190,14 +190,14 @@ class SuiteData(PackageData):
     @property
     def package(self) -> str:  # type: ignore[override]
         """The package of the test that runs now."""
-        return self._run.package_of(self._run.config.stash.get(CURRENT, None))
+        return self._run.package_of(self._run.current)
 
     @property
     def _resolver(self) -> Resolver:  # type: ignore[override]
         return self._run.files.data(self.package)._resolver
 
     def _get(self, name: str, options: FetchOptions, *, refresh: bool) -> str:
-        return str(self._run.path(name))
+        return str(self._run.path(name, self.package))
 
     def _get_many(self, names: str | Iterable[str], options: FetchOptions) -> list[str]:
         wanted = self._resolver.expand(names)
@@ -224,20 +224,5 @@ def _lift_remote_data(item: pytest.Item) -> None:
 
 def _fail_instead(item: pytest.Item, text: str) -> None:
     """Let a test fail in its own phase, and without its fixtures: pytest calls a failure of the setup an error."""
-
-    def nothing() -> None:
-        return
-
-    def fail() -> None:
-        pytest.fail(text, pytrace=False)
-
-    item.setup = nothing  # type: ignore[method-assign]
-    item.runtest = fail  # type: ignore[method-assign]
-    item.teardown = nothing  # type: ignore[method-assign]
-
-
-def _write(path: str, value: object) -> None:
-    private = f"{path}.{os.getpid()}"
-    with open(private, "w", encoding="utf-8") as file:
-        json.dump(value, file)
-    os.replace(private, path)
+    item.setup = item.teardown = lambda: None  # type: ignore[method-assign]
+    item.runtest = partial(pytest.fail, text, pytrace=False)  # type: ignore[method-assign]
