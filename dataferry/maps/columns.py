@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .fits import Column
-from .threads import count_threads, run_threads
-from .values import Finish, stored_to_native
+from .byte_source import ByteSource
+from .layout import Column
+from .values import stored_to_native
 
 Ints = NDArray[np.int64]
+Finish = Callable[[int, NDArray[Any]], None]
+Task = TypeVar("Task")
 
 # what one pread brings: it stays in a processor's cache until it is converted, and is worth the change of threads
 BLOCK = 1 << 21
@@ -34,70 +37,55 @@ class ColumnReader:
     ``fill`` takes the place of stored nulls; ``threads`` convert, as many as there are processors if 0.
     """
 
-    def __init__(self, columns: Sequence[Column], fill: float, threads: int = 0) -> None:
+    def __init__(self, source: ByteSource, columns: Sequence[Column], fill: float, threads: int = 0) -> None:
         for column in columns:
             if column.problem:
                 raise column.context.error(column.problem)
-        self.columns = list(columns)
-        self.fill = fill
-        self.count = columns[0].count
-        self.source = columns[0].source
-        self.threads = threads or self.source.connections or count_threads()
         first = columns[0]
-        # in narrow rows one read brings all columns; in wide ones each column is read by itself
-        self.packed = len(columns) == 1 and first.row_bytes == first.per_row * first.width
-        self.in_rows = (
-            not self.packed
-            and first.row_bytes <= BLOCK // 4
-            and all(
-                (c.source, c.row_bytes, c.per_row) == (first.source, first.row_bytes, first.per_row) for c in columns
-            )
-        )
-        # elements of one size, whole in every row: their bytes can be moved before anybody looks at them
-        self.raw = (
-            (self.packed or self.in_rows)
-            and first.row_bytes % first.width == 0
-            and all(c.dtype == first.dtype and (c.start - first.start) % first.width == 0 for c in columns)
-        )
+        self.columns = columns
+        self.fill = fill
+        self.count, self.per_row, self.row_bytes = first.count, first.per_row, first.row_bytes
+        self.source = first.memory or source
+        self.threads = threads or self.source.connections or count_threads()
         self.base = min(c.start for c in columns)
         self.span_bytes = max(c.start + c.per_row * c.width for c in columns) - self.base
+        # nothing lies between the values of a column
+        self.packed = first.row_bytes == first.per_row * first.width
+        # in narrow rows one read brings all columns; in wide ones each column is read by itself
+        self.in_rows = not self.packed and self.span_bytes <= first.row_bytes <= BLOCK // 4
         self._local = threading.local()
 
     def threads_for(self, count: int) -> int:
         """How many threads are worth starting to read so many values."""
-        column = self.columns[0]
-        size = count * column.row_bytes // max(1, column.per_row)
+        size = count * self.row_bytes // self.per_row
         return self.threads if self.source.connections else max(1, min(self.threads, size // (8 * BLOCK)))
 
     def read(self, first: int, count: int, into: Sequence[NDArray[Any]], block: int = BLOCK // 8) -> None:
         """Read a range of values of every column, in this thread, into arrays of any stride and native type."""
         if not self.in_rows:
             for column, out in zip(self.columns, into, strict=True):
-                self._read_wide(column, first, count, out)
+                self._read_column(column, first, out[:count])
             return
-        per_row, row_bytes = self.columns[0].per_row, self.columns[0].row_bytes
-        step = _power_of_two(block // row_bytes) * per_row
+        step = _power_of_two(block // self.row_bytes) * self.per_row
         done = 0
         while done < count:
-            at = first + done
-            n = min(count - done, step - at % per_row)
-            self._read_rows(at, n, [out[done : done + n] for out in into])
+            n = min(count - done, step - (first + done) % self.per_row)
+            self._read_rows(first + done, n, [out[done : done + n] for out in into])
             done += n
 
     def _buffer(self, size: int) -> memoryview:
         buffer: memoryview | None = getattr(self._local, "buffer", None)
         if buffer is None or len(buffer) < size:
             buffer = self._local.buffer = memoryview(bytearray(size))
-        return buffer
+        return buffer[:size]
 
     def _read_rows(self, first: int, count: int, into: list[NDArray[Any]]) -> None:
-        per_row, row_bytes = self.columns[0].per_row, self.columns[0].row_bytes
+        per_row, row_bytes = self.per_row, self.row_bytes
         row, skip = divmod(first, per_row)
         rows = (skip + count + per_row - 1) // per_row
-        size = (rows - 1) * row_bytes + self.span_bytes
-        buffer = self._buffer(size)[:size]
+        buffer = self._buffer((rows - 1) * row_bytes + self.span_bytes)
         self.source.read_into(self.base + row * row_bytes, buffer)
-        whole = skip == 0 and count == rows * per_row
+        whole = count == rows * per_row
         for column, out in zip(self.columns, into, strict=True):
             strides = (row_bytes, column.width)
             raw: NDArray[Any] = np.ndarray((rows, per_row), column.dtype, buffer, column.start - self.base, strides)
@@ -106,34 +94,34 @@ class ColumnReader:
             else:
                 stored_to_native(column, raw.reshape(-1)[skip : skip + count], out, self.fill)
 
-    def _read_wide(self, column: Column, first: int, count: int, out: NDArray[Any]) -> None:
-        width = column.width
-        packed = column.per_row * width == column.row_bytes
-        if packed and column.plain and out.dtype == column.natural and out.flags.c_contiguous:
-            for at in range(0, count, BLOCK // width):
-                part = out[at : at + BLOCK // width]
-                self.source.read_into(column.start + (first + at) * width, part.view("u1").data)
+    def _read_column(self, column: Column, first: int, out: NDArray[Any]) -> None:
+        width, most = column.width, BLOCK // column.width
+        per_row = self.count if self.packed else self.per_row
+        direct = column.plain and out.dtype == column.natural and out.flags.c_contiguous
+        done = 0
+        while done < out.size:
+            row, skip = divmod(first + done, per_row)
+            part = out[done : done + min(most, per_row - skip)]
+            offset = column.start + row * column.row_bytes + skip * width
+            if direct:
+                self.source.read_into(offset, part.view("u1").data)
                 # numpy swaps in one direction: safe in place; and byteswap() would keep the other threads waiting
                 np.copyto(part, part.view(column.dtype))
-            return
-        done = 0
-        while done < count:
-            row, skip = (0, first + done) if packed else divmod(first + done, column.per_row)
-            n = min(count - done, BLOCK // width)
-            n = n if packed else min(n, column.per_row - skip)
-            buffer = self._buffer(n * width)[: n * width]
-            self.source.read_into(column.start + row * column.row_bytes + skip * width, buffer)
-            stored_to_native(column, np.frombuffer(buffer, column.dtype), out[done : done + n], self.fill)
-            done += n
+            else:
+                buffer = self._buffer(part.size * width)
+                self.source.read_into(offset, buffer)
+                stored_to_native(column, np.frombuffer(buffer, column.dtype), part, self.fill)
+            done += part.size
 
-    def stream(self, first: int, count: int, into: Sequence[NDArray[Any]], finishes: Sequence[Finish]) -> None:
+    def stream(self, first: int, into: Sequence[NDArray[Any]], finish: Finish | None = None) -> None:
         """Read a range of values of every column with all threads, and finish each block while it is hot."""
-        per_row, row_bytes = self.columns[0].per_row, self.columns[0].row_bytes
+        count, width = into[0].size, into[0].dtype.itemsize
         # a new buffer costs its page faults: a small one for little
-        block = min(BLOCK, max(BLOCK // 8, count * row_bytes // per_row // 12))
-        step = _power_of_two(block // row_bytes) * per_row if self.in_rows else block // self.columns[0].width
+        block = min(BLOCK, max(BLOCK // 8, count * self.row_bytes // self.per_row // 12))
+        step = _power_of_two(block // self.row_bytes) * self.per_row
+        if not self.in_rows:
+            step = block // self.columns[0].width
         # two threads that touch the same huge page for the first time wait for each other
-        width = into[0].dtype.itemsize
         a_task = max(1, _HUGE_PAGE // width // step) * step
         lead = -into[0].ctypes.data % _HUGE_PAGE // width // step * step
         edges = [0, *range(lead or a_task, count, a_task), count]
@@ -143,8 +131,9 @@ class ColumnReader:
                 for at in range(start, stop, step):
                     outs = [out[at : min(at + step, stop)] for out in into]
                     self.read(first + at, outs[0].size, outs, block)
-                    for out, finish in zip(outs, finishes, strict=True):
-                        finish(out)
+                    if finish:
+                        for field, out in enumerate(outs):
+                            finish(field, out)
 
         run_threads(work, list(pairwise(edges)), self.threads_for(count))
 
@@ -160,11 +149,6 @@ class ColumnReader:
             order = np.argsort(positions, kind="stable")
             positions = positions[order]
         self._take_runs(positions, order, into)
-
-    def _gap(self) -> int:
-        """How many unwanted values are cheaper read than left out."""
-        column = self.columns[0]
-        return max(1, self.source.gap * column.per_row // max(1, column.row_bytes))
 
     def _take_blocks(self, positions: Ints, into: Sequence[NDArray[Any]]) -> bool:
         """Read the blocks that hold the positions side by side and gather from there; False if those are too many."""
@@ -198,8 +182,10 @@ class ColumnReader:
 
     def _take_runs(self, positions: Ints, order: Ints | None, into: Sequence[NDArray[Any]]) -> None:
         """Read runs of sorted positions one by one."""
+        # how many unwanted values are cheaper read than left out
+        gap = max(1, self.source.gap * self.per_row // self.row_bytes)
         # a long run is divided so that no piece of the file is larger than what is read at once
-        breaks = np.flatnonzero((np.diff(positions) > self._gap()) | (np.diff(positions // MOST) > 0)) + 1
+        breaks = np.flatnonzero((np.diff(positions) > gap) | (np.diff(positions // MOST) > 0)) + 1
         tasks = list(pairwise([0, *breaks.tolist(), positions.size]))
 
         def work(runs: Iterator[tuple[int, int]]) -> None:
@@ -220,3 +206,35 @@ class ColumnReader:
 def _power_of_two(most: int) -> int:
     """The largest power of two that is not more; 1 at the least."""
     return 1 << max(0, most.bit_length() - 1)
+
+
+def count_threads(most: int = 8) -> int:
+    """Processors that this process may use, or ``OMP_NUM_THREADS`` where that is lower."""
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()  # further numbers are for nested regions
+    if limit.isdigit() and int(limit):
+        here = min(here, int(limit))
+    return max(1, min(here, most))
+
+
+def run_threads(work: Callable[[Iterator[Task]], None], tasks: Sequence[Task], threads: int) -> None:
+    """Call ``work`` in each thread with the iterator over the tasks; raise the first error of any of them.
+
+    numpy and ``pread`` release the interpreter while they work. A slow thread takes fewer tasks.
+    """
+    threads = min(threads, len(tasks))
+    left = iter(tasks)  # a list's or a range's, whose next() is atomic
+    if threads < 2:
+        work(left)
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(threads - 1, thread_name_prefix="dataferry-maps") as pool:
+        others = [pool.submit(work, left) for _ in range(threads - 1)]
+        try:
+            work(left)
+        finally:
+            for _ in left:  # after an error the others need not go on
+                pass
+        for other in others:
+            other.result()

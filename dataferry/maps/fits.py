@@ -1,34 +1,38 @@
-"""FITS: headers and tiles by astropy, and where each column's numbers are and how they are stored."""
+"""FITS: headers and tiles by astropy; what an HDU holds, its columns, and the map in it."""
 
 from __future__ import annotations
 
 import io
 import itertools
+import math
 import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 from astropy.io import fits
 from astropy.io.fits import Header
 from astropy.io.fits.verify import VerifyError
-from numpy.typing import NDArray
 
 from ..errors import MapError
-from .byte_source import BadCopy, ByteSource, Context, Memory, packed_by
+from .byte_source import FIRST, BadCopy, ByteSource, Context, Memory, packed_by
+from .healpix import nside_of
+from .layout import MAX_NSIDE, Column, MapLayout
 
-BLOCK = 2880
-# most headers of maps end within this; it is also the first range asked of a server
-FIRST = 4 * BLOCK
-_LONGEST = 4000 * BLOCK
+_BLOCK = 2880
+_LONGEST = 4000 * _BLOCK
 _MOST_AXES = 999  # and columns: the standard's limit
 
-_TFORM = re.compile(r"^\s*(\d*)([A-Z])(.*)$")
+_TFORM = re.compile(r"^\s*(\d*)([A-Z])")
 _DTYPES = {"L": ">u1", "B": ">u1", "I": ">i2", "J": ">i4", "K": ">i8", "E": ">f4", "D": ">f8"}
 _WIDTHS = {"L": 1, "B": 1, "X": 1, "A": 1, "I": 2, "J": 4, "K": 8, "E": 4, "D": 8, "C": 8, "M": 16, "P": 8, "Q": 16}
 _BITPIX = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
+
+# files that have HEALPix keywords and another structure, and the package that reads them
+_OTHER_FORMATS = {"HEALSPARSE": "the healsparse package", "SPARSE": "the gammapy package", "NUNIQ": "mocpy"}
+_PIXEL_COLUMNS = ("PIXEL", "PIXELS", "PIX", "IPIX", "HPXINDEX")
 
 
 @dataclass(slots=True)
@@ -38,8 +42,8 @@ class Hdu:
     index: int
     header: Header = field(repr=False)
     data: int
-    size: int
     context: Context
+    size: int = 0
 
     def __contains__(self, key: str) -> bool:
         return key in self.header
@@ -76,15 +80,15 @@ class Hdu:
         return self.compressed or self.kind in ("PRIMARY", "IMAGE")
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """Axes in numpy's order: the last one is contiguous."""
-        return self._axes("ZNAXIS" if self.compressed else "NAXIS")
+    def says_healpix(self) -> bool:
+        return self.word("PIXTYPE").upper() == "HEALPIX" or "NSIDE" in self
 
     @property
-    def stored_shape(self) -> tuple[int, ...]:
-        return self._axes("NAXIS")
+    def shape(self) -> tuple[int, ...]:
+        """Axes in numpy's order: the last one is contiguous."""
+        return self.axes("ZNAXIS" if self.compressed else "NAXIS")
 
-    def _axes(self, key: str) -> tuple[int, ...]:
+    def axes(self, key: str = "NAXIS") -> tuple[int, ...]:
         return tuple(self.number(f"{key}{i}") for i in range(self.number(key), 0, -1))
 
 
@@ -92,20 +96,18 @@ def hdus(source: ByteSource) -> Iterator[Hdu]:
     """Walk through the HDUs of a file; headers are read only as far as the walk goes."""
     start = 0
     for index in itertools.count():
-        hdu = _read_hdu(source, index, start)
-        if hdu is None:
-            return
+        text = source.pread(start, FIRST)
+        if index == 0 and not text.startswith(b"SIMPLE  ="):
+            raise source.context.error(*_not_fits(text), kind=BadCopy)
+        if index and not text.startswith(b"XTENSION"):
+            return  # the file ends, or special records follow, which FITS allows
+        hdu = _read_hdu(source, index, start, text)
         yield hdu
-        start = hdu.data + -(-hdu.size // BLOCK) * BLOCK
+        start = hdu.data + -(-hdu.size // _BLOCK) * _BLOCK
 
 
-def _read_hdu(source: ByteSource, index: int, start: int) -> Hdu | None:
+def _read_hdu(source: ByteSource, index: int, start: int, text: bytes) -> Hdu:
     context = source.context.in_hdu(index)
-    text = source.pread(start, FIRST)
-    if index == 0 and not text.startswith(b"SIMPLE  ="):
-        raise source.context.error(*_not_fits(text), kind=BadCopy)
-    if index and not text.startswith(b"XTENSION"):
-        return None  # the file ends, or special records follow, which FITS allows
     stream = io.BytesIO(text)
     while True:
         try:
@@ -114,33 +116,30 @@ def _read_hdu(source: ByteSource, index: int, start: int) -> Hdu | None:
             break
         except (OSError, ValueError) as error:  # END is further on
             stream.seek(0, io.SEEK_END)
-            more = source.pread(start + stream.tell(), max(FIRST, stream.tell()))
+            more = source.pread(start + stream.tell(), stream.tell())
             if not more or stream.tell() > _LONGEST:
                 reason = "the file is truncated: its header has no END card"
                 raise context.error(reason, "fetch it again", BadCopy) from error
             stream.write(more)
-    hdu = Hdu(index, header, start + stream.tell(), 0, context)
-    _check_counts(hdu)
-    axes = hdu.stored_shape
+    hdu = Hdu(index, header, start + stream.tell(), context)
+    # what would make a reader count for ever, or come back to where it was
+    for key, least, most in (
+        ("NAXIS", 0, _MOST_AXES),
+        ("ZNAXIS", 0, _MOST_AXES),
+        ("TFIELDS", 0, _MOST_AXES),
+        ("PCOUNT", 0, math.inf),
+        ("GCOUNT", 1, math.inf),
+    ):
+        if not least <= hdu.number(key, least) <= most:
+            raise context.error(f"{key}={hdu[key]} is out of range", "the header may be damaged")
+    axes = hdu.axes()
     if any(n < 0 for n in axes) or hdu.number("BITPIX") not in _BITPIX:
         raise context.error(f"BITPIX={hdu['BITPIX']!r} and NAXISn={axes[::-1]} do not describe any data")
     if hdu["GROUPS"] is True and axes and axes[-1] == 0:
         axes = axes[:-1]  # random groups, as radio interferometers wrote them
-    items = 1 if axes else 0
-    for n in axes:
-        items *= n
+    items = math.prod(axes) if axes else 0
     hdu.size = abs(hdu.number("BITPIX")) // 8 * hdu.number("GCOUNT", 1) * (hdu.number("PCOUNT") + items)
     return hdu
-
-
-def _check_counts(hdu: Hdu) -> None:
-    """Refuse what would make a reader count for ever, or come back to where it was."""
-    for key in ("NAXIS", "ZNAXIS", "TFIELDS"):
-        if not 0 <= hdu.number(key) <= _MOST_AXES:
-            raise hdu.context.error(f"{key}={hdu[key]} is not one of 0 to {_MOST_AXES}", "the header may be damaged")
-    for key, least in (("PCOUNT", 0), ("GCOUNT", 1)):
-        if hdu.number(key, least) < least:
-            raise hdu.context.error(f"{key}={hdu[key]} is less than {least}", "the header may be damaged")
 
 
 def _not_fits(text: bytes) -> tuple[str, str]:
@@ -152,82 +151,7 @@ def _not_fits(text: bytes) -> tuple[str, str]:
         return "is not a FITS file but a web page", ""
     if start.startswith(b"version https://git-lfs"):
         return "is not a FITS file but a git-lfs pointer", ""
-    if not text:
-        return "is not a FITS file: it is empty", ""
-    return f"is not a FITS file: it starts with {text[:16]!r}", ""
-
-
-@dataclass(slots=True)
-class Column:
-    """One column of numbers: the physical value is ``zero + scale * stored``.
-
-    ``number`` counts from 1; ``start`` is the offset of the first value, ``row_bytes`` the step from one row to the
-    next, ``count`` the values in all; ``null`` is the stored number that stands for no value; ``logical`` columns
-    hold the letters T and F, or a zero byte for no value; ``problem`` is why it cannot be read.
-    """
-
-    number: int
-    name: str
-    unit: str
-    dtype: str
-    source: ByteSource = field(repr=False)
-    start: int
-    per_row: int
-    row_bytes: int
-    count: int
-    context: Context
-    scale: float = 1.0
-    zero: float = 0.0
-    null: float | None = None
-    logical: bool = False
-    problem: str = ""
-
-    @property
-    def width(self) -> int:
-        return int(self.dtype[2:])
-
-    @property
-    def plain(self) -> bool:
-        """Stored as it is meant: no scaling, no null value, no letters."""
-        return self.scale == 1 and self.zero == 0 and self.null is None and not self.logical
-
-    @property
-    def nullable(self) -> bool:
-        return self.null is not None or self.logical
-
-    @property
-    def natural(self) -> np.dtype[Any]:
-        """The native type that holds the physical values, as astropy chooses it."""
-        stored = np.dtype(self.dtype).newbyteorder("=")
-        if self.logical:
-            return np.dtype(bool)
-        if self.unsigned:
-            return np.dtype(self.unsigned)
-        if self.scale == 1 and self.zero == 0 and (self.null is None or stored.kind == "f"):
-            return stored
-        return np.dtype("f8")
-
-    @property
-    def whole_numbers(self) -> bool:
-        """Whether it holds integers or letters, be some of them null or not."""
-        return self.natural.kind != "f" or (self.scale == 1 and self.zero == 0 and self.dtype[1] in "iu")
-
-    @property
-    def unsigned(self) -> str:
-        """The other signedness, where TZERO is FITS's way to store it (without a null value); else empty."""
-        if self.scale != 1 or self.null is not None:
-            return ""
-        offsets = {">i2": (2**15, "u2"), ">i4": (2**31, "u4"), ">i8": (2**63, "u8"), ">u1": (-128, "i1")}
-        offset, other = offsets.get(self.dtype, (None, ""))
-        return other if offset is not None and self.zero == offset else ""
-
-
-def pixels_in(hdu: Hdu) -> int:
-    """Count the values of an image, be it tile-compressed or not."""
-    count = 1
-    for axis in hdu.shape:
-        count *= axis
-    return count
+    return f"is not a FITS file: it {f'starts with {text[:16]!r}' if text else 'is empty'}", ""
 
 
 def columns_of(source: ByteSource, hdu: Hdu) -> list[Column]:
@@ -236,41 +160,40 @@ def columns_of(source: ByteSource, hdu: Hdu) -> list[Column]:
     A column that cannot be read has a ``problem`` and does not keep the others from being read.
     """
     if hdu.data + hdu.size > source.size:
-        reason = f"the file is truncated: {hdu.data + hdu.size} bytes needed, {source.size} there"
-        raise hdu.context.error(reason, "fetch it again", BadCopy)
-    if hdu.kind != "BINTABLE":
-        return fields_of(image_column(source, hdu), hdu)
-    if len(hdu.stored_shape) != 2 or hdu.number("BITPIX") != 8:
-        axes = len(hdu.stored_shape)
-        raise hdu.context.error(f"a binary table has NAXIS=2 and BITPIX=8, this one {axes} and {hdu['BITPIX']!r}")
-    row_bytes = hdu.stored_shape[1]
-    columns, at, complete = [], 0, True
+        raise source.truncated(hdu.data + hdu.size, hdu.context)
+    if hdu.is_image:
+        return _fields_of(unpack_image(source, hdu) if hdu.compressed else image_column(hdu), hdu)
+    axes = hdu.axes()
+    if len(axes) != 2 or hdu.number("BITPIX") != 8:
+        raise hdu.context.error(f"a binary table has NAXIS=2 and BITPIX=8, this one {len(axes)} and {hdu['BITPIX']!r}")
+    columns: list[Column] = []
+    at = 0
     for number in range(1, hdu.number("TFIELDS") + 1):
-        column, width = _table_column(source, hdu, number, at)
+        column, width = _table_column(hdu, number, at, *axes)
         columns.append(column)
-        if width < 0:  # of an unknown width: nobody knows where the columns after it begin
-            complete = False
-            break
+        if width is None:  # nobody knows where the columns after it begin
+            return columns
         at += width
-    if at > row_bytes or (complete and at < row_bytes):
-        raise hdu.context.error(f"its columns take {at} bytes a row, but NAXIS1 says {row_bytes}")
+    if at != axes[1]:
+        raise hdu.context.error(f"its columns take {at} bytes a row, but NAXIS1 says {axes[1]}")
     return columns
 
 
-def _table_column(source: ByteSource, hdu: Hdu, number: int, at: int) -> tuple[Column, int]:
-    rows, row_bytes = hdu.stored_shape
+def _table_column(hdu: Hdu, number: int, at: int, rows: int, row_bytes: int) -> tuple[Column, int | None]:
+    """Describe a column, and how many bytes it has in a row, if that is known."""
     name, unit, text = (hdu.word(f"{key}{number}") for key in ("TTYPE", "TUNIT", "TFORM"))
     form = _TFORM.match(text)
     repeat, code = (int(form[1] or 1), form[2]) if form else (0, "")
-    context, start = hdu.context.in_column(number, name), hdu.data + at
-    column = Column(number, name, unit, _DTYPES.get(code, ""), source, start, repeat, row_bytes, rows * repeat, context)
+    context, dtype = hdu.context.in_column(number, name), _DTYPES.get(code, "")
+    column = Column(number, name, unit, dtype, hdu.data + at, repeat, row_bytes, rows * repeat, context)
     if code not in _WIDTHS:
         column.problem = f"TFORM{number}={text!r} is no column format"
-        return column, -1
-    if not (column.dtype and repeat):
+        return column, None
+    if not (dtype and repeat):
         column.problem = "does not hold numbers that a map can have"
-    column.logical = code == "L"
     _add_scale(column, hdu, f"TSCAL{number}", f"TZERO{number}", f"TNULL{number}" if code in "BIJK" else "")
+    if code == "L":
+        column.logical, column.null = True, 0  # the standard: a zero byte is no value
     return column, -(-repeat // 8) if code == "X" else repeat * _WIDTHS[code]
 
 
@@ -286,31 +209,17 @@ def _add_scale(column: Column, hdu: Hdu, scale: str, zero: str, null: str) -> No
     column.null = value if isinstance(value, int) else None
 
 
-def image_column(source: ByteSource, hdu: Hdu) -> Column:
+def image_column(hdu: Hdu) -> Column:
     """Describe an image as one column of all its values."""
     bitpix = hdu.number("ZBITPIX" if hdu.compressed else "BITPIX")
-    name, unit, width = hdu.word("EXTNAME"), hdu.word("BUNIT"), abs(bitpix) // 8
-    dtype = _BITPIX.get(bitpix, "")
-    column = Column(1, name, unit, dtype, source, hdu.data, 1, width, pixels_in(hdu), hdu.context)
+    name, unit, dtype = hdu.word("EXTNAME"), hdu.word("BUNIT"), _BITPIX.get(bitpix, "")
+    column = Column(1, name, unit, dtype, hdu.data, 1, abs(bitpix) // 8, math.prod(hdu.shape), hdu.context)
     _add_scale(column, hdu, "BSCALE", "BZERO", "BLANK" if bitpix > 0 else "")
     return column
 
 
-def fields_of(column: Column, hdu: Hdu) -> list[Column]:
-    """Divide an image of (fields, npix) into its fields."""
-    npix = hdu.shape[-1] if hdu.shape else 0
-    fields = column.count // npix if npix else 1
-    if fields < 2 or npix != 12 * hdu.number("NSIDE") ** 2:
-        return [column]
-    step = npix * column.width
-    return [replace(column, number=k + 1, count=npix, start=column.start + k * step) for k in range(fields)]
-
-
-def unpack_image(source: ByteSource, hdu: Hdu, section: Any = ()) -> tuple[Column, NDArray[Any]]:
-    """Unpack a section of an image, as numpy indexes, by the tiles that it crosses: not scaled, big-endian.
-
-    The column describes all the values of the section, which are in memory.
-    """
+def unpack_image(source: ByteSource, hdu: Hdu, section: Any = ()) -> Column:
+    """Unpack a section of an image, as numpy indexes, by the tiles that it crosses: not scaled, in memory."""
     stream = io.BufferedReader(source, 1 << 15)
     try:
         # unscaled: scaling and blanks are applied as for any column
@@ -326,12 +235,143 @@ def unpack_image(source: ByteSource, hdu: Hdu, section: Any = ()) -> tuple[Colum
     finally:
         stream.detach()  # which would close the source
     raw = np.ascontiguousarray(data).astype(data.dtype.newbyteorder(">"))
-    column = replace(
-        image_column(source, hdu),
-        dtype=raw.dtype.str.replace("|", ">"),
-        source=Memory(raw.reshape(-1).view("u1").data, source.context),
-        start=0,
-        row_bytes=raw.itemsize,
-        count=raw.size,
-    )
-    return column, raw
+    memory = Memory(raw.reshape(-1).view("u1").data, source.context)
+    dtype = raw.dtype.str.replace("|", ">")
+    return replace(image_column(hdu), dtype=dtype, start=0, row_bytes=raw.itemsize, count=raw.size, memory=memory)
+
+
+def _fields_of(column: Column, hdu: Hdu) -> list[Column]:
+    """Divide an image of (fields, npix) into its fields."""
+    npix = hdu.shape[-1] if hdu.shape else 0
+    fields = column.count // npix if npix else 1
+    if fields < 2 or npix != 12 * hdu.number("NSIDE") ** 2:
+        return [column]
+    step = npix * column.width
+    return [replace(column, number=k + 1, count=npix, start=column.start + k * step) for k in range(fields)]
+
+
+def choose_hdu(source: ByteSource, wanted: int | str | None = None) -> Hdu:
+    """Find the HDU of that number or EXTNAME.
+
+    None takes the first that says it is a HEALPix map, then the first binary table, then the first image with as many
+    pixels in one row as a map has.
+    """
+    if not isinstance(wanted, str | SupportsIndex | None):
+        raise source.context.error(f"hdu={wanted!r} is neither a number nor a name")
+    seen, tables, images = [], [], []
+    for hdu in hdus(source):
+        name = hdu.word("EXTNAME")
+        seen.append(f"{hdu.index} {name or hdu.kind}")
+        if wanted is not None:
+            if wanted == hdu.index or (isinstance(wanted, str) and wanted.upper() == name.upper()):
+                return hdu
+        elif hdu.size and hdu.says_healpix:
+            return hdu
+        elif hdu.kind == "BINTABLE" and not hdu.compressed:
+            tables.append(hdu)
+        elif (
+            not hdu.compressed and nside_of(math.prod(hdu.shape)) and math.prod(hdu.shape) == max(hdu.shape, default=0)
+        ):
+            # in one row: many a photograph of 3 to 4 has 12 n**2 pixels
+            images.append(hdu)
+    if wanted is None and tables + images:
+        return (tables + images)[0]
+    reason = "no HDU holds a HEALPix map" if wanted is None else f"there is no HDU {wanted!r}"
+    raise source.context.error(reason, "HDUs are: " + ", ".join(seen))
+
+
+def fits_layout(source: ByteSource, hdu: Hdu) -> MapLayout:
+    """Describe the map in an HDU."""
+    context = hdu.context
+    if hdu["ZTABLE"] is True:
+        raise context.error("is a tile-compressed table", "unpack it first: funpack FILE")
+    if hdu.kind not in ("PRIMARY", "IMAGE", "BINTABLE"):
+        raise context.error(f"is a {hdu.kind}; maps are binary tables or images")
+    if hdu.compressed and source.connections:
+        raise context.error("is tile-compressed: a map cannot be read in part from it", "fetch it whole: dataferry get")
+    primary = next(hdus(source))
+
+    def where(key: str) -> Hdu:
+        """Some writers have put the keywords of the map into the primary header only."""
+        return hdu if key in hdu or key not in primary else primary
+
+    _check_format(where("PIXTYPE"), "PIXTYPE", "HEALPIX")
+    _check_format(where("INDXSCHM"), "INDXSCHM", "IMPLICIT", "EXPLICIT")
+    order, order_from = _order(where("ORDERING"), hdu)
+    nside = _nside(where("NSIDE"))
+    columns = columns_of(source, hdu)
+    if not columns:
+        raise context.error("has no columns")
+    guessed = not nside and order_from != "" and not where("PIXTYPE").word("PIXTYPE")
+    pixels = None
+    if _is_partial(hdu, where("INDXSCHM"), columns, nside):
+        pixels, *columns = columns
+        if not pixels.dtype or nside == 0:
+            what = "NSIDE is missing" if nside == 0 else "it is not of numbers"
+            raise pixels.context.error(f"should hold the pixel numbers of a partial map, but {what}")
+    else:
+        nside = nside or next((n for n in (nside_of(c.count) for c in columns if not c.problem) if n), 0)
+    _check_lengths(columns, pixels, nside)
+    if order == "NESTED" and nside & (nside - 1):
+        raise context.error(f"ORDERING is NESTED, but NSIDE={nside} is no power of two")
+    coordinates = where("COORDSYS").word("COORDSYS")
+    return MapLayout(source, context, hdu.index, nside, order, columns, pixels, order_from, guessed, coordinates)
+
+
+def _check_format(hdu: Hdu, key: str, *known: str) -> None:
+    word = hdu.word(key).upper()
+    if word and word not in known:
+        remedy = f"{_OTHER_FORMATS[word]} reads it" if word in _OTHER_FORMATS else ""
+        raise hdu.context.error(f"{key}={hdu[key]!r}: not a HEALPix map with one value a pixel", remedy)
+
+
+def _check_lengths(columns: list[Column], pixels: Column | None, nside: int) -> None:
+    """Note what is wrong with columns of another length; the others can be read."""
+    for column in columns:
+        if column.problem:
+            continue
+        if pixels is None and (not nside or column.count != 12 * nside * nside):
+            expected = f"NSIDE={nside} needs {12 * nside * nside}" if nside else "no NSIDE fits"
+            column.problem = f"holds {column.count} values, but {expected}: not a whole-sky HEALPix map"
+        if pixels is not None and column.count != pixels.count:
+            column.problem = f"holds {column.count} values for {pixels.count} pixel numbers"
+    if columns and all(column.problem for column in columns):
+        raise columns[0].context.error(columns[0].problem)
+
+
+def _order(stated: Hdu, hdu: Hdu) -> tuple[str, str]:
+    word = stated.word("ORDERING").upper()
+    if word in ("", "UNDEF"):
+        return "RING", "assumed"
+    if word in ("RING", "NESTED", "NEST"):
+        return ("RING" if word == "RING" else "NESTED"), ("" if stated is hdu else "primary header")
+    if word == "NUNIQ":
+        reason = "ORDERING is NUNIQ: a multi-order coverage (MOC), not a map of one NSIDE"
+        raise stated.context.error(reason, f"{_OTHER_FORMATS[word]} reads it")
+    raise stated.context.error(f"ORDERING={stated['ORDERING']!r} is neither RING nor NESTED")
+
+
+def _nside(hdu: Hdu) -> int:
+    """What a header states; 0 if nothing."""
+    if "NSIDE" not in hdu:
+        return 0
+    stated = hdu["NSIDE"]
+    if isinstance(stated, bool) or not isinstance(stated, int):
+        remedy = ""
+        if str(stated).strip().isdigit():
+            arguments = f"{hdu.context.file!r}, 'NSIDE', value={int(str(stated))}, ext={hdu.index}"
+            remedy = f"correct it: astropy.io.fits.setval({arguments})"
+        raise hdu.context.error(f"NSIDE={stated!r} is not an integer", remedy)
+    if not 1 <= stated <= MAX_NSIDE:
+        raise hdu.context.error(f"NSIDE={stated} is out of range")
+    return stated
+
+
+def _is_partial(hdu: Hdu, indxschm: Hdu, columns: list[Column], nside: int) -> bool:
+    what, scheme = hdu.word("OBJECT").upper(), indxschm.word("INDXSCHM").upper()
+    if (what, scheme) in (("PARTIAL", "IMPLICIT"), ("FULLSKY", "EXPLICIT")):
+        raise hdu.context.error(f"OBJECT={what} and INDXSCHM={scheme} contradict each other")
+    if what in ("PARTIAL", "FULLSKY") or scheme:
+        return what == "PARTIAL" or scheme == "EXPLICIT"
+    named = columns[0].name.upper() in _PIXEL_COLUMNS
+    return named and len(columns) > 1 and columns[0].count != 12 * nside * nside

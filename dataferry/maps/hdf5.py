@@ -12,9 +12,8 @@ import numpy as np
 
 from ..errors import MissingExtra
 from .byte_source import ByteSource, Context, LocalFile, Memory
-from .fits import Column
 from .healpix import nside_of
-from .layout import MapLayout
+from .layout import MAX_NSIDE, Column, MapLayout
 
 _MAGIC = b"\x89HDF\r\n\x1a\n"
 _ORDER_KEYS = ("ordering", "order", "scheme", "pixel_ordering_scheme", "ordering_scheme", "healpix_order")
@@ -40,18 +39,14 @@ def hdf5_layout(source: ByteSource, dataset: int | str | None) -> MapLayout:
         raise MissingExtra("maps", "h5py") from error
     if not isinstance(source, LocalFile):
         raise source.context.error("HDF5 is read from a file on a disk only", "fetch it whole: dataferry get")
-    file = source.context.file
     try:
-        with h5py.File(file, "r") as opened:
-            found, numbers = _choose(opened, dataset, source.context)
-            context = Context(f"{file}, dataset {found.name}")
+        with h5py.File(source.context.file, "r") as opened:
+            found = _choose(opened, dataset, source.context)
+            numbers = _numbers_beside(found)
             attrs = _attributes(found)
-            columns = _columns(source, found, context, attrs)
-            pixels = (
-                None
-                if numbers is None
-                else _columns(source, numbers, Context(f"{file}, dataset {numbers.name}"), {})[0]
-            )
+            columns = _columns(source, found, attrs)
+            pixels = None if numbers is None else _columns(source, numbers, {})[0]
+            context = _context(source, found)
     except OSError as error:
         raise source.context.error(f"is not a readable HDF5 file: {error}", "fetch it again") from error
     nside = _nside(attrs, columns[0].count, context, partial=pixels is not None)
@@ -59,15 +54,21 @@ def hdf5_layout(source: ByteSource, dataset: int | str | None) -> MapLayout:
     if order == "NESTED" and nside & (nside - 1):
         raise context.error(f"the ordering is NESTED, but nside={nside} is no power of two")
     guessed = not stated and "nside" not in attrs
-    return MapLayout(context, 0, nside, order, columns, pixels, "" if stated else "assumed", guessed)
+    return MapLayout(source, context, 0, nside, order, columns, pixels, "" if stated else "assumed", guessed)
+
+
+def _context(source: ByteSource, found: Any) -> Context:
+    return Context(f"{source.context.file}, dataset {found.name}")
 
 
 def _attributes(found: Any) -> dict[str, Any]:
     """Those of the dataset, over those of its group, over those of the groups above and the file."""
-    levels = [found]
-    while levels[-1].name != "/":
-        levels.append(levels[-1].parent)
-    return {k.lower(): _plain(v) for level in reversed(levels) for k, v in level.attrs.items()}
+    attrs: dict[str, Any] = {}
+    while True:
+        attrs = {key.lower(): _plain(value) for key, value in found.attrs.items()} | attrs
+        if found.name == "/":
+            return attrs
+        found = found.parent
 
 
 def _plain(value: Any) -> Any:
@@ -81,7 +82,7 @@ def _nside(attrs: dict[str, Any], count: int, context: Context, *, partial: bool
     stated = attrs.get("nside", nside)
     if isinstance(stated, str) and stated.strip().isdigit():
         stated = int(stated)
-    if partial and isinstance(stated, int) and 0 < stated <= 1 << 29:
+    if partial and isinstance(stated, int) and 0 < stated <= MAX_NSIDE:
         return stated
     if np.ndim(stated) or stated != nside:
         raise context.error(f"holds {count} values, but nside is {stated!r}: not a whole-sky map")
@@ -93,17 +94,17 @@ def _order(attrs: dict[str, Any], context: Context) -> tuple[str, bool]:
     nest = next((attrs[key] for key in _NEST_KEYS if key in attrs), None)
     if not word and nest is not None:
         word = "NESTED" if str(nest).lower() in ("true", "1", "1.0", "nest", "nested") else "RING"
-    if word and word not in ("RING", "NEST", "NESTED"):
+    if word not in ("", "RING", "NEST", "NESTED"):
         raise context.error(f"ordering {word!r} is neither RING nor NESTED")
     return ("NESTED" if word.startswith("NEST") else "RING"), bool(word)
 
 
-def _choose(opened: Any, wanted: int | str | None, context: Context) -> tuple[Any, Any]:
-    """The dataset of values, and the one of their pixel numbers if there is one beside it."""
+def _choose(opened: Any, wanted: int | str | None, context: Context) -> Any:
+    """The dataset of the values of a map."""
     import h5py
 
-    datasets: list[Any] = []
     if wanted is None:
+        datasets: list[Any] = []
         opened.visititems(lambda _, item: datasets.append(item) if isinstance(item, h5py.Dataset) else None)
         maps = [item for item in datasets if not _holds_pixel_numbers(item) and not _no_map(item)]
         names = " or ".join(repr(item.name) for item in maps or filter(_holds_pixel_numbers, datasets))
@@ -112,7 +113,7 @@ def _choose(opened: Any, wanted: int | str | None, context: Context) -> tuple[An
         if not maps:
             remedy = f"of pixel numbers there are: {names}" if names else ""
             raise context.error("no dataset has the shape of a HEALPix map", remedy)
-        return maps[0], _numbers_beside(maps[0])
+        return maps[0]
     try:
         found = opened.get(str(wanted))
     except OSError as error:  # a link to another file
@@ -121,7 +122,7 @@ def _choose(opened: Any, wanted: int | str | None, context: Context) -> tuple[An
         raise context.error(f"there is no dataset {wanted!r}")
     if wrong := _no_map(found):
         raise context.error(f"dataset {found.name} {wrong}: not a whole-sky map")
-    return found, _numbers_beside(found)
+    return found
 
 
 def _holds_pixel_numbers(found: Any) -> bool:
@@ -130,6 +131,7 @@ def _holds_pixel_numbers(found: Any) -> bool:
 
 
 def _numbers_beside(found: Any) -> Any:
+    """The dataset of the pixel numbers of values; None if there is none."""
     import h5py
 
     if _holds_pixel_numbers(found):
@@ -151,27 +153,23 @@ def _no_map(found: Any) -> str:
     return ""
 
 
-def _columns(source: ByteSource, found: Any, context: Context, attrs: dict[str, Any]) -> list[Column]:
-    shape, width = found.shape, found.dtype.itemsize
+def _columns(source: ByteSource, found: Any, attrs: dict[str, Any]) -> list[Column]:
     # of (3, npix) and (npix, 3) the long axis is the sky
-    fields = 1 if found.ndim == 1 else min(shape)
-    npix = max(shape)
-    by_field = found.ndim == 1 or shape[0] == fields
+    fields, npix = (1 if found.ndim == 1 else min(found.shape)), max(found.shape)
+    by_field = found.ndim == 1 or found.shape[0] == fields
+    # HDF5 allows every byte order; numpy spells the native one "=" or "|"
+    dtype = found.dtype.newbyteorder("<" if found.dtype.isnative and np.little_endian else found.dtype.byteorder)
     # behind a link to another file the offset is one in that file
     start = found.id.get_offset() if found.file.filename == source.context.file else None
-    logical = found.dtype.kind == "b"
+    memory, logical = None, dtype.kind == "b"
     if start is None or logical:  # also chunked, compressed or never written
         data = np.ascontiguousarray(found[...])
         if logical:
             data = np.where(data, np.uint8(ord("T")), np.uint8(ord("F")))
-        source, start = Memory(data.reshape(-1).view("u1").data, source.context), 0
-    # HDF5 allows every byte order; numpy spells the native one "=" or "|"
-    dtype = found.dtype.newbyteorder("<" if found.dtype.isnative and np.little_endian else found.dtype.byteorder).str
-    dtype = "<u1" if logical else dtype.replace("|", "<")
+            dtype = data.dtype
+        memory, start = Memory(data.reshape(-1).view("u1").data, source.context), 0
     numbers = {key: attrs.get(key) for key in ("scale_factor", "add_offset", "_fillvalue", "missing_value")}
-    wrong = [
-        f"{k}={v!r} is not a number" for k, v in numbers.items() if v is not None and not isinstance(v, int | float)
-    ]
+    wrong = [f"{k}={v!r} is not a number" for k, v in numbers.items() if not isinstance(v, int | float | None)]
     scale, zero, null, missing = numbers.values()
     name = found.name.rpartition("/")[2]
     return [
@@ -179,18 +177,18 @@ def _columns(source: ByteSource, found: Any, context: Context, attrs: dict[str, 
             number=k + 1,
             name=name + (f"_{k}" if fields > 1 else ""),
             unit=str(attrs.get("unit", attrs.get("units", ""))),
-            dtype=dtype,
-            source=source,
-            start=start + (k * npix if by_field else k) * width,
+            dtype=dtype.str.replace("|", "<"),
+            start=start + (k * npix if by_field else k) * dtype.itemsize,
             per_row=1,
-            row_bytes=width if by_field else fields * width,
+            row_bytes=dtype.itemsize if by_field else fields * dtype.itemsize,
             count=npix,
-            context=context.in_column(k + 1, ""),
+            context=_context(source, found).in_column(k + 1, ""),
             scale=1.0 if scale is None else scale,
             zero=0.0 if zero is None else zero,
             null=missing if null is None else null,
             logical=logical,
             problem=wrong[0] if wrong else "",
+            memory=memory,
         )
         for k in range(fields)
     ]

@@ -12,14 +12,10 @@ import numpy as np
 from astropy.units import Quantity
 from numpy.typing import NDArray
 
-from .byte_source import ByteSource, Context
-from .columns import ColumnReader
-from .fits import Hdu, hdus, image_column, unpack_image
-from .layout import choose_hdu, says_healpix
-from .open_map import Named, open_source
-from .threads import run_threads
+from .byte_source import ByteSource, Context, Named, open_source
+from .columns import ColumnReader, run_threads
+from .fits import Hdu, choose_hdu, hdus, image_column, unpack_image
 from .units import units_of
-from .values import stored_to_native
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
@@ -50,23 +46,19 @@ def header(path: Named, hdu: int | str | None = None, *, remote: bool = False) -
         If the file is not FITS, or has no such HDU.
     """
     with open_source(path, remote=remote) as source:
-        found = _any_hdu(source, hdu).header
-        if remote:
-            found.moved_bytes, found.verified = getattr(source, "moved", 0), False
+        found = (_any_hdu(source) if hdu is None else choose_hdu(source, hdu)).header
+        for name, value in source.meta.items():
+            setattr(found, name, value)
         return found
 
 
-def _any_hdu(source: ByteSource, wanted: int | str | None) -> Hdu:
-    if wanted is not None:
-        return choose_hdu(source, wanted)
-    first = None
+def _any_hdu(source: ByteSource) -> Hdu:
+    seen = []
     for hdu in hdus(source):
-        if says_healpix(hdu) and hdu.size:
+        if hdu.size and hdu.says_healpix:
             return hdu
-        first = hdu if first is None or (not first.size and hdu.size) else first
-    if first is None:
-        raise source.context.error("has no HDU")
-    return first
+        seen.append(hdu)
+    return next((hdu for hdu in seen if hdu.size), seen[0])
 
 
 def cutout(
@@ -104,44 +96,34 @@ def cutout(
     MapError
         If the HDU is no image, the section is not in it, or its unit is not known or does not convert.
     """
-    from astropy.units import Quantity
-
     with open_source(path, remote=remote) as source:
-        found = _image(source, hdu)
-        if not found.is_image or not found.size or not found.shape:
+        found = choose_hdu(source, hdu) if hdu is not None else next((h for h in hdus(source) if _is_image(h)), None)
+        if found is None:
+            raise source.context.error("has no image")
+        if not _is_image(found) or not found.shape:
             raise found.context.error("is no image")
         if found.data + found.size > source.size:
-            raise source.truncated(found.data, found.size)
-        bounds, shape = _bounds(section, found.shape, found.context)
-        column = image_column(source, found)
-        raw = None
+            raise source.truncated(found.data + found.size, found.context)
+        shape = found.shape
+        bounds, new_shape = _bounds(section, shape, found.context)
+        lengths = tuple(stop - start for start, stop in bounds)
+        column = image_column(found)
         if found.compressed:
-            column, raw = unpack_image(source, found, tuple(slice(*part) for part in bounds))
+            column = unpack_image(source, found, tuple(slice(*part) for part in bounds))
+            shape, bounds = lengths, [(0, length) for length in lengths]
         new_unit, [factor] = units_of([column], unit)
-        reader = ColumnReader([column], math.nan)
         floats = column.natural.kind == "f" or factor == 1
-        values = np.empty([stop - start for start, stop in bounds], column.natural if floats else "f8")
-        if raw is None:
-            _read_section(reader, bounds, found.shape, values.reshape(-1))
-        else:
-            stored_to_native(column, raw, values, math.nan)
+        values = np.empty(lengths, column.natural if floats else "f8")
+        _read_section(ColumnReader(source, [column], math.nan), bounds, shape, values.reshape(-1))
         if factor != 1:
             values *= factor
-        meta = {"file": source.context.file, "hdu": found.index}
-        if remote:
-            meta |= {"moved_bytes": getattr(source, "moved", 0), "verified": False}
-    result = Quantity(values.reshape(shape), new_unit, dtype=values.dtype, copy=False)
-    result.info.meta = meta
+        result = Quantity(values.reshape(new_shape), new_unit, dtype=values.dtype, copy=False)
+        result.info.meta = {"file": source.context.file, "hdu": found.index} | source.meta
     return result
 
 
-def _image(source: ByteSource, wanted: int | str | None) -> Hdu:
-    if wanted is not None:
-        return choose_hdu(source, wanted)
-    for hdu in hdus(source):
-        if hdu.size and hdu.is_image:
-            return hdu
-    raise source.context.error("has no image")
+def _is_image(hdu: Hdu) -> bool:
+    return hdu.is_image and hdu.size > 0
 
 
 def _bounds(

@@ -1,9 +1,9 @@
-"""Maps on many ranks: each reads its own pixels, or one a node reads for all of them."""
+"""Maps that one rank of each node reads, into memory that all ranks of the node share."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
 from typing import Any, TypeVar
 
 import numpy as np
@@ -11,74 +11,39 @@ from astropy.units import Quantity
 from numpy.typing import NDArray
 
 from ..errors import MapError, MissingExtra
-from .layout import MapLayout
 from .request import MapRequest
 
 T = TypeVar("T")
 
 
-def share_of_rank(comm: Any, npix: int) -> range:
-    """A rank's run of neighbouring pixels; the runs differ by one pixel at most."""
-    return range(comm.rank * npix // comm.size, (comm.rank + 1) * npix // comm.size)
+def read_shared(comm: Any, prepare: Callable[[], MapRequest], read: Callable[[MapRequest], Quantity]) -> Quantity:
+    """Read a map once a node; every rank has to call this, and what fails on one is raised on every rank.
 
-
-def read_shared(
-    comm: Any,
-    opening: AbstractContextManager[MapLayout],
-    request_for: Callable[[MapLayout], MapRequest],
-    *,
-    whole: bool,
-) -> Quantity:
-    """Read a map once a node, into memory that all ranks of the node see; every rank has to call this.
-
-    ``whole``: the whole map is asked for, in an array of its own. ``info.meta["window"]`` is the memory, which stays
-    until all ranks call its ``Free``, or the program ends. What fails on one rank is raised on every rank.
+    ``info.meta["window"]`` is the memory, which stays until all ranks call its ``Free``, or the program ends.
     """
-    with ExitStack() as stack:
-
-        def prepare() -> MapRequest:
-            layout = stack.enter_context(opening)
-            if not whole:
-                raise layout.context.error(
-                    "shared=True reads the whole map into memory of its own", "leave out pixels and out"
-                )
-            return request_for(layout)
-
-        request = _together(comm, prepare)
-        form = request.shape(request.npix), request.dtype.str
-        first = comm.bcast(form, root=0)
-        if any(comm.allgather(form != first)):
-            raise request.layout.context.error("the ranks ask for maps of different shapes or types")
-        values, window = _on_each_node(comm, request)
-        request.meta["window"] = window
-        return request.quantity(values)
-
-
-def _on_each_node(comm: Any, request: MapRequest) -> tuple[NDArray[Any], Any]:
-    import math
-
-    MPI = _mpi()  # noqa: N806
+    request = _together(comm, prepare)
     shape, dtype = request.shape(request.npix), request.dtype
+    first = comm.bcast((shape, dtype.str), root=0)
+    if any(comm.allgather((shape, dtype.str) != first)):
+        raise request.context.error("the ranks ask for maps of different shapes or types")
+    MPI = _mpi()  # noqa: N806
     node = comm.Split_type(MPI.COMM_TYPE_SHARED)
     try:
         size = math.prod(shape) * dtype.itemsize if node.rank == 0 else 0
         window = _together(comm, lambda: MPI.Win.Allocate_shared(size, dtype.itemsize, comm=node))
         values: NDArray[Any] = np.ndarray(shape, dtype, window.Shared_query(0)[0])
-
-        def read() -> None:
-            if node.rank == 0:
-                request.read(values)
-
+        request.out = values
         try:
             # this is also the barrier after which all may read
-            _together(comm, read)
+            _together(comm, lambda: read(request) if node.rank == 0 else None)
         except BaseException:
             window.Free()
             raise
     finally:
         # the window keeps what it needs of it; a program has only so many
         node.Free()
-    return values, window
+    request.meta["window"] = window
+    return request.quantity(values)
 
 
 def _together(comm: Any, step: Callable[[], T]) -> T:

@@ -7,40 +7,37 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .columns import MOST, ColumnReader
-from .fill import Plan, as_array
+from .columns import MOST, ColumnReader, Ints
 from .healpix import nest2ring, ring2nest
-from .layout import MapLayout
-from .ud_grade import means
-from .values import AS_IS, UNSEEN, bad_pixels
+from .layout import Column, MapLayout
+from .request import MapRequest, as_array
+from .values import UNSEEN, bad_pixels, means
 
-Ints = NDArray[np.int64]
+_PADDING = np.iinfo("i8").min
 
 
-def stored_pixels(layout: MapLayout, threads: int = 0) -> Ints:
+def stored_pixels(layout: MapLayout, column: Column, threads: int = 0) -> Ints:
     """The pixel numbers, as the file has them; -1 for a row whose pixel number is null, which is padding."""
-    column = layout.pixels
-    if column is None:
-        raise layout.context.error("is not a partial map")
-    padding = np.iinfo("i8").min
+    pixels = np.empty(column.count, "i8")
     if column.natural.kind == "f":
         floats = np.empty(column.count)
-        ColumnReader([column], np.nan, threads).stream(0, column.count, [floats], [AS_IS])
-        known = np.isfinite(floats) & (floats != UNSEEN)
+        ColumnReader(layout.source, [column], np.nan, threads).stream(0, [floats])
+        known = np.isfinite(floats)
+        bad = bad_pixels(floats)
+        if bad is not None:
+            known &= ~bad
         if (np.floor(floats[known]) != floats[known]).any():
             raise column.context.error("should hold pixel numbers, but they are no integers")
-        pixels = np.where(known, floats, padding).astype("i8")
+        pixels[:] = np.where(known, floats, _PADDING)
     else:
-        pixels = np.empty(column.count, "i8")
-        ColumnReader([column], padding, threads).stream(0, column.count, [pixels], [AS_IS])
-    there = pixels[pixels != padding]
+        ColumnReader(layout.source, [column], _PADDING, threads).stream(0, [pixels])
+    there = pixels[pixels != _PADDING]
     if there.size:
         low, high = int(there.min()), int(there.max())
         if low < 0 or high >= layout.npix:
             wrong = low if low < 0 else high
             raise column.context.error(f"pixel {wrong} is out of range for NSIDE={layout.nside} ({layout.npix} pixels)")
-    if there.size < pixels.size:
-        pixels[pixels == padding] = -1
+    pixels[pixels == _PADDING] = -1
     return pixels
 
 
@@ -48,65 +45,87 @@ def in_order(layout: MapLayout, order: str, pixels: Ints) -> Ints:
     """Turn the file's pixel numbers into those of an ordering; -1 stays -1."""
     if order == layout.order:
         return pixels
-    padding = pixels < 0
-    there = pixels.clip(0) if padding.any() else pixels
+    there = pixels.clip(0)
     numbers = nest2ring(layout.nside, there) if order == "RING" else ring2nest(layout.nside, there)
-    numbers[padding] = -1
+    numbers[pixels < 0] = -1
     return numbers
 
 
-def fill_partial(plan: Plan, out: NDArray[Any]) -> None:
-    """Read a partial map into a whole sky, (fields, 12 * nside**2)."""
-    pixels = stored_pixels(plan.layout, plan.reader.threads)
-    out[...] = plan.blank
-    nside, of_file = plan.nside, plan.layout.nside
-    if nside < of_file:
-        parents, low = _means_of_stored(plan, pixels, out)
-        numbers = nest2ring(nside, parents) if plan.order == "RING" else parents
-        for values, field, finish in zip(low, out, plan.finishes, strict=True):
-            finish(values)
-            field[numbers] = values
-        return
-    order = plan.order if nside == of_file else "NESTED"
-    _scatter(plan, in_order(plan.layout, order, pixels), out, (nside // of_file) ** 2)
+def fill_partial(request: MapRequest, pixels: slice | Ints, out: NDArray[Any]) -> None:
+    """Read pixels of a partial map into ``out``, (fields, pixels), C-contiguous and native."""
+    layout, nside = request.layout, request.nside
+    if layout.pixels is None:
+        raise layout.context.error("is not a partial map")
+    stored = stored_pixels(layout, layout.pixels, request.reader.threads)
+    out[...] = request.blank
+    low: list[NDArray[Any]] = []
+    if nside < layout.nside:
+        stored, low = _means_of_stored(request, stored, out)
+    if out.shape[1] < request.npix or not isinstance(pixels, slice):
+        _find(request, stored, low, pixels, out)
+    elif low:
+        numbers = nest2ring(nside, stored) if request.order == "RING" else stored
+        for field, values in enumerate(low):
+            request.finish(field, values)
+            out[field, numbers] = values
+    else:
+        _scatter(request, in_order(layout, request.order if nside == layout.nside else "NESTED", stored), out)
 
 
-def _scatter(plan: Plan, pixels: Ints, out: NDArray[Any], finer: int) -> None:
-    """Put each stored value into the ``finer`` pixels of the output that it covers."""
+def _find(request: MapRequest, stored: Ints, low: list[NDArray[Any]], pixels: slice | Ints, out: NDArray[Any]) -> None:
+    """Read some pixels: of the stored values only those; ``low`` are means that were taken of them."""
+    positions = request.as_nested(as_array(pixels)) if low else request.positions_of(pixels)
+    rows = np.argsort(stored, kind="stable")
+    at = np.searchsorted(stored, positions, side="right", sorter=rows) - 1
+    there = at >= 0
+    rows = rows[at[there]]
+    right = stored[rows] == positions[there]
+    there[there], rows = right, rows[right]
+    buffers = [values[rows] for values in low] or [np.empty(rows.size, out.dtype) for _ in out]
+    if not low:
+        request.reader.take(rows, buffers)
+    for field, buffer in enumerate(buffers):
+        request.finish(field, buffer)
+        out[field, there] = buffer
+
+
+def _scatter(request: MapRequest, pixels: Ints, out: NDArray[Any]) -> None:
+    """Put each stored value into the pixels of the whole sky that it covers."""
+    finer = (request.nside // request.layout.nside) ** 2
     step = max(1, (1 << 18) // finer)
     # one thread: of a pixel that is there twice the last value counts, as with healpy
     for at in range(0, pixels.size, step):
         some = pixels[at : at + step]
         buffers: list[NDArray[Any]] = [np.empty(some.size, out.dtype) for _ in out]
-        plan.reader.read(at, some.size, buffers)
-        for buffer, finish in zip(buffers, plan.finishes, strict=True):
-            finish(buffer)
+        request.reader.read(at, some.size, buffers)
         there = some >= 0
         for first in range(0, finer, MOST):
             inside = np.arange(first, min(finer, first + MOST))
             numbers = (some[there][:, None] * finer + inside).ravel()
-            if finer > 1 and plan.order == "RING":
-                numbers = nest2ring(plan.nside, numbers)
-            for buffer, field in zip(buffers, out, strict=True):
-                field[numbers] = np.repeat(buffer[there], inside.size)
+            if finer > 1 and request.order == "RING":
+                numbers = nest2ring(request.nside, numbers)
+            for field, buffer in enumerate(buffers):
+                if first == 0:
+                    request.finish(field, buffer)
+                out[field, numbers] = np.repeat(buffer[there], inside.size)
 
 
-def _means_of_stored(plan: Plan, pixels: Ints, out: NDArray[Any]) -> tuple[Ints, list[NDArray[Any]]]:
+def _means_of_stored(request: MapRequest, pixels: Ints, out: NDArray[Any]) -> tuple[Ints, list[NDArray[Any]]]:
     """The NESTED pixels at a lower ``nside`` that have stored children, ascending, and their means of each field."""
-    nested = in_order(plan.layout, "NESTED", pixels)
+    nested = in_order(request.layout, "NESTED", pixels)
     rows = np.argsort(nested, kind="stable")
     rows = rows[np.searchsorted(nested[rows], 0) :]
     numbers = nested[rows]
     last = np.append(numbers[1:] != numbers[:-1], True)[: numbers.size]
     rows, numbers = rows[last], numbers[last]
-    children = (plan.layout.nside // plan.nside) ** 2
+    children = (request.layout.nside // request.nside) ** 2
     parents, starts, counts = np.unique(numbers // children, return_index=True, return_counts=True)
     stored: list[NDArray[Any]] = [np.empty(pixels.size, out.dtype) for _ in out]
-    plan.reader.stream(0, pixels.size, stored, [AS_IS] * len(out))
+    request.reader.stream(0, stored)
     if children > MOST:
         return parents, [_means_of_runs(values[rows], starts) for values in stored]
     low: list[NDArray[Any]] = [np.empty(parents.size, out.dtype) for _ in out]
-    step = max(1, MOST // children)
+    step = MOST // children
     for at in range(0, parents.size, step):
         n = min(step, parents.size - at)
         some = slice(starts[at], starts[at] + counts[at : at + n].sum())
@@ -130,25 +149,3 @@ def _means_of_runs(values: NDArray[Any], starts: Ints) -> NDArray[Any]:
         total = np.add.reduceat(values * good, starts)
         hits = np.add.reduceat(good.astype("i8"), starts)
         return np.where(hits > 0, total / np.maximum(hits, 1), UNSEEN)
-
-
-def fill_partial_piece(plan: Plan, pixels: slice | Ints, out: NDArray[Any]) -> None:
-    """Read some pixels, as `pixel_numbers` gives them, of a partial map: of its values only those."""
-    stored = stored_pixels(plan.layout, plan.reader.threads)
-    low: list[NDArray[Any]] = []
-    if plan.nside < plan.layout.nside:
-        positions = plan.as_nested(as_array(pixels))
-        stored, low = _means_of_stored(plan, stored, out)
-    else:
-        positions = plan.positions_of(pixels)
-    rows = np.argsort(stored, kind="stable")
-    at = np.searchsorted(stored, positions, side="right", sorter=rows) - 1
-    rows = rows[at.clip(0)] if stored.size else np.zeros(positions.size, "i8")
-    there = (at >= 0) & (stored[rows] == positions) if stored.size else np.zeros(positions.size, bool)
-    buffers = [values[rows[there]] for values in low] or [np.empty(int(there.sum()), out.dtype) for _ in out]
-    if not low:
-        plan.reader.take(rows[there], buffers)
-    out[...] = plan.blank
-    for buffer, field, finish in zip(buffers, out, plan.finishes, strict=True):
-        finish(buffer)
-        field[there] = buffer

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from ..download.source import Source
 from ..errors import MapError, MissingExtra
+from .byte_source import Named, open_source
 from .fits import Hdu, hdus
 from .hdf5 import is_hdf5
 from .healpix import ang2pix
 from .image import cutout
-from .layout import Fields, says_healpix
-from .open_map import Named, open_map, open_source
+from .layout import Fields
 from .read import read_map
+from .request import open_map
 from .summary import info
 from .units import parse_unit
 from .values import bad_pixels
@@ -138,7 +139,7 @@ def draw(path: Named, *, field: Fields = None, hdu: int | str | None = None, rem
             found = [h for h in hdus(source) if hdu is None or hdu in (h.index, h.word("EXTNAME"))]
         images = [h for h in found if h.is_image and h.size and len(h.shape) >= 2 and 0 not in h.shape]
         # an image that is not one row a field is no map, whatever its header copied: Mollweide views have NSIDE too
-        if any(says_healpix(h) and h.size and h not in images for h in found):
+        if any(h.says_healpix and h.size and h not in images for h in found):
             raise
         if images:
             return _draw_image(path, images[0], remote=remote)

@@ -1,18 +1,30 @@
-"""`read_map` and `read_partial`: one call from a file to a map in memory."""
+"""`read_map` and `read_partial`: one call from a file to a map in memory. Only blocks with wanted pixels are read."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
 from astropy.units import Quantity
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from .fill import pixel_numbers
-from .layout import Fields, MapLayout
-from .open_map import Named, open_map
-from .request import MapRequest
-from .values import UNSEEN
+from .byte_source import Context, Named
+from .columns import BLOCK, MOST, ColumnReader, Finish, Ints, run_threads
+from .healpix import first_of_ring, nest2ring, ring_of
+from .layout import Fields
+from .partial import fill_partial, in_order, stored_pixels
+from .reorder import fill_squares, has_bands, nested_to_ring, ring_to_nested, scatter_ring, tile_for
+from .request import MapRequest, as_array, open_map
+from .values import UNSEEN, means
+
+# in units of nside: a run of RING pixels that has less is not worth whole tiles of a NESTED map
+_FEW_RINGS = 96
+# pixels that may be in memory twice
+_SMALL = 1 << 20
+# fewer pixels are read one by one, narrower rows as a whole
+_FEW, _NARROW = 4096, 256
 
 
 def read_map(
@@ -101,28 +113,28 @@ def read_map(
     >>> from dataferry import maps
     >>> dust = maps.read_map("dust.fits", nside=64, unit="uK_RJ")  # doctest: +SKIP
     """
-    if comm is not None and shared:
-        from .mpi import read_shared
+    with ExitStack() as stack:
 
-        def request_for(layout: MapLayout) -> MapRequest:
-            return MapRequest(layout, field, nside, unit, order, dtype, fill, threads=1)
+        def prepare() -> MapRequest:
+            layout = stack.enter_context(open_map(path, hdu, remote=remote))
+            if comm is not None and shared and not (pixels is None and out is None):
+                reason = "shared=True reads the whole map into memory of its own"
+                raise layout.context.error(reason, "leave out pixels and out")
+            threads = 0 if comm is None else 1
+            return MapRequest(
+                layout, field, nside=nside, unit=unit, order=order, dtype=dtype, fill=fill, out=out, threads=threads
+            )
 
-        whole = pixels is None and out is None
-        return read_shared(comm, open_map(path, hdu, remote=remote), request_for, whole=whole)
-    with open_map(path, hdu, remote=remote) as layout:
-        request = MapRequest(layout, field, nside, unit, order, dtype, fill, threads=1 if comm is not None else 0)
+        if comm is not None and shared:
+            from .mpi import read_shared
+
+            return read_shared(comm, prepare, lambda request: _read(request, slice(0, request.npix)))
+        request = prepare()
         if comm is not None and pixels is None:
-            from .mpi import share_of_rank
-
-            pixels = share_of_rank(comm, request.npix)
+            # a run of neighbours for each rank; they differ by one pixel at most
+            pixels = range(comm.rank * request.npix // comm.size, (comm.rank + 1) * request.npix // comm.size)
             request.meta["pixels"] = (pixels.start, pixels.stop)
-        count, numbers = request.npix, None
-        if pixels is not None:
-            numbers = pixel_numbers(pixels, request.npix, layout.context)
-            count = numbers.stop - numbers.start if isinstance(numbers, slice) else numbers.size
-        values = request.output(count, out)
-        request.read(values, numbers)
-        return request.quantity(values, remote=remote)
+        return _read(request, _pixel_numbers(slice(None) if pixels is None else pixels, request.npix, request.context))
 
 
 def read_partial(
@@ -158,6 +170,155 @@ def read_partial(
         If the file is no map, is damaged, or cannot be read as asked.
     """
     with open_map(path, hdu, remote=remote) as layout:
-        request = MapRequest(layout, field, None, unit, order, dtype, UNSEEN, threads=0, listed=True)
-        pixels, values = request.listed()
-        return pixels, request.quantity(values, remote=remote)
+        request = MapRequest(layout, field, unit=unit, order=order, dtype=dtype, listed=True)
+        if layout.pixels is None:
+            work = request.work_array(request.npix)
+            _fill(request, slice(0, request.npix), work)
+            pixels = there = np.flatnonzero((work != UNSEEN).any(axis=0))
+        else:
+            stored = stored_pixels(layout, layout.pixels, request.reader.threads)
+            work = request.work_array(stored.size)
+            request.reader.stream(0, list(work), request.finish)
+            there = np.flatnonzero(stored >= 0)
+            pixels = in_order(layout, request.order, stored[there])
+        if there.size < work.shape[1]:
+            work = work[:, there]
+        return pixels, request.result(work)
+
+
+def _pixel_numbers(pixels: Any, npix: int, context: Context) -> slice | Ints:
+    """Check the pixels asked for: a slice with start and stop where they are a run of neighbours."""
+    try:
+        if isinstance(pixels, slice):
+            pixels = range(*pixels.indices(npix))
+        if not isinstance(pixels, range):
+            pixels = np.asarray(pixels)
+    except (TypeError, ValueError) as error:
+        raise context.error(f"pixels must be a list of integers: {error}") from error
+    if isinstance(pixels, range):
+        for end in (*pixels[:1], *pixels[-1:]):  # as a list it may be far too long
+            _check_inside(end, npix, context)
+        if pixels.step == 1:
+            return slice(pixels.start, pixels.start + len(pixels))
+        pixels = np.asarray(pixels)
+    numbers = pixels if pixels.size else pixels.astype("i8")
+    if numbers.dtype.kind not in "iu" or numbers.ndim != 1:
+        raise context.error(f"pixels must be a list of integers, not {numbers.dtype} of shape {numbers.shape}")
+    if numbers.size:
+        low, high = int(numbers.min()), int(numbers.max())
+        _check_inside(low, npix, context)
+        _check_inside(high, npix, context)
+        if high - low == numbers.size - 1 and numbers[0] == low and (np.diff(numbers) == 1).all():
+            return slice(low, high + 1)
+    wide: Ints = numbers.astype("i8", copy=False)
+    return wide
+
+
+def _check_inside(pixel: int, npix: int, context: Context) -> None:
+    if not 0 <= pixel < npix:
+        raise context.error(f"pixel {pixel} is out of range: the map has {npix} pixels, 0 to {npix - 1}")
+
+
+def _read(request: MapRequest, pixels: slice | Ints) -> Quantity:
+    work = request.work_array(pixels.stop - pixels.start if isinstance(pixels, slice) else pixels.size)
+    (_fill if request.layout.pixels is None else fill_partial)(request, pixels, work)
+    return request.result(work)
+
+
+def _fill(request: MapRequest, pixels: slice | Ints, out: NDArray[Any]) -> None:
+    """Read pixels of a map that is not partial into ``out``, (fields, pixels), C-contiguous and native."""
+    layout, reader, nside = request.layout, request.reader, request.nside
+    same, count = nside == layout.nside, out.shape[1]
+    whole = count == request.npix
+    change = (layout.order, request.order) if same and has_bands(nside) else None
+    # at a server, tiles and squares would be more requests, or more bytes, than the runs that hold the pixels
+    local = not reader.source.connections
+    wide = (reader.packed or reader.per_row >= _NARROW) and len({c.dtype for c in reader.columns}) == 1
+    children = max(1, layout.nside // nside) ** 2
+    if not isinstance(pixels, slice):
+        _one_by_one(request, pixels, out)
+    elif same and request.order == layout.order:
+        reader.stream(pixels.start, list(out), request.finish)
+    elif change == ("NESTED", "RING") and (whole or (local and count >= _FEW_RINGS * nside)):
+        _fill_rings(request, pixels, out)
+    elif change == ("RING", "NESTED") and whole:
+        ring_to_nested(reader, nside, out, request.finish)
+    elif change == ("RING", "NESTED") and wide and local and count >= _FEW:
+        fill_squares(reader, nside, pixels, out)
+        for field, values in enumerate(out):
+            request.finish(field, values)
+    elif whole and children > 1 and (layout.order == "NESTED" or tile_for(layout.nside, children)):
+        low = out if request.order == "NESTED" else np.empty_like(out)
+        if layout.order == "NESTED":
+            _read_means(reader, low, request.finish, children)
+        else:
+            ring_to_nested(reader, layout.nside, low, request.finish, children)
+        if request.order == "RING":
+            scatter_ring(nside, low, out, reader.threads)
+    else:
+        _one_by_one(request, pixels, out)
+
+
+def _read_means(reader: ColumnReader, out: NDArray[Any], finish: Finish, children: int) -> None:
+    """Read a NESTED map and keep only the means."""
+    step = max(1, BLOCK // 8 // children)
+
+    def work(starts: Iterator[int]) -> None:
+        buffers: list[NDArray[Any]] = [np.empty(step * children, out.dtype) for _ in out]
+        for at in starts:
+            n = min(step, out.shape[1] - at)
+            reader.read(at * children, n * children, buffers, BLOCK // 2)
+            for field, buffer in enumerate(buffers):
+                out[field, at : at + n] = means(buffer[: n * children], children)
+                finish(field, out[field, at : at + n])
+
+    run_threads(work, range(0, out.shape[1], step), reader.threads)
+
+
+def _one_by_one(request: MapRequest, pixels: slice | Ints, out: NDArray[Any]) -> None:
+    # neighbours in one ordering are near each other in the other too, so runs go in parts that bound the memory
+    step = max(1 << 18, 256 * request.nside) if isinstance(pixels, slice) else max(1, out.shape[1])
+    for at in range(0, out.shape[1], step):
+        part = out[:, at : at + step]
+        some = pixels
+        if isinstance(pixels, slice):
+            some = slice(pixels.start + at, pixels.start + at + part.shape[1])
+        if request.nside < request.layout.nside:
+            _take_means(request, request.as_nested(as_array(some)), part)
+        else:
+            request.reader.take(request.positions_of(some), list(part))
+        for field, values in enumerate(part):
+            request.finish(field, values)
+
+
+def _take_means(request: MapRequest, parents: Ints, out: NDArray[Any]) -> None:
+    nside = request.layout.nside
+    children = (nside // request.nside) ** 2
+    step = max(1, MOST // children)
+    for at in range(0, parents.size, step):
+        fine = (parents[at : at + step, None] * children + np.arange(children)).ravel()
+        if request.layout.order == "RING":
+            fine = nest2ring(nside, fine)
+        buffers: list[NDArray[Any]] = [np.empty(fine.size, out.dtype) for _ in out]
+        request.reader.take(fine, buffers)
+        for buffer, field in zip(buffers, out, strict=True):
+            field[at : at + step] = means(buffer, children)
+
+
+def _fill_rings(request: MapRequest, pixels: slice, out: NDArray[Any]) -> None:
+    """Read a run of RING pixels of a NESTED map: so many rings that tiles are best read whole."""
+    nside, start, stop = request.nside, int(pixels.start), int(pixels.stop)
+    rings = range(ring_of(nside, start), ring_of(nside, stop - 1) + 1)
+    low, high = first_of_ring(nside, rings.start), first_of_ring(nside, rings.stop)
+    if stop - start < _SMALL and (low, high) != (start, stop):
+        whole = np.empty((len(out), high - low), out.dtype)
+        nested_to_ring(request.reader, nside, whole, request.finish, rings)
+        out[...] = whole[:, start - low : stop - low]
+        return
+    # the rings at both ends, which need not be whole, are read pixel by pixel
+    rings = rings[low < start : len(rings) - (stop < high)]
+    low, high = first_of_ring(nside, rings.start), first_of_ring(nside, rings.stop)
+    nested_to_ring(request.reader, nside, out[:, low - start : high - start], request.finish, rings)
+    for part in (slice(start, low), slice(high, stop)):
+        if part.start < part.stop:
+            _one_by_one(request, part, out[:, part.start - start : part.stop - start])

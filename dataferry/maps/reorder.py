@@ -12,14 +12,16 @@ shift, so one index serves them all, and every field.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .columns import BLOCK, ColumnReader, Finish, Ints, run_threads
 from .healpix import (
     FACE_RING,
     TABLE_NSIDE,
@@ -29,20 +31,22 @@ from .healpix import (
     ring_of,
     ring_table,
     spread_bits,
+    squeeze_bits,
     strip_tables,
     tile_xy,
 )
-from .threads import run_threads
-from .tiles import Tiles
-from .values import Finish
+from .values import means, stored_to_native
 
-Ints = NDArray[np.int64]
-ReadRings = Callable[[int, list[NDArray[Any]]], None]
+# of each run of neighbours in the file: its first RING pixel, its place in the buffer, its pixels
+Runs = tuple[Ints, Ints, Ints]
 
 # below this nside a plain gather by pixel numbers is as fast; above TABLE_NSIDE the tables themselves would be large
 _SMALLEST = 64
 # pixels that a plain gather handles at once
 _CHUNK = 1 << 16
+_SQUARE_CHUNK = 1 << 15
+# pixels across the largest square that is taken at once
+_LARGEST_SQUARE = 512
 
 
 def has_bands(nside: int) -> bool:
@@ -51,14 +55,9 @@ def has_bands(nside: int) -> bool:
 
 
 def nested_to_ring(
-    nside: int,
-    tiles: Callable[[int], Tiles],
-    out: NDArray[Any],
-    finishes: Sequence[Finish],
-    threads: int,
-    rings: range | None = None,
+    reader: ColumnReader, nside: int, out: NDArray[Any], finish: Finish, rings: range | None = None
 ) -> None:
-    """Bring tiles (made by ``tiles(size)``, once a thread) into RING order.
+    """Bring a NESTED map into RING order.
 
     ``out`` is (fields, pixels of the rings), rows contiguous, native; ``rings``, counted from 1, are all by default.
     """
@@ -67,11 +66,11 @@ def nested_to_ring(
     tile = min(nside, 128 if nside >= 1024 and len(rings) > nside else 64)
 
     def work(parts: Iterator[tuple[int, int]]) -> None:
-        worker = _NestedToRing(nside, tile, tiles(tile * tile), out, finishes, rings)
+        worker = _NestedToRing(reader, nside, tile, out, finish, rings)
         for begin, end in parts:
             worker.bands(begin, end)
 
-    run_threads(work, _band_runs(nside, tile, rings, threads), threads)
+    run_threads(work, _band_runs(nside, tile, rings, reader.threads), reader.threads)
 
 
 def _band_runs(nside: int, tile: int, rings: range, threads: int) -> list[tuple[int, int]]:
@@ -85,24 +84,85 @@ def _band_runs(nside: int, tile: int, rings: range, threads: int) -> list[tuple[
     return list(pairwise([first, *sorted(cut for cut in cuts if first < cut < stop), stop]))
 
 
+class _Tiles:
+    """Square tiles of a NESTED map, runs of ``size`` pixels, as values: one plane a field.
+
+    ``offsets`` are the elements of pixel 0 of each field in a buffer of ``stride`` elements of ``dtype``.
+    """
+
+    def __init__(self, reader: ColumnReader, size: int, dtype: np.dtype[Any]) -> None:
+        self.reader, self.size, self.dtype = reader, size, dtype
+        self.stride = size * len(reader.columns)
+        self.offsets = [size * k for k in range(len(reader.columns))]
+
+    def address(self, pixels: Ints) -> Ints:
+        """The elements of pixels of a tile, for a field at offset 0; bits of the pixel number add up."""
+        return pixels
+
+    def load(self, first: int, into: NDArray[Any]) -> None:
+        self.reader.read(first, self.size, list(into.reshape(-1, self.size)))
+
+
+class _RowTiles(_Tiles):
+    """Tiles as they are in the file: whole rows of the table, of columns for which `fits` holds."""
+
+    def __init__(self, reader: ColumnReader, size: int) -> None:
+        first = reader.columns[0]
+        super().__init__(reader, size, np.dtype(first.dtype))
+        rows = size // reader.per_row
+        self.step = reader.row_bytes // first.width
+        self.stride = rows * self.step
+        self.offsets = [(c.start - reader.base) // first.width for c in reader.columns]
+        # the last row of the file may end with the last of these columns
+        self.bytes = (rows - 1) * reader.row_bytes + reader.span_bytes
+
+    @staticmethod
+    def fits(reader: ColumnReader, size: int) -> bool:
+        """Whether whole rows make a tile, and pixel bits add up to addresses."""
+        columns, per_row, row_bytes = reader.columns, reader.per_row, reader.row_bytes
+        width = columns[0].width
+        return (
+            (reader.in_rows or (reader.packed and len(columns) == 1))
+            and all(c.plain and c.dtype == columns[0].dtype for c in columns)
+            and not any((c.start - reader.base) % width for c in columns)
+            and row_bytes % width == 0
+            and per_row & (per_row - 1) == 0
+            and per_row <= size
+            and row_bytes * (size // per_row) <= 4 * BLOCK
+            # rows wider than what is wanted of them cost more than they save
+            and row_bytes <= 4 * len(columns) * per_row * width
+        )
+
+    def address(self, pixels: Ints) -> Ints:
+        per_row = self.reader.per_row
+        return pixels // per_row * self.step + pixels % per_row
+
+    def load(self, first: int, into: NDArray[Any]) -> None:
+        offset = self.reader.base + first // self.reader.per_row * self.reader.row_bytes
+        self.reader.source.read_into(offset, into.view("u1").data[: self.bytes])
+
+
 @dataclass
 class _NestedToRing:
     """What one thread needs: a ring buffer of tiles for each quarter, and the tables that address it."""
 
+    reader: ColumnReader
     nside: int
     tile: int
-    tiles: Tiles
     out: NDArray[Any]
-    finishes: Sequence[Finish]
+    finish: Finish
     rings: range
 
     def __post_init__(self) -> None:
-        nside, tile, tiles = self.nside, self.tile, self.tiles
+        nside, tile, size = self.nside, self.tile, self.tile * self.tile
+        # of columns of different types each is cast from its own while it is loaded
+        as_rows = _RowTiles.fits(self.reader, size)
+        tiles = _RowTiles(self.reader, size) if as_rows else _Tiles(self.reader, size, self.out.dtype)
+        self.tiles = tiles
         self.start = first_of_ring(nside, self.rings.start)
         self.slots = nside // tile + 2
         buffer = np.empty((4, self.slots * 2 * tiles.stride), tiles.dtype)
         self.buffer = buffer.reshape(-1, tiles.stride)
-        self.targets: dict[int, Any] = {}
         # gathers move bytes, whatever their order means
         moved = buffer.view(f"u{tiles.dtype.itemsize}")
         self.planes = [[quarter[offset:] for quarter in moved] for offset in tiles.offsets]
@@ -155,14 +215,10 @@ class _NestedToRing:
         firsts = table_x[half][:, tx * tile] + table_y[half][:, ty * tile]
         slots = (tx % self.slots) * 2 + ty % 2 + np.arange(4)[:, None] * (2 * self.slots)
         order = firsts.argsort(axis=None)
-        loaded, targets, tasks = self.loaded, self.targets, []
         for first, slot in zip(firsts.ravel()[order].tolist(), slots.ravel()[order].tolist(), strict=True):
-            if loaded.get(slot) != first:
-                if slot not in targets:
-                    targets[slot] = self.tiles.target(self.buffer[slot])
-                tasks.append((first, targets[slot]))
-                loaded[slot] = first
-        self.tiles.load(tasks)
+            if self.loaded.get(slot) != first:
+                self.tiles.load(first, self.buffer[slot])
+                self.loaded[slot] = first
 
     def _gather(self, index: Ints, field: int) -> NDArray[Any]:
         """Take a field's pixels of all quarters, still as the tiles have them: (4, rows, pixels)."""
@@ -199,7 +255,7 @@ class _NestedToRing:
         for field, values in enumerate(self.out):
             target = values[start : start + rows * 4 * nside].reshape(rows, 4, nside)
             self._put(target, self._gather(index, field).transpose(1, 0, 2))
-            self.finishes[field](target)
+            self.finish(field, target)
         return rows
 
     def _cap(self, ring: int, rows: int) -> int:
@@ -219,7 +275,7 @@ class _NestedToRing:
             gathered = self._gather(index, field)
             for row, (start, length, along) in enumerate(zip(starts[:-1], lengths, alongs, strict=True)):
                 self._put(values[start : start + 4 * length].reshape(4, length), gathered[:, row, along])
-            self.finishes[field](values[starts[0] : starts[-1]])
+            self.finish(field, values[starts[0] : starts[-1]])
         return rows
 
 
@@ -236,28 +292,18 @@ def tile_for(nside: int, children: int = 1) -> int:
     return tile if tile == 64 or 4 * tile <= nside else 0
 
 
-def ring_to_nested(
-    nside: int,
-    tile: int,
-    read: ReadRings,
-    dtype: np.dtype[Any],
-    out: NDArray[Any],
-    finishes: Sequence[Finish],
-    threads: int,
-    shrink: Callable[[NDArray[Any]], NDArray[Any]] | None = None,
-) -> None:
-    """Bring rings, which ``read(first pixel, arrays)`` fills with values of ``dtype``, into NESTED order.
-
-    ``tile`` is as `tile_for` gives it; ``shrink`` makes few pixels of the many of a tile, and ``out``, (fields,
-    pixels), has as many fewer.
-    """
+def ring_to_nested(reader: ColumnReader, nside: int, out: NDArray[Any], finish: Finish, children: int = 1) -> None:
+    """Bring a RING map into NESTED order; ``out``, (fields, pixels), has the means of so many ``children``."""
+    tile = tile_for(nside, children)
+    # wide tiles take much memory: then one thread
+    threads = reader.threads if 8 * tile <= nside else 1
     # a tile's lowest ring is below the band's end; the last tile ends with the map
     bands = 4 * nside // tile + 1
     pieces = 1 if threads == 1 else min(2 * threads, max(1, bands // 8))
     step = -(-(bands - 1) // pieces)
 
     def work(parts: Iterator[tuple[int, int]]) -> None:
-        worker = _RingToNested(nside, tile, read, dtype, out, finishes, shrink)
+        worker = _RingToNested(reader, nside, tile, out, finish, children)
         for begin, end in parts:
             worker.bands(begin, end)
 
@@ -268,20 +314,18 @@ def ring_to_nested(
 class _RingToNested:
     """What one thread needs: memory for two bands of rings."""
 
+    reader: ColumnReader
     nside: int
     tile: int
-    read: ReadRings
-    dtype: np.dtype[Any]
     out: NDArray[Any]
-    finishes: Sequence[Finish]
-    shrink: Callable[[NDArray[Any]], NDArray[Any]] | None
+    finish: Finish
+    children: int
 
     def __post_init__(self) -> None:
-        nside, tile, out, dtype = self.nside, self.tile, self.out, self.dtype
-        self.band_size = 4 * nside * tile
-        self.kept = np.empty((len(out), 2 * self.band_size), dtype)
-        self.index = np.empty(tile * tile, "i8")
-        self.values = np.empty(tile * tile, dtype)
+        self.band_size = 4 * self.nside * self.tile
+        self.kept = np.empty((len(self.out), 2 * self.band_size), self.out.dtype)
+        self.index = np.empty(self.tile**2, "i8")
+        self.values = np.empty(self.tile**2, self.out.dtype)
 
     def bands(self, first: int, last: int) -> None:
         """Take the tiles whose lower half is in band ``first - 1`` and so on, up to ``last - 2``."""
@@ -296,7 +340,7 @@ class _RingToNested:
             return
         first, stop = (first_of_ring(nside, max(1, ring)) for ring in (band * tile, (band + 1) * tile))
         start = band % 2 * self.band_size
-        self.read(first, [values[start : start + stop - first] for values in self.kept])
+        self.reader.read(first, stop - first, [values[start : start + stop - first] for values in self.kept])
 
     def _take_band(self, band: int) -> None:
         """Take all tiles that end above a band, one diagonal of each face."""
@@ -329,17 +373,15 @@ class _RingToNested:
                     self._take_tile(first, index, shift)
 
     def _take_tile(self, first: int, index: Ints, shift: int) -> None:
-        size = self.tile * self.tile
-        for kept, values, finish in zip(self.kept, self.out, self.finishes, strict=True):
-            if self.shrink is None:
-                target = values[first : first + size]
-                np.take(kept[shift:], index, out=target, mode="wrap")
-            else:
-                np.take(kept[shift:], index, out=self.values, mode="wrap")
-                few = self.shrink(self.values)
-                target = values[first * few.size // size :][: few.size]
+        size = self.tile**2
+        for field, (kept, values) in enumerate(zip(self.kept, self.out, strict=True)):
+            target = self.values if self.children > 1 else values[first : first + size]
+            np.take(kept[shift:], index, out=target, mode="wrap")
+            if self.children > 1:
+                few = means(target, self.children)
+                target = values[first // self.children :][: few.size]
                 target[...] = few
-            finish(target)
+            self.finish(field, target)
 
 
 def scatter_ring(nside: int, nested: NDArray[Any], out: NDArray[Any], threads: int) -> None:
@@ -352,3 +394,101 @@ def scatter_ring(nside: int, nested: NDArray[Any], out: NDArray[Any], threads: i
                 target[pixels] = field[at : at + _CHUNK]
 
     run_threads(work, range(0, out.shape[1], _CHUNK), threads)
+
+
+def fill_squares(reader: ColumnReader, nside: int, pixels: slice, out: NDArray[Any]) -> None:
+    """Read a run of NESTED pixels of a RING map, of columns of one type: square by square, and those ring by ring.
+
+    In a square of a face, a ring is a diagonal: its pixels follow one another in the file, but for the one face that
+    lies across longitude zero, where a ring can begin again. The rows of the buffer take one ring each.
+    """
+    across = min(nside, _LARGEST_SQUARE)
+    size, at = across**2, int(pixels.start)
+    buffer = np.empty((2 * across - 1) * across, reader.columns[0].dtype)
+    while at < pixels.stop:
+        stop = min(pixels.stop, (at // size + 1) * size)
+        _take_square(reader, nside, across, at, buffer, out[:, at - pixels.start : stop - pixels.start])
+        at = stop
+
+
+def _take_square(
+    reader: ColumnReader, nside: int, across: int, first: int, buffer: NDArray[Any], into: NDArray[Any]
+) -> None:
+    last = first + into.shape[1] - 1
+    # the smallest square that holds all of them is read, of a ring no more than what lies between the wanted
+    while across > 1 and first // (across // 2) ** 2 == last // (across // 2) ** 2:
+        across //= 2
+    skip, last = first % across**2, last % across**2
+    pixels, places, lengths = _square_runs(nside, across, first - skip, skip, last + 1)
+    if not reader.packed:
+        pixels, places, lengths = _within_rows(pixels, places, lengths, reader.per_row)
+    index = _diagonals(across)[skip : last + 1]
+    width, data = buffer.itemsize, buffer.view("u1").data
+    offsets = pixels // reader.per_row * reader.row_bytes + pixels % reader.per_row * width
+    gathered = np.empty(min(_SQUARE_CHUNK, index.size), buffer.dtype)
+    for column, out in zip(reader.columns, into, strict=True):
+        begins, ends = places * width, (places + lengths) * width
+        for offset, begin, end in zip((column.start + offsets).tolist(), begins.tolist(), ends.tolist(), strict=True):
+            reader.source.read_into(offset, data[begin:end])
+        for at in range(0, index.size, _SQUARE_CHUNK):
+            some = index[at : at + _SQUARE_CHUNK]
+            values = np.take(buffer, some, out=gathered[: some.size], mode="wrap")
+            stored_to_native(column, values, out[at : at + some.size], reader.fill)
+
+
+def _within_rows(pixels: Ints, places: Ints, lengths: Ints, per_row: int) -> Runs:
+    """Divide runs where a row of the table ends."""
+    rows = pixels // per_row
+    parts = (pixels + lengths - 1) // per_row - rows + 1
+    which = np.repeat(np.arange(pixels.size), parts)
+    rows = rows[which] + np.arange(which.size) - np.repeat(np.cumsum(parts) - parts, parts)
+    begin = np.maximum(pixels[which], rows * per_row)
+    end = np.minimum((pixels + lengths)[which], (rows + 1) * per_row)
+    return begin, places[which] + begin - pixels[which], end - begin
+
+
+@lru_cache(maxsize=2)
+def _diagonals(across: int) -> Ints:
+    """Of the pixels of a square: their place in a buffer whose rows are rings."""
+    x, s = tile_xy(across**2)
+    return s * across + x
+
+
+def _square_runs(nside: int, across: int, corner: int, start: int, stop: int) -> Runs:
+    """Of each ring that is crossed by some pixels of a square: what lies between the first and the last of them."""
+    low, high = np.full(2 * across - 1, across), np.zeros(2 * across - 1, "i8")
+    for at, side in _whole_squares(start, stop):
+        x, y = _x_and_y(at)
+        s = np.arange(2 * side - 1)
+        rings = slice(x + y, x + y + 2 * side - 1)
+        low[rings] = np.minimum(low[rings], x + np.maximum(0, s - side + 1))
+        high[rings] = np.maximum(high[rings], x + np.minimum(s, side - 1) + 1)
+    rows = np.flatnonzero(high)
+    low, high = low[rows], high[rows]
+    face, inner = divmod(corner, nside**2)
+    x, y = _x_and_y(inner)
+    first, places = ring_table(nside)[face].take(rows + (x + y)) + x, rows * across
+    if face != 4:
+        return first + low, places + low, high - low
+    # what is west of longitude zero ends the ring
+    s = rows + (x + y)
+    east = np.clip((s + 2 - ((2 * nside - s - 1) & 1)) // 2 - x, low, high)
+    pixels = np.concatenate([first + low + 4 * nside, first + east])
+    lengths = np.concatenate([east - low, high - east])
+    some = lengths > 0
+    return pixels[some], np.concatenate([places + low, places + east])[some], lengths[some]
+
+
+def _x_and_y(pixel: int) -> tuple[int, int]:
+    x, y = squeeze_bits(np.array([pixel, pixel >> 1])).tolist()
+    return x, y
+
+
+def _whole_squares(start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """Divide a run of NESTED pixels into whole squares: where each begins, and pixels across."""
+    while start < stop:
+        side = 1
+        while start % (4 * side * side) == 0 and start + 4 * side * side <= stop:
+            side *= 2
+        yield start, side
+        start += side * side

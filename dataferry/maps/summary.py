@@ -9,14 +9,14 @@ import os
 import numpy as np
 
 from ..errors import MapError
-from .byte_source import ByteSource
+from .byte_source import ByteSource, Named, open_source
 from .columns import ColumnReader
 from .fits import Hdu, columns_of, hdus
 from .hdf5 import is_hdf5
 from .layout import MapLayout
-from .open_map import Named, open_map, open_source
+from .request import open_map
 from .units import units_of
-from .values import AS_IS, UNSEEN, bad_pixels
+from .values import UNSEEN, bad_pixels
 
 
 class _Text(str):
@@ -130,12 +130,12 @@ def _coverage(layout: MapLayout, *, remote: bool) -> str:
     if remote:
         return "not read"
     column = next(column for column in layout.columns if not column.problem)
-    reader = ColumnReader([column], UNSEEN)
+    reader = ColumnReader(layout.source, [column], UNSEEN)
     seen, step = 0, 1 << 20
     buffer = np.empty(step, np.result_type(column.natural, "f4"))
     for at in range(0, layout.npix, step):
         part = buffer[: min(step, layout.npix - at)]
-        reader.stream(at, part.size, [part], [AS_IS])
+        reader.stream(at, [part])
         bad = bad_pixels(part)
         seen += part.size - (0 if bad is None else int(bad.sum())) - int(np.isnan(part).sum())
     return f"{seen / layout.npix:.2%} of the sky, in {column.name or 'the first field'!r}"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from astropy import units as u
 from astropy.units import Quantity, UnitBase
 
-from .fits import Column
+from .layout import Column
 
 _ABSENT = {"", "unknown", "none", "undefined", "n/a", "null", "unitless", "dimensionless", "1", "-"}
 # How headers spell units that astropy does not know, in lower case: whole texts, then words within a text.

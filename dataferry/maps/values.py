@@ -1,14 +1,13 @@
-"""From stored numbers to values: byte order, scaling, nulls, UNSEEN and the unit, on one block at a time."""
+"""From stored numbers to values, on one block at a time: byte order, scaling, nulls, UNSEEN, the unit, and means."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .fits import Column
+from .layout import Column
 
 UNSEEN = -1.6375e30
 """The value of a pixel without data, as all HEALPix software writes it."""
@@ -34,29 +33,21 @@ def bad_pixels(values: NDArray[Any]) -> NDArray[np.bool_] | None:
 
 def stored_to_native(column: Column, raw: NDArray[Any], into: NDArray[Any], fill: float) -> None:
     """Turn stored numbers into physical values, in the type of ``into``; ``fill`` takes the place of nulls."""
-    if column.plain:
-        _cast(raw, into)
-        return
     if column.logical:
         np.equal(raw, ord("T"), out=into, casting="unsafe")
-        if not raw.all():  # the standard: a zero byte is no value
-            _put(column, raw == 0, into, fill)
-        return
-    if column.unsigned:
+    elif column.unsigned:
         # modular arithmetic of the same width: exact for all values
         native = raw.astype(raw.dtype.newbyteorder("=")).view(column.unsigned)
         sign = 1 << (8 * native.dtype.itemsize - 1) if native.dtype.kind == "u" else -128
         _cast(native ^ native.dtype.type(sign), into)
-        return
-    if column.scale == 1 and column.zero == 0:
-        _cast(raw, into)
-    else:
+    elif column.scaled:
         values = raw.astype("f8")
-        if column.scale != 1:
-            values *= column.scale
-        if column.zero != 0:
+        values *= column.scale
+        if column.zero != 0:  # of -0.0 the sum would be 0.0
             values += column.zero
         _cast(values, into)
+    else:
+        _cast(raw, into)
     if column.null is not None:
         _put(column, raw == column.null if column.null == column.null else np.isnan(raw), into, fill)
 
@@ -88,9 +79,6 @@ def _put(column: Column, where: NDArray[np.bool_], into: NDArray[Any], fill: flo
 
 
 def _cast(values: NDArray[Any], into: NDArray[Any]) -> None:
-    if values.dtype.kind == into.dtype.kind and values.dtype.itemsize <= into.dtype.itemsize:
-        np.copyto(into, values)
-        return
     # as astype does it: an overflow or a NaN on the way to integers is the caller's choice of dtype
     with np.errstate(invalid="ignore", over="ignore"):
         np.copyto(into, values, casting="unsafe")
@@ -102,27 +90,53 @@ def holds(dtype: np.dtype[Any], fill: float) -> bool:
         return not float(np.finfo(dtype).max) < abs(fill) < float("inf")
     if dtype.kind == "b":
         return fill in (0, 1)
-    if dtype.kind not in "iu" or fill != fill or abs(fill) == float("inf") or int(fill) != fill:
+    if fill != fill or abs(fill) == float("inf") or int(fill) != fill:
         return False
     limits = np.iinfo(dtype)
     return bool(limits.min <= fill <= limits.max)
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+def finish(values: NDArray[Any], fill: float, factor: float) -> None:
     """The last step on native values, in place: UNSEEN becomes ``fill``, the rest is converted to the unit."""
-
-    fill: float = UNSEEN
-    factor: float = 1.0
-
-    def __call__(self, values: NDArray[Any]) -> None:
-        bad = bad_pixels(values)
-        if self.factor != 1:
-            if bad is not None:
-                values[bad] = 0  # UNSEEN times a large factor overflows, and numpy would warn
-            np.multiply(values, self.factor, out=values, casting="unsafe")
+    bad = bad_pixels(values)
+    if factor != 1:
         if bad is not None:
-            values[bad] = self.fill
+            values[bad] = 0  # UNSEEN times a large factor overflows, and numpy would warn
+        np.multiply(values, factor, out=values, casting="unsafe")
+    if bad is not None:
+        values[bad] = fill
 
 
-AS_IS = Finish()
+def means(values: NDArray[Any], children: int) -> NDArray[Any]:
+    """Average the children of each NESTED pixel that are not UNSEEN, in the type of floats that the values have.
+
+    To the bit what healpy does with a nested map: sums are numpy's pairwise sums, a pixel without a good child is
+    UNSEEN, and one with a child that is NaN or infinite is NaN unless all are such.
+    """
+    rows = values.reshape(-1, children)
+    kind = values.dtype
+    with np.errstate(invalid="ignore", over="ignore"):
+        total = _sum_of_four(rows) if children == 4 and kind.char in "fd" else rows.sum(axis=1)
+        bad = bad_pixels(values)
+        mean: NDArray[Any]
+        if bad is None and np.isfinite(total).all():
+            mean = (total / np.int64(children)).astype(kind)
+            return mean
+        good = np.isfinite(rows)
+        if bad is not None:
+            good &= ~bad.reshape(rows.shape)
+        mean = np.sum(rows * good, axis=1).astype(kind)
+        hits = good.sum(axis=1)
+        some = hits != 0
+        mean[some] = mean[some] / hits[some]
+        mean[~some] = UNSEEN
+    return mean
+
+
+def _sum_of_four(rows: NDArray[Any]) -> NDArray[Any]:
+    """Add up short rows column by column, in the order in which numpy adds them, many times as fast."""
+    total: NDArray[Any] = rows[:, 0] + rows[:, 1]
+    total += rows[:, 2]
+    total += rows[:, 3]
+    total += 0  # numpy's sum of negative zeros is zero
+    return total

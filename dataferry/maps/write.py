@@ -19,7 +19,8 @@ from ..errors import MapError
 from ..files import rename_noreplace
 from .byte_source import Context
 from .healpix import nside_of
-from .values import UNSEEN, Finish
+from .layout import MAX_NSIDE
+from .values import UNSEEN, finish
 
 if TYPE_CHECKING:
     from astropy.io.fits import BinTableHDU, Header
@@ -124,7 +125,7 @@ def _with_unit(values: ArrayLike, unit: Any, context: Context) -> tuple[str, NDA
             factor = 1.0 if wanted is None else factor_between(values.unit, wanted)
             if factor != 1:
                 array = array.astype(array.dtype.newbyteorder("="))
-                Finish(factor=factor)(array)
+                finish(array, UNSEEN, factor)
             wanted = wanted or values.unit
         text = "" if wanted is None else unit_text(wanted)
     except (ValueError, TypeError) as error:
@@ -151,7 +152,7 @@ def _unmasked(values: Any, context: Context) -> NDArray[Any]:
 
 def _checked_nside(fields: Any, pixels: Any, nside: Any, order: str, context: Context) -> int:
     whole = isinstance(nside, SupportsIndex) and not isinstance(nside, bool)
-    if nside is not None and not (whole and 0 < operator.index(nside) <= 1 << 29):
+    if nside is not None and not (whole and 0 < operator.index(nside) <= MAX_NSIDE):
         raise context.error(f"nside={nside!r} is no integer from 1 to 2**29")
     found = nside_of(fields.shape[1]) if pixels is None else operator.index(nside or 0)
     if pixels is None:

@@ -172,3 +172,25 @@ def test_no_second_map_in_memory(tmp_path: Path) -> None:
                 [sys.executable, "-c", PEAK, str(path), str(wanted), order], capture_output=True, text=True, check=True
             )
             assert float(done.stdout) < most, (stored, wanted, order)
+
+
+@pytest.mark.parametrize("stored", ["RING", "NESTED"])
+@pytest.mark.parametrize("kind", ["image", "hdf5"])
+def test_fields_one_after_the_other(need, tmp_path, kind, stored):
+    """An image or a dataset of (fields, npix): the fields do not lie side by side as in a table."""
+    nside = 128
+    sky = np.random.default_rng(0).standard_normal((3, 12 * nside**2)).astype("f4")
+    table = maps.write_map(tmp_path / "table.fits", sky, order=stored)
+    if kind == "image":
+        path = tmp_path / "a.fits"
+        cards = fits.Header({"PIXTYPE": "HEALPIX", "ORDERING": stored, "NSIDE": nside})
+        fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(sky, cards)]).writeto(path)
+    else:
+        path = tmp_path / "a.h5"
+        with need.module("h5py").File(path, "w") as made:
+            made["sky"] = sky
+            made["sky"].attrs.update(ordering=stored, nside=nside)
+    for order in ("RING", "NESTED"):
+        for asked in ({}, {"pixels": slice(70_000, 140_000)}, {"pixels": [5, 190_000, 7]}, {"nside": 16}):
+            expected = maps.read_map(table, None, order=order, **asked).value
+            np.testing.assert_array_equal(maps.read_map(path, None, order=order, **asked).value, expected)

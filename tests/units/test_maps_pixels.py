@@ -7,9 +7,9 @@ import os
 import numpy as np
 import pytest
 
+from dataferry.maps.columns import count_threads
 from dataferry.maps.healpix import ang2pix, first_of_ring, ring_of
 from dataferry.maps.plot import mollweide
-from dataferry.maps.threads import count_threads
 
 
 @pytest.mark.parametrize("nside", [1, 2, 3, 8, 100, 4096])
