@@ -2,16 +2,19 @@
 
 The key is the canonical ``dataurl + name``, whichever host answered. This module and the plain wrapper are the only
 ones that use `astropy.utils.data`. Entries are written directly, because astropy copies every file and works in the
-folder that its own functions list; the first entry of a process is looked up through astropy before it counts.
+folder that its own functions list. With a version of astropy that is not known, or is imported anyway, the first entry
+of a process is looked up through astropy before it counts.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from typing import Any
 
 from ..files import put_content, write_new
+from .layout import astropy_version
 
 __all__ = [
     "STAGED",
@@ -27,16 +30,27 @@ __all__ = [
 
 #: What the private folders in ``download/`` begin with, where an entry is made: astropy lists only ``download/url/``.
 STAGED = "dataferry-"
+#: The major versions of astropy that are known to find what is written directly.
+KNOWN_VERSIONS = frozenset({7, 8})
 #: Caches in which astropy found what was written directly.
 _confirmed: set[str] = set()
 
 
 def _setting(name: str, default: Any) -> Any:
+    if "astropy.utils.data" not in sys.modules and not _has_config_file():
+        return default  # nobody can have changed it, and the import costs more than a download
     try:
         from astropy.utils.data import conf
     except RuntimeError:  # astropy does not start without a home
         return default
     return getattr(conf, name)
+
+
+def _has_config_file() -> bool:
+    """Whether any version of astropy could find a configuration file here."""
+    folders = [os.environ.get("ASTROPY_CONFIG_DIR"), os.path.expanduser("~/.astropy/config")]
+    folders += [os.path.join(home, "astropy") for home in (os.environ.get("XDG_CONFIG_HOME"), "~/.config") if home]
+    return any(folder and os.path.exists(os.path.expanduser(f"{folder}/astropy.cfg")) for folder in folders)
 
 
 def internet_allowed() -> bool:
@@ -106,7 +120,7 @@ def put_entry(cache: str, key: str, url: str, content: str | bytes) -> str | Non
     except BaseException:
         _rmtree(staged)
         raise
-    if cache not in _confirmed:
+    if cache not in _confirmed and ("astropy.utils.data" in sys.modules or astropy_version() not in KNOWN_VERSIONS):
         if not _is_found_by_astropy(url, contents):
             if not isinstance(content, bytes):
                 os.rename(contents, content)

@@ -24,6 +24,7 @@ from .stamps import Stamps
 __all__ = [
     "OWN",
     "astropy_cache",
+    "astropy_version",
     "cache_folders",
     "chosen_cache",
     "is_view_folder",
@@ -84,7 +85,7 @@ def astropy_cache() -> str | None:
     config = sys.modules.get("astropy.config")
     finder = getattr(config, "get_cache_dir_path", None)
     if finder is None:
-        return _cache_of_eight() if _astropy_version() >= 8 else _cache_of_seven()
+        return _cache_of_eight() if astropy_version() >= 8 else _cache_of_seven()
     import warnings
 
     try:
@@ -119,7 +120,7 @@ def _cache_of_seven() -> str | None:
 
 
 @lru_cache(maxsize=1)
-def _astropy_version() -> int:
+def astropy_version() -> int:
     """The major version of astropy, without importing it: version 8 moved its cache."""
     from importlib.util import find_spec
 

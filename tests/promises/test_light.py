@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -72,3 +73,37 @@ def test_a_hit(place, make_package, tmp_path):
     found, heavy = loaded(code)
     assert os.path.samefile(found, path)
     assert heavy == []
+
+
+DOWNLOAD = """
+from dataferry import DataferryError, PackageData
+try:
+    print(PackageData({package!r}, show_progress=False).get({name!r}))
+except DataferryError as error:
+    print(type(error).__name__, error)
+"""
+
+
+def test_a_download(make_package, home):
+    with RangeServer({NAME: BYTES}) as server:
+        package = make_package({NAME: BYTES}, head=f'dataurl = "{server.url}"')
+        found, heavy = loaded(DOWNLOAD.format(package=package, name=NAME))
+    assert Path(found).read_bytes() == BYTES
+    assert not {"astropy", "numpy"} & set(heavy)
+
+
+@pytest.mark.parametrize("variable", ["ASTROPY_CONFIG_DIR", "XDG_CONFIG_HOME", "HOME"])
+def test_a_download_with_a_configured_astropy(make_package, tmp_path, monkeypatch, variable):
+    """The settings of astropy hold where it has not been imported."""
+    below = {"ASTROPY_CONFIG_DIR": "", "XDG_CONFIG_HOME": "astropy", "HOME": ".astropy/config"}[variable]
+    folder = tmp_path / "configured" / below
+    folder.mkdir(parents=True)
+    (folder / "astropy.cfg").write_text("[utils.data]\nallow_internet = False\n", encoding="utf-8")
+    for name in ("ASTROPY_CONFIG_DIR", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, str(tmp_path / "configured"))
+    with RangeServer({NAME: BYTES}) as server:
+        package = make_package({NAME: BYTES}, head=f'dataurl = "{server.url}"')
+        found, _ = loaded(DOWNLOAD.format(package=package, name=NAME))
+        assert not server.requests
+    assert found.startswith("Offline") and "allow_internet is False" in found
