@@ -156,7 +156,7 @@ class PackageData:
         BadName
             If the name is not allowed.
         UnknownFile
-            If it is not registered, and unregistered names are an error or there is no host to ask.
+            If it is not registered, and unregistered names are an error or there is no host to try.
         FileUnavailable
             If the file is not available; the error lists every place with its reason.
         Offline

@@ -282,7 +282,7 @@ def _zip_members(archive: str, file: zipfile.ZipFile) -> Iterator[_Member]:
         if kind and not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
             raise ArchiveError(archive, f"has a link or a special file, {info.filename!r}")
         if info.flag_bits & 1:
-            raise ArchiveError(archive, "is encrypted", "unpack it yourself: dataferry asks for no password")
+            raise ArchiveError(archive, "is encrypted", "unpack it yourself: dataferry cannot enter a password")
         yield _Member(info.filename, info.file_size, info.is_dir(), partial(file.open, info))
 
 

@@ -18,7 +18,7 @@ __all__ = ["command"]
 
 #: Goes into every key; another number leaves all caches of CI services behind.
 _KEY_VERSION = 1
-_YES = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+_YES = click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 _DRY_RUN = options.dry_run("Show what would be removed, and remove nothing.")
 _PACKAGE = click.argument("package", required=False, shell_complete=options.complete_package)
 
@@ -92,7 +92,7 @@ def size(as_json: bool) -> None:
         return
     rows = [(sizes[package], f"{package} ({count(files[package])})") for package in sorted(files)]
     if unfinished:
-        rows.append((sum(unfinished), f"unfinished downloads ({len(unfinished)}); they resume when asked for"))
+        rows.append((sum(unfinished), f"unfinished downloads ({len(unfinished)}); the next get continues them"))
     if other:
         rows.append((sum(other), f"left by runs that were stopped ({len(other)})"))
     rows.append((sum(size for size, _ in rows), "in all"))

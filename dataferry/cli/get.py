@@ -56,7 +56,7 @@ def command(
     """
     if ":" in package:
         if names:
-            raise click.UsageError("a URL stands alone")
+            raise click.UsageError("Give a URL without a NAME.")
         _get_url(package, known_hash, output, deadline, as_json)
         return
     if not names or known_hash is not None:

@@ -142,7 +142,7 @@ def named_files(files: Sequence[str], registry: Path, name: str | None, prefix: 
     What lies in the package's data folder is named by its path there, other files by their own name behind the prefix.
     """
     if name is not None and (len(files) != 1 or os.path.isdir(files[0]) or prefix):
-        raise click.UsageError("--as names exactly one file, and goes without --prefix.")
+        raise click.UsageError("--as needs exactly one file, and no --prefix.")
     found: dict[str, Path] = {}
     problems: list[str] = []
     inside = registry.parent.resolve()

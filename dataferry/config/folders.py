@@ -37,7 +37,7 @@ def expand_folder(written: str) -> tuple[str, str]:
     if missing:
         return written, f"${missing[0]} is not set"
     if "\0" in written:
-        return written, "it holds a NUL character"
+        return written, "it contains a NUL character"
     path = os.path.expanduser(_VARIABLE.sub(lambda m: os.environ[m[1] or m[2]], written))
     if path.startswith("~"):
         return written, "there is no such user"

@@ -51,7 +51,7 @@ def error_of(curl: Any, code: int, text: str, place: str, proxy: str | None) -> 
     via = f" through the proxy {redact_url(proxy)}" if proxy else ""
     if code == pycurl.E_OPERATION_TIMEDOUT:
         if curl.getinfo(pycurl.PRETRANSFER_TIME):
-            return TransferError(place, "too few bytes came", kind=Reason.STALL)
+            return TransferError(place, "the server sent too few bytes", kind=Reason.STALL)
         return TransferError(place, f"no connection in time{via}", kind=Reason.TIMEOUT)
     tunnel = int(curl.getinfo(pycurl.HTTP_CONNECTCODE))
     if proxy and tunnel >= 300:

@@ -175,7 +175,7 @@ class Client:
         end = min(stop if stop is not None else 1 << 62, total if total is not None else 1 << 62)
         data = data[: end - start]
         if end < 1 << 62 and len(data) != end - start and (stop is None or total is not None):
-            text = f"{len(data)} bytes came, {end - start} were asked for"
+            text = f"{len(data)} bytes arrived instead of {end - start}"
             raise TransferError(place, text, kind=Reason.CUT)
         return Range(start, data, total, found, head.status == 206, head.headers, transfer.url)
 

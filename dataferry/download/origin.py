@@ -133,13 +133,11 @@ def _merged_roots(named: tuple[tuple[str, str], ...]) -> tuple[str, str]:
             with open(place, "rb") as file:
                 roots = file.read()
             if b"-----BEGIN " not in roots:
-                raise OSError("it holds no PEM certificate")
+                raise OSError("it contains no PEM certificate")
         except OSError as error:
             if name == "SSL_CERT_FILE":
                 continue  # OpenSSL, which defines it, passes over one that is not there
-            raise SettingsError(
-                f"{name} names {place!r}, which holds no certificates that can be read: {error}"
-            ) from error
+            raise SettingsError(f"{name} names {place!r}, which contains no readable certificates: {error}") from error
         texts[roots] = None
     # libcurl takes one file, and reads it once for all connections; a directory is read again for each of them.
     if len(texts) == 1:

@@ -149,14 +149,17 @@ def describe_body(head: bytes, headers: Mapping[str, str] | None, name: str) -> 
     encoding = (headers or {}).get("content-encoding", "").strip().lower()
     encoding = "" if encoding in _NO_ENCODING else encoding
     if head.startswith(_LFS_POINTER):
-        return Reason.LFS_POINTER, "a git-lfs pointer came instead of the file: the host does not serve LFS objects"
+        return (
+            Reason.LFS_POINTER,
+            "the server sent a git-lfs pointer instead of the file: it does not serve LFS objects",
+        )
     if encoding and not lower.endswith(_GZIPPED):
-        text = f"the body came encoded (Content-Encoding: {encoding}) although it was asked for as it is"
+        text = f"the server encoded the body (Content-Encoding: {encoding}) although the request forbids that"
         return Reason.ENCODING, text
     if _PAGE.match(head) and not lower.endswith(_PAGES):
-        return Reason.HTML, "an HTML page came instead of the file: a login, a consent or an error page"
+        return Reason.HTML, "the server sent an HTML page instead of the file: a login, a consent or an error page"
     if head.startswith(_GZIP) and not lower.endswith(_GZIPPED) and not encoding:
-        return Reason.ENCODING, "a gzip stream came instead of the file"
+        return Reason.ENCODING, "the server sent a gzip stream instead of the file"
     return None
 
 
@@ -209,7 +212,7 @@ def check_body(headers: Mapping[str, str], place: str, name: str, head: bytes, g
     strange = describe_body(head, headers, name)
     if size is None:
         if strange is None and got == 0 and headers.get("content-length") != "0":
-            strange = Reason.EMPTY, "an empty body came"
+            strange = Reason.EMPTY, "the server sent an empty body"
     elif got == size:
         return
     if strange is not None:

@@ -125,7 +125,7 @@ class SegmentedFile:
         end = self.size if transfer.limit is None else transfer.limit
         if transfer.position == end and not transfer.is_range:
             known = f"{self.size} that are registered" if transfer.limit is None else "ones of this part"
-            kind, reason = self.strange or (Reason.SIZE, f"more bytes come than the {known}")
+            kind, reason = self.strange or (Reason.SIZE, f"the server sent more bytes than the {known}")
             raise TransferError(transfer.place, reason, kind=kind, final=True)
 
     def is_through(self, transfer: RangeTransfer) -> bool:
@@ -214,6 +214,6 @@ class SegmentedFile:
 
 def other_file(place: str, strange: tuple[Reason, str] | None) -> TransferError:
     """The error for a file that is whole and not the right one."""
-    text = "all bytes came, but their sha256 is not the registered one: another file has this name there"
+    text = "all bytes arrived, but their sha256 is not the registered one: another file has this name there"
     kind, reason = strange or (Reason.SHA256, text)
     return TransferError(place, reason, kind=kind, final=strange is not None)

@@ -40,7 +40,7 @@ def check_file_url(url: str) -> str:
     if parts.fragment or "#" in url:
         raise BadName(f"{redact_url(url)!r} has a fragment, which servers never see; leave out what follows #")
     if "@" in parts.netloc:
-        raise BadName(f"{redact_url(url)!r} holds a login; put that into ~/.netrc or [hosts] of config.toml")
+        raise BadName(f"{redact_url(url)!r} contains a login; put it into ~/.netrc or [hosts] of config.toml")
     if not parts.hostname:
         raise BadName(f"{url!r} names no host")
     return url

@@ -375,7 +375,7 @@ class Resolver:
         found = [source for _, sources, _ in hosts for source in sources]
         if not found:
             tried = [Failure(f"host {redact_url(line)}", why_not) for line, _, why_not in hosts]
-            raise FileUnavailable(name, tried, f"{self.registry.origin} declares no host that can be asked")
+            raise FileUnavailable(name, tried, f"{self.registry.origin} declares no host that can be used")
         return found
 
     # -- names that are not registered
@@ -440,7 +440,7 @@ class Resolver:
             return self._unknown(name)
         origin = self.registry.origin
         return FileUnavailable(
-            name, tried, f"{origin} declares neither a dataurl nor mirrors, so there is no host to ask"
+            name, tried, f"{origin} declares neither a dataurl nor mirrors, so there is no host to try"
         )
 
     def _not_registered(self, name: str) -> str:

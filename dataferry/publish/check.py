@@ -172,7 +172,7 @@ class _HostCheck:
         try:
             with guarded(self._place):
                 host = make_host(spec)
-            for finding in self._fetched(host, entries) if deep else self._asked(host, entries):
+            for finding in self._fetched(host, entries) if deep else self._sampled_all(host, entries):
                 if finding.state is State.BAD:
                     bad[finding.name] = finding
                 else:
@@ -196,14 +196,14 @@ class _HostCheck:
     def _bad(self, name: str, note: str, kind: str, place: str = "") -> Finding:
         return Finding(name, self._place, place or self._place, State.BAD, note, kind)
 
-    def _asked(self, host: Host, entries: Sequence[Entry]) -> Iterator[Finding]:
+    def _sampled_all(self, host: Host, entries: Sequence[Entry]) -> Iterator[Finding]:
         """Ask for samples where the declaration leads, and then where the host says that files are, as for users."""
         with guarded(self._place):
             sources = {entry.name: host.sources(entry.name, entry) for entry in entries}
         with suppress(DataferryError), guarded(self._place):  # a list helps, and is not needed
             self._hosted = host.hosted(self._settings)
         left = {entry.name: entry for entry in entries}
-        for finding in self._ask_all([entry for entry in entries if sources[entry.name]], sources):
+        for finding in self._sample_each([entry for entry in entries if sources[entry.name]], sources):
             if finding.state is not State.BAD:
                 del left[finding.name]
             yield finding
@@ -221,9 +221,9 @@ class _HostCheck:
                 yield self._bad(name, why_not, kind)
             elif found.get(name) and [s.url for s in found[name][:1]] != [s.url for s in sources[name][:1]]:
                 late.append(entry)
-        yield from self._ask_all(late, found)
+        yield from self._sample_each(late, found)
 
-    def _ask_all(self, entries: Sequence[Entry], sources: Mapping[str, Sequence[Source]]) -> Iterator[Finding]:
+    def _sample_each(self, entries: Sequence[Entry], sources: Mapping[str, Sequence[Source]]) -> Iterator[Finding]:
         return in_threads(lambda entry: self._at_any(entry, sources[entry.name]), entries, self._jobs or 8)
 
     def _at_any(self, entry: Entry, sources: Sequence[Source]) -> Finding:

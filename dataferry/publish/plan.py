@@ -94,7 +94,7 @@ def plan(
     if reason := offline_reason():
         problems.append(NeedsNetwork("publishing", [(redact_url(spec), f"not asked: {reason}") for spec in specs]))
     elif rest:
-        for found in in_threads(lambda host: _ask_host(whole, host, rest, progress), whole.hosts, len(specs)):
+        for found in in_threads(lambda host: _steps_of(whole, host, rest, progress), whole.hosts, len(specs)):
             problems += found
         # whether a host keeps versions may show only when it was asked
         problems += _other_bytes(whole, rest).values()
@@ -193,8 +193,8 @@ def _hosts_left_behind(plan: Plan) -> list[str]:
 # -- one host ----------------------------------------------------------------------------------------------------------
 
 
-def _ask_host(plan: Plan, host: HostPlan, uploads: Sequence[Upload], progress: bool) -> list[DataferryError]:
-    """Ask a host for its rights, files and limits; the host's plan gets the steps, the caller the problems."""
+def _steps_of(plan: Plan, host: HostPlan, uploads: Sequence[Upload], progress: bool) -> list[DataferryError]:
+    """Check rights, files and limits at a host; the host's plan gets the steps, the caller the problems."""
     place, publisher = host.host.redacted, host.publisher
     problems = [*_beyond_limits(place, publisher, uploads), *_without_locators(plan, host, uploads)]
     occupied: Mapping[str, int] = {}
@@ -339,7 +339,7 @@ def _without_locators(plan: Plan, host: HostPlan, uploads: Sequence[Upload]) -> 
     listed = [upload for upload in uploads if not known.keeps_locators(upload.name)]
     if all(host.host.sources(upload.name, Entry(upload.name, upload.sha256, upload.size)) for upload in listed):
         return []
-    reason = f"it needs an id for each file ({host.host.locator}), and the text registry {known.list_path} holds none"
+    reason = f"it needs an id for each file ({host.host.locator}), and the text registry {known.list_path} has none"
     remedy = f"Take the key `registry` out of {known.path} and publish again: the entries go to its [files] then"
     return [PublishError(host.host.redacted, reason, remedy)]
 

@@ -210,7 +210,7 @@ def list_line(entry: Entry) -> str:
     line = "  ".join([entry.sha256, *size, entry.name, *entry.urls])
     if _parse_entry(line) != entry._replace(locators={"url": " ".join(entry.urls)} if entry.urls else {}):
         raise RegistryError(
-            f"{entry.name!r} cannot stand in a text registry: it reads like a size and a name, or like a URL"
+            f"{entry.name!r} cannot be in a text registry: it looks like a size and a name, or like a URL"
         )
     return line
 

@@ -104,7 +104,7 @@ class RegistryEditor:
                 conflicts.append(f"  {entry.name}: sha256 {old.sha256[:12]}... there, {entry.sha256[:12]}... now")
             changes[entry.name] = _change(old, entry, other)
             if _ids(entry) and self._list is not None and entry.name not in self._tabled:
-                raise RegistryError(f"{self._list.path}: a text registry holds no locators ({entry.name})")
+                raise RegistryError(f"{self._list.path}: a text registry has no locators ({entry.name})")
         if conflicts:
             lines = "\n".join(conflicts)
             raise WrongBytes(

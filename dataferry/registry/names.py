@@ -134,7 +134,7 @@ def check_url(url: object, what: str = "dataurl") -> str:
     if not isinstance(url, str):
         raise BadName(f"{what} is a string, not {type(url).__name__}")
     if any(c.isspace() or unicodedata.category(c) == "Cc" for c in url):
-        raise BadName(f"{what} holds a space or a control character")
+        raise BadName(f"{what} contains a space or a control character")
     from urllib.parse import urlsplit
 
     try:

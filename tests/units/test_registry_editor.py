@@ -231,7 +231,7 @@ def test_a_declared_list_that_is_not_there_is_made(listed):
 def test_a_text_registry_takes_neither_locators_nor_names_that_read_as_sizes(listed):
     with pytest.raises(RegistryError, match=r"files\.txt.*no locators"):
         edit(listed, Entry("n.fits", B, 3, {"figshare": 1}))
-    with pytest.raises(RegistryError, match="reads like a size"):
+    with pytest.raises(RegistryError, match="looks like a size"):
         edit(listed, Entry("12  n.fits", B, None))
 
 
