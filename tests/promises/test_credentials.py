@@ -153,3 +153,16 @@ def test_no_command_shows_it(
     result = command(*words.replace("PKG", package).replace("NAME", NAME).split())
     assert SECRET not in result.stdout + result.stderr
     assert BASIC.split()[1] not in result.stdout + result.stderr
+
+
+def test_a_netrc_is_for_tls_and_this_machine(make_package: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over plain HTTP anybody on the way would read the login; the proxy here sees what is sent."""
+    path = Path.home() / ".netrc"
+    path.write_text(f"machine data.example login ann password {SECRET}\n")
+    path.chmod(0o600)
+    with RangeServer({NAME: BYTES}) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        package = make_package({NAME: BYTES}, head='dataurl = "http://data.example/"')
+        assert Path(PackageData(package, show_progress=False).get(NAME)).read_bytes() == BYTES
+        assert proxy.requests
+        assert not [request for request in proxy.requests if "authorization" in request.headers]

@@ -571,6 +571,25 @@ def test_a_cut_upload_by_sftp_goes_on_where_it_was(sshd: Any, home: Path, tmp_pa
     assert [path.name for path in www.iterdir()] == ["dust.fits"]
 
 
+def test_an_upload_by_sftp_does_not_wait_for_each_answer(
+    sshd: Any, home: Path, tmp_path: Path, counted_link: Callable[[str], Any]
+) -> None:
+    """A megabyte goes before the first answer to a write comes; paramiko by itself waits after 32 KiB."""
+    from dataferry.publish import publish
+
+    sshd.trust(home)
+    link = counted_link(f"sftp://127.0.0.1:{sshd.daemon.port}")
+    known = home / ".ssh" / "known_hosts"
+    known.write_text(known.read_text() + known.read_text().replace(str(sshd.daemon.port), link.url.rpartition(":")[2]))
+    link.hold_answers(200_000, 1_000_000)
+    data = os.urandom(3_000_000)
+    (tmp_path / "dust.fits").write_bytes(data)
+    www = tmp_path / "www"
+    www.mkdir()
+    publish({"dust.fits": tmp_path / "dust.fits"}, f"{link.url}{www}/", tmp_path / "dataferry.toml", progress=False)
+    assert (www / "dust.fits").read_bytes() == data
+
+
 def test_a_missing_library_comes_before_a_missing_login(monkeypatch: pytest.MonkeyPatch) -> None:
     from dataferry.errors import MissingExtra
 

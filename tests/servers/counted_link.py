@@ -27,6 +27,8 @@ class CountedLink:
         self.sent = 0
         self.cut = False
         self._closed = False
+        self._answers = threading.Event()
+        self._answers.set()
         self._until: int | None = None
         self._then: Callable[[], None] = self._cut
         self._lock = threading.Lock()
@@ -42,6 +44,15 @@ class CountedLink:
         with self._lock:
             self._then, self._until = function, self.sent + count
 
+    def hold_answers(self, after: int, count: int) -> None:
+        """After so many further bytes hold back what the server answers, until so many more went to it."""
+
+        def hold() -> None:
+            self._answers.clear()
+            self.call_after(count, self._answers.set)
+
+        self.call_after(after, hold)
+
     def mend(self) -> None:
         """Let everything through."""
         with self._lock:
@@ -51,6 +62,7 @@ class CountedLink:
         """End the link."""
         with self._lock:
             self._closed = True
+        self._answers.set()
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes whoever waits for a connection
         self._listener.close()
@@ -90,6 +102,8 @@ class CountedLink:
                     self._count(len(block))
                 if self.cut:
                     break
+                if not count:
+                    self._answers.wait()
                 sink.sendall(block)
         for end in (source, sink):
             with contextlib.suppress(OSError):
