@@ -89,18 +89,15 @@ def setup(bucket: str, region: str, endpoint: str, prefix: str, dry_run: bool) -
     from ..config.settings import load_settings
     from ..errors import AccessDenied
     from ..hosts.s3_client import SIGN_IN, Bucket, S3Client
-    from ..hosts.s3_setup import setup_steps
+    from ..hosts.s3_setup import set_up
 
     spec = _spec(bucket, region, endpoint, prefix)
     client = S3Client(Bucket.parse(spec), spec, load_settings())
     if client.credentials is None:
         raise AccessDenied(spec, "no access key was found", SIGN_IN)
     note(f"with {client.who}")
-    bucket_to_come = False
-    for number, step in enumerate(setup_steps(client)):
-        state = "to do" if bucket_to_come else step.run(dry=dry_run)
-        bucket_to_come = bucket_to_come or (number == 0 and state == "to do")
-        echo(f"  {state:<22} {step.text}")
+    for text, state in set_up(client, dry=dry_run):
+        echo(f"  {state:<22} {text}")
     echo(f"declare it in dataferry.toml: {spec}")
     note(f"rights to publish there: dataferry host s3 policy '{spec}'")
 

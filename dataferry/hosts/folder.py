@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from ..config.folders import expand_folder, folder_problem
@@ -56,17 +58,11 @@ class FolderHost(Host):
         unknown = ", ".join(sorted(options.keys() - _OPTIONS))
         url, lfs = options.get("url", ""), options.get("lfs", "")
         for wrong, reason in (
-            (
-                not self.folder.startswith(("/", "~", "$")),
-                "is no absolute folder; write folder:/path?url=https://host/",
-            ),
+            (self.folder[:1] not in {"/", "~", "$"}, "is no absolute folder; write folder:/path?url=https://host/"),
             (unknown, f"unknown option {unknown!r}; there are {', '.join(sorted(_OPTIONS))}"),
             (not url, "does not say at which URL the folder is published; add ?url=https://host/path/"),
             (lfs not in {"", "0", "1"}, f"lfs is 1 or 0, not {lfs!r}"),
-            (
-                "@" in url.partition("://")[2].partition("/")[0],
-                "everybody reads the URL; logins belong into config.toml",
-            ),
+            (re.match("[^/]*//[^/]*@", url), "everybody reads the URL; logins belong into config.toml"),
         ):
             if wrong:
                 raise BadName(f"{self.redacted}: {reason}")
@@ -182,7 +178,7 @@ class FolderPublisher(Publisher):
             with self._naming_errors(upload.name):
                 if there := folder_files.file_in(self._path(upload.name), upload.size):
                     found[upload.name] = there
-        self._check_quota([upload for upload in uploads if upload.name not in found])
+        self._check_space([upload for upload in uploads if upload.name not in found])
         return found
 
     def problem(self, upload: Upload) -> str:
@@ -191,11 +187,8 @@ class FolderPublisher(Publisher):
             return "a name that dataferry or git uses in the folder for itself: choose another"
         return ""
 
-    def begin(self, uploads: Sequence[Upload], notes: Notes) -> None:
-        """Look before the first byte goes: rights in every folder, space on every file system, quotas."""
-        self._check_quota(uploads, reserve=True)
-
-    def _check_quota(self, uploads: Sequence[Upload], *, reserve: bool = False) -> None:
+    def _check_space(self, uploads: Sequence[Upload]) -> None:
+        """Look before the first byte goes: rights in every folder, space on every file system."""
         needed: Counter[str] = Counter()
         for upload in uploads:
             needed[self._nearest(upload.name)] += upload.size
@@ -204,9 +197,9 @@ class FolderPublisher(Publisher):
         for folder, size in needed.items():
             folder_files.check_writable(folder)
             first = systems.setdefault(os.stat(folder).st_dev, folder)
-            total[first] += size - folder_files.remove_temporary(folder, remove=reserve)
+            total[first] += size - folder_files.remove_temporary(folder, remove=False)
         for folder, size in total.items():
-            folder_files.check_space(folder, max(0, size), reserve=reserve)
+            folder_files.check_space(folder, size)
 
     def discard(self, names: Sequence[str]) -> None:
         """Remove damaged copies."""
@@ -253,12 +246,9 @@ class FolderPublisher(Publisher):
     def _path(self, name: str) -> str:
         return os.path.join(self.root, *name.split("/"))
 
-    def _folders(self, name: str) -> Iterator[str]:
-        """The folders between a file and the root."""
-        folder = os.path.dirname(self._path(name))
-        while folder != self.root:
-            yield folder
-            folder = os.path.dirname(folder)
+    def _folders(self, name: str) -> list[str]:
+        """The folders between a file and the root, the innermost first."""
+        return [self._path(str(path)) for path in PurePosixPath(name).parents][:-1]
 
     def _nearest(self, name: str) -> str:
         """The folder nearest to a file that is there."""

@@ -31,29 +31,6 @@ with contextlib.suppress(ImportError):  # Windows, where folders are only read
     import grp
     import pwd
 
-__all__ = [
-    "TEMPORARY",
-    "ChangedError",
-    "check_space",
-    "check_writable",
-    "copy_file",
-    "failure",
-    "file_in",
-    "files_in",
-    "is_of_dead_run",
-    "is_reserved",
-    "list_files",
-    "locked",
-    "new_file",
-    "read_file",
-    "remember",
-    "remove_temporary",
-    "replace_file",
-    "temporary_name",
-    "temporary_path",
-    "user_name",
-]
-
 #: How the names of temporary files begin.
 TEMPORARY = ".dataferry-"
 #: The file that members lock who write the lists.
@@ -310,25 +287,12 @@ def group_name(number: int) -> str:
     return str(number)
 
 
-def check_space(folder: str, size: int, *, reserve: bool) -> None:
-    """Whether there is space in a file system; with `reserve` also within the quota, which only a reservation shows."""
+def check_space(folder: str, size: int) -> None:
+    """Whether there is space in a file system, whose quotas show only when a copy reserves its own."""
     total, _, free = shutil.disk_usage(folder)
     if total and free < size:
-        raise PublishError(
-            folder, f"{size} bytes are needed, and {free} are free", "free some space, and run the same command again"
-        )
-    if not reserve or libc_function("fallocate64") is None:
-        return
-    place = temporary_path(folder)
-    try:
-        handle = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            os.unlink(place)  # nothing of it stays, whatever happens
-            _reserve(handle, size)
-        finally:
-            os.close(handle)
-    except OSError as error:
-        raise failure(folder, error, size) from error
+        remedy = "free some space, and run the same command again"
+        raise PublishError(folder, f"{size} bytes are needed, and {free} are free", remedy)
 
 
 def failure(place: str, error: OSError, size: int = 0) -> PublishError:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ..config.credentials import Token, find_token
+from ..download.origin import host_option
 from ..errors import Conflict, PublishError
 from ..files import make_folders
 from ..portable import link, lock_file
@@ -23,8 +24,6 @@ from .git import Branch, Git
 
 if TYPE_CHECKING:
     from ..config.settings import Settings
-
-__all__ = ["Repository", "has_lfs"]
 
 _ATTRIBUTES = ".gitattributes"
 _TRACK = "filter=lfs diff=lfs merge=lfs -text"
@@ -146,17 +145,13 @@ class Repository:
 
     def _merged(self, head: str, tip: str) -> tuple[list[str], str]:
         """The parents of the next commit, and the commit or tree to which it adds."""
-
-        def contains(newer: str, older: str) -> bool:
-            return self.git.run("merge-base", "--is-ancestor", older, newer, check=False).status == 0
-
         if not tip or not head:
             there = tip or head
             return [there] if there else [], there
-        if contains(tip, head):
-            return [tip], tip
-        if contains(head, tip):
-            return [head], head
+        common = self.git.run("merge-base", head, tip, check=False).text
+        if common in {head, tip}:
+            newer = tip if common == head else head
+            return [newer], newer
         done = self.git.run("merge-tree", "--write-tree", head, tip, check=False)
         if done.status:
             reason = "the folder's own commits and those of the remote do not go together"
@@ -294,8 +289,6 @@ def _by_name(name: str) -> str:
 
 
 def _credentials(url: str, settings: Settings) -> tuple[str, Token | None]:
-    from ..download.origin import host_option
-
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or parts.username is not None:
         return "", None

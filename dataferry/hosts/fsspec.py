@@ -82,6 +82,8 @@ _PROTOCOLS = {
 }
 #: Words in the names of options that hold a secret, which a registry must not.
 _SECRET = ("key", "password", "secret", "token", "connection_string", "sas", "credential")
+#: Of the Hugging Face Hub: a repository, a revision and what is below.
+_HUB = re.compile(r"((?:(?:datasets|spaces)/)?+[^/@]+/[^/@]+)(?:@([^/]*))?/(.*)").fullmatch
 _PRIVATE = ".dataferry-"
 _BLOCK = 4 << 20
 #: Seconds for each step of a login over SSH.
@@ -294,16 +296,11 @@ def _public_base(protocol: str, place: str, path: str, options: Mapping[str, Any
         container, at, endpoint = place.partition("@")
         account = endpoint.partition(".")[0] if at else str(options.get("account_name", ""))
         return f"https://{account}.blob.core.windows.net/{container}{quote(path)}" if account else ""
-    if protocol != "hf":
+    repository = _HUB(f"{place}{path}") if protocol == "hf" else None
+    if repository is None:
         return ""
-    parts = f"{place}{path}".strip("/").split("/")
-    kind = [parts.pop(0)] if parts[0] in {"datasets", "spaces"} else []
-    if len(parts) < 2:
-        return ""
-    owner, repo, *below = parts
-    repo, _, revision = repo.partition("@")
-    folder = "/".join([*kind, owner, repo, "resolve", quote(revision or "main", safe=""), *map(quote, below)])
-    return f"https://huggingface.co/{folder}/"
+    name, revision, below = repository.groups()
+    return f"https://huggingface.co/{name}/resolve/{quote(revision or 'main', safe='')}/{quote(below)}"
 
 
 def lacking(protocol: str) -> tuple[str, str]:

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from ..config.credentials import Token
     from ..config.settings import Settings
 
-__all__ = ["Branch", "Done", "Git"]
-
 #: Seconds before another try; doubled each time.
 FIRST_WAIT = 1.0
 _TRIES = 4
@@ -69,6 +67,15 @@ _LOST = re.compile(
     r"fetch first|non-fast-forward|stale info|cannot lock ref|failed to update ref|reference already exists",
     re.IGNORECASE,
 )
+#: Why a server took no push: GitHub's codes, and words of others.
+_REFUSED = {
+    "[Pp]rotected|GH006|GH013": (
+        "the branch is protected: let this user push to it in the repository's rules, or publish to another"
+    ),
+    "GH001|Large files": (
+        "files over 100 MiB do not go into a git repository: publish them to a release or another host"
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,13 +281,7 @@ class Branch:
         if not lines:
             raise self.git.error(done)
         reason = "; ".join([line.rpartition("\t")[2] for line in lines] + ([done.reason] if done.errors else []))
-        remedy = ""
-        if "protected" in reason.lower() or "GH006" in reason or "GH013" in reason:
-            remedy = (
-                "the branch is protected: let this user push to it in the repository's rules, or publish to another"
-            )
-        elif "GH001" in reason or "Large files" in reason:
-            remedy = "files over 100 MiB do not go into a git repository: publish them to a release or another host"
+        remedy = next((remedy for pattern, remedy in _REFUSED.items() if re.search(pattern, reason)), "")
         raise PublishError(self.git.place, f"the push was refused: {reason}", remedy)
 
     def while_others_push(self, attempt: Callable[[], bool]) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urljoin, urlsplit
 
@@ -79,31 +80,26 @@ class GitLFSHost(Host):
         # a registry without sizes asks with 0, which most servers do not compare; an empty file is no object
         objects = sorted({(e.sha256, e.size or 0) for e in entries.values() if e.sha256 != _EMPTY})
         found: dict[str, Source] = {_EMPTY: self._stream(_EMPTY, lambda start: io.BytesIO())}
+        logins: Iterable[str] = chain([""], _logins(self._server, settings))
         with ApiClient(settings, self._server) as client:
-            login: str | None = None
             for start in range(0, len(objects), _BATCH):
-                answer, login = self._ask(client, settings, objects[start : start + _BATCH], login)
+                answer, login = self._ask(client, objects[start : start + _BATCH], logins)
                 found |= self._answered(answer)
+                logins = [login]
         return {name: [found[entry.sha256]] for name, entry in entries.items() if entry.sha256 in found}
 
-    def _ask(
-        self, client: ApiClient, settings: Settings, objects: Sequence[tuple[str, int]], login: str | None
-    ) -> tuple[Any, str | None]:
-        body = {
-            "operation": "download",
-            "transfers": ["basic"],
-            "hash_algo": "sha256",
-            "objects": [{"oid": oid, "size": size} for oid, size in objects],
-        }
+    def _ask(self, client: ApiClient, objects: Sequence[tuple[str, int]], logins: Iterable[str]) -> tuple[Any, str]:
+        """The answer about some objects, and the login that it took."""
+        asked = [{"oid": oid, "size": size} for oid, size in objects]
+        body = {"operation": "download", "transfers": ["basic"], "hash_algo": "sha256", "objects": asked}
         refusals: list[HostRefused] = []
-        for credentials in [login] if login is not None else ["", *_logins(self._server, settings)]:
-            headers = {"Accept": _JSON, "Content-Type": _JSON}
-            headers |= {"Authorization": credentials} if credentials else {}
+        for login in logins:
+            headers = {"Accept": _JSON, "Content-Type": _JSON} | ({"Authorization": login} if login else {})
             try:
                 response = client.call(
                     "POST", "objects/batch", json=body, headers=headers, again=True, max_bytes=_LONGEST_ANSWER
                 )
-                return response.json(), credentials
+                return response.json(), login
             except HostRefused as error:
                 if error.status not in _ANONYMOUS:
                     raise

@@ -324,13 +324,13 @@ class S3Publisher(Publisher):
 
     def _resumed(self, upload: Upload, noted: str) -> tuple[str, dict[int, dict[str, Any]]]:
         """The upload to go on with, and its parts; the one that has most of this file."""
-        best: tuple[str, dict[int, dict[str, Any]]] = "", {}
+        found = {}
         for upload_id in {noted, *self._unfinished.get(upload.name, ())} - {""}:
             parts = self._parts(upload, upload_id)
             # one without parts may be somebody else's, unless the notes have it
-            if parts is not None and (parts or upload_id == noted) and len(parts) >= len(best[1]):
-                best = upload_id, parts
-        return best
+            if parts or (parts is not None and upload_id == noted):
+                found[upload_id] = parts
+        return max(found.items(), key=lambda item: len(item[1]), default=("", {}))
 
     def _parts(self, upload: Upload, upload_id: str) -> dict[int, dict[str, Any]] | None:
         """The parts of an upload of this file's bytes; None if there is no such upload, or it has other bytes."""

@@ -20,8 +20,6 @@ from .base import HostedFile
 if TYPE_CHECKING:
     from ..config.settings import Settings
 
-__all__ = ["SIGN_IN", "Bucket", "S3Client", "response_of"]
-
 _URL = r"https?://[\w.:\[\]-]+(?:/[\w.~%:+/-]*)?"
 #: What the query of a declaration may say. Objects of the frozen classes are restored before anybody can read them.
 _OPTIONS = {

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from ..errors import PublishError
 from .s3_client import Bucket, S3Client, response_of
-
-__all__ = ["Step", "setup_steps", "upload_policy", "user_commands"]
 
 _PUBLIC = "DataferryPublicRead"
 _CORS: dict[str, Any] = {
@@ -30,39 +27,30 @@ _LIFECYCLE: dict[str, Any] = {
 _UNKNOWN_THERE = {400, 405, 501}
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One thing that ``dataferry host s3 setup`` sees to; a store may not know an optional one."""
+def set_up(client: S3Client, *, dry: bool) -> Iterator[tuple[str, str]]:
+    """Make a bucket that everybody can read, or only look, step by step; what others configured there stays.
 
-    text: str
-    is_done: Callable[[], bool]
-    do: Callable[[], object]
-    client: S3Client
-    optional: bool = False
-
-    def run(self, *, dry: bool) -> str:
-        """See to it, or only look: ``already so``, ``to do``, ``done`` or ``unknown to this store``."""
-        try:
-            with self.client.asking(self.text):
-                if self.is_done():
-                    return "already so"
-                if dry:
-                    return "to do"
-                self.do()
-        except PublishError as error:
-            if self.optional and response_of(error)[1] in _UNKNOWN_THERE:
-                return "unknown to this store"
-            raise
-        return "done"
-
-
-def setup_steps(client: S3Client) -> Iterator[Step]:
-    """What makes a bucket that everybody can read, in order: the next one may need what the last one did.
-
-    What others configured there stays. The bucket need not be there yet.
+    Gives what was seen to, and ``already so``, ``to do``, ``done`` or ``unknown to this store``.
     """
     declared, boto, bucket = client.bucket, client.boto, {"Bucket": client.bucket.name}
     aws = not declared.endpoint
+    bucket_to_come = False
+
+    def see_to(
+        text: str, is_done: Callable[[], bool], do: Callable[[], object], *, optional: bool = False
+    ) -> tuple[str, str]:
+        try:
+            with client.asking(text):
+                if not bucket_to_come and is_done():
+                    return text, "already so"
+                if dry:
+                    return text, "to do"
+                do()
+        except PublishError as error:
+            if optional and response_of(error)[1] in _UNKNOWN_THERE:
+                return text, "unknown to this store"
+            raise
+        return text, "done"
 
     def ask(operation: str, none: str) -> dict[str, Any]:
         """What the bucket has; nothing if the store's word is that it has none."""
@@ -107,8 +95,7 @@ def setup_steps(client: S3Client) -> Iterator[Step]:
         kept = [statement for statement in statements() if statement.get("Sid") != _PUBLIC]
         boto.put_bucket_policy(**bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [*kept, public]}))
 
-    def one_more_rule(text: str, kind: str, entries: str, configuration: str, rule: dict[str, Any]) -> Step:
-        """A step that adds a rule to those of a kind, unless it is there."""
+    def see_to_rule(text: str, kind: str, entries: str, configuration: str, rule: dict[str, Any]) -> tuple[str, str]:
 
         def rules() -> list[dict[str, Any]]:
             return list(ask(f"get_bucket_{kind}", f"NoSuch{configuration}").get(entries, ()))
@@ -116,26 +103,23 @@ def setup_steps(client: S3Client) -> Iterator[Step]:
         def add() -> None:
             getattr(boto, f"put_bucket_{kind}")(**bucket, **{configuration: {entries: [*rules(), rule]}})
 
-        return Step(text, lambda: any(other.get("ID") == rule["ID"] for other in rules()), add, client, optional=True)
+        return see_to(text, lambda: any(other.get("ID") == rule["ID"] for other in rules()), add, optional=True)
 
-    yield Step(
-        f"the bucket {declared.name} at {declared.server}",
-        lambda: bool(ask("list_objects_v2", "NoSuchBucket")),
-        create,
-        client,
-    )
-    yield Step("no block of public policies", is_open, unblock, client, optional=not aws)
-    yield Step("everybody may read objects and their versions", lambda: public in statements(), publish, client)
-    yield Step(
+    text = f"the bucket {declared.name} at {declared.server}"
+    _, state = see_to(text, lambda: bool(ask("list_objects_v2", "NoSuchBucket")), create)
+    bucket_to_come = state == "to do"
+    yield text, state
+    yield see_to("no block of public policies", is_open, unblock, optional=not aws)
+    yield see_to("everybody may read objects and their versions", lambda: public in statements(), publish)
+    yield see_to(
         "versions are kept, so that a name's old bytes stay",
         client.versioned,
         lambda: boto.put_bucket_versioning(**bucket, VersioningConfiguration={"Status": "Enabled"}),
-        client,
     )
     text = "web pages may read, also pieces of files (CORS)"
-    yield one_more_rule(text, "cors", "CORSRules", "CORSConfiguration", _CORS)
+    yield see_to_rule(text, "cors", "CORSRules", "CORSConfiguration", _CORS)
     text = "unfinished uploads are removed after 30 days"
-    yield one_more_rule(text, "lifecycle_configuration", "Rules", "LifecycleConfiguration", _LIFECYCLE)
+    yield see_to_rule(text, "lifecycle_configuration", "Rules", "LifecycleConfiguration", _LIFECYCLE)
 
 
 def _arn(bucket: Bucket, below: str = "") -> str:
