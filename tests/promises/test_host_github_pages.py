@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import subprocess
 import sys
@@ -50,16 +51,35 @@ def a_file(path: Path, data: bytes) -> Path:
     return path
 
 
+class Forge:
+    """One git server and one web server for all repositories and sites of these tests."""
+
+    def __init__(self, home: Path, request: pytest.FixtureRequest) -> None:
+        self.repositories, self.sites = home / "git", home / "www"
+        self.sites.mkdir()
+        tokens = {TOKEN: "write", READER: "read"}
+        self.git = request.getfixturevalue("git_http")(self.repositories, tokens=tokens)
+        self.web = request.getfixturevalue("nginx")(self.sites)
+        self.owners = (f"ann{number}" for number in itertools.count())
+
+
+@pytest.fixture(scope="module")
+def forge(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Forge:
+    return Forge(tmp_path_factory.mktemp("forge"), request)
+
+
 class Site:
     """A repository, its server, and the site that its pushes become."""
 
     def __init__(self, home: Path, request: pytest.FixtureRequest, branch: str = "gh-pages", **options: Any) -> None:
-        self.repository = bare(home / "git" / "ann" / "data.git", branch)
+        forge: Forge = request.getfixturevalue("forge")
+        owner = next(forge.owners)
+        self.repository = bare(forge.repositories / owner / "data.git", branch)
         current = request.getfixturevalue("pages")(self.repository, branch, home / "site", **options)
-        self.git = request.getfixturevalue("git_http")(home / "git", tokens={TOKEN: "write", READER: "read"})
-        self.web = request.getfixturevalue("nginx")(current)
-        self.branch = branch
-        self.spec = f"github-pages:ann/data?git={self.git.url}ann/data.git&url={self.web.url}"
+        (forge.sites / owner).symlink_to(current)
+        self.git, self.url, self.branch = forge.git, f"{forge.web.url}{owner}/", branch
+        self.git.rules(busy=0, cut=0, private=False)
+        self.spec = f"github-pages:{owner}/data?git={self.git.url}{owner}/data.git&url={self.url}"
 
     def files(self) -> list[str]:
         return git(self.repository, "ls-tree", "-r", "--name-only", "-z", self.branch).strip("\0").split("\0")
@@ -194,7 +214,7 @@ def test_real_files(site: Site, tmp_path: Path, need: Any) -> None:
     for name, path in names.items():
         assert Path(data.get(name)).read_bytes() == path.read_bytes()
     assert sorted(site.files()) == sorted([*names, ".nojekyll", "index.html", "dataferry-catalog.json"])
-    with urlopen(site.web.url) as answer:
+    with urlopen(site.url) as answer:
         page = answer.read().decode()
     assert "<h1>Dust &amp; &lt;maps&gt;</h1>" in page
     assert all(f'href="./{name}"' in page for name in names)
@@ -368,14 +388,16 @@ def test_pushes_in_portions(site: Site, tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_names_that_git_or_pages_do_not_take(site: Site, tmp_path: Path) -> None:
     source = a_file(tmp_path / "a", b"a")
-    for name in ("x/.git/y", ".GIT/config", "git~1", ".nojekyll", "CNAME", "index.html", "_config.yml"):
-        with pytest.raises(DataferryError, match="choose another"):
-            publish({name: source}, site.spec, tmp_path / "r.toml", progress=False)
+    names = ("x/.git/y", ".GIT/config", "git~1", ".nojekyll", "CNAME", "index.html", "_config.yml")
+    with pytest.raises(DataferryError) as caught:
+        publish(dict.fromkeys(names, source), site.spec, tmp_path / "r.toml", progress=False)
+    assert str(caught.value).count("choose another") == len(names)
+    assert [name for name in names if name not in str(caught.value)] == []
     site.push({"maps": b"a file", "Dust.fits": b"upper"}, tmp_path / "clone")
     with pytest.raises(Conflict):
         publish({"maps/a.fits": source}, site.spec, tmp_path / "r.toml", progress=False)
     publish({"dust.fits": source}, site.spec, tmp_path / "r.toml", progress=False)  # Pages knows upper from lower case
-    with urlopen(f"{site.web.url}Dust.fits") as answer:
+    with urlopen(f"{site.url}Dust.fits") as answer:
         assert answer.read() == b"upper"
 
 
@@ -385,7 +407,7 @@ def test_a_site_of_jekyll_stays_one(
     """Where somebody has a Jekyll site, no .nojekyll is put there; what Jekyll would drop is refused."""
     monkeypatch.setenv("GH_ENTERPRISE_TOKEN", TOKEN)
     site = Site(tmp_path, request, branch="main", folder="docs", jekyll=True)
-    spec = site.spec.replace("ann/data?", "ann/data@main?") + "&folder=docs"
+    spec = site.spec.replace("/data?", "/data@main?") + "&folder=docs"
     site.push(
         {"docs/_config.yml": b"title: x\n", "docs/index.md": b"---\n---\n# Hello\n", "code.py": b""}, tmp_path / "c"
     )
@@ -398,7 +420,7 @@ def test_a_site_of_jekyll_stays_one(
     assert "docs/.nojekyll" not in site.files()
     data = PackageData("p", registry=tmp_path / "r.toml", show_progress=False)
     assert Path(data.get("maps/a.fits")).read_bytes() == plain.read_bytes()
-    with urlopen(site.web.url) as answer:
+    with urlopen(site.url) as answer:
         assert b"Hello" in answer.read()
 
 
@@ -433,9 +455,7 @@ def test_a_private_repository(site: Site, tmp_path: Path, monkeypatch: pytest.Mo
         assert "Contents: read and write" in caught.value.remedy
     monkeypatch.setenv("GH_ENTERPRISE_TOKEN", TOKEN)
     with pytest.raises(AccessDenied, match="not found"):
-        publish(
-            {"a.fits": source}, site.spec.replace("ann/data.git", "ann/none.git"), tmp_path / "r.toml", progress=False
-        )
+        publish({"a.fits": source}, site.spec.replace("data.git", "none.git"), tmp_path / "r.toml", progress=False)
     publish({"a.fits": source}, site.spec, tmp_path / "r.toml", progress=False)
 
 
