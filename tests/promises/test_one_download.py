@@ -70,7 +70,7 @@ def test_processes_that_retrieve_a_url_make_one_download(known: str, folder: boo
         gate = Gate(3 * MB)
         server.fault("*", gate)
         words = [sys.executable, "-c", code, server.url_of(NAME), known_hash, str(tmp_path) if folder else ""]
-        crowd = [subprocess.Popen(words, env=environment(), stdout=subprocess.PIPE, text=True) for _ in range(8)]
+        crowd = [subprocess.Popen(words, env=environment(), stdout=subprocess.PIPE, text=True) for _ in range(4)]
         until(lambda: gate.passed >= 2 * MB)
         gate.open()
         paths = {process.communicate()[0].strip() for process in crowd}

@@ -26,7 +26,8 @@ def new_enough(name: str, major: int) -> bool:
 
 
 def offline_form(command: str) -> str:
-    """The same command with the build tools of this environment, and without dependencies from an index."""
+    """The same command with pip and the build tools of this environment, and without dependencies from an index."""
+    command = re.sub(r"-m venv\b", "-m venv --without-pip", command)  # which takes most of the time
     isolated = not new_enough("setuptools", 77)
     command = re.sub(
         r"\bpip install\b", "pip install --no-deps" + ("" if isolated else " --no-build-isolation"), command
@@ -84,10 +85,9 @@ def share_packages(environment: Path) -> None:
     [site] = environment.glob("lib/python*/site-packages")
     ours = sysconfig.get_path("purelib")
     (site / "tests-environment.pth").write_text(f"import site; site.addsitedir({ours!r})\n")
-    for name in "dataferry", "pytest":
+    for name in "dataferry", "pip", "pytest":
         script = environment / "bin" / name
-        module = "dataferry" if name == "dataferry" else "pytest"
-        script.write_text(f'#!/bin/sh\nexec {shlex.quote(str(environment / "bin" / "python"))} -m {module} "$@"\n')
+        script.write_text(f'#!/bin/sh\nexec {shlex.quote(str(environment / "bin" / "python"))} -m {name} "$@"\n')
         script.chmod(0o755)
 
 
