@@ -87,12 +87,11 @@ def add(
     hosts = [origin for origin in lists if _is_host(origin)]
     lines = [declared_line(host) for host in hosts]  # refused before anything is asked, where one holds a login
     before = read_known(path)
-    base = dataurl or (before.dataurl if before is not None else "")
-    entries = entries_of(rows, base, show_progress=not options.is_quiet())
+    entries = entries_of(rows, dataurl or before.dataurl, show_progress=not options.is_quiet())
     entries += [entry for host in hosts for entry in _hosted(host, only)]
     done += ["mirror declared" for line in lines if editor.add_mirror(line)]
     entries += _hashed(named_files(files, path, name, prefix))
-    for clash in name_clashes([entry.name for entry in entries], before.names() if before is not None else []):
+    for clash in name_clashes([entry.name for entry in entries], before.names()):
         note(f"{style('warning:', fg='yellow')} {clash}")
     changes = editor.put(entries, replace=replace)
     actions = Counter(change.action for change in changes)

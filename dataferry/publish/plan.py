@@ -79,7 +79,7 @@ def plan(
     legal, problems = _legal_files(files)
     digests, failed = hash_files(legal, md5=True, show=progress)
     problems += failed.values()
-    problems += name_clashes(legal, known.names() if known is not None else [])
+    problems += name_clashes(legal, known.names())
     problems += _not_writable(path)
     uploads = {name: Upload(name, legal[name], d.size, d.sha256, d.md5) for name, d in digests.items()}
     whole = Plan(path, uploads, digests, [], problems, new_version, repair, known, engine_settings())
@@ -142,7 +142,7 @@ def name_clashes(names: Iterable[str], registered: Iterable[str]) -> list[Datafe
 
 def _host_plan(spec: str, plan: Plan) -> HostPlan:
     host, measured = make_host(spec), rates()
-    about = read_about(plan.registry, plan.known.about if plan.known is not None else {})
+    about = read_about(plan.registry, plan.known.about)
     publisher = host.publisher(plan.settings, about)
     publisher.registered = tuple(plan.registered_hosts())
     check_declared(publisher.declared)  # the dry run says it as well, before anything is uploaded
@@ -164,7 +164,7 @@ def _other_bytes(plan: Plan, uploads: Iterable[Upload]) -> dict[str, DataferryEr
     problems: dict[str, DataferryError] = {}
     fixed = [host.host.redacted for host in plan.hosts if not host.publisher.versioned]
     for upload in uploads:
-        name, entry = upload.name, plan.registered(upload.name)
+        name, entry = upload.name, plan.known.find(upload.name)
         if entry is None or entry.sha256 == upload.sha256 or (plan.new_version and not fixed):
             continue
         if plan.new_version:
@@ -179,7 +179,7 @@ def _other_bytes(plan: Plan, uploads: Iterable[Upload]) -> dict[str, DataferryEr
 
 def _hosts_left_behind(plan: Plan) -> list[str]:
     """The hosts of the registry that keep the old bytes of names which get new ones."""
-    entries = {name: plan.registered(name) for name in plan.uploads}
+    entries = {name: plan.known.find(name) for name in plan.uploads}
     changed = [name for name, entry in entries.items() if entry and entry.sha256 != plan.uploads[name].sha256]
     served = {line for host in plan.hosts for line in (host.spec, host.declared)}
     others = [redact_url(line) for line in plan.registered_hosts() if line not in served]
@@ -262,7 +262,7 @@ def _decide(step: Step, fetched: str | DataferryError | None, plan: Plan, host: 
     if hosted is None or (fetched == upload.sha256 if fetched else hosted.matches(upload)):
         step.compared = fetched is not None
         return
-    entry = plan.registered(step.name)
+    entry = plan.known.find(step.name)
     damaged = entry is not None and entry.sha256 == upload.sha256 and host.declared in plan.registered_hosts()
     if damaged and plan.repair and publisher.repairs:
         step.action = REPAIR
@@ -288,7 +288,7 @@ def _decide(step: Step, fetched: str | DataferryError | None, plan: Plan, host: 
 
 def _is_published(plan: Plan, host: HostPlan, upload: Upload, hosted: HostedFile) -> bool:
     """Whether the registry has just this file at just this host, as far as the host says."""
-    entry = plan.registered(upload.name)
+    entry = plan.known.find(upload.name)
     return (
         entry is not None
         and (entry.sha256, entry.size) == (upload.sha256, upload.size)
@@ -334,7 +334,7 @@ def _beyond_totals(
 def _without_locators(plan: Plan, host: HostPlan, uploads: Sequence[Upload]) -> list[DataferryError]:
     """A text registry has no locators, so names have to be enough for this host."""
     known = plan.known
-    if known is None or known.list_path is None or not host.host.locator:
+    if known.list_path is None or not host.host.locator:
         return []
     listed = [upload for upload in uploads if not known.keeps_locators(upload.name)]
     if all(host.host.sources(upload.name, Entry(upload.name, upload.sha256, upload.size)) for upload in listed):

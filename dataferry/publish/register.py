@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,15 +18,14 @@ from ..hosts.base import checked_files, guarded
 from ..lookup.configured_hosts import engine_settings, offline_reason
 from ..lookup.file_url import FileHost
 from ..lookup.options import FetchOptions
+from ..registry.checksum_lists import Row
 from ..registry.names import check_public, redact_url
 from ..registry.registry import Entry
 from .proof import fetch_and_drop
 
 if TYPE_CHECKING:
     from ..config.settings import Settings
-    from ..files import Stamp
     from ..hosts.base import Host
-    from ..registry.checksum_lists import Row
 
 __all__ = ["declared_line", "entries_at", "entries_of"]
 
@@ -61,27 +61,14 @@ def entries_at(spec: str, patterns: Sequence[str] = (), *, show_progress: bool =
         which = f" that fits {' or '.join(patterns)}" if patterns else ""
         left_out = f"; left out: {'; '.join(skipped[:3])}" if skipped else ""
         raise BadName(f"{host.redacted} has no file{which}{left_out}")
-    digests = {name: file.sha256.lower() for name, file in hosted.items() if file.sha256}
-    sizes = {name: file.size for name, file in hosted.items()}
-    unknown = {name: file for name, file in hosted.items() if name not in digests}
-
-    def check(name: str, _: Path, stamp: Stamp) -> str:
-        file = unknown[name]
-        words = (("md5", file.md5, stamp.md5), ("size", file.size, stamp.size))
-        wrong = [
-            f"its {word} is {came}, and {host.redacted} lists {listed}"
-            for word, listed, came in words
-            if listed not in {None, came}
-        ]
-        return "; ".join(wrong)
-
-    # a made-up digest stands in entries that only carry locators: any bytes will do
-    asked = [Entry(name, "0" * 64, file.size, dict(file.locators)) for name, file in unknown.items()]
-    came = _hash_by_fetching(lambda _: [host], asked, check, _settings(host), show_progress)
-    for name, (size, sha256) in came.items():
-        digests[name], sizes[name] = sha256, size
-    entries = [Entry(name, digests[name], sizes[name], dict(hosted[name].locators)) for name in sorted(hosted)]
-    return entries, skipped
+    unknown = {name: file for name, file in hosted.items() if not file.sha256}
+    rows = [Row(name, "md5", file.md5 or "", file.size) for name, file in unknown.items()]
+    locators = {name: dict(file.locators) for name, file in hosted.items()}
+    found = _hash_by_fetching(lambda _: [host], rows, locators, _settings(host), show_progress)
+    for name, file in hosted.items():
+        if file.sha256:
+            found[name] = file.size, file.sha256.lower()
+    return [Entry(name, found[name][1], found[name][0], locators[name]) for name in sorted(hosted)], skipped
 
 
 def _settings(host: Host) -> Settings:
@@ -106,48 +93,47 @@ def entries_of(rows: Sequence[Row], dataurl: str, *, show_progress: bool = True)
     if weak and (reason := offline_reason()):
         raise NeedsNetwork("the sha256 of the list's files", [("hosts", f"not asked: {reason}")])
 
-    def check(name: str, path: Path, stamp: Stamp) -> str:
-        row = weak[name]
-        with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, row.algorithm).hexdigest()
-        if row.size not in {None, stamp.size}:
-            return f"it has {stamp.size} bytes, and the list says {row.size}"
-        return "" if digest == row.digest else f"its {row.algorithm} is {digest}, not {row.digest}"
-
     def hosts(entry: Entry) -> list[str | Host]:
         return [*map(FileHost, weak[entry.name].urls), *([dataurl] if dataurl else [])]
 
-    asked = [Entry(row.name, "0" * 64) for row in weak.values()]
-    found = _hash_by_fetching(hosts, asked, check, engine_settings(), show_progress)
-    rehashed = [
-        row._replace(algorithm="sha256", digest=found[row.name][1]) if row.name in found else row for row in rows
-    ]
-    return [row.entry._replace(size=found[row.name][0] if row.name in found else row.size) for row in rehashed]
+    found = _hash_by_fetching(hosts, list(weak.values()), {}, engine_settings(), show_progress)
+    entries = []
+    for row in rows:
+        size, sha256 = found.get(row.name, (row.size, row.digest))
+        entries.append(row._replace(algorithm="sha256", digest=sha256, size=size).entry)
+    return entries
 
 
 def _hash_by_fetching(
     hosts: Callable[[Entry], Sequence[str | Host]],
-    asked: Sequence[Entry],
-    check: Callable[[str, Path, Stamp], str],
+    rows: Sequence[Row],
+    locators: Mapping[str, dict[str, str | int]],
     settings: Settings,
     show_progress: bool,
-) -> dict[str, tuple[int, str]]:
-    """Size and sha256 of files; ``check`` says why one is not the right one."""
-    if not asked:
+) -> dict[str, tuple[int | None, str]]:
+    """Size and sha256 of files, which must have the size and the hash of their row, as far as it has them."""
+    if not rows:
         return {}
-    found: dict[str, tuple[int, str]] = {}
+    known = {row.name: row for row in rows}
+    found: dict[str, tuple[int | None, str]] = {}
     errors: list[FileUnavailable | WrongBytes] = []
 
     def hash_it(item: Wanted, path: Path) -> None:
-        stamp = hash_file(path, md5=True)
-        if problem := check(item.name, path, stamp):
-            errors.append(WrongBytes(f"{item.name!r}: {problem}"))
+        row, stamp = known[item.name], hash_file(path)
+        new = partial(hashlib.new, row.algorithm, usedforsecurity=False)
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, new).hexdigest() if row.digest else ""
+        for word, came, listed in ((row.algorithm, digest, row.digest), ("size", stamp.size, row.size)):
+            if listed not in {None, came}:
+                errors.append(WrongBytes(f"{item.name!r}: its {word} is {came}, not {listed}"))
         found[item.name] = stamp.size, stamp.sha256
 
+    # the digest of such an entry is made up: any bytes will do, and they are compared when they are here
+    asked = [Entry(row.name, "0" * 64, locators=locators.get(row.name, {})) for row in rows]
     options = FetchOptions(progress=show_progress)
     base = "https://list.invalid/"  # two names may have one URL
     results = fetch_and_drop(hosts, asked, settings, incoming(), "adopt-", options, hash_it, compare=False, base=base)
     errors += [result for result in results.values() if isinstance(result, FileUnavailable)]
     if errors:
-        raise FetchErrors(f"{len(errors)} of {len(asked)} files could not be registered:", errors)
+        raise FetchErrors(f"{len(errors)} of {len(rows)} files could not be registered:", errors)
     return found

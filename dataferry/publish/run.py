@@ -80,14 +80,14 @@ def _write(host: _HostRun, steps: Sequence[Step]) -> list[Path]:
     editor = RegistryEditor(plan.registry)
     editor.put(host.entries(steps), replace=plan.new_version)
     known = read_known(plan.registry)
-    if host.declared != (known.dataurl if known is not None else ""):
-        first = known is None or not (known.dataurl or known.mirrors)
+    if host.declared != known.dataurl:
+        first = not (known.dataurl or known.mirrors)
         if first and host.declared.startswith(("http://", "https://")):
             editor.set_dataurl(host.declared)
         else:
             order = [other.spec for other in plan.hosts]
             before = order[order.index(host.plan.spec) :]
-            if plan.new_version and known is not None:  # else users would download the old bytes first
+            if plan.new_version:  # else users would download the old bytes first
                 before += [line for line in known.mirrors if series_of(line) == host.plan.host.series != ""]
             editor.add_mirror(host.declared, before=before)
     return editor.save()
@@ -128,16 +128,11 @@ class _HostRun:
 
     def entries(self, steps: Sequence[Step]) -> list[Entry]:
         """The entries of files as the registry has them; a text registry has no locators."""
-        known = read_known(self.whole.registry)
-        return [
-            Entry(
-                step.name,
-                step.upload.sha256,
-                step.size,
-                step.locators if known is None or known.keeps_locators(step.name) else {},
-            )
-            for step in steps
-        ]
+        known, entries = read_known(self.whole.registry), []
+        for step in steps:
+            locators = step.locators if known.keeps_locators(step.name) else {}
+            entries.append(Entry(step.name, step.upload.sha256, step.size, locators))
+        return entries
 
     def forget_proven(self) -> None:
         """Drop the notes of what is proven and registered."""

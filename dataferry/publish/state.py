@@ -115,6 +115,6 @@ def rates() -> Notes:
     return Notes(_home() / "rates.json")
 
 
-def read_known(path: Path) -> Registry | None:
-    """The registry as it is now, whose text file need not be there yet; None if there is none."""
-    return Registry(path, new_list=True) if os.path.lexists(path) else None
+def read_known(path: Path) -> Registry:
+    """The registry as it is now, whose text file need not be there yet; an empty one if there is none."""
+    return Registry(path, new_list=True) if os.path.lexists(path) else Registry.from_files("", {})

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..config.settings import Settings
     from ..files import Stamp
     from ..hosts.base import Host, HostedFile, Publisher, Upload
-    from ..registry.registry import Entry, Registry
+    from ..registry.registry import Registry
 
 __all__ = [
     "CONFLICT",
@@ -173,8 +173,8 @@ class Plan:
         Whether to replace damaged copies of registered files.
     remarks : sequence of str
         What else the author should know before the upload, apart from remarks on single hosts.
-    known : Registry or None
-        The registry as it was read; None if there is none.
+    known : Registry
+        The registry as it was read; empty if there is none.
     settings : Settings
         The user's configuration.
     """
@@ -186,17 +186,13 @@ class Plan:
     problems: list[DataferryError]
     new_version: bool
     repair: bool
-    known: Registry | None
+    known: Registry
     settings: Settings
     remarks: Sequence[str] = ()
 
-    def registered(self, name: str) -> Entry | None:
-        """The entry that the registry has for a file."""
-        return self.known.find(name) if self.known is not None else None
-
     def registered_hosts(self) -> list[str]:
         """The lines of the registry that declare hosts."""
-        return [line for line in (self.known.dataurl, *self.known.mirrors) if line] if self.known is not None else []
+        return [line for line in (self.known.dataurl, *self.known.mirrors) if line]
 
     def check(self, *, every_host: bool = False) -> None:
         """Raise what prevents the run.

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, wait
+from contextlib import suppress
 from typing import TypeVar
 
 __all__ = ["in_threads"]
@@ -30,15 +31,13 @@ def in_threads(
     queue = deque(zip(futures, items, strict=True))
 
     def work() -> None:
-        while queue:
-            try:
+        with suppress(IndexError):  # the queue is empty
+            while True:
                 future, item = queue.popleft()
-            except IndexError:  # another thread has taken the last one
-                return
-            try:
-                future.set_result(do(item))
-            except BaseException as error:  # noqa: BLE001 - raised by whoever wants the result
-                future.set_exception(error)
+                try:
+                    future.set_result(do(item))
+                except BaseException as error:  # noqa: BLE001 - raised by whoever wants the result
+                    future.set_exception(error)
 
     threads = [threading.Thread(target=work, name="dataferry-publish", daemon=True) for _ in futures[:most]]
     for thread in threads:
