@@ -202,7 +202,7 @@ def test_every_mirror_is_checked_without_the_users_login(
 def test_command_and_exit_codes(
     make_package: Callable[..., str], server: RangeServer, command: Callable[..., Result]
 ) -> None:
-    package = make_package(FILES, head=f'dataurl = "{server.url}"')
+    package = make_package(FILES, head=f'dataurl = "{server.url}"\ntimeout = 2')  # and so short pauses
     done = command("check", package)
     assert done.exit_code == 0
     assert "2 proven, 1 size only of 3" in done.stderr

@@ -257,7 +257,8 @@ def test_an_error_names_every_place_in_order(package, server, tmp_path, monkeypa
 @pytest.mark.parametrize(
     ("fault", "word"), [(LoginPage(), "HTML"), (LfsPointer(), "git-lfs"), (Cut(100), "cut"), (Status(202), "202")]
 )
-def test_what_is_not_the_file_never_enters_the_cache(package, server, fault, word):
+def test_what_is_not_the_file_never_enters_the_cache(make_package, server, fault, word):
+    package = make_package({NAME: RIGHT}, head=f'dataurl = "{server.url}"\ntimeout = 2')  # and so short pauses
     server.fault("*", fault)
     with pytest.raises(FileUnavailable, match=word):
         PackageData(package).get(NAME)
