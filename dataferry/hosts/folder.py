@@ -87,7 +87,7 @@ class FolderHost(Host):
         path, problem = expand_folder(self.folder)
         problem = problem or folder_problem(path, settings.folder_timeout)
         if not problem:
-            return folder_files.files_in(path)
+            return dict(folder_files.files_in(path))
         from .api_client import ApiClient
 
         with ApiClient(settings, self.url) as client:
@@ -115,7 +115,7 @@ class FolderPublisher(Publisher):
     def __init__(self, host: FolderHost, settings: Settings, about: Mapping[str, Any]) -> None:
         super().__init__(host, settings, about)
         self.root, self._problem = expand_folder(host.folder)
-        self._opened: Repository | None = None
+        self._repository: Repository | None = None
         self._serves_git = False
 
     @property
@@ -131,9 +131,13 @@ class FolderPublisher(Publisher):
             raise PublishError(self.host.redacted, problem, remedy)
         folder_files.check_writable(self.root)
         who = f"{folder_files.user_name(get_user_id())}, into {self.root} ({stat.filemode(os.stat(self.root).st_mode)})"
-        repository = self._repository()
-        if repository is not None:
-            who += f"; {repository.check()}"
+        from .folder_lfs import Repository, has_lfs
+
+        lfs = self.host.lfs
+        if lfs or (lfs is None and has_lfs(self.root)):
+            place, settings = self.host.redacted, self.settings
+            self._repository = Repository(self.root, self.host.remote, place, settings, required=bool(lfs))
+            who += f"; {self._repository.check()}"
         self._check_url()
         return who
 
@@ -141,8 +145,8 @@ class FolderPublisher(Publisher):
         """Ask the URL for a file of the folder: a mistyped one shows before anything is copied."""
         from .api_client import ApiClient
 
-        listed = (name for name in (CATALOG, SUMS) if os.path.isfile(self._path(name)))
-        name = next(listed, "") or next(iter(folder_files.files_in(self.root, most=1)), "")
+        lists = (name for name in (CATALOG, SUMS) if os.path.isfile(self._path(name)))
+        name = next(lists, "") or next((name for name, _ in folder_files.files_in(self.root)), "")
         url = self.host.url + quoted_name(name)
         with ApiClient(self.settings.as_anonymous(), self.host.url) as client:
             try:
@@ -160,16 +164,6 @@ class FolderPublisher(Publisher):
             return ()
         refusal = "nginx: location ~ /\\.git { return 404; }  Apache: RedirectMatch 404 /\\.git"
         return [f"{redact_url(self.host.url)}.git/ is served to everybody: let the web server refuse it ({refusal})"]
-
-    def _repository(self) -> Repository | None:
-        """The repository whose work tree this is, if git-lfs is wanted there."""
-        if self._opened is None and self.host.lfs is not False:
-            from .folder_lfs import Repository, has_lfs
-
-            if self.host.lfs or has_lfs(self.root):
-                required, place = bool(self.host.lfs), self.host.redacted
-                self._opened = Repository(self.root, self.host.remote, place, self.settings, required=required)
-        return self._opened
 
     def hosted(self, uploads: Sequence[Upload]) -> Mapping[str, HostedFile]:
         """What lies in the folder under the names; hashed where no stamp vouches for it."""
@@ -229,10 +223,10 @@ class FolderPublisher(Publisher):
         """List the files in ``SHA256SUMS`` and the catalog; commit and push them where git-lfs is in use."""
         files = {u.name: Listed(u.size, u.sha256) for u in uploads if os.path.isfile(self._path(u.name))}
         known = folder_files.files_in(self.root)  # with what an earlier run placed, and could not list
-        files = {n: Listed(h.size, h.sha256) for n, h in known.items() if h.size is not None and h.sha256} | files
-        repository = self._repository()
-        if repository is not None:
-            files |= repository.publish({upload.name: files[upload.name] for upload in uploads if upload.name in files})
+        files = {n: Listed(h.size, h.sha256) for n, h in known if h.size is not None and h.sha256} | files
+        if self._repository is not None:
+            published = {upload.name: files[upload.name] for upload in uploads if upload.name in files}
+            files |= self._repository.publish(published)
         with self._naming_errors(SUMS):
             folder_files.list_files(self.root, files, str(self.about.get("title") or ""))
         for folder in {self.root, *(place for upload in uploads for place in self._folders(upload.name))}:

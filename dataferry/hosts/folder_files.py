@@ -67,9 +67,8 @@ def _stamped_sha256(path: str, seen: os.stat_result) -> str | None:
     return stamp.sha256 if stamp and stamp.holds(seen) else None
 
 
-def files_in(root: str, *, most: int = 0) -> dict[str, HostedFile]:
+def files_in(root: str) -> Iterator[tuple[str, HostedFile]]:
     """The files of a folder that have legal names: sizes, and the sha256 where a stamp vouches for it."""
-    found = {}
     for place, folders, files in os.walk(root):
         below = os.path.relpath(place, root).replace(os.sep, "/") + "/" if place != root else ""
         folders[:] = sorted(folder for folder in folders if not is_reserved(below + folder))
@@ -79,12 +78,8 @@ def files_in(root: str, *, most: int = 0) -> dict[str, HostedFile]:
                 name, seen = check_name(below + file), os.stat(path)
             except (BadName, OSError):
                 continue
-            if is_reserved(name) or not stat.S_ISREG(seen.st_mode):
-                continue
-            found[name] = HostedFile(seen.st_size, _stamped_sha256(path, seen))
-            if len(found) == most:
-                return found
-    return found
+            if stat.S_ISREG(seen.st_mode) and not is_reserved(name):
+                yield name, HostedFile(seen.st_size, _stamped_sha256(path, seen))
 
 
 def file_in(path: str, size: int) -> HostedFile | None:

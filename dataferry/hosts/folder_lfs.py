@@ -102,19 +102,21 @@ class Repository:
         branch = self.branch
         tip, head = branch.fetch(), self._head()
         tip = tip if self.remote else head
-        lacking = {name: file for name, file in files.items() if not self._has(tip, name, file)}
-        commit = tip
-        if lacking:
-            parents, base = self._merged(head, tip)
-            attributes = self._track(branch.read(_ATTRIBUTES, base) or b"" if base else b"", lacking)
-            blobs = {n: branch.store(_pointer(f)) for n, f in lacking.items() if not self._has(base, n, f)}
-            if not base or attributes != branch.read(_ATTRIBUTES, base):
+        parents, base = self._merged(head, tip)
+        lacking = {name: file for name, file in files.items() if not self._has(base, name, file)}
+        commit = base
+        if lacking or len(parents) > 1:
+            before = branch.read(_ATTRIBUTES, base) or b""
+            attributes = self._track(before, lacking)
+            blobs = {name: branch.store(_pointer(file)) for name, file in lacking.items()}
+            if attributes != before:
                 blobs[_ATTRIBUTES] = branch.store(attributes)
             self._store_objects(lacking)
-            if self.remote:
-                self._push_objects(lacking, head if head in parents and head != tip else "")
-            noun = next(iter(lacking)) if len(lacking) == 1 else f"{len(lacking)} data files"
+            noun = next(iter(files)) if len(files) == 1 else f"{len(files)} data files"
             commit = branch.commit(blobs, f"Add {noun}", parents, base)
+        if self.remote and commit != tip:
+            # with the commits that were made in the folder by hand
+            self._push_objects(lacking, head if head in parents and head != tip else "")
             if not branch.push(commit):
                 return False
         came |= self._catch_up(head, commit)
@@ -135,7 +137,7 @@ class Repository:
                 self.git.inherited.clear()
 
     def _has(self, tree: str, name: str, file: Listed) -> bool:
-        there = self.branch.read(name, tree) if tree else None
+        there = self.branch.read(name, tree)
         if there is None:
             return False
         if there == _pointer(file) or _read_pointer(there) == file:
@@ -208,7 +210,7 @@ class Repository:
         return found[1]
 
     def _push_objects(self, files: Mapping[str, Listed], unpushed: str) -> None:
-        if unpushed:  # commits that were made in the folder by hand
+        if unpushed:
             self.git.run("lfs", "push", self.remote, unpushed, again=True)
         oids = list(dict.fromkeys(file.sha256 for file in files.values() if file.size))
         for start in range(0, len(oids), _BATCH):

@@ -269,8 +269,6 @@ class Branch:
 
     def push(self, commit: str, *, dry_run: bool = False, to: str = "") -> bool:
         """Push a commit, never with force; False if somebody else pushed before."""
-        if not self.remote:
-            return True
         words = ["push", "--porcelain", *(["--dry-run", "--no-verify"] if dry_run else []), self.remote]
         done = self.git.run(*words, f"{commit}:refs/heads/{to or self.name}", check=False, again=True)
         if done.status == 0:
