@@ -32,6 +32,7 @@ _LABEL, _FOLDER = re.compile(r'[^:<>;#/"*|?\\]+'), re.compile(r"[A-Za-z0-9_][A-Z
 #: Installations unpack these on arrival.
 _UNPACKED = (".zip", ".fits.gz", ".shp.zip")
 _LOCKED = 600.0
+_VOCABULARIES = {"subject", "authorIdentifierScheme"}
 
 
 class DataverseHost(DepositHost["_Api"]):
@@ -121,18 +122,23 @@ class _Api(ArchiveApi):
     def files(self, dataset: str, version: str) -> list[DraftFile] | None:
         """The files of a version."""
         found = self.seen(dataset, f"versions/{version}/files")
-        return None if found is None else [_file(item, self.locator) for item in found]
+        return None if found is None else [self.file(item) for item in found]
 
-
-def _file(item: Mapping[str, Any], locator: str) -> DraftFile:
-    data = item["dataFile"]
-    checksum = data.get("checksum") or {"type": "MD5", "value": data.get("md5")}
-    digests = {kind: str(checksum.get("value") or "").lower() or None for kind in [str(checksum.get("type")).upper()]}
-    # a table that was ingested is a .tab file there; its checksum is that of the original
-    label = str(data.get("originalFileName") or item["label"])
-    folder, size = item.get("directoryLabel"), data.get("originalFileSize") or data.get("filesize")
-    key, name = str(data["id"]), f"{folder}/{label}" if folder else label
-    return DraftFile(size, digests.get("SHA-256"), digests.get("MD5"), {locator: int(key)}, name, key, True, None, item)
+    def file(self, item: Mapping[str, Any]) -> DraftFile:
+        """A file; a table that was ingested is a .tab file there, and its checksum is that of the original."""
+        data = item["dataFile"]
+        checksum = data.get("checksum") or {"type": "MD5", "value": data.get("md5")}
+        digests = {str(checksum.get("type")).upper(): str(checksum.get("value") or "").lower() or None}
+        name, key = str(data.get("originalFileName") or item["label"]), str(data["id"])
+        return DraftFile(
+            data.get("originalFileSize") or data.get("filesize"),
+            digests.get("SHA-256"),
+            digests.get("MD5"),
+            {self.locator: int(key)},
+            "/".join(filter(None, [item.get("directoryLabel"), name])),
+            key,
+            data=item,
+        )
 
 
 class DataversePublisher(DepositPublisher[_Api]):
@@ -236,7 +242,7 @@ class DataversePublisher(DepositPublisher[_Api]):
         with _Form(upload, {"tabIngest": "false", "restrict": "false", **folder}, moved) as body:
             headers = {"Content-Type": f"multipart/form-data; boundary={body.boundary}"}
             added = self._ask("POST", "add", body=body, headers=headers, again=False, timeout=600.0)
-        file = self.add(_file(added["files"][0], self.api.locator))
+        file = self.add(self.api.file(added["files"][0]))
         if file.name != upload.name or file.matches(upload) is False:
             raise self.other_bytes(upload, file)
         return file
@@ -244,28 +250,32 @@ class DataversePublisher(DepositPublisher[_Api]):
     def _body(self, title: str) -> dict[str, Any]:
         """``[about]`` as Dataverse takes it."""
         about, people = self.about, authors(self.about, self.at())
-        family, given = name_parts(people[0])
         email = about.get("contact") or next((p["email"] for p in people if p.get("email")), self._email)
-        contact = {"datasetContactName": f"{family}, {given}".strip(", "), "datasetContactEmail": email}
-        fields = [
-            _field("title", title),
-            _field("author", [_author(person) for person in people]),
-            _field("datasetContact", [contact]),
-            _field("dsDescription", [{"dsDescriptionValue": str(about["description"])}]),
-            _field("subject", as_list(about.get("subjects") or ["Other"]), "controlledVocabulary"),
-        ]
-        if about.get("keywords"):
-            fields.append(_field("keyword", [{"keywordValue": str(word)} for word in as_list(about["keywords"])]))
-        version: dict[str, Any] = {"metadataBlocks": {"citation": {"fields": fields}}}
+        contact = {"datasetContactName": _full_name(people[0]), "datasetContactEmail": email}
+        keywords = [{"keywordValue": str(word)} for word in as_list(about.get("keywords") or [])]
+        fields = {
+            "title": title,
+            "author": [_author(person) for person in people],
+            "datasetContact": [contact],
+            "dsDescription": [{"dsDescriptionValue": str(about["description"])}],
+            "subject": as_list(about.get("subjects") or ["Other"]),
+            "keyword": keywords,
+        }
+        citation = {"fields": [_field(name, value) for name, value in fields.items() if value]}
+        version: dict[str, Any] = {"metadataBlocks": {"citation": citation}}
         if about.get("license"):
             found = self.license_among(self.api.ask("GET", "licenses") or [])
             version["license"] = {"name": found["name"], "uri": found["uri"]}
         return {"datasetVersion": version}
 
 
-def _author(person: Mapping[str, Any]) -> dict[str, str]:
+def _full_name(person: Mapping[str, Any]) -> str:
     family, given = name_parts(person)
-    author = {"authorName": f"{family}, {given}".strip(", ")}
+    return f"{family}, {given}".strip(", ")
+
+
+def _author(person: Mapping[str, Any]) -> dict[str, str]:
+    author = {"authorName": _full_name(person)}
     if person.get("affiliation"):
         author["authorAffiliation"] = str(as_list(person["affiliation"])[0])
     if person.get("orcid"):
@@ -273,13 +283,11 @@ def _author(person: Mapping[str, Any]) -> dict[str, str]:
     return author
 
 
-def _field(name: str, value: Any, kind: str = "primitive") -> dict[str, Any]:
+def _field(name: str, value: Any) -> dict[str, Any]:
     """A field of a metadata block; compound ones hold fields themselves."""
-    compound = isinstance(value, list) and isinstance(value[0], dict)
-    if compound:
-        schemes = {"authorIdentifierScheme": "controlledVocabulary"}
-        value = [{k: _field(k, v, schemes.get(k, kind)) for k, v in item.items()} for item in value]
-    kind = "compound" if compound else kind
+    kind = "controlledVocabulary" if name in _VOCABULARIES else "primitive"
+    if isinstance(value, list) and isinstance(value[0], dict):
+        kind, value = "compound", [{key: _field(key, part) for key, part in item.items()} for item in value]
     return {"typeName": name, "typeClass": kind, "multiple": isinstance(value, list), "value": value}
 
 

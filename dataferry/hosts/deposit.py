@@ -100,17 +100,10 @@ class ArchiveApi(ApiClient):
     #: The header that says who asks.
     login_header, login_form = "Authorization", "Bearer {}"
 
-    def __init__(
-        self,
-        settings: Settings,
-        base: str,
-        token: Token | None = None,
-        *,
-        headers: Mapping[str, str] | None = None,
-        trusted: Collection[str] = (),
-    ) -> None:
+    def __init__(self, settings: Settings, base: str, token: Token | None = None, **options: Any) -> None:
+        super().__init__(settings, base, **options)
         self.login = {self.login_header: self.login_form.format(token.secret)} if token else {}
-        super().__init__(settings, base, headers={**(headers or {}), **self.login}, trusted=trusted)
+        self.headers |= self.login
         self.token, self.lock = token, Lock()
         self._counted: deque[float] = deque(maxlen=self.a_minute)
 
@@ -353,26 +346,16 @@ class DepositPublisher(Publisher, Generic[_Api]):
         self.describe(new=new)
         self.refresh()
 
-    def reopen(self) -> bool:
-        """Find the draft of an earlier run, where this one has nothing to send."""
-        noted = str(self.notes.get("draft") or "")
-        if not self.record and noted and self.sees(noted):
-            self.record = noted
-        return bool(self.record)
-
     def once(self, title: str) -> str:
         """The draft that an earlier run made, or a new one. A mark in its title finds one that could not be noted."""
-        if (noted := self.notes.get("draft")) and self.sees(str(noted)):
-            return str(noted)
-        if mark := self.notes.get("mark"):
-            for draft, name in self.own_titles():
-                if name.endswith(mark):
-                    self.notes["draft"] = draft
-                    return draft
-        mark = self.notes["mark"] = mark or f"[dataferry {uuid.uuid4().hex[:12]}]"
-        draft = self.make(f"{title[:200]} {mark}")
-        self.notes["draft"] = draft
-        return draft
+        noted, mark = str(self.notes.get("draft") or ""), self.notes.get("mark")
+        if not noted and mark:
+            noted = next((draft for draft, name in self.own_titles() if name.endswith(mark)), "")
+        if not noted or not self.sees(noted):
+            mark = self.notes["mark"] = mark or f"[dataferry {uuid.uuid4().hex[:12]}]"
+            noted = self.make(f"{title[:200]} {mark}")
+        self.notes["draft"] = noted
+        return noted
 
     def refresh(self) -> None:
         """List the files of the draft again."""
@@ -396,9 +379,8 @@ class DepositPublisher(Publisher, Generic[_Api]):
 
     def conflicting(self, upload: Upload) -> DraftFile | None:
         """The newest file that has arrived under this name with other bytes."""
-        return next(
-            (file for file in self.named(upload)[::-1] if file.complete and file.matches(upload) is False), None
-        )
+        other = (file for file in reversed(self.named(upload)) if file.complete and file.matches(upload) is False)
+        return next(other, None)
 
     def begun(self, upload: Upload) -> DraftFile | None:
         """The file that was announced with this name and these bytes, and of which something is missing."""
@@ -471,9 +453,6 @@ class DepositPublisher(Publisher, Generic[_Api]):
     def finish(self, uploads: Sequence[Upload], notes: Notes) -> Mapping[str, Locators]:
         """Verify the digests, take out what the new files replace, and publish if anything is not public yet."""
         self.notes = notes
-        with self.asking():
-            if not self.reopen():
-                return {}
         files = self.verified = self.verify(uploads)
         public = self._public()
         if {file.bytes_of for file in files.values()} <= public.keys():  # by an earlier run, or somebody else
@@ -500,25 +479,23 @@ class DepositPublisher(Publisher, Generic[_Api]):
         seconds = self.patience[0] + sum(upload.size for upload in uploads) / _DIGESTS_PER_SECOND
         for _ in self.waiting(seconds, f"{self.provider} has computed the digests"):
             self.refresh()
-            found = {upload.name: self.complete(upload) for upload in uploads}
-            waiting = [upload for upload in uploads if found[upload.name] is None]
+            found = {upload.name: file for upload in uploads if (file := self.complete(upload)) is not None}
+            waiting = [upload for upload in uploads if upload.name not in found]
             if not waiting:
-                return {name: file for name, file in found.items() if file is not None}
+                return found
             for upload in waiting:
-                self._check(upload)
+                self._refuse_lost(upload)
         reason = f"{self.provider} has not computed its digest after {seconds:.0f} s"
         raise PublishError(self.at(waiting[0].name), reason, f"it is there: {_AGAIN} later to publish it")
 
-    def _check(self, upload: Upload) -> None:
-        """Refuse what no waiting will make right."""
+    def _refuse_lost(self, upload: Upload) -> None:
+        """Raise an error for what no waiting will make right."""
         if self.begun(upload) is not None:
             return
         if spoiled := [file for file in self.named(upload) if file.complete and file.announced == upload.md5]:
             raise self.other_bytes(upload, spoiled[0])
-        reason = f"the draft does not have these bytes under {upload.name!r}"
-        raise Conflict(
-            self.at(upload.name), f"{reason}; perhaps somebody else publishes to it at the same time", _AGAIN
-        )
+        reason = "the draft does not have these bytes; perhaps somebody else publishes to it at the same time"
+        raise Conflict(self.at(upload.name), reason, _AGAIN)
 
     def other_bytes(self, upload: Upload, file: DraftFile) -> PublishError:
         """Take out a file that did not arrive as it was sent, and return the error."""

@@ -605,10 +605,6 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
             if tag not in self._series:
                 self._series[tag] = self._make(tag)
 
-    def reopen(self) -> bool:
-        """The releases are found by their tags."""
-        return True
-
     def _make(self, tag: str) -> _Release:
         title, body = _release_text(self.about, tag, self.at(), further=tag != self._tag)
         wanted = {"tag_name": tag, "name": title, "body": body, "draft": True}
