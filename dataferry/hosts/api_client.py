@@ -254,7 +254,7 @@ class ApiClient:
         json : object, optional
             Sent as JSON.
         body : bytes or FileBody, optional
-            Sent as it is.
+            Sent as it is, as ``application/octet-stream`` if ``headers`` do not say otherwise.
         headers : mapping of str to str, optional
             Further headers.
         query : mapping of str to (str or int), optional
@@ -290,6 +290,8 @@ class ApiClient:
         if json is not None:
             body = json_module.dumps(json).encode()
             own["Content-Type"] = "application/json"
+        elif body is not None:
+            own["Content-Type"] = "application/octet-stream"
         given = {name.lower() for name in headers or ()}
         own = {name: value for name, value in own.items() if name.lower() not in given} | dict(headers or {})
         harmless = method in _HARMLESS if again is None else again

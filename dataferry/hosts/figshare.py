@@ -561,9 +561,7 @@ class _Parts:
         for _ in tries(_PART_LOCKED, 0.2, 5.0):
             with FileBody(self._upload.path, start, size, self._count) as body:
                 try:
-                    headers = {"Content-Type": "application/octet-stream"}
-                    url = f"{self._url}/{number}"
-                    self._client.call("PUT", url, body=body, headers=headers, again=False, timeout=120)
+                    self._client.call("PUT", f"{self._url}/{number}", body=body, again=False, timeout=120)
                     return
                 except TransferError as error:
                     failed, sent = error, body.tell()

@@ -17,7 +17,7 @@ from ..download.response import server_time
 from ..errors import AccessDenied, BadName, Conflict, HostRefused, PublishError, TransferError
 from ..registry.names import check_name
 from .about import as_list, authors, full_name
-from .api_client import FileBody
+from .api_client import FileBody, error_message
 from .base import Credential, HostedFile, Limits, Locators, Moved, Notes, Part, Publisher, Source, Upload
 from .deposit import ArchiveApi, DepositHost, DepositPublisher, DraftFile, is_status, read_options
 from .github import api_url, github_credentials, is_ref, is_repository
@@ -437,21 +437,31 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
 
     # -- rights: nothing is changed to find out
 
-    def _too_weak(self, message: str) -> AccessDenied:
-        reason = f"the token of {self.origin} may not publish releases there ({message})"
-        return AccessDenied(self.at(), reason, self.remedy)
+    def account(self) -> str:
+        """The user's login; an app has none."""
+        user = self.api.find("user", {401, 403, 404}) or {}
+        return str(user.get("login") or "an app")
 
-    def check_rights(self) -> str:
-        """Ask GitHub what the token may."""
-        api, host = self.api, self.host
+    def check_record(self) -> None:
+        """Ask GitHub what the repository takes, and what the token may."""
+        api = self.api
         reply = api.call("GET", api.repository, accept={401, 403, 404})
         if reply.status != 200:
-            reason = f"the token of {self.origin} sees no repository {host.repository}"
+            reason = f"the token of {self.origin} sees no repository {self.host.repository}"
             if reply.status == 401:
                 reason = f"GitHub does not know the token of {self.origin}"
             raise AccessDenied(self.at(), reason, self.remedy)
         repository = reply.json()
-        self._check_repository(repository)
+        if repository.get("archived"):
+            raise self.error("the repository is archived and takes no releases")
+        if repository.get("private"):
+            reason = "the repository is private, so that users would not get the files"
+            remedy = "Make it public; or upload with `gh release upload`, and register with `dataferry add --from`"
+            raise self.error(reason, remedy)
+        commits = api.call("GET", f"{api.repository}/commits", query={"per_page": 1}, accept={403, 404, 409})
+        if commits.status == 409:
+            reason = "the repository is empty, and a tag needs a commit"
+            raise self.error(reason, "Push a first commit, a README for example")
         # only classic tokens have scopes; `permissions` is the role of the user, not what the token may
         if (scopes := reply.headers.get("X-OAuth-Scopes")) is not None:
             if not repository.get("permissions", {}).get("push"):
@@ -461,30 +471,18 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
         else:
             # notes are computed and not kept, and it takes the same right as a release
             path, ask = f"{api.repository}/releases/generate-notes", {"tag_name": "dataferry-asks-for-rights"}
-            try:
-                api.call("POST", path, json=ask, accept={422}, again=True)
-            except HostRefused as error:
-                raise self._too_weak(error.message) if is_status(error, 403, 404) else error from error
-        user = api.call("GET", "user", accept={401, 403, 404})
-        who = user.json().get("login", "") if user.status == 200 else ""
-        if host.tag == LATEST:
+            reply = api.call("POST", path, json=ask, accept={403, 404, 422}, again=True)
+            if reply.status in {403, 404}:
+                raise self._too_weak(error_message(reply))
+        if self._tag == LATEST:
             if (latest := api.tagged(LATEST)) is None:
-                reason = f"{host.repository} has no release yet that could be the latest one"
+                reason = f"{self.host.repository} has no release yet that could be the latest one"
                 raise self.error(reason, "Name a tag: @data-v1")
             self._tag = latest.tag
-        return f"{who or 'an app'}, with the token of {self.origin}"
 
-    def _check_repository(self, repository: Mapping[str, Any]) -> None:
-        if repository.get("archived"):
-            raise self.error("the repository is archived and takes no releases")
-        if repository.get("private"):
-            reason = "the repository is private, so that users would not get the files"
-            remedy = "Make it public; or upload with `gh release upload`, and register with `dataferry add --from`"
-            raise self.error(reason, remedy)
-        path = f"{self.api.repository}/commits"
-        if self.api.call("GET", path, query={"per_page": 1}, accept={403, 404, 409}).status == 409:
-            reason = "the repository is empty, and a tag needs a commit"
-            raise self.error(reason, "Push a first commit, a README for example")
+    def _too_weak(self, message: str) -> AccessDenied:
+        reason = f"the token of {self.origin} may not publish releases there ({message})"
+        return AccessDenied(self.at(), reason, self.remedy)
 
     # -- what is there
 
@@ -733,10 +731,9 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
 
     def _post(self, release: _Release, upload: Upload, piece: _Piece, moved: Moved) -> DraftFile:
         query = {"name": piece.asset} | ({"label": piece.label} if piece.label else {})
-        head = {"Content-Type": "application/octet-stream"}
         with FileBody(upload.path, piece.start, piece.size, moved) as body:
             try:
-                reply = self.api.call("POST", release.upload_url, body=body, query=query, headers=head, timeout=300.0)
+                reply = self.api.call("POST", release.upload_url, body=body, query=query, timeout=300.0)
             except TransferError:
                 moved(-body.tell())
                 raise

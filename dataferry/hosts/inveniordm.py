@@ -562,9 +562,7 @@ class InvenioPublisher(DepositPublisher[_Api]):
             self._announce([upload])
         notes["sent"] = True
         with FileBody(upload.path, 0, upload.size, moved) as body:
-            headers = {"Content-Type": "application/octet-stream"}
-            path = f"{self._file_path(upload.name)}/content"
-            self.api.call("PUT", path, body=body, headers=headers, timeout=600.0)
+            self.api.call("PUT", f"{self._file_path(upload.name)}/content", body=body, timeout=600.0)
         file = self._commit(upload)
         if not file.matches(upload):
             raise self.other_bytes(upload, file)
