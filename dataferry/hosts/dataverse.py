@@ -70,12 +70,10 @@ class DataverseHost(DepositHost["_Api"]):
 
     @property
     def credentials(self) -> tuple[Credential, ...]:
-        """An API token."""
         page = f"{self.server}dataverseuser.xhtml?selectTab=apiTokenTab"
         return (Credential("Dataverse", urlsplit(self.server).netloc, ("DATAVERSE_API_TOKEN",), (), page),)
 
     def connect(self, settings: Settings, token: Token | None) -> _Api:
-        """The installation's interface."""
         return _Api(settings, self, token)
 
     def downloads(self, number: str) -> Sequence[Source]:
@@ -96,7 +94,6 @@ class DataverseHost(DepositHost["_Api"]):
         return files
 
     def publisher(self, settings: Settings, about: Mapping[str, Any]) -> Publisher:
-        """What uploads files to the dataset and publishes it."""
         return DataversePublisher(self, settings, about)
 
 
@@ -153,13 +150,11 @@ class DataversePublisher(DepositPublisher[_Api]):
     _email = ""
 
     def account(self) -> str:
-        """The user's name."""
         user = self.api.ask("GET", "users/:me")
         self._email = str(user.get("email") or "")
         return str(user.get("displayName") or user.get("identifier"))
 
     def check_record(self) -> None:
-        """Whether the dataset is theirs."""
         rights = self.api.seen(self.record, "userPermissions")
         if rights is not None and not (rights.get("canEditDataset") and rights.get("canPublishDataset")):
             raise AccessDenied(self.at(), "this account may not edit and publish the dataset", self.remedy)
@@ -192,7 +187,6 @@ class DataversePublisher(DepositPublisher[_Api]):
         )
 
     def make(self, title: str) -> str:
-        """Make a dataset."""
         path = f"dataverses/{quote(self.host.collection, safe=':')}/datasets"
         return str(self.api.ask("POST", path, json=self._body(title))["persistentId"])
 
@@ -211,15 +205,12 @@ class DataversePublisher(DepositPublisher[_Api]):
         return self.api.files(self.record, ":latest") or []
 
     def public_files(self) -> list[DraftFile]:
-        """The files of the newest public version."""
         return self.api.files(self.record, ":latest-published") or []
 
     def delete(self, file: DraftFile) -> None:
-        """Take a file out of the draft."""
         self.api.ask("DELETE", f"files/{file.key}", accept=(404,))
 
     def publish(self) -> None:
-        """Make the draft the next version."""
         self._wait_for_locks()
         self._ask("POST", "actions/:publish", {"type": "major"})
 

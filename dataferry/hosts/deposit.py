@@ -165,7 +165,9 @@ class DepositHost(Host, Generic[_Api]):
         """Find files in the list of the record; of several with one name the newest comes first."""
         found: dict[str, list[Source]] = {}
         for file in reversed(self._listed(settings)):
-            if file.name in wanted:
+            entry = wanted.get(file.name)
+            other = entry is not None and file.sha256 not in {None, entry.sha256}
+            if file.name in wanted and not other:
                 found.setdefault(file.name, []).extend(self.places(file))
         return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ..download.backoff import tries
-from ..errors import AccessDenied, BadName, HostRefused, PublishError, TransferError
+from ..errors import AccessDenied, BadName, Conflict, HostRefused, PublishError, TransferError
 from ..registry.names import close_names, redact_url
 from .about import as_list, authors
 from .api_client import ApiClient, FileBody, Response, error_message
@@ -240,14 +241,12 @@ class FigshareHost(DepositHost["_Api"]):
 
     @property
     def credentials(self) -> tuple[Credential, ...]:
-        """A personal token."""
         server = urlsplit(self.declared.api)
         own = server.scheme == "https" and (server.hostname or "").endswith(_OWN_SERVERS)
         page = "https://figshare.com/account/applications (it may do what you may)"
         return (Credential("Figshare", server.netloc, ("FIGSHARE_TOKEN",), page=page, own=own),)
 
     def connect(self, settings: Settings, token: Token | None) -> _Api:
-        """Figshare's interface."""
         return _Api(settings, self.declared.api, token)
 
     def downloads(self, number: int | str, login: Mapping[str, str] | None = None) -> list[Source]:
@@ -330,7 +329,6 @@ class FigsharePublisher(DepositPublisher[_Api]):
     # -- only reading
 
     def account(self) -> str:
-        """The account's name and number."""
         line = self.host.declared
         if line.version is not None:
             remedy = "name the article without a version: the files become its next version"
@@ -342,7 +340,6 @@ class FigsharePublisher(DepositPublisher[_Api]):
         return f"{' '.join(filter(None, names)) or 'account'} ({self._account.get('id')})"
 
     def sees(self, draft: str) -> bool:
-        """Whether the account may change an article."""
         with self.asking():
             return self.api.find(f"account/articles/{draft}") is not None
 
@@ -358,13 +355,11 @@ class FigsharePublisher(DepositPublisher[_Api]):
             raise self.error("the article is under embargo, so users could not download its files")
 
     def hosted(self, uploads: Sequence[Upload]) -> Mapping[str, HostedFile]:
-        """The complete files of the article, of its draft too."""
         found = super().hosted(uploads)
         self._check_quota(uploads)
         return found
 
     def problem(self, upload: Upload) -> str:
-        """A name that is too long."""
         flat = article_name(upload.name)
         if len(flat) <= _LONGEST_NAME:
             return ""
@@ -375,30 +370,26 @@ class FigsharePublisher(DepositPublisher[_Api]):
 
     def _check_quota(self, uploads: Sequence[Upload]) -> None:
         """Refuse what Figshare would refuse later."""
-        going = [upload for upload in uploads if self.complete(upload) is None]
-        most = self._account.get("maximum_file_size") or _FREE_BYTES
-        for upload in going:
-            if upload.size > most:
-                raise PublishError(
-                    self.at(upload.name),
-                    f"it has {upload.size} bytes, and the account takes {most} in one file",
-                    "Figshare lifts that on request for institutions, and sells Figshare+ for large data",
-                )
+        account, going = self._account, [upload for upload in uploads if self.complete(upload) is None]
+        most = account.get("maximum_file_size") or _FREE_BYTES
+        for upload in [upload for upload in going if upload.size > most]:
+            reason = f"it has {upload.size} bytes, and the account takes {most} in one file"
+            remedy = "Figshare lifts that on request for institutions, and sells Figshare+ for large data"
+            raise PublishError(self.at(upload.name), reason, remedy)
         needed = sum(upload.size for upload in going if self.begun(upload) is None)
-        quota, used = self._account.get("quota"), self._account.get("used_quota_private") or 0
-        if quota and needed > quota - used:
+        quota = account.get("quota") or sys.maxsize
+        free = max(0, quota - (account.get("used_quota_private") or 0))
+        if needed > free:
             raise self.error(
-                f"the files need {needed} bytes, and {max(0, quota - used)} are free of the {quota} that the account "
-                "has for unpublished files",
+                f"the files need {needed} bytes, and {free} are free of the {quota} that the account has for "
+                "unpublished files",
                 "publish or delete other drafts, publish fewer files at a time, or ask Figshare for more",
             )
-        kept = {file.name for file in self.files} | {upload.name for upload in going}
+        count = len({file.name for file in self.files} | {upload.name for upload in going})
         # an institution, or Figshare+, has a number of its own and reports it only when it is reached
-        if len(kept) > _MOST_FILES and not self._account.get("institution_id"):
-            raise self.error(
-                f"the article would have {len(kept)} files, and Figshare takes {_MOST_FILES}",
-                "spread them over several articles, or pack them",
-            )
+        if count > _MOST_FILES and not account.get("institution_id"):
+            reason = f"the article would have {count} files, and Figshare takes {_MOST_FILES}"
+            raise self.error(reason, "spread them over several articles, or pack them")
 
     # -- the draft
 
@@ -417,7 +408,6 @@ class FigsharePublisher(DepositPublisher[_Api]):
         return str(made.get("entity_id") or str(made["location"]).rstrip("/").rpartition("/")[2])
 
     def own_titles(self) -> Iterable[tuple[str, str]]:
-        """All articles of the account."""
         return [(str(item["id"]), str(item.get("title", ""))) for item in self.api.pages("account/articles")]
 
     def list_files(self) -> list[DraftFile]:
@@ -432,11 +422,9 @@ class FigsharePublisher(DepositPublisher[_Api]):
             raise
 
     def delete(self, file: DraftFile) -> None:
-        """Take a file out of the draft."""
         self.api.call("DELETE", f"{self._path}/files/{file.key}", accept=(404,))
 
     def publish(self) -> None:
-        """Make the draft the next version."""
         self.api.call("POST", f"{self._path}/publish")
 
     # -- one file: in the parts that the upload service wants, from where an earlier run stopped
@@ -455,9 +443,12 @@ class FigsharePublisher(DepositPublisher[_Api]):
         path = f"{self._path}/files/{file.key}"
         try:
             self.api.call("POST", path, again=True)
-        except TransferError:
+        except TransferError as error:
+            if (there := self.api.find(path)) is None:
+                reason = "somebody else, who publishes to the article as well, took the file out of its draft"
+                raise Conflict(self.at(upload.name), reason, "run the same command again") from error
             # an earlier request may have done it, and only its answer was lost
-            if (self.api.find(path) or {}).get("status", "created") == "created":
+            if there.get("status", "created") == "created":
                 raise
         return file
 
@@ -491,19 +482,17 @@ class FigsharePublisher(DepositPublisher[_Api]):
             fields["categories"] = [self._category(item) for item in as_list(about["categories"])]
         if about.get("license"):
             given = as_list(about["license"])[0]
-            known = [] if isinstance(given, int) else self._offered("licenses")
-            fields["license"] = given if isinstance(given, int) else int(self.license_among(known)["value"])
+            number = given if isinstance(given, int) else self.license_among(self._offered("licenses"))["value"]
+            fields["license"] = int(number)
         return fields
 
     def _category(self, given: object) -> int:
         if isinstance(given, int):
             return given
         known = self._offered("categories")
-        ids = {
-            str(item[key]).lower(): int(item["id"]) for item in known for key in ("source_id", "title") if key in item
-        }
-        if (number := ids.get(str(given).lower())) is not None:
-            return number
+        for item in known:
+            if str(given).lower() in {str(item.get(key)).lower() for key in ("source_id", "title")}:
+                return int(item["id"])
         titles = [str(item["title"]) for item in known]
         close = [title for title in titles if str(given).lower() in title.lower()] or close_names(str(given), titles)
         hint = f"; did you mean {' or '.join(map(repr, close[:3]))}?" if close else ""
@@ -513,10 +502,6 @@ class FigsharePublisher(DepositPublisher[_Api]):
     def _offered(self, what: str) -> list[dict[str, Any]]:
         """What this account may use; what anybody may, where the account has no list of its own."""
         return list(self.api.find(f"account/{what}") or self.api.ask("GET", what))
-
-
-class _UploadGone(Exception):
-    """The upload service knows the upload no longer."""
 
 
 class _Parts:
@@ -533,24 +518,24 @@ class _Parts:
 
     def send(self) -> bool:
         """Send the parts that are missing; false where the service has dropped the upload."""
-        try:
-            for _ in range(4):
-                if not (missing := self._missing()):
-                    return True
-                with ThreadPoolExecutor(_PARTS_AT_ONCE) as pool:
-                    list(pool.map(self._put, missing))
-        except _UploadGone:
-            return False
+        for _ in range(4):
+            if (missing := self._missing()) is None:
+                return False
+            if not missing:
+                return True
+            with ThreadPoolExecutor(_PARTS_AT_ONCE) as pool:
+                list(pool.map(self._put, missing))
         raise self._error("the upload service took all parts and reports that some are missing")
 
-    def _missing(self) -> list[dict[str, Any]]:
+    def _missing(self) -> list[dict[str, Any]] | None:
+        """The parts that have not arrived; None where the service knows the upload no longer."""
         try:
             answer = self._client.call("GET", self._url, accept=(404,))
         except TransferError as error:
             raise self._error(error.reason) from None
         upload: dict[str, Any] = answer.json() if answer.status != 404 else {}
         if upload.get("status", "ABORTED") == "ABORTED":
-            raise _UploadGone
+            return None
         if upload["status"] == "COMPLETED":
             return []
         return [part for part in upload["parts"] if part.get("status") != "COMPLETE"]
@@ -566,7 +551,7 @@ class _Parts:
                 except TransferError as error:
                     failed, sent = error, body.tell()
             # the answer may be all that was lost; and an upload that was cut keeps its part locked for a while
-            if number not in {int(other["partNo"]) for other in self._missing()}:
+            if number not in {int(other["partNo"]) for other in self._missing() or ()}:
                 self._count(size - sent)
                 return
             self._count(-sent)

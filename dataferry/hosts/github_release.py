@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -191,17 +192,18 @@ class _Release:
         found = self.assets.get(name.lower())
         return found if found is not None and found.name == name else None
 
-    def files(self, part: int | None, locators: Locators) -> dict[str, HostedFile]:
+    def files(self, part: int | None, locators: Locators, login: Mapping[str, str]) -> list[DraftFile]:
         """The files that it has; assets that no name leads to, and files with a missing part, are left out."""
         groups: dict[str, list[DraftFile]] = {}
-        for asset in self.assets.values():
-            if asset.complete:
+        for name in sorted(self.assets):
+            if (asset := self.assets[name]).complete:
                 groups.setdefault(_base_of(asset.name), []).append(asset)
-        files: dict[str, HostedFile] = {}
+        files = []
         for base, assets in groups.items():
-            name, size = file_name(base), sum(asset.size or 0 for asset in assets)
-            if name is not None and {(asset.name, asset.size) for asset in assets} == set(pieces(name, size, part)):
-                files[name] = HostedFile(size, assets[0].sha256 if len(assets) == 1 else None, locators=locators)
+            name, size = file_name(base) or "", sum(asset.size or 0 for asset in assets)
+            if name and [(asset.name, asset.size) for asset in assets] == pieces(name, size, part):
+                sha256, data = assets[0].sha256 if len(assets) == 1 else None, {"assets": assets}
+                files.append(DraftFile(size, sha256, None, locators, name, name, data=data, login=login))
         return files
 
     def assets_of(self, name: str) -> list[DraftFile]:
@@ -308,7 +310,6 @@ class GitHubReleaseHost(DepositHost["_Api"]):
 
     @property
     def credentials(self) -> tuple[Credential, ...]:
-        """A token for the repository."""
         return github_credentials(self.server)
 
     @property
@@ -317,17 +318,13 @@ class GitHubReleaseHost(DepositHost["_Api"]):
         return f"github-release:{self.server}/{self.repository.lower()}"
 
     def connect(self, settings: Settings, token: Token | None) -> _Api:
-        """GitHub's API."""
         return _Api(self, settings, token)
-
-    def tag_of(self, entry: Entry | None) -> str:
-        """The release that holds a file: its locator may name a further release of the same data."""
-        further = str(entry.locators.get(self.locator, "")) if entry else ""
-        return further if _is_further(further, self.tag) else self.tag
 
     def sources(self, name: str, entry: Entry | None) -> Sequence[Source]:
         """One URL, or those of its parts for a file that is larger than an asset may be."""
-        tag = self.tag_of(entry)
+        # the locator may name a further release of the same data
+        further = str(entry.locators.get(self.locator, "")) if entry else ""
+        tag = further if _is_further(further, self.tag) else self.tag
         path = "latest/download" if tag == LATEST else f"download/{quote(tag, safe='')}"
         base = f"{self.server}/{self.repository}/releases/{path}/"
         assets = pieces(name, entry.size if entry else None, self.part)
@@ -336,47 +333,33 @@ class GitHubReleaseHost(DepositHost["_Api"]):
 
     def look_up(self, wanted: Mapping[str, Entry | None], settings: Settings) -> Mapping[str, Sequence[Source]]:
         """Ask the API with the user's token: for the files of private repositories."""
-        token = self.token(settings)
-        if token is None:
+        if self.token(settings) is None:
             reason = f"its API was not asked: {self._for_private()}"
             raise TransferError(self.redacted, reason, kind="token", final=True)
-        api = self.connect(settings, token)
-        releases = {tag: api.tagged(tag) for tag in dict.fromkeys(map(self.tag_of, wanted.values()))}
-        if not any(releases.values()):
-            raise self._not_seen()
-        found: dict[str, Sequence[Source]] = {}
-        headers = {**api.login, "Accept": "application/octet-stream"}
-        for name, entry in wanted.items():
-            if (release := releases[self.tag_of(entry)]) is None:
-                continue
-            assets = [release.asset(asset) for asset, _ in pieces(name, entry.size if entry else None, self.part)]
-            there = [asset for asset in assets if asset is not None and asset.complete]
-            other = entry is not None and len(there) == 1 and there[0].sha256 not in {None, entry.sha256}
-            if len(there) == len(assets) and not other:
-                parts = tuple(Part(asset.key, asset.size or 0) for asset in there) if len(there) > 1 else ()
-                found[name] = [Source(there[0].key, self.redacted, headers, parts)]
-        return found
+        return super().look_up(wanted, settings)
 
-    def hosted(self, settings: Settings) -> Mapping[str, HostedFile]:
-        """All assets of the release and of the further releases of the same data."""
+    def places(self, file: DraftFile) -> Sequence[Source]:
+        headers = {**file.login, "Accept": "application/octet-stream"}
+        parts = tuple(Part(asset.key, asset.size or 0) for asset in file.data["assets"])
+        return [Source(parts[0].url, self.redacted, headers, parts if len(parts) > 1 else ())]
+
+    def public_files(self, settings: Settings) -> list[DraftFile]:
+        """All files of the further releases of the same data, and of the release, which counts first."""
         api = self.connect(settings, self.token(settings))
-        files: dict[str, HostedFile] = {}
+        files: list[DraftFile] = []
         number, first = 1, self.tag
         while release := api.tagged(_further_tag(first, number)):
             first = release.tag if number == 1 else first
-            files = {**release.files(self.part, {self.locator: release.tag} if number > 1 else {}), **files}
+            locators = {self.locator: release.tag} if number > 1 else {}
+            files = release.files(self.part, locators, api.login) + files
             number += 1
         if number == 1:
-            raise self._not_seen()
+            reason = f"no published release {self.tag!r} of {self.repository} is seen; {self._for_private()}"
+            raise TransferError(self.redacted, reason, kind="token", final=True)
         return files
 
     def publisher(self, settings: Settings, about: Mapping[str, Any]) -> Publisher:
-        """What makes releases and uploads assets."""
         return GitHubReleasePublisher(self, settings, about)
-
-    def _not_seen(self) -> TransferError:
-        reason = f"no published release {self.tag!r} of {self.repository} is seen; {self._for_private()}"
-        return TransferError(self.redacted, reason, kind="token", final=True)
 
     def _for_private(self) -> str:
         name = urlsplit(self.server).hostname
@@ -428,11 +411,8 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
     @property
     def versioned(self) -> bool:  # type: ignore[override]
         """Whether the registry declares other releases of the repository only, which keep the old bytes."""
-        tags = set()
-        for spec in self.registered:
-            if spec.lower().startswith("github-release:"):
-                other = GitHubReleaseHost(spec)
-                tags |= {other.tag} if other.series == self.host.series else set()
+        lines = [spec for spec in self.registered if spec.lower().startswith("github-release:")]
+        tags = {other.tag for other in map(GitHubReleaseHost, lines) if other.series == self.host.series}
         return bool(tags) and self._tag not in tags
 
     # -- rights: nothing is changed to find out
@@ -564,9 +544,9 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
         if self._tag not in self._series:
             remarks.append(f"a release {self._tag} is made as a draft, and published once all files are proven")
         remarks += [f"{name} goes in {count} parts" for name, count in parts.items() if count > 1]
-        counts: dict[str, int] = {}
+        counts: Counter[str] = Counter()
         for name, tag in self._placed(uploads).items():
-            counts[tag] = counts.get(tag, 0) + parts[name]
+            counts[tag] += parts[name]
         if set(counts) - {self._tag}:
             where = ", ".join(f"{count} in {tag}" for tag, count in counts.items())
             remarks.append(f"a release holds {self.most_assets} assets, of which no two differ in case only: {where}")
