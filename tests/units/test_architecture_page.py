@@ -26,7 +26,7 @@ def test_the_tree_has_every_module(repository: Path, page: str) -> None:
     for line in tree.splitlines()[1:]:
         if match := re.match(r" {8}(\w+)/ ", line):
             folder = match[1] + "/"
-        elif match := re.match(r" {8}([\w./]+) ", line):
+        elif match := re.match(r" {8}([\w./-]+) ", line):
             named.add(match[1])
         elif match := re.match(r" {12}((?:\w+\.py *)+)", line):
             named |= {folder + name for name in match[1].split()}
