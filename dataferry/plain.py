@@ -6,7 +6,6 @@ import contextlib
 import os
 import threading
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .cache.astropy_cache import drop_entry, entry_path
@@ -17,7 +16,7 @@ from .download.response import describe_body
 from .errors import BadName, Failure, FileUnavailable, Offline, Reason, RegistryError
 from .portable import after_fork
 from .registry.names import check_name, check_url, redact_url
-from .registry.packages import package_folders, refuse_archived
+from .registry.packages import package_folders, path_in, refuse_archived, scattered_data
 
 if TYPE_CHECKING:
     import logging
@@ -101,12 +100,12 @@ def get_data_filename(
             _log().info("%s: found in the folder %s", name, folder.path)
             return path
         tried.append(Failure(f"folder {folder.path}", problem or "not there", "error" if problem else "absent"))
-    for data in _data_folders(package):
-        path = os.path.join(data, name)
+    bundled = [folder / "data" for folder in package_folders(package)]
+    for path in [*(os.path.join(data, name) for data in bundled), path_in(scattered_data(package), name)]:
         if os.path.isfile(path):
             _log().info("%s: bundled with %s", name, package)
             return path
-        tried.append(Failure(f"package {data}", "not there", "absent"))
+    tried += [Failure(f"package {data}", "not there", "absent") for data in bundled]
     refuse_archived(package, name)
     return _ask_astropy(
         name,
@@ -117,10 +116,6 @@ def get_data_filename(
         show_progress,
         tried,
     )
-
-
-def _data_folders(package: str) -> list[Path]:
-    return [folder / "data" for folder in package_folders(package)]
 
 
 def _ask_astropy(

@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..cache import layout
 from ..cache.store import Store, Verdict, examine
@@ -14,7 +14,7 @@ from ..config.folders import Folder, cache_folder, folder_problem, make_folder, 
 from ..config.settings import CACHE_VARIABLE, DATA_VARIABLE, Settings
 from ..config.sites import current_sites
 from ..errors import Reason, RegistryError
-from ..registry.packages import package_folders
+from ..registry.packages import package_folders, path_in, scattered_data
 from ..registry.registry import Entry, Registry
 
 __all__ = ["Candidate", "Candidates"]
@@ -98,6 +98,8 @@ class Candidates:
                 yield Candidate("folder", f"{folder.path}/{path}", folder.origin, folder.problem, folder.path)
         for data in self.data_folders:
             yield Candidate("package", f"{data}/{name}", self.package)
+        if path := path_in(self._scattered_data, name):
+            yield Candidate("package", path, self.package)
 
     @cached_property
     def data_folders(self) -> list[str]:
@@ -106,6 +108,12 @@ class Candidates:
         with contextlib.suppress(RegistryError):  # a registry file may lie apart from any installed package
             places += [str(folder / "data") for folder in package_folders(self.package)]
         return list(dict.fromkeys(places))
+
+    @cached_property
+    def _scattered_data(self) -> Any:
+        with contextlib.suppress(RegistryError):
+            return scattered_data(self.package)
+        return None
 
     @property
     def installed(self) -> bool:

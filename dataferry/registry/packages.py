@@ -21,8 +21,10 @@ __all__ = [
     "find_registry",
     "package_at",
     "package_folders",
+    "path_in",
     "refuse_archived",
     "release_of",
+    "scattered_data",
 ]
 
 #: The file that declares a package's data, in its ``data`` folder.
@@ -109,6 +111,19 @@ def _files_below(folder: Any, parts: tuple[str, ...]) -> Iterator[tuple[Path, tu
             yield from _files_below(item, inner)
         elif isinstance(item, Path):
             yield item, inner
+
+
+def scattered_data(package: str) -> Any:
+    """The data of a package that is in no folder, as `importlib.resources` gives them; None for any other."""
+    spec = _package_spec(package)
+    root = None if any(map(os.path.isdir, spec.submodule_search_locations or ())) else _resources(spec)
+    return None if root is None else root.joinpath("data")
+
+
+def path_in(data: Any, name: str) -> str:
+    """The path of a file of `scattered_data`, which meson-python may have under another name; empty without one."""
+    found = None if data is None else data.joinpath(*name.split("/"))
+    return str(found) if isinstance(found, Path) and found.is_file() else ""
 
 
 def refuse_archived(package: str, name: str) -> None:

@@ -46,7 +46,8 @@ class Node(Traversable):
     def joinpath(self, *names: Any) -> Any:
         found: Any = self
         for name in "/".join(map(str, names)).split("/"):
-            found = next(item for item in found.iterdir() if item.name == name)
+            found = found.items.get(name, Path(os.devnull, "orphan"))
+            found = Node(name, found) if isinstance(found, dict) else found
         return found
 
     def is_dir(self) -> bool:
@@ -95,13 +96,14 @@ def test_an_import_hook_that_knows_each_file_only(
     source, build = tmp_path / "source", tmp_path / "build"
     files = {source / "__init__.py": NOT_TO_BE_IMPORTED, source / "data" / "dataferry.toml": TOML}
     files[build / "data" / "maps" / "a.fits"] = b"small"
+    files[source / "raw" / "b-v1.fits"] = b"small"  # install_data(rename: ...)
     for path, content in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     tree: dict[str, Any] = {"__init__.py": source / "__init__.py"}
     tree["data"] = {
         "dataferry.toml": source / "data" / "dataferry.toml",
-        "maps": {"a.fits": build / "data" / "maps" / "a.fits"},
+        "maps": {"a.fits": build / "data" / "maps" / "a.fits", "b.fits": source / "raw" / "b-v1.fits"},
     }
     (tmp_path / "path" / "hookedspace").mkdir(parents=True)
     monkeypatch.syspath_prepend(str(tmp_path / "path"))
@@ -109,6 +111,9 @@ def test_an_import_hook_that_knows_each_file_only(
     expected = str(build / "data" / "maps" / "a.fits")
     assert get_data_filename("maps/a.fits", package=name, dataurl=server.url) == expected
     assert str(PackageData(name).get("maps/a.fits")) == expected
+    renamed = str(source / "raw" / "b-v1.fits")
+    assert get_data_filename("maps/b.fits", package=name, dataurl=server.url) == renamed
+    assert PackageData(name).get("maps/b.fits") == renamed
     assert name not in sys.modules
 
 
