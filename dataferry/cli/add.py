@@ -46,7 +46,7 @@ Examples:
 @click.option("--only", multiple=True, metavar="GLOB", help="With --from HOST: only files that match.")
 @click.option("--dataurl", metavar="URL", help="Declare the package's primary host.")
 @click.option(
-    "--replace", is_flag=True, help="Let a registered name get other bytes. Never do this to published files."
+    "--replace", is_flag=True, help="Allow other bytes under a registered name. Never use this for published files."
 )
 @options.dry_run("Show what would be written, and write nothing.")
 @options.as_json
@@ -64,9 +64,9 @@ def add(
 ) -> None:
     """Register files in a package's dataferry.toml.
 
-    Writes the size and sha256 of each file. The name of a file below the package's data folder is its path there. Any
-    other file has its file name, and files of a folder keep their path below it. The files are neither moved nor
-    copied, and the comments and the order of dataferry.toml stay.
+    Writes the size and sha256 of each file. The name of a file below the package's data folder is its path there. Other
+    files keep their own name, and files in a folder their path below it. The files are neither moved nor copied.
+    dataferry.toml keeps its comments and its order.
 
     --from HOST registers the files that a host has, and declares the host as a mirror. If the host reports no sha256,
     the files are downloaded once to compute it. The same holds for a list with md5, sha1 or sha512: it must have a URL

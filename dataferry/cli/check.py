@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -50,11 +51,7 @@ def command(data: PackageData, pattern: str, deep: bool, everything: bool, jobs:
             echo(f"{word}  {finding.name}: {finding.note}\n           {finding.place}")
     bad = sum(finding.state is State.BAD for finding in found)
     if as_json:
-        files = [
-            {"name": f.name, "host": f.host, "place": f.place, "state": f.state, "note": f.note, "kind": f.kind}
-            for f in found
-        ]
-        print_json({"package": data.package, "deep": deep, "bad": bad, "files": files})
+        print_json({"package": data.package, "deep": deep, "bad": bad, "files": list(map(asdict, found))})
     else:
         _print_summary(found, len(wanted))
     if bad:

@@ -88,7 +88,7 @@ def where(data: PackageData, names: tuple[str, ...], as_json: bool) -> None:
 
 @options.data_command("verify", options.pattern)
 def verify(data: PackageData, pattern: str, as_json: bool) -> None:
-    """Hash again all files that are on this machine.
+    """Hash all files on this machine again.
 
     Reads them in every folder, in the package and in the caches, and downloads nothing. The exit code is 1 if a file is
     not the registered one.

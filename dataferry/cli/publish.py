@@ -41,7 +41,7 @@ Examples:
 )
 @naming_options
 @options.dry_run("Show what would be done, and change nothing anywhere.")
-@click.option("--new-version", is_flag=True, help="Let names get other bytes, at hosts that also keep the old ones.")
+@click.option("--new-version", is_flag=True, help="Allow new bytes under a name, at hosts that keep the old ones.")
 @click.option("--repair", is_flag=True, help="Replace a host's copy that differs from the registered file.")
 @click.option("-j", "--jobs", type=click.IntRange(min=1), help="The number of parallel uploads.")
 @click.option(
@@ -68,7 +68,8 @@ def command(
 
     dataferry hashes each file, uploads it unless the host has it, downloads it again without credentials from the
     address that users have, compares it, and only then writes it into dataferry.toml. A published name never gets other
-    bytes. If the command is interrupted, run it again: it continues from there. Names are as with "dataferry add".
+    bytes. If the command is interrupted, run it again: it continues from there. Files get their names as with
+    "dataferry add".
     """
     from ..publish import Outcome, plan, run
 
