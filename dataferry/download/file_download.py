@@ -77,7 +77,7 @@ class FileDownload:
     state: SourceState | None = None
     began: SourceState | None = None
     alone: SourceState | None = None
-    givers: frozenset[SourceState] = frozenset()
+    used_sources: frozenset[SourceState] = frozenset()
     compared: frozenset[SourceState] = frozenset()
     body: SegmentedFile | None = None
     rival: FileTransfer | None = None
@@ -135,7 +135,7 @@ class FileDownload:
         else:
             self.body.size = size
         if self.small:
-            self._ask(state, None)
+            self._request(state, None)
         elif self.body is not None or self._open(state):
             self.help(state, first=True)
 
@@ -145,9 +145,9 @@ class FileDownload:
             return False
         self.locked = True
         self.started = now
-        return not self._has_come()
+        return not self._take_finished()
 
-    def _has_come(self) -> bool:
+    def _take_finished(self) -> bool:
         here = None if self.wanted.etag else self.run.find(self.wanted)
         if here is not None:
             self.result = Arrived(self.wanted, here, None, 0.0, 0)
@@ -198,9 +198,9 @@ class FileDownload:
         if segments is None:
             return False
         connections = 1 if first or (connected and not host.split) else max(2, host.target)
-        segment = segments.take(connections, growing=not first and not host.settled, connected=connected)
+        segment = segments.take(connections, growing=not first and not host.tuned, connected=connected)
         if segment is not None:
-            self._ask(state, segment)
+            self._request(state, segment)
         return segment is not None
 
     def challenge(self, state: SourceState) -> None:
@@ -208,15 +208,15 @@ class FileDownload:
         self.compared |= {state}
         segment = self.body.segments.take(2, growing=True) if self.body is not None else None
         if self.body is None or segment is not None:
-            self._ask(state, segment)
+            self._request(state, segment)
             self.rival = self.transfers[-1]
 
-    def _ask(self, state: SourceState, segment: Segment | None) -> None:
+    def _request(self, state: SourceState, segment: Segment | None) -> None:
         start, stop = (segment.pos, segment.stop) if segment is not None else (0, None)
         first, source, end = state.at(start)
         transfer = FileTransfer(self, state, source.url, source.redacted)
         transfer.segment, transfer.first, transfer.limit = segment, first, end
-        transfer.asked = transfer.position = start
+        transfer.start = transfer.position = start
         transfer.began = time.monotonic()
         transfer.large = segment is not None
         transfer.fresh = state.fresh or not self.registered
@@ -266,7 +266,7 @@ class FileDownload:
                 if transfer not in self.transfers:
                     return
             transfer.accepted = True
-            self.givers |= {transfer.state}
+            self.used_sources |= {transfer.state}
         if transfer.segment is None:
             return  # it stays in memory until it is whole
         chunks = transfer.take() if transfer.reader is None else transfer.reader.take()
@@ -279,9 +279,9 @@ class FileDownload:
     def _accept(self, transfer: FileTransfer, head: Head) -> None:
         state, segment, first, end = transfer.state, transfer.segment, transfer.first, transfer.limit
         if transfer.shortcut and head.status in EXPIRED:
-            self._ask_the_source_itself(transfer)
+            self._request_without_redirect(transfer)
             return
-        begins = transfer.asked - first if transfer.is_range else 0
+        begins = transfer.start - first if transfer.is_range else 0
         stop = None if transfer.stop is None else transfer.stop - first
         size = self.size if end is None else end - first
         try:
@@ -291,7 +291,7 @@ class FileDownload:
                 raise
             return
         if transfer.hops and not transfer.shortcut:
-            state.targets[state.at(transfer.asked)[1].url] = transfer.url
+            state.targets[state.at(transfer.start)[1].url] = transfer.url
         if head.status == 200:
             transfer.position = first
             transfer.expected = total if total is not None else size  # a server that ignores ranges sends it all
@@ -306,12 +306,12 @@ class FileDownload:
     def _explained(self, transfer: FileTransfer, head: Head, error: TransferError) -> bool:
         """Whether a refusal is good news; else it is raised, in better words where there are any."""
         segment = transfer.segment
-        if error.kind == Reason.BEYOND and segment is not None and segment.stop is None and transfer.asked:
+        if error.kind == Reason.BEYOND and segment is not None and segment.stop is None and transfer.start:
             # A file whose size is not known has no byte behind those that are there: its hash decides.
             if not self.registered:
                 raise TransferError(error.place, "the file there was changed meanwhile", kind=Reason.CHANGED)
             if self.body is not None:
-                self.body.size = segment.stop = transfer.asked
+                self.body.size = segment.stop = transfer.start
             self.drop_transfer(transfer)
             return True
         if error.kind == Reason.UNCHANGED and (here := self.run.find(self.wanted)) is not None:
@@ -325,14 +325,14 @@ class FileDownload:
                 raise TransferError(error.place, strange[1], kind=strange[0], final=True)
         return False
 
-    def _ask_the_source_itself(self, transfer: FileTransfer) -> None:
+    def _request_without_redirect(self, transfer: FileTransfer) -> None:
         transfer.state.targets.clear()
         self.drop_transfer(transfer)
         segment = transfer.segment
         if segment is None or self.segments is None:
-            self._ask(transfer.state, None)
+            self._request(transfer.state, None)
         elif (again := self.segments.take_at(segment.pos)) is not None:
-            self._ask(transfer.state, again)
+            self._request(transfer.state, again)
 
     def _check_version(self, transfer: FileTransfer, head: Head) -> None:
         """See whether this is the version of the bytes before, as far as the server says."""
@@ -441,7 +441,7 @@ class FileDownload:
 
     def wrong(self, state: SourceState, error: TransferError) -> None:
         """Note that all bytes arrived and are not the right ones: none of them is kept."""
-        mixed = len(self.givers) > 1 or (self.body is not None and self.body.partial.resumed > 0)
+        mixed = len(self.used_sources) > 1 or (self.body is not None and self.body.partial.resumed > 0)
         reason = error.reason + (" (bytes of several attempts)" if mixed else "")
         self._try(state, error.place, reason, error.kind)
         self.drop()
@@ -484,7 +484,7 @@ class FileDownload:
         if body.partial.is_lost():
             # Frozen for long, this process has lost the file to another.
             self.drop()
-            self._has_come()
+            self._take_finished()
             return
         body.close()
         self._store(body.partial.path, state)
@@ -508,7 +508,7 @@ class FileDownload:
         body = self._end_all()
         if body is not None:
             body.discard()
-        self.givers = frozenset()
+        self.used_sources = frozenset()
         self._size = self.wanted.size
 
     def keep(self) -> None:

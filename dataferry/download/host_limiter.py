@@ -65,7 +65,7 @@ class HostLimiter:
         self.in_doubt_now = False  # since a moment ago, so that what waits for it may go elsewhere
         self.paused_until = 0.0
         self.split = False  # large files in several segments
-        self.settled = self.limit == 1
+        self.tuned = self.limit == 1
         self.per_connection = 0.0
         self.rate = 0.0
         self._silent = 0
@@ -95,7 +95,7 @@ class HostLimiter:
         if now - since >= _RATE_OVER:
             self.rate = (self.bytes - count) / (now - since)
             self._last = (now, self.bytes)
-        if self.active < self.target or (self.settled and now < self._probe_again):
+        if self.active < self.target or (self.tuned and now < self._probe_again):
             self._mark = None
             return
         if self._mark is None:
@@ -115,13 +115,13 @@ class HostLimiter:
         # Where each connection has become much slower the line is full, and still more would not pay.
         full = bool(self._best) and self.per_connection < _FULL * before
         if pays and not full and self.target < self.limit:
-            self._best, self.split, self.settled = rate, True, False
+            self._best, self.split, self.tuned = rate, True, False
             self._before, self.target = self.target, min(self.limit, self.target * _STEP)
         else:
             if not pays:
                 self.target, self._best = self._before, 0.0
-            self.settled, self._probe_again = True, now + 5
-        self.settled = self.settled or self.target == self.limit
+            self.tuned, self._probe_again = True, now + 5
+        self.tuned = self.tuned or self.target == self.limit
 
     # -- rates ---------------------------------------------------------------------------------------------------------
 
@@ -165,7 +165,7 @@ class HostLimiter:
             jitter = random.uniform(1, 1.1)  # noqa: S311
             self.paused_until = max(self.paused_until, now + error.retry_after * jitter)
             self.target = self.limit = self._small_limit = max(1, self.active // 2)  # it is asked for too much
-            self.settled, self._probe_again = True, now + 30
+            self.tuned, self._probe_again = True, now + 30
             return
         if much:
             self.refused = self._silent = 0

@@ -112,7 +112,7 @@ class Scheduler:
             self._end()
 
     def _wait(self, now: float) -> float:
-        growing = any(host.active and not host.settled for host in self._hosts)
+        growing = any(host.active and not host.tuned for host in self._hosts)
         wait = _GROWING if growing and any(file.segments for file in self._running) else _TICK
         if self._delayed:
             wait = min(wait, max(0.0, self._delayed[0][0] - now))
@@ -127,7 +127,7 @@ class Scheduler:
         if source.opener is None:
             self._session.start(transfer, self._network)
         else:
-            transfer.reader = StreamReader(source, transfer.asked, self.wake, transfer.rate)
+            transfer.reader = StreamReader(source, transfer.start, self.wake, transfer.rate)
         if transfer.segment is not None:
             self._draining[transfer] = None
 
@@ -357,7 +357,7 @@ class Scheduler:
             return
         if segments is not None:
             rate = max(state.host.rate, 1.0)
-            slow = segments.to_come() > _WORTH_A_RIVAL * rate and (state.host.settled or now - began > 2)
+            slow = segments.to_come() > _WORTH_A_RIVAL * rate and (state.host.tuned or now - began > 2)
         else:
             got = sum(map(len, file.transfers[0].chunks))
             slow = got > 0 and ((file.size or got + 1) - got) / (got / (now - began)) > _WORTH_A_RIVAL

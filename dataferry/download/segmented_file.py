@@ -27,7 +27,7 @@ class RangeTransfer(Transfer):
     position = 0  # the byte of the file at which the next byte of the body belongs
     first = 0  # the byte of the file at which its object begins
     limit: int | None = None  # where the object ends, if that is not the end of the file
-    asked = 0  # the first byte that was asked for
+    start = 0  # the first byte that was requested
     stop: int | None = None  # one after the last one that was asked for, where that is known
     shortcut = False  # it goes straight to where an earlier redirect led
     got = kept = 0  # bytes that came, and those that another attempt goes on from
@@ -134,7 +134,7 @@ class SegmentedFile:
         if segment is None or segment.stop is None or segment.pos < segment.stop:
             return False
         if transfer.is_range:
-            return segment.stop < transfer.asked + (transfer.expected or 0)  # its end was given to another
+            return segment.stop < transfer.start + (transfer.expected or 0)  # its end was given to another
         if self._following(transfer, segment) is not None:
             return False
         return transfer.position not in (self.size, transfer.limit)

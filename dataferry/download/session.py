@@ -249,10 +249,10 @@ class Session:
         origin = network.origin(transfer.url, transfer.place, transfer.hops > 0)
         curl = transfer.curl = self._handles.pop() if self._handles else pycurl.Curl()
         plain = not (transfer.headers or transfer.private or transfer.body or transfer.method != "GET")
-        settled = (origin, transfer.large, transfer.rate, transfer.most, transfer.fresh)
-        if not plain or getattr(curl, "settled", None) != settled:
+        setup = (origin, transfer.large, transfer.rate, transfer.most, transfer.fresh)
+        if not plain or getattr(curl, "setup", None) != setup:
             self._configure(curl, origin, transfer)
-            curl.settled = settled if plain else None
+            curl.setup = setup if plain else None
         if not plain:
             self._set_request(curl, origin, transfer)
         curl.setopt(pycurl.URL, origin.address(transfer.url))
