@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from itertools import pairwise
 from math import isqrt
 
 import numpy as np
@@ -20,6 +21,7 @@ _FACE_LON = (1, 3, 5, 7, 0, 2, 4, 6, 1, 3, 5, 7)
 _CHUNK = 1 << 15
 _RUN = 1 << 16
 _SPREADS = (
+    (32, 0x00000000FFFFFFFF),
     (16, 0x0000FFFF0000FFFF),
     (8, 0x00FF00FF00FF00FF),
     (4, 0x0F0F0F0F0F0F0F0F),
@@ -37,7 +39,7 @@ def nside_of(npix: int) -> int:
 def spread_bits(values: Ints) -> Ints:
     """Put a zero bit between all bits, abc -> 0a0b0c: a NESTED number is the bits of x and y by turns."""
     out = values.astype("i8")
-    for shift, mask in _SPREADS:
+    for shift, mask in _SPREADS[1:]:
         out |= out << shift
         out &= mask
     return out
@@ -46,9 +48,7 @@ def spread_bits(values: Ints) -> Ints:
 def squeeze_bits(values: Ints) -> Ints:
     """Take the even bits: the inverse of `spread_bits`, the odd bits are dropped."""
     out = values & 0x5555555555555555
-    for (shift, _), mask in zip(
-        reversed(_SPREADS), (*(m for _, m in reversed(_SPREADS[:-1])), 0xFFFFFFFF), strict=True
-    ):
+    for (shift, _), (_, mask) in pairwise(reversed(_SPREADS)):
         out |= out >> shift
         out &= mask
     return out
@@ -142,31 +142,20 @@ def ring2nest(nside: int, pixels: Ints) -> Ints:
 
 def _ring2nest(nside: int, pixels: Ints) -> Ints:
     cap, npix = 2 * nside * (nside - 1), 12 * nside**2
-    north, south = pixels < cap, pixels >= npix - cap
-    polar = north | south
-    if not polar.any():
-        return _strip_to_nest(nside, *_belt_place(nside, pixels))
-    ring, quarter, t = np.empty_like(pixels), np.empty_like(pixels), np.empty_like(pixels)
-    belt = ~polar
-    if belt.any():
-        ring[belt], quarter[belt], t[belt] = _belt_place(nside, pixels[belt])
-    for where, from_pole in ((north, pixels), (south, npix - 1 - pixels)):
-        if where.any():
-            far = from_pole[where]
-            width = _cap_ring(far)
-            at = far - 2 * width * (width - 1)
-            if where is south:
-                at = 4 * width - 1 - at
-            ring[where] = width if where is north else 4 * nside - width
-            quarter[where] = at // width
-            t[where] = at - quarter[where] * width
-    return _strip_to_nest(nside, ring, quarter, t)
-
-
-def _belt_place(nside: int, pixels: Ints) -> tuple[Ints, Ints, Ints]:
     bits = nside.bit_length() - 1
-    inner = pixels - 2 * nside * (nside - 1)
-    return (inner >> (bits + 2)) + nside, (inner >> bits) & 3, inner & (nside - 1)
+    inner = pixels - cap
+    ring, quarter, t = (inner >> (bits + 2)) + nside, (inner >> bits) & 3, inner & (nside - 1)
+    polar = np.flatnonzero((pixels < cap) | (pixels >= npix - cap))
+    if polar.size:
+        some = pixels[polar]
+        south = some >= cap
+        from_pole = np.where(south, npix - 1 - some, some)
+        width = _cap_ring(from_pole)
+        at = from_pole - 2 * width * (width - 1)
+        at = np.where(south, 4 * width - 1 - at, at)
+        ring[polar] = np.where(south, 4 * nside - width, width)
+        quarter[polar], t[polar] = np.divmod(at, width)
+    return _strip_to_nest(nside, ring, quarter, t)
 
 
 def _cap_ring(from_pole: Ints) -> Ints:

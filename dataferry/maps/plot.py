@@ -21,7 +21,6 @@ from .read import read_map
 from .request import open_map
 from .summary import info
 from .units import parse_unit
-from .values import bad_pixels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -163,7 +162,7 @@ def _draw_map(path: Named, field: Fields, hdu: int | str | None, *, remote: bool
     for k, column in enumerate(columns):
         number = layout.columns.index(column)
         unit = _stated(column.unit)
-        values = read_map(path, number, pixels=unique, hdu=hdu, dtype="f8", unit=unit, remote=remote)
+        values = read_map(path, number, pixels=unique, hdu=hdu, dtype="f8", unit=unit, remote=remote, fill=np.nan)
         sky = np.full(inside.shape, np.nan)
         sky[inside] = values.value[back]
         axes = figure.add_subplot(rows, across, k + 1)
@@ -199,11 +198,8 @@ def _draw_image(path: Named, hdu: Hdu, *, remote: bool) -> Figure:
     values = image.value.astype("f8")
     step = max(1, max(values.shape) // _MOST_IMAGE_PIXELS)
     values = values[::step, ::step]
-    _bound(values)
-    good = values[np.isfinite(values)]
-    middle = float(np.median(good)) if good.size else 0.0
-    spread = float(np.median(np.abs(good - middle))) if good.size else 1.0
     low, high = _limits(values)
+    spread = np.nanmedian(np.abs(values - np.nanmedian(values))) if np.isfinite(values).any() else 1.0
     norm = mpl.colors.AsinhNorm(linear_width=max(3 * spread, (high - low) * 1e-6), vmin=low, vmax=high)
     figure = Figure(figsize=(7, 6), layout="constrained")
     axes = figure.add_subplot()
@@ -218,16 +214,13 @@ def _draw_panel(figure: Any, axes: Any, sky: NDArray[Any], inside: NDArray[Any],
     """Draw a sky, (height, width), and its colour bar: grey where ``inside`` has no data."""
     import matplotlib as mpl
 
-    bad = bad_pixels(sky)
-    if bad is not None:
-        sky[bad] = np.nan
-    _bound(sky)
     low, high = _limits(sky)
     signed = low < 0 < high
     if signed:
         low, high = -max(-low, high), max(-low, high)
     colours = mpl.colormaps["RdBu_r" if signed else "viridis"]
-    rgba = colours(mpl.colors.Normalize(low, high)(np.nan_to_num(sky, nan=low)))
+    # colours in double precision would take the memory of four more skies
+    rgba = colours(mpl.colors.Normalize(low, high)(np.nan_to_num(sky, nan=low)), bytes=True).astype("f4") / 255
     rgba[inside & ~np.isfinite(sky)] = (0.5, 0.5, 0.5, 1.0)
     rgba[~inside] = 0.0
     axes.imshow(rgba, origin="lower", aspect="equal", interpolation="nearest")
@@ -237,20 +230,19 @@ def _draw_panel(figure: Any, axes: Any, sky: NDArray[Any], inside: NDArray[Any],
 
 
 def _limits(values: NDArray[Any]) -> tuple[float, float]:
-    """The range without the outermost two percent."""
+    """The range without the outermost two percent; what is not finite becomes NaN.
+
+    The values are brought to where the difference of any two is a number.
+    """
+    values[~np.isfinite(values)] = np.nan
+    most = np.finfo("f8").max / 8
+    np.clip(values, -most, most, out=values)
     good = values[np.isfinite(values)]
     if not good.size:
         return 0.0, 1.0
     low, high = (float(v) for v in np.percentile(good, (1, 99)))
     apart = max(0.5, abs(low) * 1e-3)
     return (low, high) if high - low > abs(low) * 1e-12 else (low - apart, low + apart)
-
-
-def _bound(values: NDArray[Any]) -> None:
-    """Bring values to where the difference of any two is a number; what is not finite becomes NaN."""
-    values[~np.isfinite(values)] = np.nan
-    most = np.finfo("f8").max / 8
-    np.clip(values, -most, most, out=values)
 
 
 def mollweide(nside: int, width: int) -> tuple[NDArray[np.int64], NDArray[Any]]:

@@ -11,7 +11,7 @@ from astropy.units import Quantity
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .byte_source import Context, Named
-from .columns import BLOCK, MOST, ColumnReader, Finish, Ints, run_threads
+from .columns import BLOCK, MOST, ColumnReader, Ints, run_threads
 from .healpix import first_of_ring, nest2ring, ring_of
 from .layout import Fields
 from .partial import fill_partial, in_order, stored_pixels
@@ -245,21 +245,21 @@ def _fill(request: MapRequest, pixels: slice | Ints, out: NDArray[Any]) -> None:
         ring_to_nested(reader, nside, out, request.finish)
     elif change == ("RING", "NESTED") and wide and local and count >= _FEW:
         fill_squares(reader, nside, pixels, out)
-        for field, values in enumerate(out):
-            request.finish(field, values)
+        request.finish_all(out)
     elif whole and children > 1 and (layout.order == "NESTED" or tile_for(layout.nside, children)):
         low = out if request.order == "NESTED" else np.empty_like(out)
         if layout.order == "NESTED":
-            _read_means(reader, low, request.finish, children)
+            _read_means(reader, low, children)
         else:
-            ring_to_nested(reader, layout.nside, low, request.finish, children)
+            ring_to_nested(reader, layout.nside, low, None, children)
         if request.order == "RING":
             scatter_ring(nside, low, out, reader.threads)
+        request.finish_all(out)
     else:
         _one_by_one(request, pixels, out)
 
 
-def _read_means(reader: ColumnReader, out: NDArray[Any], finish: Finish, children: int) -> None:
+def _read_means(reader: ColumnReader, out: NDArray[Any], children: int) -> None:
     """Read a NESTED map and keep only the means."""
     step = max(1, BLOCK // 8 // children)
 
@@ -268,9 +268,8 @@ def _read_means(reader: ColumnReader, out: NDArray[Any], finish: Finish, childre
         for at in starts:
             n = min(step, out.shape[1] - at)
             reader.read(at * children, n * children, buffers, BLOCK // 2)
-            for field, buffer in enumerate(buffers):
-                out[field, at : at + n] = means(buffer[: n * children], children)
-                finish(field, out[field, at : at + n])
+            for buffer, field in zip(buffers, out, strict=True):
+                field[at : at + n] = means(buffer[: n * children], children)
 
     run_threads(work, range(0, out.shape[1], step), reader.threads)
 
@@ -287,8 +286,7 @@ def _one_by_one(request: MapRequest, pixels: slice | Ints, out: NDArray[Any]) ->
             _take_means(request, request.as_nested(as_array(some)), part)
         else:
             request.reader.take(request.positions_of(some), list(part))
-        for field, values in enumerate(part):
-            request.finish(field, values)
+        request.finish_all(part)
 
 
 def _take_means(request: MapRequest, parents: Ints, out: NDArray[Any]) -> None:

@@ -292,7 +292,9 @@ def tile_for(nside: int, children: int = 1) -> int:
     return tile if tile == 64 or 4 * tile <= nside else 0
 
 
-def ring_to_nested(reader: ColumnReader, nside: int, out: NDArray[Any], finish: Finish, children: int = 1) -> None:
+def ring_to_nested(
+    reader: ColumnReader, nside: int, out: NDArray[Any], finish: Finish | None, children: int = 1
+) -> None:
     """Bring a RING map into NESTED order; ``out``, (fields, pixels), has the means of so many ``children``."""
     tile = tile_for(nside, children)
     # wide tiles take much memory: then one thread
@@ -318,7 +320,7 @@ class _RingToNested:
     nside: int
     tile: int
     out: NDArray[Any]
-    finish: Finish
+    finish: Finish | None
     children: int
 
     def __post_init__(self) -> None:
@@ -379,9 +381,9 @@ class _RingToNested:
             np.take(kept[shift:], index, out=target, mode="wrap")
             if self.children > 1:
                 few = means(target, self.children)
-                target = values[first // self.children :][: few.size]
-                target[...] = few
-            self.finish(field, target)
+                values[first // self.children :][: few.size] = few
+            elif self.finish:
+                self.finish(field, target)
 
 
 def scatter_ring(nside: int, nested: NDArray[Any], out: NDArray[Any], threads: int) -> None:

@@ -135,6 +135,10 @@ class MapRequest:
         """The last step on a block of a field that was read, in place."""
         finish(values, self.blank, self.factors[field])
 
+    def finish_all(self, fields: NDArray[Any]) -> None:
+        for field, values in enumerate(fields):
+            self.finish(field, values)
+
     def as_nested(self, numbers: Ints) -> Ints:
         return numbers if self.order == "NESTED" else ring2nest(self.nside, numbers)
 

@@ -8,7 +8,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from astropy import units as u
 from astropy.units import Quantity, UnitBase
@@ -45,34 +45,22 @@ _STAND_INS = ("bin", "vox", "beam", "chan", "electron", "adu")
 _MOST_READINGS = 64
 
 
-def __getattr__(name: str) -> Any:
-    if name in ("K_CMB", "K_RJ"):
-        return _own_units()[name]
-    raise AttributeError(name)
-
-
-if TYPE_CHECKING:
-    K_CMB: UnitBase
-    K_RJ: UnitBase
-
-
-@lru_cache(maxsize=1)
-def _own_units() -> dict[str, Any]:
-    """The special kelvins, with all SI prefixes, by name."""
-    names: dict[str, Any] = {}
-    for name, doc in (
-        ("K_CMB", "Kelvin of thermodynamic temperature relative to the CMB."),
-        ("K_RJ", "Kelvin of Rayleigh-Jeans brightness temperature."),
-    ):
-        latex = name.replace("_", "_{") + "}"
-        u.def_unit(name, namespace=names, prefixes=True, doc=doc, format={"latex": rf"\mathrm{{{latex}}}"})
-    return names
+# the special kelvins, with all SI prefixes, by name
+_OWN: dict[str, Any] = {}
+for _name, _doc in (
+    ("K_CMB", "Kelvin of thermodynamic temperature relative to the CMB."),
+    ("K_RJ", "Kelvin of Rayleigh-Jeans brightness temperature."),
+):
+    _latex = rf"\mathrm{{{_name.replace('_', '_{')}}}}}"
+    u.def_unit(_name, namespace=_OWN, prefixes=True, doc=_doc, format={"latex": _latex})
+K_CMB: UnitBase = _OWN["K_CMB"]
+K_RJ: UnitBase = _OWN["K_RJ"]
 
 
 def _unit_named(name: str) -> Any:
     """A unit by name: a package that enabled its own in astropy's registry, as pysm3 does, gets its own."""
     known = u.Unit(name, parse_strict="silent")
-    return _own_units()[name] if isinstance(known, u.UnrecognizedUnit) else known
+    return _OWN[name] if isinstance(known, u.UnrecognizedUnit) else known
 
 
 def parse_unit(text: str) -> UnitBase | None:
@@ -188,9 +176,8 @@ def factor_between(unit: UnitBase, other: UnitBase) -> float:
 
 def _canonical(unit: Any) -> Any:
     """The same unit over our own special kelvins: another package's K_CMB is the same by name only."""
-    own = _own_units()
     parts = unit.decompose()
-    return u.CompositeUnit(parts.scale, [own.get(str(base), base) for base in parts.bases], parts.powers)
+    return u.CompositeUnit(parts.scale, [_OWN.get(str(base), base) for base in parts.bases], parts.powers)
 
 
 def units_of(columns: Sequence[Column], wanted: Any) -> tuple[UnitBase, list[float]]:

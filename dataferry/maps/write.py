@@ -6,8 +6,8 @@ import gzip
 import operator
 import os
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
@@ -240,12 +240,11 @@ def _write_file(target: Path, context: Context, table: BinTableHDU, *, overwrite
     """Write a table beside its place, and rename it."""
     from astropy.io.fits import HDUList, PrimaryHDU
 
-    real = Path(os.path.realpath(target))
-    temporary = None
+    real = os.path.realpath(target)
+    private = f"{os.path.dirname(real)}/.{os.path.basename(real)}.{os.urandom(6).hex()}"
+    hdus = HDUList([PrimaryHDU(), table])
     try:
-        with tempfile.NamedTemporaryFile(dir=real.parent, prefix=f".{real.name}.", delete=False) as stream:
-            temporary = stream.name
-            hdus = HDUList([PrimaryHDU(), table])
+        with open(private, "wb") as stream:
             if target.suffix.lower() == ".gz":
                 with gzip.GzipFile("", "wb", 6, stream, mtime=0) as packed:
                     hdus.writeto(packed, checksum=True)
@@ -253,22 +252,14 @@ def _write_file(target: Path, context: Context, table: BinTableHDU, *, overwrite
                 hdus.writeto(stream, checksum=True)
             stream.flush()
             os.fsync(stream.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
         if overwrite:
-            os.replace(temporary, real)
+            os.replace(private, real)
         else:  # of several who write the same file at once, one gets the name
-            rename_noreplace(temporary, os.fspath(real))
-        temporary = None
+            rename_noreplace(private, real)
     except FileExistsError as error:
         raise _exists(context) from error
     except OSError as error:
         raise context.error(f"cannot be written: {error.strerror or error}") from error
     finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        with suppress(OSError):  # it has its name
+            os.unlink(private)
