@@ -115,8 +115,11 @@ class Environment:
             raise SystemExit(f"{self.port.title}: the tests do not run:\n{output[-3000:]}")
         passed, failed = 0, set()
         for case in ET.parse(report).iter("testcase"):
-            if case.find("failure") is not None or case.find("error") is not None:
-                failed.add(f"{case.get('classname')}::{case.get('name')}")
+            failure = next((found for kind in ("failure", "error") if (found := case.find(kind)) is not None), None)
+            if failure is not None:
+                module = str(case.get("classname")).rpartition("site-packages.")[2]
+                reason = str(failure.get("message")).partition(":")[0].split()[0]  # the type of the exception
+                failed.add(f"{module}::{case.get('name')}: {reason}")
             elif case.find("skipped") is None:
                 passed += 1
         (self.root / "tests.txt").write_text(output, encoding="utf-8")

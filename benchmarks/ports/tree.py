@@ -76,6 +76,10 @@ class Tree:
         self.write(name, re.sub(pattern, stand_in, self.read(name), flags=re.MULTILINE))
         return contents
 
+    def urls(self, name: str) -> dict[str, str]:
+        """Names and URLs in a registry in the source."""
+        return dict(re.findall(r'"([^"]+)": "(https?://[^"]+)"', self.read(name)))
+
     def keep_as_released(self) -> None:
         """What the files are now is the release that the patch starts from."""
         self.originals.clear()
