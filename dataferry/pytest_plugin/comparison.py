@@ -81,19 +81,18 @@ def _save(value: Any, path: Path) -> None:
         value.writeto(path, overwrite=True)
         return
     value = _plain(value)
-    if isinstance(value, Table):
-        if suffix == ".npy":
-            raise BadName(f"{path.name!r}: a table is kept as .ecsv or .fits")
-        value.write(path, format="fits" if suffix == ".fits" else "ascii.ecsv", overwrite=True)
-    elif suffix == ".npy":
+    is_table = isinstance(value, Table)
+    if suffix == (".npy" if is_table else ".ecsv"):
+        raise BadName(f"{path.name!r}: a table is kept as .ecsv or .fits, an array as .npy or .fits")
+    if suffix == ".npy":
         np.save(path, np.asarray(value))
-    elif suffix == ".fits":
+    elif is_table:
+        value.write(path, format="fits" if suffix == ".fits" else "ascii.ecsv", overwrite=True)
+    else:
         hdu = fits.PrimaryHDU(np.asarray(value))
         if getattr(value, "unit", None) is not None:
             hdu.header["BUNIT"] = value.unit.to_string("fits")
         hdu.writeto(path, overwrite=True)
-    else:
-        raise BadName(f"{path.name!r}: an array is kept as .npy or .fits")
 
 
 def _plain(value: Any) -> Any:
@@ -102,14 +101,14 @@ def _plain(value: Any) -> Any:
         value = next((hdu for hdu in value if hdu.data is not None), None)
         if value is None:
             raise BadName("a FITS file that is compared holds no data")
-    if getattr(value, "is_image", None) is False:
-        return QTable.read(value, mask_invalid=False)
-    if hasattr(value, "is_image"):
-        unit = value.header.get("BUNIT")
-        return value.data if unit is None else Quantity(value.data, unit)
     if isinstance(value, Table):
         return QTable(value)
-    return np.asanyarray(value)
+    if not hasattr(value, "is_image"):
+        return np.asanyarray(value)
+    if not value.is_image:
+        return QTable.read(value, mask_invalid=False)
+    unit = value.header.get("BUNIT")
+    return value.data if unit is None else Quantity(value.data, unit)
 
 
 def _compare(actual: Any, expected: Any, rtol: float, atol: float) -> None:

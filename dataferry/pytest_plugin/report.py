@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -103,9 +103,12 @@ class Report:
     def _tests(self) -> Counter[tuple[str, str]]:
         return Counter((package, name) for _, package, name in self.uses)
 
+    def must_fail(self, bad: Iterable[Outcome]) -> bool:
+        """Whether a test fails because of these files, or is skipped."""
+        return self.mode == "require" or any(outcome.state != MISSING for outcome in bad)
+
     def _end(self, *files: tuple[str, str]) -> str:
-        missing = all(self.outcomes[file].state == MISSING for file in files)
-        return "skipped" if missing and self.mode != "require" else "failed"
+        return "failed" if self.must_fail(self.outcomes[file] for file in files) else "skipped"
 
 
 def _count(number: int, word: str) -> str:

@@ -74,13 +74,10 @@ class Run:
         if needs.problem:
             _fail_instead(item, needs.problem)
             return
-        outcomes = self._outcomes(needs.files)
-        bad = [outcome for outcome in outcomes if outcome.state != HERE]
-        for outcome in outcomes:
-            self._note(item, outcome)
+        bad = [outcome for outcome in self._outcomes(needs.files, item) if outcome.state != HERE]
         if not bad:
             _lift_remote_data(item)
-        elif self._must_fail(bad):
+        elif self.report.must_fail(bad):
             _fail_instead(item, self._failure(bad))
         else:
             item.add_marker(pytest.mark.skip(reason=_summary(bad)))  # pytest's own hook, which follows, names the test
@@ -99,37 +96,37 @@ class Run:
 
     def path(self, name: str, package: str) -> Path:
         """The path of a verified file for the test that runs now, which else is skipped or fails."""
-        [outcome] = self._outcomes([Need(package, name)])
-        if self.current is not None:
-            self._note(self.current, outcome)
+        [outcome] = self._outcomes([Need(package, name)], self.current)
         if outcome.state == HERE:
             return Path(outcome.path)
-        if not self._must_fail([outcome]):
+        if not self.report.must_fail([outcome]):
             pytest.skip(_summary([outcome]))
         pytest.fail(self._failure([outcome]), pytrace=False)
 
     def package_of(self, item: pytest.Item | None) -> str:
         """The package whose data a test means."""
-        package = "" if item is None else find_package(item)
-        if not package:
-            pytest.fail(
-                "no package is known for this test: give package=, mark the test with package_data(..., package=), or "
-                "set dataferry_package in the configuration of pytest",
-                pytrace=False,
-            )
-        return package
+        if item is not None and (package := find_package(item)):
+            return package
+        pytest.fail(
+            "no package is known for this test: give package=, mark the test with package_data(..., package=), or "
+            "set dataferry_package in the configuration of pytest",
+            pytrace=False,
+        )
 
-    def _note(self, item: pytest.Item, outcome: Outcome) -> None:
-        use = item.nodeid, outcome.package, outcome.name
-        if use not in self.report.uses:
-            here = self.report.uses[use] = outcome.state == HERE
-            word = outcome.origin if here else outcome.state
-            item.user_properties.append((f"dataferry.{word}", f"{outcome.package}:{outcome.name}"))
-
-    def _outcomes(self, needs: list[Need]) -> list[Outcome]:
+    def _outcomes(self, needs: list[Need], item: pytest.Item | None) -> list[Outcome]:
+        """What became of files, and in the report that a test uses them."""
         if self._answers and os.path.exists(self._answers):
             self._read_answers()
-        return self.files.provide(needs)
+        outcomes = self.files.provide(needs)
+        if item is None:
+            return outcomes
+        for outcome in outcomes:
+            use = item.nodeid, outcome.package, outcome.name
+            if use not in self.report.uses:
+                here = self.report.uses[use] = outcome.state == HERE
+                word = outcome.origin if here else outcome.state
+                item.user_properties.append((f"dataferry.{word}", f"{outcome.package}:{outcome.name}"))
+        return outcomes
 
     def _read_answers(self) -> None:
         from .isolation import adopt
@@ -141,9 +138,6 @@ class Run:
         self.files.outcomes.update({outcome[:2]: outcome for outcome in outcomes})
         # a conftest may give each process a cache of its own
         adopt([outcome.path for outcome in outcomes if outcome.state == HERE], answer["homes"])
-
-    def _must_fail(self, bad: list[Outcome]) -> bool:
-        return self.report.mode == "require" or any(outcome.state != MISSING for outcome in bad)
 
     def _failure(self, bad: list[Outcome]) -> str:
         mode = " (--dataferry=require)" if all(outcome.state == MISSING for outcome in bad) else ""
