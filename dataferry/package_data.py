@@ -59,7 +59,9 @@ class PackageData:
 
     Notes
     -----
-    Every ``name`` is a string or a relative path, as ``Path("maps") / "dust_064.fits"``.
+    Every ``name`` is a string or a relative path, as ``Path("maps") / "dust_064.fits"``; ``names`` are one, or several,
+    and globs among them. Every ``deadline`` and ``progress`` is that of `fetch`. A method that takes names raises what
+    `get` raises, and `FetchErrors` for several files.
 
     Creating one reads no file: the registry is read at the first use. Threads can share one. A pickled or copied one is
     created again from its arguments.
@@ -140,8 +142,6 @@ class PackageData:
             The file's name, ``maps/dust_064.fits``.
         refresh : bool
             Ask the hosts for a newer version of a file that is not registered. A registered file stays the same.
-        deadline, progress : optional
-            As for `fetch`.
         opener : callable, optional
             ``opener(url)`` opens the URL as a binary file, in a thread, if the file must be downloaded: for a server
             with a login or protocol of its own. The file must be registered, and is verified as any other.
@@ -172,42 +172,16 @@ class PackageData:
     def where(self, name: str | PurePath) -> Where:
         """Explain every step of `get`, without a download.
 
-        Parameters
-        ----------
-        name : str
-            The file's name.
-
         Returns
         -------
         Where
             The places in order, each with what was found there, and the path that `get` would return. Printing it gives
             a table.
-
-        Raises
-        ------
-        BadName, UnknownFile, RegistryError, SettingsError
-            As `get` does.
         """
         return self._resolver.where(_text(name))
 
     def names(self, pattern: str = "*") -> list[str]:
-        """The names of registered files.
-
-        Parameters
-        ----------
-        pattern : str
-            A glob; ``*`` also matches slashes.
-
-        Returns
-        -------
-        list of str
-            In the order of the registry.
-
-        Raises
-        ------
-        RegistryError
-            If the registry cannot be read.
-        """
+        """The names of registered files, in the order of the registry; ``*`` in the glob also matches slashes."""
         names = self.registry.names()
         return names if pattern == "*" else fnmatch.filter(names, pattern)
 
@@ -224,7 +198,7 @@ class PackageData:
         Parameters
         ----------
         names : str or iterable of str
-            Names and globs.
+            Names and globs; all files by default.
         jobs : int, optional
             The number of parallel downloads; by default dataferry decides.
         deadline : float, optional
@@ -242,55 +216,28 @@ class PackageData:
         Raises
         ------
         FetchErrors
-            If files are not available: one error for each, and ``paths`` with the files that did arrive.
-        UnknownFile
-            If a name or glob matches no registered file.
+            If files are not available: one error for each, and ``paths`` with the files that did arrive. A name or glob
+            that matches no registered file is an `UnknownFile` before anything is downloaded.
         """
         return self._get_many(_texts(names), FetchOptions.from_now(jobs, progress, deadline))
 
     def verify(self, names: str | PurePath | Iterable[str | PurePath] = "*") -> Iterator[tuple[str, Step]]:
         """Hash again what is on this machine.
 
-        Parameters
-        ----------
-        names : str or iterable of str
-            Names and globs.
-
         Yields
         ------
         (str, Step)
             For each file and each place that has something under its name, whether it is the registered file.
-
-        Raises
-        ------
-        UnknownFile
-            If a name or glob matches no registered file.
         """
         return self._resolver.verify(_texts(names))
 
     def open(self, name: str | PurePath, mode: str = "rb", **options: Any) -> IO[Any]:
-        """Get a file and open it for reading.
-
-        Parameters
-        ----------
-        name : str
-            The file's name.
-        mode : str
-            ``"rb"`` or ``"r"``.
-        **options
-            Passed to the builtin `open`.
-
-        Returns
-        -------
-        file object
-            The open file.
+        """Get a file and open it for reading; ``options`` are those of the builtin `open`.
 
         Raises
         ------
         ValueError
             If the mode would write: data are never changed in place.
-        DataferryError
-            As `get` does.
         """
         if set(mode) & set("wax+"):
             raise ValueError(f"data files are opened for reading only, not with mode {mode!r}")
@@ -316,7 +263,7 @@ class PackageData:
         max_bytes : int, optional
             The most that it may unpack to; by default 200 times its size, and at least 256 MiB.
         deadline, progress : optional
-            As for `fetch`; they hold for the download.
+            They hold for the download.
 
         Returns
         -------
@@ -329,8 +276,6 @@ class PackageData:
         ArchiveError
             If the archive is damaged, encrypted or no archive, has no such member, or holds what no data set needs:
             absolute names, ``..``, links, special files, or a decompression bomb. Nothing is unpacked then.
-        DataferryError
-            As `get` does.
         """
         from .cache.archive import Limits, unpack
 
@@ -355,13 +300,6 @@ class PackageData:
         -------
         str
             The absolute path of a folder with every registered file below the prefix under its own name.
-
-        Raises
-        ------
-        UnknownFile
-            If no registered name begins with the prefix.
-        DataferryError
-            As `fetch` does.
         """
         prefix = _text(prefix).rstrip("/") + "/"
         names = [name for name in self.registry.names() if name.startswith(prefix)]
@@ -383,23 +321,16 @@ class PackageData:
 
         Parameters
         ----------
-        names : str or iterable of str
-            Names and globs.
+        names, **options
+            As for `fetch`.
         to : path-like
             The folder; it is created if it does not exist. An existing file is overwritten only by the registered
             bytes.
-        **options
-            As for `fetch`.
 
         Returns
         -------
         list of str
             The paths in that folder.
-
-        Raises
-        ------
-        DataferryError
-            As `fetch` does.
         """
         wanted = self._resolver.expand(_texts(names))
         return place_files(
@@ -407,45 +338,13 @@ class PackageData:
         )
 
     def url(self, name: str | PurePath) -> str:
-        """The URL of a file.
-
-        Parameters
-        ----------
-        name : str
-            The file's name.
-
-        Returns
-        -------
-        str
-            Its own URL where it has one; else ``dataurl`` and the name, which is its key in astropy's cache.
-
-        Raises
-        ------
-        BadName, UnknownFile
-            As `get` does.
-        """
+        """The URL of a file: its own where it has one, else ``dataurl`` and the name, its key in astropy's cache."""
         name = _text(name)
         entry = self._resolver.entry(name)
         return entry.urls[0] if entry is not None and entry.urls else self.registry.base + name
 
     def is_available(self, name: str | PurePath) -> bool:
-        """Whether `get` would find a file on this machine, without a network.
-
-        Parameters
-        ----------
-        name : str
-            The file's name.
-
-        Returns
-        -------
-        bool
-            Whether it is here, verified.
-
-        Raises
-        ------
-        BadName, UnknownFile
-            As `get` does.
-        """
+        """Whether `get` would find a file on this machine, verified, without a network."""
         return self._resolver.find(_text(name))[0] is not None
 
     @overload
@@ -453,25 +352,7 @@ class PackageData:
     @overload
     def contents(self, name: str | PurePath, encoding: str) -> str: ...
     def contents(self, name: str | PurePath, encoding: str | None = None) -> bytes | str:
-        """Get a file and read it.
-
-        Parameters
-        ----------
-        name : str
-            The file's name.
-        encoding : str, optional
-            The text's encoding; without it the bytes are returned.
-
-        Returns
-        -------
-        bytes or str
-            What is in the file.
-
-        Raises
-        ------
-        DataferryError
-            As `get` does.
-        """
+        """Get a file and read it: its bytes, or its text where ``encoding`` is given."""
         path = Path(self.get(name))
         return path.read_bytes() if encoding is None else path.read_text(encoding=encoding)
 
@@ -482,8 +363,6 @@ class PackageData:
 
         Parameters
         ----------
-        name : str
-            The file's name.
         field : int, str, sequence of these, or None
             Which columns; None is all.
         comm : mpi4py.MPI.Comm, optional
@@ -506,8 +385,6 @@ class PackageData:
         ------
         MapError
             If the file is no map, or cannot be read as requested.
-        DataferryError
-            As `PackageData.get` does.
         """
         from .maps import read_map
 
@@ -522,24 +399,15 @@ class PackageData:
 
         Parameters
         ----------
-        name : str
-            The file's name.
         hdu : int or str, optional
             Number or EXTNAME; None finds the map, or else the first HDU with data.
         remote : bool
             As with `read_map`: a few kilobytes by ranges, where the file is not on this machine.
 
-        Returns
-        -------
-        astropy.io.fits.Header
-            The header.
-
         Raises
         ------
         MapError
             If the file is not FITS, or has no such HDU.
-        DataferryError
-            As `PackageData.get` does.
         """
         from .maps import header
 
@@ -638,24 +506,10 @@ class RemoteData:
         self._data: PackageData | None = None
 
     def get(self, filename: str) -> str:
-        """Get a file.
+        """Get the path of a file, as `PackageData.get` and `get_data_filename` do.
 
-        Parameters
-        ----------
-        filename : str
-            The file's name, or the absolute path of a file of one's own, which is returned as it is.
-
-        Returns
-        -------
-        str
-            A path.
-
-        Raises
-        ------
-        FileUnavailable
-            If no place has it, or there is no file at the absolute path.
-        DataferryError
-            As `PackageData.get` and `get_data_filename` do.
+        The absolute path of a file of one's own is returned as it is; if there is no such file, `FileUnavailable` is
+        raised.
         """
         filename = os.fspath(filename)
         if os.path.isabs(filename):
