@@ -190,10 +190,7 @@ def _row(view: View) -> str:
 @command.command("key", cls=options.Command)
 @click.argument("packages", nargs=-1, metavar="[PACKAGE]...", shell_complete=options.complete_package)
 @click.option(
-    "--pytest",
-    "arguments",
-    metavar="ARGS",
-    help="Only the files that the tests of this pytest command line need.",
+    "--pytest", "arguments", metavar="ARGS", help="Only the files that the tests of this pytest command line need."
 )
 @options.from_registry
 @options.as_json

@@ -87,11 +87,9 @@ def command(
 @contextmanager
 def _cache_needed(needed: bool) -> Iterator[None]:
     """Refuse before a download whose file would be gone when this process ends: then a path of it is of no use."""
-    if not needed:
-        yield
-        return
     with warnings.catch_warnings():
-        warnings.filterwarnings("error", "no cache can be written", RuntimeWarning)
+        if needed:
+            warnings.filterwarnings("error", "no cache can be written", RuntimeWarning)
         try:
             yield
         except RuntimeWarning:
@@ -121,13 +119,11 @@ def _copy(path: str, target: str) -> str:
     from ..files import hash_file, place_files
 
     target = os.path.abspath(target)
+    if os.path.lexists(target):
+        if os.path.isfile(target) and hash_file(target).sha256 == hash_file(path).sha256:
+            return target
+        raise CacheError(f"{target} is there with other bytes: remove it, or name another place with -o")
     try:
-        if os.path.lexists(target):
-            if os.path.isfile(target) and hash_file(target).sha256 == hash_file(path).sha256:
-                return target
-            raise CacheError(f"{target} is there with other bytes: remove it, or name another place with -o")
         return place_files({os.path.basename(target): path}, os.path.dirname(target), links=False)[0]
     except OSError as error:
-        if isinstance(error, CacheError):
-            raise
         raise CacheError(f"{target} cannot be written: {error.strerror or error}") from error

@@ -15,18 +15,7 @@ from .plan import plan
 from .run import run
 from .steps import HostPlan, Outcome, Plan, Step
 
-__all__ = [
-    "Finding",
-    "HostPlan",
-    "Outcome",
-    "Plan",
-    "State",
-    "Step",
-    "check",
-    "plan",
-    "publish",
-    "run",
-]
+__all__ = ["Finding", "HostPlan", "Outcome", "Plan", "State", "Step", "check", "plan", "publish", "run"]
 
 
 def publish(

@@ -64,12 +64,7 @@ class Finding:
 
 
 def check(
-    data: Any,
-    names: str | Iterable[str] = "*",
-    *,
-    deep: bool = False,
-    jobs: int | None = None,
-    progress: bool = False,
+    data: Any, names: str | Iterable[str] = "*", *, deep: bool = False, jobs: int | None = None, progress: bool = False
 ) -> Iterator[Finding]:
     """Check whether users can download the files of a package from every host without a login.
 
@@ -99,6 +94,8 @@ def check(
     NeedsNetwork
         If dataferry is offline.
     """
+    from tqdm import tqdm
+
     from ..lookup.configured_hosts import engine_settings, offline_reason
 
     places = data._resolver.candidates()
@@ -111,37 +108,23 @@ def check(
     specs = data._resolver.host_specs()
     if reason := offline_reason():
         raise NeedsNetwork("the check", [(f"host {redact_url(spec)}", f"not asked: {reason}") for spec in specs])
-    findings = _every_host(specs, entries, places, engine_settings().as_anonymous(), deep, jobs, progress)
-    if progress and not deep and sys.stderr.isatty():  # fetching has bars of its own
-        from tqdm import tqdm
-
-        total = len(specs) * len(entries)
-        findings = tqdm(findings, total=total, unit="file", desc="checking", leave=False, delay=0.5)
-    yield from findings
-
-
-def _every_host(
-    specs: Sequence[str],
-    entries: Sequence[Entry],
-    places: Candidates,
-    settings: Settings,
-    deep: bool,
-    jobs: int | None,
-    progress: bool,
-) -> Iterator[Finding]:
-    """The findings at all hosts. Hosts of one series divide its files and versions among them."""
+    settings = engine_settings().as_anonymous()
+    hidden = deep or not progress or not sys.stderr.isatty()  # fetching has bars of its own
+    bar = tqdm(total=len(specs) * len(entries), unit="file", desc="checking", leave=False, delay=0.5, disable=hidden)
+    # hosts of one series divide its files and versions among them
     series = [series_of(spec) for spec in specs]
     unsettled: list[tuple[str, Finding]] = []
     good: dict[tuple[str, str], str] = {}
-    for spec, name in zip(specs, series, strict=True):
-        for finding in _HostCheck(redact_url(spec), places, settings, jobs, progress).findings(spec, entries, deep):
-            if not name or series.count(name) == 1:
+    with bar:
+        for spec, name in zip(specs, series, strict=True):
+            for finding in _HostCheck(redact_url(spec), places, settings, jobs, progress).findings(spec, entries, deep):
+                bar.update()
+                if name and series.count(name) > 1:
+                    if finding.state is State.BAD:
+                        unsettled.append((name, finding))
+                        continue
+                    good[name, finding.name] = finding.host
                 yield finding
-            elif finding.state is not State.BAD:
-                good[name, finding.name] = finding.host
-                yield finding
-            else:
-                unsettled.append((name, finding))
     for name, finding in unsettled:
         other = good.get((name, finding.name))
         if other and finding.kind in _OTHER_RELEASE:
