@@ -124,7 +124,7 @@ class Reset(_Ending):
 class Cut(_Ending):
     """A clean end after so many bytes of the body that ``Content-Length`` promised; None: before the status line.
 
-    With `chunked` the body comes in chunks, without a length, and the last chunk, which marks the end, is missing.
+    With ``chunked`` the body comes in chunks, without a length, and the last chunk, which marks the end, is missing.
     """
 
     chunked: bool = False
@@ -183,7 +183,7 @@ class Garbage(Fault):
 
 @dataclass(frozen=True)
 class HeaderFlood(Fault):
-    """Far too many headers before the right body: `count` of `length` bytes each."""
+    """Far too many headers before the right body: ``count`` of ``length`` bytes each."""
 
     count: int = 10_000
     length: int = 100
@@ -204,7 +204,7 @@ def login_page() -> Response:
 class Status(Fault):
     """An error of the server, with a short HTML page or another body; 408 closes the connection, as real servers do.
 
-    ``Retry-After`` has the seconds of `retry_after`, or with `as_date` an HTTP date, rounded up to a whole second.
+    ``Retry-After`` has the seconds of ``retry_after``, or with ``as_date`` an HTTP date, rounded up to a whole second.
     """
 
     code: int = 503
@@ -269,7 +269,7 @@ class RedirectTo(Fault):
 
 @dataclass(frozen=True)
 class RedirectLoop(Fault):
-    """A redirect that never ends: to the same address, or if `growing` to a new one each time."""
+    """A redirect that never ends: to the same address, or if ``growing`` to a new one each time."""
 
     growing: bool = False
 
@@ -307,7 +307,7 @@ class IgnoresIfRange(Fault):
 class WrongContentRange(Fault):
     """206 with the bytes that were requested, but no ``Content-Range``, or a wrong one.
 
-    `shift` is added to its first and last byte, `grow` to its total.
+    ``shift`` is added to its first and last byte, ``grow`` to its total.
     """
 
     shift: int = 512
