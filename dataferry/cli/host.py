@@ -92,7 +92,7 @@ def setup(bucket: str, region: str, endpoint: str, prefix: str, dry_run: bool) -
     from ..hosts.s3_setup import set_up
 
     spec = _spec(bucket, region, endpoint, prefix)
-    client = S3Client(Bucket.parse(spec), spec, load_settings())
+    client = S3Client(Bucket(spec), load_settings())
     if client.credentials is None:
         raise AccessDenied(spec, "no access key was found", SIGN_IN)
     note(f"with {client.who}")
@@ -115,7 +115,7 @@ def policy(bucket: str, region: str, endpoint: str, prefix: str, as_json: bool) 
     from ..hosts.s3_setup import upload_policy, user_commands
 
     spec = _spec(bucket, region, endpoint, prefix)
-    place = Bucket.parse(spec)
+    place = Bucket(spec)
     print_json(upload_policy(place))
     if as_json:
         return
@@ -123,5 +123,5 @@ def policy(bucket: str, region: str, endpoint: str, prefix: str, as_json: bool) 
     if place.endpoint:
         echo(f"Give this policy to the user at {place.endpoint}; how is in the manual of the store.")
         return
-    for line in user_commands(place, spec):
+    for line in user_commands(place):
         echo(line)

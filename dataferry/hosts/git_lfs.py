@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 from urllib.parse import urljoin, urlsplit
 
 from ..download.source import Source
@@ -119,22 +119,16 @@ class GitLFSHost(Host):
                 found[item["oid"]] = Source(urljoin(self._server, action["href"]), self.redacted, headers)
             elif error and error.get("code") not in {404, 410}:
                 reason = f"the server refuses this object: {error.get('message')} ({error.get('code')})"[:500]
-                found[item["oid"]] = self._stream(item["oid"], _Refusal(self.redacted, reason))
+                found[item["oid"]] = self._stream(item["oid"], partial(_refuse, self.redacted, reason))
         return found
 
     def _stream(self, oid: str, opener: Callable[[int], BinaryIO]) -> Source:
         return Source(f"{self._server}objects/{oid}", self.redacted, opener=opener)
 
 
-@dataclass(frozen=True, slots=True)
-class _Refusal:
-    """What the server says of one object, as the error of one file: the others are downloaded all the same."""
-
-    place: str
-    reason: str
-
-    def __call__(self, start: int) -> BinaryIO:
-        raise TransferError(self.place, self.reason, kind="status", final=True)
+def _refuse(place: str, reason: str, start: int) -> NoReturn:
+    """What the server says of one object is the error of one file: the others are downloaded all the same."""
+    raise TransferError(place, reason, kind="status", final=True)
 
 
 def _logins(url: str, settings: Settings) -> Iterator[str]:

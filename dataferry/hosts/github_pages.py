@@ -88,12 +88,12 @@ class GitHubPagesHost(Host):
         options = {}
         for item in filter(None, query.split("&")):
             key, _, options[key] = item.partition("=")
-        unknown = options.keys() - _OPTIONS
+        unknown = ", ".join(sorted(options.keys() - _OPTIONS))
         logins = [url for url in options.values() if re.match("https?://[^/]*@", url)]
         for wrong, reason in (
             (not is_repository(self.repository), f"{self.repository!r} is not an owner and a repository"),
             (at and not is_ref(self.branch), f"{self.branch!r} is not a branch"),
-            (unknown, f"{', '.join(map(repr, unknown))} is not known (there are: {', '.join(sorted(_OPTIONS))})"),
+            (unknown, f"{unknown!r} is not known (there are: {', '.join(sorted(_OPTIONS))})"),
             ("git" in options and "url" not in options, "with git= it also says url=, the site's URL"),
             (logins, "everybody reads this line; credentials belong into the environment or config.toml"),
         ):

@@ -91,7 +91,7 @@ class S3Host(Host):
 
     def __init__(self, spec: str) -> None:
         super().__init__(spec)
-        self.bucket = Bucket.parse(spec)
+        self.bucket = Bucket(spec)
         self.locator = self.bucket.locator  # each bucket may have a key of its own
 
     @property
@@ -147,7 +147,7 @@ class S3Host(Host):
         """The bucket as a reader asks it, who has a key unless it is `anonymous`."""
         reading = self.spec not in settings.named_hosts
         try:
-            client = S3Client(self.bucket, self.redacted, settings, anonymous=anonymous, reading=reading)
+            client = S3Client(self.bucket, settings, anonymous=anonymous, reading=reading)
             with closing(client.boto):
                 if client.credentials is None and not anonymous:
                     raise self._private(what)
@@ -206,12 +206,9 @@ class S3Publisher(Publisher):
         self._unfinished: dict[str, list[str]] = {}
         self._damaged: set[str] = set()
 
-    def _connect(self, attempts: int = 4) -> S3Client:
-        return S3Client(self.host.bucket, self.host.redacted, self.settings, attempts=attempts)
-
     def check_rights(self) -> str:
         """Ask what the access key may do, and whether everybody may read; nothing is written."""
-        self._client = client = self._connect()
+        self._client = client = S3Client(self.host.bucket, self.settings)
         declared = self.host.bucket
         client.check_rights()
         region = client.region()
@@ -221,7 +218,7 @@ class S3Publisher(Publisher):
                 raise PublishError(self.host.redacted, reason, f"declare region={region}")
             client.boto.close()
             self.host = self.host._in_region(region)  # which is then declared: everybody needs it
-            self._client = client = self._connect()  # a signature names the region
+            self._client = client = S3Client(self.host.bucket, self.settings)  # a signature names the region
         self.versioned = bool(declared.locator) and client.versioned()
         return client.who
 
@@ -239,7 +236,7 @@ class S3Publisher(Publisher):
     def begin(self, uploads: Sequence[Upload], notes: Notes) -> None:
         """Look which multipart uploads other runs began; from now on a network may be away for some seconds."""
         self._client.boto.close()
-        self._client = self._connect(_ATTEMPTS)
+        self._client = S3Client(self.host.bucket, self.settings, attempts=_ATTEMPTS)
         self._unfinished = self._multipart_uploads(uploads)
 
     def discard(self, names: Sequence[str]) -> None:

@@ -7,7 +7,6 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, urlsplit
@@ -47,20 +46,48 @@ _FEW = 64
 _NO_UPLOAD = "dataferry-asks-whether-it-may"
 
 
-@dataclass(frozen=True, slots=True)
 class Bucket:
-    """A part of a bucket, as it is declared. ``prefix`` is empty or ends with a slash, and so does ``public``."""
+    """A part of a bucket, as a line declares it. Raises `BadName` if it is no such line, or contains credentials."""
 
-    name: str
-    prefix: str = ""
-    region: str = ""
-    endpoint: str = ""
-    path_style: bool = False
-    public: str = ""
-    storage_class: str = ""
-    acl: str = ""
-    requester_pays: bool = False
-    locator: str = "s3"
+    def __init__(self, spec: str) -> None:
+        form = "a bucket is declared as s3://bucket/prefix/?region=..."
+        try:
+            parts = urlsplit(spec)
+        except ValueError as error:
+            raise BadName(f"{form}: {error}") from None
+
+        def check(right: object, why: str) -> None:
+            if not right:
+                raise BadName(f"s3://{parts.netloc.rpartition('@')[2]}{parts.path}: {why}")
+
+        query = parse_qsl(parts.query, keep_blank_values=True)
+        check(
+            not any("@" in text for text in (parts.netloc, *(value for _, value in query))),
+            "credentials do not belong into a declaration; readers need none, and authors keep theirs for AWS",
+        )
+        check(parts.scheme.lower() == "s3" and not parts.fragment, form)
+        given = dict.fromkeys(_OPTIONS, "")
+        for word, value in query:
+            close = close_names(word, list(_OPTIONS))
+            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(_OPTIONS)}"
+            check(given.get(word) == "", f"{word!r} in its query is unknown or given twice; {hint}")
+            pattern, expected = _OPTIONS[word]
+            check(re.fullmatch(pattern, value, re.ASCII), f"{word} is {expected}, not {value!r}")
+            given[word] = value.rstrip("/")
+        self.spec, self.name = spec, parts.netloc
+        self.region, self.endpoint, self.acl = given["region"], given["endpoint"], given["acl"]
+        legal = re.fullmatch(_OTHER_BUCKET if self.endpoint else _AWS_BUCKET, self.name)
+        check(legal, f"{self.name!r} is no name of a bucket")
+        self.storage_class, self.requester_pays = given["class"], given["payer"] == "requester"
+        #: What tells boto3 who pays.
+        self.payer = {"RequestPayer": "requester"} if self.requester_pays else {}
+        #: The registry's key for version ids; empty where none are kept.
+        self.locator = {"": "s3", "off": ""}.get(given["version"], given["version"])
+        #: Both end with a slash, or are empty.
+        self.prefix, self.public = check_prefix(parts.path), given["public"] and f"{given['public']}/"
+        # the certificate of AWS does not hold for a bucket with a dot
+        usual = "path" if self.endpoint or "." in self.name else "virtual"
+        self.path_style = (given["style"] or usual) == "path"
 
     @property
     def server(self) -> str:
@@ -83,56 +110,6 @@ class Bucket:
         """What names an object to boto3."""
         return {"Bucket": self.name, "Key": self.prefix + name, **self.payer}
 
-    @property
-    def payer(self) -> dict[str, str]:
-        """What tells boto3 who pays."""
-        return {"RequestPayer": "requester"} if self.requester_pays else {}
-
-    @classmethod
-    def parse(cls, spec: str) -> Bucket:
-        """Read the line that declares a bucket. Raises `BadName` if it is none, or contains credentials."""
-        form = "a bucket is declared as s3://bucket/prefix/?region=..."
-        try:
-            parts = urlsplit(spec)
-        except ValueError as error:
-            raise BadName(f"{form}: {error}") from None
-
-        def check(right: object, why: str) -> None:
-            if not right:
-                raise BadName(f"s3://{parts.netloc.rpartition('@')[2]}{parts.path}: {why}")
-
-        query = parse_qsl(parts.query, keep_blank_values=True)
-        check(
-            not any("@" in text for text in (parts.netloc, *(value for _, value in query))),
-            "credentials do not belong into a declaration; readers need none, and authors keep theirs for AWS",
-        )
-        check(parts.scheme.lower() == "s3" and not parts.fragment, form)
-        given: dict[str, str] = {}
-        for word, value in query:
-            close = close_names(word, list(_OPTIONS))
-            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(_OPTIONS)}"
-            check(word in _OPTIONS and word not in given, f"{word!r} in its query is unknown or given twice; {hint}")
-            pattern, expected = _OPTIONS[word]
-            check(re.fullmatch(pattern, value, re.ASCII), f"{word} is {expected}, not {value!r}")
-            given[word] = value.rstrip("/")
-        endpoint, public = given.get("endpoint", ""), given.get("public", "")
-        legal = re.fullmatch(_OTHER_BUCKET if endpoint else _AWS_BUCKET, parts.netloc)
-        check(legal, f"{parts.netloc!r} is no name of a bucket")
-        locator = given.get("version", "s3")
-        return cls(
-            name=parts.netloc,
-            prefix=check_prefix(parts.path),
-            region=given.get("region", ""),
-            endpoint=endpoint,
-            # the certificate of AWS does not hold for a bucket with a dot
-            path_style=given.get("style", "path" if endpoint or "." in parts.netloc else "virtual") == "path",
-            public=public and f"{public}/",
-            storage_class=given.get("class", ""),
-            acl=given.get("acl", ""),
-            requester_pays=given.get("payer") == "requester",
-            locator="" if locator == "off" else locator,
-        )
-
 
 class S3Client:
     """A bucket through boto3: who asks, over which connections, and what the store's errors mean.
@@ -142,14 +119,7 @@ class S3Client:
     """
 
     def __init__(
-        self,
-        bucket: Bucket,
-        redacted: str,
-        settings: Settings,
-        *,
-        anonymous: bool = False,
-        reading: bool = False,
-        attempts: int = 4,
+        self, bucket: Bucket, settings: Settings, *, anonymous: bool = False, reading: bool = False, attempts: int = 4
     ) -> None:
         try:
             import boto3
@@ -159,7 +129,7 @@ class S3Client:
             from botocore.session import Session
         except ImportError as error:
             raise MissingExtra("s3", "boto3") from error
-        self.bucket, self.redacted = bucket, redacted
+        self.bucket = bucket
         self._failures: tuple[type[Exception], ...] = (ClientError, BotoCoreError)
         self.credentials: Any = None
         server = urlsplit(bucket.server)
@@ -215,7 +185,7 @@ class S3Client:
         except self._failures as error:
             code, status = response_of(error)
             if code not in unless and str(status) not in unless:
-                raise self._error(error, f"{self.redacted} ({what})") from error
+                raise self._error(error, f"{self.bucket.spec} ({what})") from error
 
     def _error(self, error: Exception, place: str) -> PublishError:
         if type(error).__name__ in {"NoCredentialsError", "PartialCredentialsError", "ProfileNotFound"}:
@@ -320,7 +290,7 @@ class S3Client:
         such upload, another one that it may not; neither leaves anything.
         """
         if self.credentials is None:
-            raise AccessDenied(self.redacted, "no access key was found", SIGN_IN)
+            raise AccessDenied(self.bucket.spec, "no access key was found", SIGN_IN)
         bucket = self.bucket
         with self.asking("list"):
             self.boto.list_objects_v2(Bucket=bucket.name, Prefix=bucket.prefix, MaxKeys=1)
@@ -339,7 +309,7 @@ class S3Client:
         except PublishError as error:
             public = response_of(error)[0] != "NoSuchBucketPolicy"  # who may not ask sees it when the proof fails
         if not public:
-            raise PublishError(self.redacted, "users may not read what is put there: no policy allows it", _MAKE_PUBLIC)
+            raise PublishError(bucket.spec, "users may not read what is put there: no policy allows it", _MAKE_PUBLIC)
 
 
 @cache

@@ -71,13 +71,12 @@ def set_up(client: S3Client, *, dry: bool) -> Iterator[tuple[str, str]]:
 
     def unblock() -> None:
         # ACLs stay blocked: the policy is enough
-        blocked = {"BlockPublicAcls": True, "IgnorePublicAcls": True} if aws else {}
         opened = {"BlockPublicPolicy": False, "RestrictPublicBuckets": False}
-        boto.put_public_access_block(**bucket, PublicAccessBlockConfiguration=block() | blocked | opened)
+        boto.put_public_access_block(**bucket, PublicAccessBlockConfiguration=block() | opened)
 
     def is_open() -> bool:
         found = block()
-        return bool(found or not aws) and not (found.get("BlockPublicPolicy") or found.get("RestrictPublicBuckets"))
+        return not (found.get("BlockPublicPolicy") or found.get("RestrictPublicBuckets"))
 
     def statements() -> list[dict[str, Any]]:
         policy = ask("get_bucket_policy", "NoSuchBucketPolicy").get("Policy", '{"Statement": []}')
@@ -146,14 +145,14 @@ def upload_policy(bucket: Bucket) -> dict[str, Any]:
     }
 
 
-def user_commands(bucket: Bucket, spec: str) -> list[str]:
+def user_commands(bucket: Bucket) -> list[str]:
     """The commands that make a user of AWS who may publish to a bucket; the policy is expected in ``policy.json``."""
     user = f"dataferry-{bucket.name}"[:64]
     return [
-        f"dataferry host s3 policy '{spec}' --json > policy.json",
+        f"dataferry host s3 policy '{bucket.spec}' --json > policy.json",
         f"aws iam create-user --user-name {user}",
         f"aws iam put-user-policy --user-name {user} --policy-name dataferry-publish --policy-document file://policy.json",
         f"aws iam create-access-key --user-name {user}",
         f"aws configure --profile {user}",
-        f"AWS_PROFILE={user} dataferry publish ... --to '{spec}'",
+        f"AWS_PROFILE={user} dataferry publish ... --to '{bucket.spec}'",
     ]

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ..download.source import Source
+from ..errors import HostRefused, RegistryError, TransferError
+from ..registry.checksum_lists import SUMS, read_list
 from ..registry.names import check_url, quoted_name, redact_url
-from .base import Host
+from .base import Host, HostedFile
 
 if TYPE_CHECKING:
     from ..config.settings import Settings
     from ..registry.registry import Entry
-    from .base import HostedFile
 
 __all__ = ["WebHost"]
 
@@ -44,12 +45,9 @@ class WebHost(Host):
     def hosted(self, settings: Settings) -> Mapping[str, HostedFile]:
         """The files that ``SHA256SUMS`` at the base URL lists, if there is one."""
         from ..download.origin import authorization
-        from ..errors import HostRefused, RegistryError, TransferError
-        from ..registry.checksum_lists import read_list
         from .api_client import ApiClient
-        from .base import HostedFile
 
-        url = self.spec + "SHA256SUMS"
+        url = self.spec + SUMS
         login = authorization(urlsplit(url), settings)
         try:
             with ApiClient(settings, self.spec, headers={"Authorization": login} if login else {}) as service:

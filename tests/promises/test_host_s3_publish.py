@@ -27,7 +27,7 @@ MIB = 1 << 20
 #: The parts of files that the fixture ``shop`` has dataferry make.
 PART = 5 * MIB
 #: What `dataferry host s3 policy` gives.
-RIGHTS = tuple(a for statement in upload_policy(Bucket.parse("s3://any/"))["Statement"] for a in statement["Action"])
+RIGHTS = tuple(a for statement in upload_policy(Bucket("s3://any/"))["Statement"] for a in statement["Action"])
 
 
 class TestPublishS3(PublishContract):

@@ -69,7 +69,7 @@ class TestSetup:
         author.publish(files)
         author.publish(files | {"small.dat": b"smaller"}, new_version=True)
         assert author.users_get(["large.bin"]) == {"large.bin": files["large.bin"]}
-        elsewhere = Bucket.parse(shop.radosgw.spec(shop.bucket, "v2/"))
+        elsewhere = Bucket(shop.radosgw.spec(shop.bucket, "v2/"))
         with pytest.raises(AccessDenied, match="put"):
             publish(
                 {"a.dat": __file__}, elsewhere_spec(elsewhere, author.spec), shop.folder / "v2.toml", progress=False

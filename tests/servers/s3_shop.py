@@ -27,7 +27,7 @@ _KEYS = (
 #: The smallest parts that S3 takes: files of several parts, and what they cost the store's memory, stay small.
 PART = 5 << 20
 #: What `dataferry host s3 policy` gives.
-RIGHTS = tuple(a for statement in upload_policy(Bucket.parse("s3://any/"))["Statement"] for a in statement["Action"])
+RIGHTS = tuple(a for statement in upload_policy(Bucket("s3://any/"))["Statement"] for a in statement["Action"])
 
 
 @pytest.fixture
