@@ -11,6 +11,7 @@ import errno
 import os
 import re
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from functools import lru_cache
@@ -23,6 +24,7 @@ __all__ = [
     "REGULAR",
     "WakeUp",
     "after_fork",
+    "fallocate",
     "file_name",
     "get_user_id",
     "give_group",
@@ -206,6 +208,20 @@ def libc_function(name: str) -> Callable[..., int] | None:
         return getattr(ctypes.CDLL(None, use_errno=True), name, None)
     except (OSError, TypeError):  # Windows has no library of the process itself
         return None
+
+
+def fallocate(fd: int, mode: int, start: int, count: int) -> int:
+    """Reserve or free space as Linux does: 0, or the number of an error.
+
+    `os.posix_fallocate` writes zeros where the file system reserves nothing, and changes the size of the file.
+    """
+    import ctypes
+
+    function = libc_function("fallocate64") or libc_function("fallocate")
+    if function is None or not sys.platform.startswith("linux"):
+        return errno.ENOSYS
+    failed = function(fd, mode, ctypes.c_longlong(start), ctypes.c_longlong(count))
+    return ctypes.get_errno() if failed else 0
 
 
 def is_alive(pid: int) -> bool:

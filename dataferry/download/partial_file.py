@@ -8,13 +8,11 @@ which is written after its bytes were. Whoever downloads keeps a lock on ``bytes
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import json
 import os
 import shutil
 import stat
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CacheError
-from ..portable import MOVES_OPEN_FILES, OPEN, REGULAR, libc_function, lock_file, write_at
+from ..portable import MOVES_OPEN_FILES, OPEN, REGULAR, fallocate, lock_file, write_at
 from .segments import Ranges
 
 __all__ = ["PartialFile", "StalePartial", "claims", "disk_error", "identity_of", "progress_of"]
@@ -257,7 +255,7 @@ class PartialFile:
     def reserve(self) -> None:
         """Reserve the space of the whole file where the file system can; OSError if there is not so much."""
         if self.size is not None and self.size - self.resumed >= _RESERVED:
-            failed = _fallocate(self.fd, 0, 0, self.size)
+            failed = fallocate(self.fd, 0, 0, self.size)
             if failed in _FULL:
                 raise OSError(failed, os.strerror(failed))
             self._reserved = not failed
@@ -279,7 +277,7 @@ class PartialFile:
         lost = self.is_lost()
         if self._reserved and self.size is not None and not lost:
             for start, stop in self.ranges.missing(self.size):
-                _fallocate(self.fd, _KEEP_SIZE | _PUNCH_HOLE, start, stop - start)
+                fallocate(self.fd, _KEEP_SIZE | _PUNCH_HOLE, start, stop - start)
         with contextlib.suppress(OSError):
             self.close()
         if not self.ranges.total() or lost:
@@ -364,18 +362,6 @@ def _copy(directory: Path) -> int:
     fd = _open_locked(new) if MOVES_OPEN_FILES else -1
     os.replace(new, old)
     return fd if MOVES_OPEN_FILES else _open_locked(old)
-
-
-# -- reserved space ----------------------------------------------------------------------------------------------------
-
-
-def _fallocate(fd: int, mode: int, start: int, count: int) -> int:
-    """0, or an error number; `os.posix_fallocate` writes zeros where the file system reserves nothing."""
-    function = libc_function("fallocate64") or libc_function("fallocate")
-    if function is None or not sys.platform.startswith("linux"):
-        return errno.ENOSYS
-    failed = function(fd, mode, ctypes.c_longlong(start), ctypes.c_longlong(count))
-    return ctypes.get_errno() if failed else 0
 
 
 # -- what interrupted runs left ----------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import hashlib
 import json
@@ -22,7 +21,7 @@ from ..cache.layout import own_home, stamps_of
 from ..cache.stamps import Stamps, stamp_files
 from ..errors import AccessDenied, BadName, PublishError
 from ..files import Stamp, hash_file, rename_noreplace, sync_folder
-from ..portable import OPEN, get_user_id, give_group, is_alive, libc_function, link, lock_file
+from ..portable import OPEN, fallocate, get_user_id, give_group, is_alive, link, lock_file
 from ..registry.checksum_lists import CATALOG, SUMS, Listed, catalog_bytes, read_catalog, read_sums, sums_with
 from ..registry.names import check_name
 from .base import HostedFile, Moved, Upload
@@ -243,17 +242,10 @@ def _fill(handle: int, upload: Upload, moved: Moved) -> str:
 
 
 def _reserve(handle: int, size: int) -> None:
-    """Ask the file system for space, quotas included, before a byte is written; silent where it cannot be asked.
-
-    `os.posix_fallocate` would change the size of the file, which says how far a copy is.
-    """
-    allocate = libc_function("fallocate64")
-    if allocate is None or size == 0:
-        return
+    """Ask the file system for space, quotas included, before a byte is written; silent where it cannot be asked."""
     keep_size = 1
-    failed = allocate(handle, keep_size, ctypes.c_int64(0), ctypes.c_int64(size))
-    if failed and (number := ctypes.get_errno()) in _NO_SPACE:
-        raise OSError(number, os.strerror(number))
+    if size and (failed := fallocate(handle, keep_size, 0, size)) in _NO_SPACE:
+        raise OSError(failed, os.strerror(failed))
 
 
 def check_writable(folder: str) -> None:

@@ -197,11 +197,9 @@ class Clone:
 
 
 def _default_branch(git: Git) -> str:
-    for line in git.run("ls-remote", "--symref", "origin", "HEAD", again=True).text.splitlines():
-        ref, tab, name = line.partition("\t")
-        if tab and name == "HEAD" and ref.startswith("ref: refs/heads/"):
-            return ref.removeprefix("ref: refs/heads/")
-    return "main"
+    head = git.run("ls-remote", "--symref", "origin", "HEAD", again=True).text
+    found = re.search(r"^ref: refs/heads/(\S+)\tHEAD$", head, re.MULTILINE)
+    return found[1] if found else "main"
 
 
 class GitHubPagesPublisher(Publisher):
@@ -260,7 +258,7 @@ class GitHubPagesPublisher(Publisher):
 
     def occupied(self) -> Mapping[str, int]:
         """All files of the site, by their names for this host."""
-        return {path.removeprefix(self.host.prefix): size for path, size in self._sizes.items()}
+        return self._sizes
 
     @cached_property
     def _sizes(self) -> dict[str, int]:
@@ -270,7 +268,7 @@ class GitHubPagesPublisher(Publisher):
         own = {f"{host.folder}.nojekyll", *(host.prefix + name for name in _RESERVED)}
         if not set(inside) <= known.keys() | own:
             known |= self._sizes_in_tree()
-        return {path: known.get(path, 0) for path in inside}
+        return {path.removeprefix(host.prefix): known.get(path, 0) for path in inside}
 
     def _sizes_in_tree(self) -> dict[str, int]:
         """The sizes of all files of the branch, from the API: git itself would fetch the files to know them."""
