@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import posixpath
 import re
 import stat
 from collections.abc import Iterator, Sequence
@@ -142,31 +143,26 @@ def named_files(files: Sequence[str], registry: Path, name: str | None, prefix: 
     own = Registry(registry).list_path if registry.is_file() else None  # entries, and no data
     for file in files:
         for path, below, wrong in _walk(Path(file)):
-            problem = wrong
             real = path.parent.resolve() / path.name
             if own is not None and real == own.resolve():
                 continue
-            if name is not None:
-                new = name
-            elif real.is_relative_to(inside):
+            new = posixpath.join(prefix, below) if name is None else name
+            if name is None and real.is_relative_to(inside):
                 new = real.relative_to(inside).as_posix()
-            else:
-                new = f"{prefix.rstrip('/')}/{below}" if prefix else below
-            if not problem:
-                try:
-                    check_name(new)
-                except BadName as error:
-                    problem = f"{error}; --as gives it another name"
+            problem = wrong
+            try:
+                check_name(new)
+            except BadName as error:
+                problem = wrong or f"{error}; --as gives it another name"
             if problem:
                 problems.append(f"{path}: {problem}")
             elif found.setdefault(new, path) != path and not os.path.samefile(found[new], path):
                 problems.append(
                     f"{found[new]} and {path} would both be {new!r}; use --as or --prefix to rename one of them"
                 )
-    if len(problems) > 1:
-        raise BadName("\n  ".join([f"{len(problems)} files cannot be taken:", *problems]))
     if problems:
-        raise BadName(problems[0])
+        head = [f"{len(problems)} files cannot be taken:"] if len(problems) > 1 else []
+        raise BadName("\n  ".join([*head, *problems]))
     return dict(sorted(found.items()))
 
 

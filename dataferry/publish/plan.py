@@ -119,25 +119,24 @@ def _legal_files(files: Mapping[str, str | os.PathLike[str]]) -> tuple[dict[str,
 
 def name_clashes(names: Iterable[str], registered: Iterable[str]) -> list[DataferryError]:
     """Names that would be one file on disks that ignore case, or a file and a folder at once."""
-    wanted = list(names)
-    every = list(dict.fromkeys([*wanted, *registered]))
-    if not wanted:
-        return []
+    names = list(names)
+    wanted = set(names)
+    every = dict.fromkeys([*names, *registered]) if names else {}
     folded: dict[str, list[str]] = {}
+    folders: dict[str, str] = {}
     for name in every:
         folded.setdefault(unicodedata.normalize("NFC", name.casefold()), []).append(name)
-    folders = {name[:at] for name in every for at, c in enumerate(name) if c == "/"}
-    new = set(wanted)
-    problems: list[DataferryError] = [
-        BadName(f"{' and '.join(map(repr, same))} are one file on disks that ignore case: rename one of them")
-        for same in folded.values()
-        if len(same) > 1 and new & set(same)
+        for at, letter in enumerate(name):
+            if letter == "/" and name[:at] in every and not wanted.isdisjoint((name, name[:at])):
+                folders[name[:at]] = name
+    return [
+        *(
+            BadName(f"{' and '.join(map(repr, same))} are one file on disks that ignore case: rename one of them")
+            for same in folded.values()
+            if len(same) > 1 and not wanted.isdisjoint(same)
+        ),
+        *(BadName(f"{a!r} is a file and the folder of {b!r}: rename one of them") for a, b in folders.items()),
     ]
-    for name in every:
-        if name in folders and (name in new or any(other.startswith(f"{name}/") for other in wanted)):
-            below = next(other for other in every if other.startswith(f"{name}/"))
-            problems.append(BadName(f"{name!r} is a file and the folder of {below!r}: rename one of them"))
-    return problems
 
 
 def _host_plan(spec: str, plan: Plan) -> HostPlan:
