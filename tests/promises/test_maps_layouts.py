@@ -14,8 +14,6 @@ from hypothesis import strategies as st
 
 from dataferry import maps
 
-hp = pytest.importorskip("healpy")
-
 UNSEEN = -1.6375e30
 CODES = {"f4": "E", "f8": "D", "i2": "I", "i4": "J", "i8": "K", "u1": "B"}
 
@@ -120,6 +118,7 @@ anyhow = settings(
 @anyhow
 @given(made=made(), nest=st.sampled_from([False, True, None]), data=st.data())
 def test_every_layout_reads_as_healpy_reads_it(tmp_path, made, nest, data):
+    hp = pytest.importorskip("healpy")
     path = made.write(tmp_path)
     order = {False: "RING", True: "NESTED", None: "file"}[nest]
     field = data.draw(st.integers(0, made.fields - 1))
@@ -134,6 +133,7 @@ def test_every_layout_reads_as_healpy_reads_it(tmp_path, made, nest, data):
 @anyhow
 @given(made=made(), other=st.sampled_from([1, 2, 4, 8, 16, 32, 64, 128]), nest=st.booleans())
 def test_every_resolution_is_ud_grades(tmp_path, made, other, nest):
+    hp = pytest.importorskip("healpy")
     made.scaled = made.scaled and made.dtype[0] == "f"
     path = made.write(tmp_path)
     theirs = hp.read_map(path, 0, nest=made.nested, dtype=None)

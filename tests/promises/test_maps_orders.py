@@ -12,8 +12,6 @@ from astropy.io import fits
 
 from dataferry import maps
 
-hp = pytest.importorskip("healpy")
-
 
 def sky_of(nside: int, fields: int = 3, dtype: str = "f4") -> np.ndarray:
     rng = np.random.default_rng(nside)
@@ -25,6 +23,7 @@ def sky_of(nside: int, fields: int = 3, dtype: str = "f4") -> np.ndarray:
 
 
 def first_of_ring(nside: int, ring: int) -> int:
+    hp = pytest.importorskip("healpy")
     return int(hp.ringinfo(nside, np.array([ring]))[0][0])
 
 
@@ -38,6 +37,7 @@ def same(got: np.ndarray, wanted: np.ndarray) -> None:
 @pytest.fixture(scope="module", params=[64, 256])
 def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray]:
     """A folder with one sky in both orderings and in rows of several kinds, and that sky in RING."""
+    hp = pytest.importorskip("healpy")
     folder = tmp_path_factory.mktemp("both")
     sky = sky_of(request.param)
     nested = np.stack([hp.reorder(line, r2n=True) for line in sky])
@@ -58,6 +58,7 @@ def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 @pytest.mark.parametrize("kind", ["", "-narrow", "-short", "-long"])
 @pytest.mark.parametrize("stored", ["RING", "NESTED"])
 def test_whole_skies(both: tuple[Path, np.ndarray], stored: str, kind: str) -> None:
+    hp = pytest.importorskip("healpy")
     folder, sky = both
     nested = np.stack([hp.reorder(line, r2n=True) for line in sky])
     for order, wanted in (("RING", sky), ("NESTED", nested)):
@@ -71,6 +72,7 @@ def test_whole_skies(both: tuple[Path, np.ndarray], stored: str, kind: str) -> N
 @pytest.mark.parametrize("kind", ["", "-one", "-narrow", "-short", "-long"])
 @pytest.mark.parametrize("stored", ["RING", "NESTED"])
 def test_runs_and_lists_of_pixels(both: tuple[Path, np.ndarray], stored: str, kind: str) -> None:
+    hp = pytest.importorskip("healpy")
     folder, sky = both
     npix = sky.shape[1]
     nside = hp.npix2nside(npix)
@@ -98,6 +100,7 @@ def test_long_runs_of_rings_that_need_not_be_whole(
     tmp_path_factory: pytest.TempPathFactory, shift: tuple[int, int]
 ) -> None:
     """From a million pixels on no second copy is taken, and the rings at both ends are read apart."""
+    hp = pytest.importorskip("healpy")
     nside = 512
     path = tmp_path_factory.getbasetemp() / "long.fits"
     sky = np.arange(12 * nside**2, dtype="i4")
@@ -110,6 +113,7 @@ def test_long_runs_of_rings_that_need_not_be_whole(
 
 @pytest.mark.parametrize("per_row", [384, 1024])
 def test_runs_of_nested_pixels_that_cross_squares_faces_and_rows(tmp_path: Path, per_row: int) -> None:
+    hp = pytest.importorskip("healpy")
     nside = 1024
     npix = 12 * nside**2
     sky = np.arange(npix, dtype="i4").reshape(-1, per_row)
@@ -131,6 +135,7 @@ def test_runs_of_nested_pixels_that_cross_squares_faces_and_rows(tmp_path: Path,
 @pytest.mark.parametrize("order", ["RING", "NESTED"])
 @pytest.mark.parametrize("stored", ["RING", "NESTED"])
 def test_lower_resolutions(both: tuple[Path, np.ndarray], stored: str, order: str) -> None:
+    hp = pytest.importorskip("healpy")
     folder, sky = both
     nside = hp.npix2nside(sky.shape[1])
     for down in (2, 8, nside):
@@ -142,6 +147,7 @@ def test_lower_resolutions(both: tuple[Path, np.ndarray], stored: str, order: st
 
 
 def test_means_of_negative_zeros(tmp_path: Path) -> None:
+    hp = pytest.importorskip("healpy")
     path = maps.write_map(tmp_path / "zero.fits", np.full(12 * 64**2, -0.0, "f4"), order="NESTED")
     for down in (2, 4):
         got = maps.read_map(path, nside=64 // down, order="NESTED").value
