@@ -5,14 +5,17 @@ from __future__ import annotations
 import copy
 import hashlib
 import io
+import json
 import os
 import pickle
 import subprocess
 import sys
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from dataferry_test_servers.inveniordm.people import By
 
 from dataferry import Entry, FileUnavailable, PackageData, Registry, RegistryError, UnknownFile
 from dataferry.testing import RangeServer
@@ -227,6 +230,46 @@ def test_the_manager_of_sunpy_and_the_module_of_scikit_image(server):
         Path(PackageData("skpicture", files=files, show_progress=False).get("data/a.txt")).read_bytes()
         == FILES["a.txt"]
     )
+
+
+def test_the_index_of_gammapy(repository, tmp_path, server, command):
+    """Data sets with files, of which each has a path, a URL and an md5; some data sets have none."""
+    index = [
+        {"name": "cta-1dc", "description": "First data challenge", "files": []},
+        {"name": "hess", "files": [{"path": f"hess/{name}", "url": server.url_of(name)} for name in FILES]},
+        {"name": "tests"},
+    ]
+    for file, content in zip(index[1]["files"], FILES.values(), strict=True):
+        file |= {"hashmd5": sha(content, "md5"), "filesize": len(content)}
+    (tmp_path / "gammapy-data-index.json").write_text(json.dumps(index))
+    page = (repository / "docs" / "toml.rst").read_text(encoding="utf-8")
+    script = textwrap.dedent(page.split(":caption: convert.py\n")[1].split("\nAnd")[0])
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    result = command("add", tmp_path / "dataferry.toml", "--from", "-", input=done.stdout)
+    assert result.exit_code == 0, result.output
+    registry = Registry(tmp_path / "dataferry.toml")
+    assert {name: (entry.sha256, entry.size) for name, entry in registry.items()} == {
+        f"hess/{name}": (sha(content), len(content)) for name, content in FILES.items()
+    }
+    data = PackageData("gamma", registry=tmp_path / "dataferry.toml", show_progress=False)
+    assert data.contents("hess/maps/b c.txt") == FILES["maps/b c.txt"]
+
+
+def test_the_records_of_specutils(invenio_standin, tmp_path, command):
+    """Its tests name a record of Zenodo and a file for each, ``{"id": "1481190", "filename": "L5g_0355+11.fits"}``."""
+    ann = By(invenio_standin)
+    spectra = {"L5g_0355+11_Cruz09.fits": b"brown dwarf", "00000_spectrum.fits": b"star"}
+    arguments = [
+        {"id": ann.record({name: content, "notes.txt": b"not wanted"})[0], "filename": name}
+        for name, content in spectra.items()
+    ]
+    path = tmp_path / "dataferry.toml"
+    for each in arguments:
+        host = f"inveniordm:{invenio_standin.url}{each['id']}"
+        result = command("add", path, "--from", host, "--only", each["filename"])
+        assert result.exit_code == 0, result.output
+    data = PackageData("spectra", registry=path, show_progress=False)
+    assert {name: data.contents(name) for name in data.names()} == spectra
 
 
 # -- {version}
