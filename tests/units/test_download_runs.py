@@ -578,3 +578,31 @@ def test_threads_have_names_and_end(tmp_path: Path, range_server: Serve) -> None
     left = [t for t in set(threading.enumerate()) - before if not t.name.startswith("dataferry-testing")]
     assert not left
     assert all(name.startswith("dataferry-") for name in names)
+
+
+def test_what_nobody_foresaw_is_the_failure_of_one_file(
+    tmp_path: Path,
+    range_server: Callable[..., RangeServer],  # noqa: F811
+) -> None:
+    files = {f"{i}.bin": DATA[i : 20_000 + i] for i in range(40)} | {
+        "a.bin": DATA[: 3 * MB],
+        "b.bin": DATA[-3 * MB :],
+    }
+    server, strange = range_server(files), ("7.bin", "b.bin")
+    wanted = [
+        Wanted(
+            name, server.url_of(name), len(data), hashlib.sha256(data).hexdigest(), (Source(server.url_of(name), "h"),)
+        )
+        for name, data in files.items()
+    ]
+
+    def store(item: Wanted, content: Path | bytes) -> Path:
+        if item.name in strange:
+            raise ValueError("no such shelf")
+        return put_content(content, tmp_path / item.name)
+
+    options = {"stall_timeout": 5, "progress": False, "settings": Settings()}
+    results = fetch(wanted, find=lambda _: None, store=store, workdir=tmp_path / "incoming", **options)  # type: ignore[arg-type]
+    assert {result.name for result in results if isinstance(result, FileUnavailable)} == set(strange)
+    assert all("ValueError: no such shelf" in str(result) for result in results if isinstance(result, FileUnavailable))
+    assert all((tmp_path / name).read_bytes() == data for name, data in files.items() if name not in strange)
