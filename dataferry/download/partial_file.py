@@ -166,7 +166,7 @@ class PartialFile:
         self._journal = os.open(directory / "ranges", os.O_WRONLY | os.O_APPEND | os.O_CREAT | OPEN, 0o600)
         self._unwritten: dict[int, int] = {}  # stop -> start of ranges that the journal lacks
         self._count, self._written = 0, time.monotonic()
-        self._reserved = False
+        self._reserved = self._full = False
 
     @classmethod
     def open(
@@ -214,17 +214,25 @@ class PartialFile:
         at = start
         for first in range(0, len(chunks), _PARTS_OF_A_WRITE):
             parts = chunks[first : first + _PARTS_OF_A_WRITE]
-            left, done = sum(map(len, parts)), _write_at(self.fd, parts, at)
-            if done < left:  # an interrupted or nearly full disk
-                data = memoryview(b"".join(parts))
-                while done < left:
-                    done += write_at(self.fd, data[done:], at + done)
+            left = sum(map(len, parts))
+            try:
+                self._write_all(parts, left, at)
+            except OSError as error:
+                self._full = error.errno in _FULL
+                raise
             self.ranges.add(at, at + left)
             self._unwritten[at + left] = self._unwritten.pop(at, at)
             at += left
             self._count += left
             if self._count >= _JOURNAL_BYTES:
                 self.note()
+
+    def _write_all(self, parts: Sequence[bytes], size: int, at: int) -> None:
+        done = _write_at(self.fd, parts, at)
+        if done < size:  # an interrupted or nearly full disk
+            data = memoryview(b"".join(parts))
+            while done < size:
+                done += write_at(self.fd, data[done:], at + done)
 
     def note(self, now: float | None = None) -> None:
         """Write the journal, with a time at hand only if it is due."""
@@ -280,7 +288,9 @@ class PartialFile:
                 fallocate(self.fd, _KEEP_SIZE | _PUNCH_HOLE, start, stop - start)
         with contextlib.suppress(OSError):
             self.close()
-        if not self.ranges.total() or lost:
+        # What is left of a full disk is of more use to others than so few bytes are to the next run.
+        few = self._full and self.ranges.total() < _RESERVED
+        if not self.ranges.total() or lost or few:
             self.discard()
             return
         # A rename onto a partial file that another process left fails: this one stays under its own name.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from dataferry_test_servers.downloads import DATA, MB, NAME, Make, config, get, one_connection, package_at, sent
 from dataferry_test_servers.gate import SharedLink
 
+from dataferry import PackageData
 from dataferry.testing import RangeServer
 
 
@@ -32,6 +35,15 @@ def test_the_number_of_connections_can_be_set(make_package: Make) -> None:
     config('[hosts."127.0.0.1"]\nconnections = 3\n')
     with RangeServer({NAME: DATA}, rate=2 * MB) as server:
         assert get(package_at(make_package, server)) == DATA
+        assert server.connections <= 3
+
+
+def test_few_connections_serve_many_small_files(make_package: Make) -> None:
+    config('[hosts."127.0.0.1"]\nconnections = 3\n')
+    files = {f"{number}.bin": DATA[number : number + 2000] for number in range(200)}
+    with RangeServer(files, delay=0.01) as server:
+        paths = PackageData(make_package(files, head=f'dataurl = "{server.url}"'), show_progress=False).fetch()
+        assert [Path(path).read_bytes() for path in paths] == list(files.values())
         assert server.connections <= 3
 
 

@@ -17,6 +17,7 @@ from dataferry_test_servers.downloads import (
     Make,
     environment,
     get,
+    on_disk,
     one_connection,
     package_at,
     sent,
@@ -25,7 +26,7 @@ from dataferry_test_servers.downloads import (
 )
 from dataferry_test_servers.gate import Gate
 
-from dataferry import PackageData
+from dataferry import PackageData, Progress
 from dataferry.testing import RangeServer
 
 CROWD = """
@@ -104,6 +105,42 @@ def test_threads_make_one_download(make_package: Make) -> None:
             thread.join()
         assert [data == DATA for data in results] == [True] * 16
         assert sent(server) == len(DATA)
+
+
+@pytest.mark.parametrize("who", ["thread", "process"])
+def test_who_waits_sees_the_progress_of_who_downloads(who: str, make_package: Make) -> None:
+    one_connection()
+    seen: set[int] = set()
+    told: list[tuple[int, bool]] = []
+    with RangeServer({NAME: DATA}) as server:
+        gate = Gate(3 * MB)
+        server.fault("*", gate)
+        package = package_at(make_package, server, head="timeout = 600")
+        thread = threading.Thread(target=get, args=(package,))
+        process = start(package) if who == "process" else None
+        if process is None:
+            thread.start()
+
+        def tell(progress: Progress) -> None:
+            for file in progress.files:
+                if gate.limit >= len(DATA):
+                    return  # now it may come to its end
+                told.append((file.done, file.waiting))
+                if file.done and file.done not in seen:  # what comes next is more than can be on its way to the disk
+                    seen.add(file.done)
+                    gate.open(gate.limit + 3 * MB if len(seen) < 3 else len(DATA))
+
+        until(lambda: on_disk() >= MB, process)
+        [path] = PackageData(package).fetch(NAME, progress=tell)
+        if process is not None:
+            process.communicate()
+        else:
+            thread.join()
+        assert Path(path).read_bytes() == DATA
+        assert sent(server) == len(DATA)
+    assert all(waiting for _, waiting in told)
+    assert len(seen) == 3
+    assert told == sorted(told)
 
 
 def test_a_killed_downloader_is_followed_by_who_waits(make_package: Make) -> None:

@@ -15,9 +15,9 @@ import pytest
 from dataferry_test_servers.downloads import DATA, MB, NAME, Make, cache, get, on_disk, package_at, sent, start, until
 from dataferry_test_servers.gate import Gate
 
-from dataferry import PackageData
+from dataferry import PackageData, retrieve
 from dataferry.errors import FileUnavailable
-from dataferry.testing import Cut, OtherFile, RangeServer, Stall, Status
+from dataferry.testing import Cut, IgnoresRange, OtherFile, RangeServer, Reset, Stall, Status
 
 
 def killed_in_the_middle(package: str, server: RangeServer) -> None:
@@ -60,6 +60,53 @@ def test_a_killed_download_goes_on(make_package: Make) -> None:
         server.forget()
         assert get(package) == DATA
         assert sent(server) < len(DATA)
+
+
+def starts(server: RangeServer) -> list[int]:
+    """The first byte of each request."""
+    return [int((request.range or "bytes=0-")[6:].partition("-")[0]) for request in server.requests]
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_file_without_a_size_goes_on(ranges: bool, make_package: Make) -> None:
+    with RangeServer({NAME: DATA}) as server:
+        server.fault("*", Cut(after=6 * MB), first=1)
+        server.fault("*", Status(404), skip=1)
+        package = package_at(make_package, server)
+        without_size(Path(PackageData(package).registry.path))
+        with pytest.raises(FileUnavailable):
+            get(package)
+        server.heal()
+        server.forget()
+        if not ranges:
+            server.fault("*", IgnoresRange())
+        server.fault("*", Reset(), first=2)  # what is kept is still there after these
+        assert get(package) == DATA
+        assert min(starts(server)) > 5 * MB or not ranges
+
+
+def test_a_killed_download_without_a_size_goes_on(make_package: Make) -> None:
+    with RangeServer({NAME: DATA}) as server:
+        package = package_at(make_package, server)
+        without_size(Path(PackageData(package).registry.path))
+        killed_in_the_middle(package, server)
+        server.forget()
+        assert get(package) == DATA
+        assert sent(server) < len(DATA)
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_an_unregistered_file_goes_on_only_if_it_is_the_same(same: bool) -> None:
+    now = DATA if same else DATA[::-1]
+    with RangeServer({NAME: DATA}) as server:
+        server.fault("*", Cut(after=6 * MB), first=1)
+        server.fault("*", Status(404), skip=1)
+        with pytest.raises(FileUnavailable):
+            retrieve(server.url_of(NAME), progress=False)
+    with RangeServer({NAME: now}, port=server.port) as again:
+        assert Path(retrieve(again.url_of(NAME), progress=False)).read_bytes() == now
+        assert again.requests[0].headers["if-range"]
+        assert (sent(again) < len(DATA)) == same
 
 
 def test_a_mirror_completes_what_the_first_host_began(make_package: Make) -> None:
