@@ -20,7 +20,7 @@ from ..registry.names import redact_url
 
 if TYPE_CHECKING:
     from ..config.settings import Settings
-    from ..download.session import Network
+    from ..download.session import Network, Transfer
 
 __all__ = ["LONGEST_WAIT", "ApiClient", "FileBody", "Headers", "Response", "error_message"]
 
@@ -282,6 +282,8 @@ class ApiClient:
         TransferError
             If there is no answer.
         """
+        from ..download.session import Transfer  # loads libcurl; a host only names sources
+
         url = urljoin(self.base, path)
         place = f"{method} {redact_url(url)}"
         if query:
@@ -296,10 +298,15 @@ class ApiClient:
         own = {name: value for name, value in own.items() if name.lower() not in given} | dict(headers or {})
         harmless = method in _HARMLESS if again is None else again
         sent = _Bytes(body) if isinstance(body, bytes) else body
+        format_ = () if any(name.lower() == "accept" for name in own) else (("Accept", "application/json"),)
         for attempt in range(1, _TRIES + 1):
+            transfer = Transfer(url, place, format_)
+            transfer.private, transfer.method, transfer.follow = tuple(own.items()), method, redirect
+            transfer.body, transfer.large = sent, sent is not None and len(sent) > _LARGE
+            transfer.whole, transfer.most = True, max_bytes
+            transfer.fresh = not harmless or attempt > 1  # a kept connection may have ended, or have bytes left over
             try:
-                fresh = not harmless or attempt > 1  # a kept connection may have ended, or have bytes left over
-                response = self._once(method, url, place, own, sent, redirect, fresh, timeout, max_bytes)
+                response = self._once(transfer, timeout, max_bytes)
             except TransferError as error:
                 most = _TRIES_TO_CONNECT if error.kind in _NOT_SENT else _TRIES - 1 if harmless else 1
                 if error.final or attempt >= most:
@@ -323,37 +330,20 @@ class ApiClient:
             time.sleep(seconds)
         raise AssertionError  # the last attempt returns or raises
 
-    def _once(
-        self,
-        method: str,
-        url: str,
-        place: str,
-        headers: Mapping[str, str],
-        body: FileBody | _Bytes | None,
-        redirect: bool,
-        fresh: bool,
-        timeout: float,
-        max_bytes: int,
-    ) -> Response:
-        from ..download.session import Network, Transfer, borrowed  # loads libcurl; a host only names sources
+    def _once(self, transfer: Transfer, timeout: float, max_bytes: int) -> Response:
+        from ..download.session import Network, borrowed
 
         network = self._networks.get(timeout)
         if network is None:
             network = self._networks[timeout] = Network(self._settings, 10, timeout, logins=False)
-        accept = () if any(name.lower() == "accept" for name in headers) else (("Accept", "application/json"),)
-        transfer = Transfer(url, place, accept)
-        transfer.private = tuple(headers.items())
-        transfer.method, transfer.body, transfer.follow = method, body, redirect
-        transfer.fresh, transfer.whole, transfer.most = fresh, True, max_bytes
-        transfer.large = body is not None and len(body) > _LARGE
         with borrowed() as session:
             session.perform(transfer, network)
         head = transfer.head
         if head is None:
-            raise TransferError(place, "the connection was closed without an answer", kind=Reason.CUT)
+            raise TransferError(transfer.place, "the connection was closed without an answer", kind=Reason.CUT)
         encoding = head.headers.get("content-encoding", "")
-        text = decoded(b"".join(transfer.chunks), encoding, max_bytes, place)
-        return Response(head.status, Headers(head.headers), text, place)
+        text = decoded(b"".join(transfer.chunks), encoding, max_bytes, transfer.place)
+        return Response(head.status, Headers(head.headers), text, transfer.place)
 
     def close(self) -> None:
         """Do nothing: idle connections are the process's, and are closed after some seconds."""

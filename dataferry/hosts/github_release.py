@@ -494,7 +494,6 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
         self._damaged.update(names)
 
     def may_replace(self, upload: Upload, file: DraftFile) -> bool:
-        """Whether it is a damaged copy."""
         return upload.name in self._damaged
 
     def named(self, upload: Upload) -> list[DraftFile]:
@@ -506,11 +505,9 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
         return []
 
     def complete(self, upload: Upload) -> DraftFile | None:
-        """The file that has arrived with these bytes, as far as GitHub reports digests."""
         return None if upload.name in self._damaged else super().complete(upload)
 
     def conflict(self, upload: Upload) -> Conflict:
-        """The error where a release has other bytes."""
         return self._other_bytes([upload.name])
 
     def _other_bytes(self, names: Sequence[str]) -> Conflict:
@@ -616,7 +613,6 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
         return []
 
     def public_files(self) -> list[DraftFile]:
-        """The files of the releases that are published."""
         return [file for name, file in self.verified.items() if not self._series[self._place[name]].draft]
 
     def publish(self) -> None:
@@ -759,8 +755,7 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
         with self.lock:
             release.assets.pop(asset.name.lower(), None)
 
-    def delete(self, file: DraftFile) -> None:
-        """No complete asset is ever removed."""
+    def delete(self, file: DraftFile) -> None:  # no complete asset is ever removed
         raise PublishError(self.at(file.name), "a file of a release stays")
 
 

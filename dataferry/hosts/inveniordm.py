@@ -188,7 +188,6 @@ class InvenioHost(DepositHost["_Api"]):
         return f"inveniordm:{urlsplit(self.declared.server).netloc}"
 
     def line(self, record: str) -> str:
-        """The declaration of a record at this server."""
         return f"inveniordm:{self.declared.server}{record}"
 
     @property
@@ -250,7 +249,6 @@ class InvenioHost(DepositHost["_Api"]):
             yield newest
 
     def public_files(self, settings: Settings) -> list[DraftFile]:
-        """All files of the record: of its newest version, if the line names all of them."""
         api = self.connect(settings, self.token(settings))
         return self._public_files(api, self.public_record(api, self.record))
 
@@ -267,23 +265,21 @@ class InvenioHost(DepositHost["_Api"]):
         try:
             found: dict[str, Any] | None = api.find(_record(record))
         except HostRefused as error:
-            if error.status not in {401, 403, 410}:
-                raise
-            deleted = f"the record {record} was deleted" + (f" ({error.message})" if error.message else "")
             restricted = f"the record {record} is restricted, and {_asker(api)} may not see it"
-            reason = deleted if error.status == 410 else restricted
-            raise TransferError(self.redacted, reason, kind="status", final=True) from error
+            deleted = f"the record {record} was deleted" + (f" ({error.message})" if error.message else "")
+            reasons = {401: restricted, 403: restricted, 410: deleted}
+            if error.status not in reasons:
+                raise
+            raise TransferError(self.redacted, reasons[error.status], kind="status", final=True) from error
         if found is None:
             reason = f"there is no published record {record}; a draft has to be published first"
             raise TransferError(self.redacted, reason, final=True)
         pids = [found.get("pids") or {}, (found.get("parent") or {}).get("pids") or {}]
         dois = [str((pid.get("doi") or {}).get("identifier", "")).lower() for pid in pids]
         if self.declared.doi and self.declared.doi not in dois:
-            reason = (
-                f"the record {found.get('id')} has the DOI {dois[0] or '(none)'}: write the id in the address of the "
-                "record's page in place of the DOI"
-            )
-            raise TransferError(self.redacted, reason, kind="doi", final=True)
+            reason = f"the record {found.get('id')} has the DOI {dois[0] or '(none)'}"
+            remedy = "write the id in the address of the record's page in place of the DOI"
+            raise TransferError(self.redacted, f"{reason}: {remedy}", kind="doi", final=True)
         return found
 
     def _public_files(self, api: _Api, record: Mapping[str, Any]) -> list[DraftFile]:
@@ -328,7 +324,6 @@ class ZenodoHost(InvenioHost):
         return self.schemes[0]
 
     def line(self, record: str) -> str:
-        """The declaration of a record."""
         return f"{self.schemes[0]}:{record}"
 
 
@@ -580,12 +575,9 @@ class InvenioPublisher(DepositPublisher[_Api]):
 def draft_body(about: Mapping[str, Any], before: Mapping[str, Any], place: str, publisher: str) -> dict[str, Any]:
     """A draft as InvenioRDM takes it: what `about` does not hold stays as it was `before`."""
     metadata = {key: _as_sent(value) for key, value in (before.get("metadata") or {}).items()}
-    metadata.setdefault("resource_type", {"id": "dataset"})
+    metadata = {"resource_type": {"id": "dataset"}, "publisher": publisher, **metadata}
     metadata["publication_date"] = datetime.now(UTC).date().isoformat()
-    metadata.setdefault("publisher", publisher)
-    for key in ("title", "version", "publisher"):
-        if about.get(key):
-            metadata[key] = str(about[key]).strip()
+    metadata |= {key: str(about[key]).strip() for key in ("title", "version", "publisher") if about.get(key)}
     if about.get("resource_type"):
         metadata["resource_type"] = {"id": str(about["resource_type"])}
     if about.get("description"):
