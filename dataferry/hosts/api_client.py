@@ -223,7 +223,7 @@ class ApiClient:
     ) -> None:
         self.base = base
         self.headers = dict(headers or {})
-        self._settings = settings
+        self.settings = settings
         scheme, host = urlsplit(base)[:2]
         self._own = {(scheme, name) for name in (host, *trusted)}
         self._networks: dict[float, Network] = {}
@@ -335,7 +335,7 @@ class ApiClient:
 
         network = self._networks.get(timeout)
         if network is None:
-            network = self._networks[timeout] = Network(self._settings, 10, timeout, logins=False)
+            network = self._networks[timeout] = Network(self.settings, 10, timeout, logins=False)
         with borrowed() as session:
             session.perform(transfer, network)
         head = transfer.head

@@ -32,6 +32,7 @@ _LABEL, _FOLDER = re.compile(r'[^:<>;#/"*|?\\]+'), re.compile(r"[A-Za-z0-9_][A-Z
 #: Installations unpack these on arrival.
 _UNPACKED = (".zip", ".fits.gz", ".shp.zip")
 _LOCKED = 600.0
+_ABSENT = (401, 403, 404)
 _VOCABULARIES = {"subject", "authorIdentifierScheme"}
 
 
@@ -110,15 +111,14 @@ class _Api(ArchiveApi):
         """The ``data`` of an answer."""
         return super().ask(method, path, **how).get("data")
 
-    def seen(self, dataset: str, path: str) -> Any:
-        """The ``data`` of an answer about a dataset; None where there is none, or not for whoever asks."""
-        query = {"persistentId": dataset}
-        found = self.find(f"datasets/:persistentId/{path}", (401, 403, 404), query=query)
-        return None if found is None else found["data"]
+    def about(self, dataset: str, method: str, path: str, more: Mapping[str, str] = {}, **how: Any) -> Any:
+        """The ``data`` of an answer about a dataset."""
+        query = {"persistentId": dataset, **more}
+        return self.ask(method, f"datasets/:persistentId/{path}", query=query, **how)
 
     def files(self, dataset: str, version: str) -> list[DraftFile] | None:
-        """The files of a version."""
-        found = self.seen(dataset, f"versions/{version}/files")
+        """The files of a version; None where there is none, or not for whoever asks."""
+        found = self.about(dataset, "GET", f"versions/{version}/files", accept=_ABSENT)
         return None if found is None else [self.file(item) for item in found]
 
     def file(self, item: Mapping[str, Any]) -> DraftFile:
@@ -155,7 +155,7 @@ class DataversePublisher(DepositPublisher[_Api]):
         return str(user.get("displayName") or user.get("identifier"))
 
     def check_record(self) -> None:
-        rights = self.api.seen(self.record, "userPermissions")
+        rights = self.api.about(self.record, "GET", "userPermissions", accept=_ABSENT)
         if rights is not None and not (rights.get("canEditDataset") and rights.get("canPublishDataset")):
             raise AccessDenied(self.at(), "this account may not edit and publish the dataset", self.remedy)
         if not self.sees(self.record):
@@ -178,13 +178,7 @@ class DataversePublisher(DepositPublisher[_Api]):
         """Take the mark out of the title; what else a dataset says is edited on its page."""
         if new:
             fields = {"fields": [{"typeName": "title", "value": str(self.about["title"]).strip()}]}
-            self._ask("PUT", "editMetadata", {"replace": "true"}, json=fields)
-
-    def _ask(self, method: str, path: str, more: Mapping[str, str] = {}, **how: Any) -> Any:
-        """The ``data`` of an answer about the dataset."""
-        return self.api.ask(
-            method, f"datasets/:persistentId/{path}", query={"persistentId": self.record, **more}, **how
-        )
+            self.api.about(self.record, "PUT", "editMetadata", {"replace": "true"}, json=fields)
 
     def make(self, title: str) -> str:
         path = f"dataverses/{quote(self.host.collection, safe=':')}/datasets"
@@ -193,7 +187,7 @@ class DataversePublisher(DepositPublisher[_Api]):
     def sees(self, draft: str) -> bool:
         """Whether the account sees a draft of a dataset, or may make one."""
         with self.asking():
-            return self.api.seen(draft, "versions/:latest/files") is not None
+            return self.api.files(draft, ":latest") is not None
 
     def own_titles(self) -> Iterable[tuple[str, str]]:
         """Datasets with the mark of a killed run, as far as the search knows them."""
@@ -212,12 +206,12 @@ class DataversePublisher(DepositPublisher[_Api]):
 
     def publish(self) -> None:
         self._wait_for_locks()
-        self._ask("POST", "actions/:publish", {"type": "major"})
+        self.api.about(self.record, "POST", "actions/:publish", {"type": "major"})
 
     def _wait_for_locks(self) -> None:
         """An ingest, a workflow, or an earlier publication keeps others out for a while; a review does for long."""
         for _ in self.waiting(_LOCKED, "the dataset is no longer locked"):
-            locks = {str(lock.get("lockType")) for lock in self._ask("GET", "locks") or []}
+            locks = {str(lock.get("lockType")) for lock in self.api.about(self.record, "GET", "locks") or []}
             if not locks:
                 return
             if "InReview" in locks:
@@ -232,7 +226,7 @@ class DataversePublisher(DepositPublisher[_Api]):
         self._wait_for_locks()
         with _Form(upload, {"tabIngest": "false", "restrict": "false", **folder}, moved) as body:
             headers = {"Content-Type": f"multipart/form-data; boundary={body.boundary}"}
-            added = self._ask("POST", "add", body=body, headers=headers, again=False, timeout=600.0)
+            added = self.api.about(self.record, "POST", "add", body=body, headers=headers, again=False, timeout=600.0)
         file = self.add(self.api.file(added["files"][0]))
         if file.name != upload.name or file.matches(upload) is False:
             raise self.other_bytes(upload, file)

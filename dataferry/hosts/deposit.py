@@ -97,14 +97,14 @@ class ArchiveApi(ApiClient):
     a_minute = 0
     counted: Collection[str] = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
-    #: The header that says who asks.
+    #: The header that says who asks; statuses that mean: there is none, or not for whoever asks.
     login_header, login_form = "Authorization", "Bearer {}"
+    absent: Collection[int] = (404,)
 
     def __init__(self, settings: Settings, base: str, token: Token | None = None, **options: Any) -> None:
         super().__init__(settings, base, **options)
-        self.login = {self.login_header: self.login_form.format(token.secret)} if token else {}
-        self.headers |= self.login
         self.token, self.lock = token, Lock()
+        self.log_in(self.login_form)
         self._counted: deque[float] = deque(maxlen=self.a_minute)
 
     def call(self, method: str, path: str, **how: Any) -> Response:
@@ -119,12 +119,20 @@ class ArchiveApi(ApiClient):
             time.sleep(due - now)
         return super().call(method, path, **how)
 
+    def log_in(self, form: str) -> None:
+        """Send the token, if there is one, in this form."""
+        # people copy it from examples with the word before it
+        secret = re.sub("^(token|bearer) +", "", self.token.secret if self.token else "", flags=re.IGNORECASE)
+        self.login = {self.login_header: form.format(secret)} if secret else {}
+        self.headers |= self.login
+
     def ask(self, method: str, path: str, **how: Any) -> Any:
         """The JSON that is answered."""
         return self.call(method, path, **how).json()
 
-    def find(self, path: str, absent: Collection[int] = (404,), **how: Any) -> Any:
+    def find(self, path: str, absent: Collection[int] = (), **how: Any) -> Any:
         """The JSON at a path; None if there is none."""
+        absent = absent or self.absent
         response = self.call("GET", path, accept=absent, **how)
         return None if response.status in absent else response.json()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import threading
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -135,18 +135,8 @@ class _Api(ArchiveApi):
     """Figshare's interface, which asks for at most one request a second on average."""
 
     a_minute = 60
-
-    def __init__(self, settings: Settings, base: str, token: Token | None = None) -> None:
-        super().__init__(settings, base, token)
-        self.settings = settings
-        self.log_in("token")
-
-    def log_in(self, form: str) -> None:
-        """Send the token in one of the two forms that installations know."""
-        if self.token is not None:
-            secret = re.sub("^(token|bearer) +", "", self.token.secret, flags=re.IGNORECASE)
-            self.login = {"Authorization": f"{form} {secret}"}
-            self.headers |= self.login
+    login_form = "token {}"
+    absent = (401, 403, 404)
 
     def call(self, method: str, path: str, **how: Any) -> Response:
         """Ask, and wait for an article that is locked: it is for a while after it was published."""
@@ -159,13 +149,9 @@ class _Api(ArchiveApi):
     def account(self) -> dict[str, Any]:
         """Whose token it is."""
         if (found := self.find("account")) is None:
-            self.log_in("Bearer")
+            self.log_in("Bearer {}")  # installations know one of two forms
             found = self.ask("GET", "account")
         return dict(found)
-
-    def find(self, path: str, absent: Collection[int] = (401, 403, 404), **how: Any) -> Any:
-        """The JSON at a path; None if there is none, or not for whoever asks."""
-        return super().find(path, absent, **how)
 
     def pages(self, path: str) -> list[dict[str, Any]]:
         """A whole list, however many pages it has."""
@@ -278,9 +264,8 @@ class FigshareHost(DepositHost["_Api"]):
         else:
             reason = f"there is no public article {article}"
         if (token := self.token(settings)) is None:
-            server = urlsplit(declared.api).netloc
-            reason += "; to read a private article, put a token into FIGSHARE_TOKEN, or as token under "
-            raise TransferError(self.redacted, f'{reason}[hosts."{server}"] of config.toml', kind="list", final=True)
+            reason += f"; to read a private article, {self.credentials[0].remedy}"
+            raise TransferError(self.redacted, reason, kind="list", final=True)
         owner, path = self.connect(settings, token), f"account/articles/{article}"
         with suppress(HostRefused):
             owner.account()

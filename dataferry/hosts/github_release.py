@@ -7,6 +7,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
@@ -141,13 +142,10 @@ class _Api(ArchiveApi):
 
     def series(self, tag: str) -> dict[str, _Release]:
         """A release and the further ones of its data by tag, published or drafts (of several the oldest)."""
-        found: dict[str, _Release] = {}
-        for item in self.pages(f"{self.repository}/releases"):
-            if item["tag_name"] == tag or _is_further(item["tag_name"], tag):
-                release = _Release.read(item)
-                known = found.get(release.tag)
-                if known is None or (release.draft, release.id) < (known.draft, known.id):
-                    found[release.tag] = release
+        every = map(_Release.read, self.pages(f"{self.repository}/releases"))
+        same = [release for release in every if release.tag == tag or _is_further(release.tag, tag)]
+        # of several with a tag the one that comes last
+        found = {release.tag: release for release in sorted(same, key=lambda r: (not r.draft, -r.id))}
         # the list may be some seconds behind
         published = self.tagged(tag) if tag not in found or found[tag].draft else None
         found |= {tag: published} if published else {}
@@ -583,10 +581,8 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
     def _make(self, tag: str) -> _Release:
         title, body = _release_text(self.about, tag, self.at(), further=tag != self._tag)
         wanted = {"tag_name": tag, "name": title, "body": body, "draft": True}
-        try:
-            made = _Release.read(self.api.call("POST", f"{self.api.repository}/releases", json=wanted).json())
-        except HostRefused as error:
-            raise self._release_refused(error, tag) from error
+        with self._releasing(tag):
+            made = _Release.read(self.api.ask("POST", f"{self.api.repository}/releases", json=wanted))
         self.notes["drafts"] = {**self.notes.get("drafts", {}), tag: made.id}
         # another author may have made one at the same moment: both take the older
         older = self.api.series(self._tag).get(tag)
@@ -624,10 +620,8 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
                 continue
             path = f"{self.api.repository}/releases/{release.id}"
             wanted = {"draft": False, "make_latest": "true" if self._becomes_latest(tag) else "false"}
-            try:
+            with self._releasing(tag):
                 self.api.call("PATCH", path, json=wanted, again=True)
-            except HostRefused as error:
-                raise self._release_refused(error, tag) from error
             release.draft = False
 
     def _becomes_latest(self, tag: str) -> bool:
@@ -637,17 +631,21 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
         latest = self.api.tagged(LATEST)
         return latest is None or re.sub(r"[0-9][0-9.]*\Z", "", latest.tag) == re.sub(r"[0-9][0-9.]*\Z", "", tag)
 
-    def _release_refused(self, error: HostRefused, tag: str) -> PublishError:
-        if is_status(error, 401, 403, 404):
-            return self._too_weak(error.message)
-        reason, remedy = f"GitHub does not take the release {tag}: {error.message}", ""
-        if "immutable release" in error.message:
-            reason = f"an immutable release had the tag {tag} once, and GitHub never allows it again"
-            remedy = f"Publish to @{_next_tag(self._tag)}"
-        elif "already_exists" in error.message:
-            reason = f"somebody published another release {tag} at the same time"
-            remedy = "Run the same command again: the files go to that release"
-        return self.error(reason, remedy)
+    @contextmanager
+    def _releasing(self, tag: str) -> Iterator[None]:
+        try:
+            yield
+        except HostRefused as error:
+            if is_status(error, 401, 403, 404):
+                raise self._too_weak(error.message) from error
+            reason, remedy = f"GitHub does not take the release {tag}: {error.message}", ""
+            if "immutable release" in error.message:
+                reason = f"an immutable release had the tag {tag} once, and GitHub never allows it again"
+                remedy = f"Publish to @{_next_tag(self._tag)}"
+            elif "already_exists" in error.message:
+                reason = f"somebody published another release {tag} at the same time"
+                remedy = "Run the same command again: the files go to that release"
+            raise self.error(reason, remedy) from error
 
     # -- assets: what is there already, what was cut, what somebody else sends at the same time
 
