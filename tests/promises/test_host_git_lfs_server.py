@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import resource
@@ -12,6 +13,7 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -61,30 +63,48 @@ def served(files: Mapping[str, bytes], url: str, scope: str, tmp_path: Path, tok
     yield GitLFSHost(f"git-lfs:{url}{scope}")
 
 
+@pytest.fixture(scope="module")
+def servers(giftless: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """A server, public or private, for all tests that do not stop it; each puts its objects into its own repository."""
+    start = partial(giftless, tmp_path_factory.mktemp("store"))
+    shared: dict[bool, Any] = {}
+
+    def serve(private: bool, stopped: bool) -> Any:
+        if stopped:
+            return start(private=private)
+        if private not in shared:
+            shared[private] = start(private=private)
+        return shared[private]
+
+    return serve
+
+
 class TestGitLFSHost(LookUpContract):
     """Reading from a real server, as a stranger."""
 
-    @pytest.fixture(autouse=True)
-    def start(self, giftless: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> None:
-        self._start = lambda: giftless(tmp_path_factory.mktemp("store"), private=self.private)
-
     private = False
+    numbers = itertools.count()
+
+    @pytest.fixture(autouse=True)
+    def start(self, servers: Callable[..., Any], request: pytest.FixtureRequest) -> None:
+        self.stopped = "gone" in request.node.name
+        self._start = partial(servers, self.private, self.stopped)
 
     def host_at(self, url: str) -> GitLFSHost:
         return GitLFSHost(url)
 
     @contextmanager
     def serving(self, files: Mapping[str, bytes]) -> Iterator[GitLFSHost]:
-        self.lfs = self._start()
-        writer = self.token("obj:team/data/*:read,write,verify") if self.private else ""
+        self.lfs, self.repository = self._start(), f"team/data{next(self.numbers)}"
         try:
-            with served(files, self.lfs.url, "team/data", Path(), writer) as host:
+            with served(files, self.lfs.url, self.repository, Path(), self.token("read,write,verify")) as host:
                 yield host
         finally:
-            self.lfs.stop()
+            if self.stopped:
+                self.lfs.stop()
 
-    def token(self, scope: str) -> str:
-        raise NotImplementedError
+    def token(self, rights: str) -> str:
+        return ""
 
 
 class TestPrivateGitLFSHost(TestGitLFSHost):
@@ -96,11 +116,11 @@ class TestPrivateGitLFSHost(TestGitLFSHost):
     def make_tokens(self, lfs_token: Callable[[str], str]) -> None:
         self._token = lfs_token
 
-    def token(self, scope: str) -> str:
-        return self._token(scope)
+    def token(self, rights: str) -> str:
+        return self._token(f"obj:{self.repository}/*:{rights}")
 
     def settings(self) -> Settings:
-        return Settings(hosts={f"127.0.0.1:{self.lfs.port}": {"token": self.token("obj:team/data/*:read")}})
+        return Settings(hosts={f"127.0.0.1:{self.lfs.port}": {"token": self.token("read")}})
 
 
 def fetched(package: str, names: Sequence[str]) -> dict[str, bytes]:

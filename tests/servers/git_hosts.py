@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,12 +100,14 @@ def git_http(need: Any, running: Starter) -> Callable[..., GitHTTP]:
 
 
 @pytest.fixture(scope="session")
-def giftless_python(
-    request: pytest.FixtureRequest, need: Any, tmp_path_factory: pytest.TempPathFactory, real_environ: dict[str, str]
-) -> Path:
+def giftless_python(request: pytest.FixtureRequest, need: Any, real_environ: dict[str, str]) -> Path:
     """The Python of an environment of giftless' own, made once."""
     cache = getattr(request.config, "cache", None)
-    home = tmp_path_factory.mktemp("giftless") if cache is None else cache.mkdir("giftless")
+    # pip takes longer than all the tests: what one run installed is there for the next one
+    home = (
+        Path(tempfile.gettempdir(), f"dataferry-giftless-{os.getuid()}") if cache is None else cache.mkdir("giftless")
+    )
+    home.mkdir(mode=0o700, exist_ok=True)
     place = Path(home, GIFTLESS[0].replace("==", "-") + f"-py{sys.version_info[0]}{sys.version_info[1]}")
     with FileLock(f"{place}.lock"):
         if not (place / "ready").exists():
@@ -144,17 +150,15 @@ def giftless(giftless_python: Path, running: Starter) -> Callable[..., Running]:
 
 
 @pytest.fixture(scope="session")
-def lfs_token(giftless_python: Path) -> Callable[[str], str]:
+def lfs_token() -> Callable[[str], str]:
     """A token of giftless for a scope, ``obj:team/data/*:read``."""
 
     def make(scope: str) -> str:
-        script = (
-            "import datetime, jwt, sys; now = datetime.datetime.now(datetime.timezone.utc);"
-            "print(jwt.encode({'sub': 'ann', 'scopes': [sys.argv[1]], 'exp': now + datetime.timedelta(hours=1)},"
-            "sys.argv[2], 'HS256'))"
-        )
-        words = [giftless_python, "-c", script, scope, KEY]
-        return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+        head = {"alg": "HS256", "typ": "JWT"}
+        claims = {"sub": "ann", "scopes": [scope], "exp": int(time.time()) + 3600}
+        parts = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in (head, claims)]
+        digest = hmac.digest(KEY.encode(), b".".join(parts), "sha256")
+        return b".".join([*parts, base64.urlsafe_b64encode(digest).rstrip(b"=")]).decode()
 
     return make
 
