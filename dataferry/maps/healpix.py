@@ -19,7 +19,6 @@ TABLE_NSIDE = 8192
 FACE_RING = (2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4)
 _FACE_LON = (1, 3, 5, 7, 0, 2, 4, 6, 1, 3, 5, 7)
 _CHUNK = 1 << 15
-_RUN = 1 << 16
 _SPREADS = (
     (32, 0x00000000FFFFFFFF),
     (16, 0x0000FFFF0000FFFF),
@@ -111,28 +110,6 @@ def past_longitude_zero(nside: int, tile: int, x0: int, y0: int, pixels: Ints) -
     elif x0 - y0 < tile:
         west = (2 * (x + x0) - (s + (x0 + y0)) - 1 + ((s + (x0 + y0 + 1)) & 1)) < 0
         pixels += west * (4 * nside)
-
-
-def nest2ring_run(nside: int, first: int, count: int) -> Ints:
-    """The RING numbers of NESTED neighbours, faster than `nest2ring`."""
-    out = np.empty(count, "i8")
-    at = first
-    while at < first + count:
-        stop = min(first + count, (at // _RUN + 1) * _RUN)
-        part = out[at - first : stop - first]
-        if stop - at == _RUN and 256 <= nside <= TABLE_NSIDE:
-            face, inner = divmod(at, nside**2)
-            x0, y0 = (int(squeeze_bits(np.array([inner >> k]))[0]) for k in (0, 1))
-            x, s = tile_xy(_RUN)
-            ring_table(nside)[face, x0 + y0 : x0 + y0 + 511].take(s, out=part, mode="wrap")
-            part += x
-            part += x0
-            if face == 4:
-                past_longitude_zero(nside, 256, x0, y0, part)
-        else:
-            part[:] = nest2ring(nside, np.arange(at, stop, dtype="i8"))
-        at = stop
-    return out
 
 
 def ring2nest(nside: int, pixels: Ints) -> Ints:

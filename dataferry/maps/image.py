@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from astropy.units import Quantity
 from numpy.typing import NDArray
 
 from .byte_source import ByteSource, Context, Named, open_source
-from .columns import ColumnReader, run_threads
+from .columns import MOST, ColumnReader
 from .fits import Hdu, choose_hdu, hdus, image_column, unpack_image
 from .units import units_of
 
@@ -165,14 +165,10 @@ def _read_section(
     for k, (start, stop) in enumerate(bounds[: whole + 1]):
         axis = np.arange(start, stop if k < whole else start + 1) * strides[k]
         starts = (starts[:, None] + axis).ravel()
-    step = int(starts[1] - starts[0]) if starts.size > 1 else length
-    if (step - length) * reader.columns[0].width <= reader.source.gap:
-        # runs that are close together are read in one piece
-        reader.take((starts[:, None] + np.arange(length)).ravel(), [into])
+    if starts.size == 1:
+        reader.stream(int(starts[0]), [into])
         return
-
-    def work(numbers: Iterator[int]) -> None:
-        for k in numbers:
-            reader.read(int(starts[k]), length, [into[k * length : (k + 1) * length]])
-
-    run_threads(work, range(starts.size), reader.threads)
+    step = max(1, MOST // length)
+    for at in range(0, starts.size, step):
+        some = (starts[at : at + step, None] + np.arange(length)).ravel()
+        reader.take(some, [into[at * length : at * length + some.size]])

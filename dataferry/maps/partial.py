@@ -11,7 +11,7 @@ from .columns import MOST, ColumnReader, Ints
 from .healpix import nest2ring, ring2nest
 from .layout import Column, MapLayout
 from .request import MapRequest, as_array
-from .values import UNSEEN, bad_pixels, means
+from .values import UNSEEN, bad_pixels, finish, means
 
 _PADDING = np.iinfo("i8").min
 
@@ -22,10 +22,8 @@ def stored_pixels(layout: MapLayout, column: Column, threads: int = 0) -> Ints:
     if column.natural.kind == "f":
         floats = np.empty(column.count)
         ColumnReader(layout.source, [column], np.nan, threads).stream(0, [floats])
+        finish(floats, np.nan, 1)
         known = np.isfinite(floats)
-        bad = bad_pixels(floats)
-        if bad is not None:
-            known &= ~bad
         if (np.floor(floats[known]) != floats[known]).any():
             raise column.context.error("should hold pixel numbers, but they are no integers")
         pixels[:] = np.where(known, floats, _PADDING)
@@ -51,12 +49,10 @@ def in_order(layout: MapLayout, order: str, pixels: Ints) -> Ints:
     return numbers
 
 
-def fill_partial(request: MapRequest, pixels: slice | Ints, out: NDArray[Any]) -> None:
-    """Read pixels of a partial map into ``out``, (fields, pixels), C-contiguous and native."""
+def fill_partial(request: MapRequest, column: Column, pixels: slice | Ints, out: NDArray[Any]) -> None:
+    """Read pixels of a partial map, ``column`` has the numbers, into ``out``, (fields, pixels), C-contiguous."""
     layout, nside = request.layout, request.nside
-    if layout.pixels is None:
-        raise layout.context.error("is not a partial map")
-    stored = stored_pixels(layout, layout.pixels, request.reader.threads)
+    stored = stored_pixels(layout, column, request.reader.threads)
     out[...] = request.blank
     low: list[NDArray[Any]] = []
     if nside < layout.nside:
@@ -143,8 +139,6 @@ def _means_of_runs(values: NDArray[Any], starts: Ints) -> NDArray[Any]:
     bad = bad_pixels(values)
     if bad is not None:
         good &= ~bad
-    if not starts.size:
-        return values[:0]
     with np.errstate(invalid="ignore", over="ignore"):
         total = np.add.reduceat(values * good, starts)
         hits = np.add.reduceat(good.astype("i8"), starts)

@@ -221,7 +221,10 @@ def _check_inside(pixel: int, npix: int, context: Context) -> None:
 
 def _read(request: MapRequest, pixels: slice | Ints) -> Quantity:
     work = request.work_array(pixels.stop - pixels.start if isinstance(pixels, slice) else pixels.size)
-    (_fill if request.layout.pixels is None else fill_partial)(request, pixels, work)
+    if request.layout.pixels is None:
+        _fill(request, pixels, work)
+    else:
+        fill_partial(request, request.layout.pixels, pixels, work)
     return request.result(work)
 
 
@@ -310,13 +313,13 @@ def _fill_rings(request: MapRequest, pixels: slice, out: NDArray[Any]) -> None:
     low, high = first_of_ring(nside, rings.start), first_of_ring(nside, rings.stop)
     if stop - start < _SMALL and (low, high) != (start, stop):
         whole = np.empty((len(out), high - low), out.dtype)
-        nested_to_ring(request.reader, nside, whole, request.finish, rings)
+        nested_to_ring(request.reader, nside, rings, whole, request.finish)
         out[...] = whole[:, start - low : stop - low]
         return
     # the rings at both ends, which need not be whole, are read pixel by pixel
     rings = rings[low < start : len(rings) - (stop < high)]
     low, high = first_of_ring(nside, rings.start), first_of_ring(nside, rings.stop)
-    nested_to_ring(request.reader, nside, out[:, low - start : high - start], request.finish, rings)
+    nested_to_ring(request.reader, nside, rings, out[:, low - start : high - start], request.finish)
     for part in (slice(start, low), slice(high, stop)):
         if part.start < part.stop:
             _one_by_one(request, part, out[:, part.start - start : part.stop - start])

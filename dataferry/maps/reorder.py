@@ -26,7 +26,7 @@ from .healpix import (
     FACE_RING,
     TABLE_NSIDE,
     first_of_ring,
-    nest2ring_run,
+    nest2ring,
     past_longitude_zero,
     ring_of,
     ring_table,
@@ -54,21 +54,17 @@ def has_bands(nside: int) -> bool:
     return _SMALLEST <= nside <= TABLE_NSIDE
 
 
-def nested_to_ring(
-    reader: ColumnReader, nside: int, out: NDArray[Any], finish: Finish, rings: range | None = None
-) -> None:
-    """Bring a NESTED map into RING order.
-
-    ``out`` is (fields, pixels of the rings), rows contiguous, native; ``rings``, counted from 1, are all by default.
-    """
-    rings = rings or range(1, 4 * nside)
+def nested_to_ring(reader: ColumnReader, nside: int, rings: range, out: NDArray[Any], finish: Finish) -> None:
+    """Bring rings, counted from 1, of a NESTED map into RING order; ``out`` is (fields, pixels), rows contiguous."""
     # wide tiles are read by fewer calls, and take more memory
-    tile = min(nside, 128 if nside >= 1024 and len(rings) > nside else 64)
+    tile = 128 if nside >= 1024 and len(rings) > nside else 64
 
     def work(parts: Iterator[tuple[int, int]]) -> None:
         worker = _NestedToRing(reader, nside, tile, out, finish, rings)
-        for begin, end in parts:
-            worker.bands(begin, end)
+        # an overflow on the way to another type is the caller's choice of dtype
+        with np.errstate(invalid="ignore", over="ignore"):
+            for begin, end in parts:
+                worker.bands(begin, end)
 
     run_threads(work, _band_runs(nside, tile, rings, reader.threads), reader.threads)
 
@@ -228,15 +224,6 @@ class _NestedToRing:
             np.take(plane, index, out=quarter, mode="wrap")
         return gathered.view(self.tiles.dtype)
 
-    @staticmethod
-    def _put(target: NDArray[Any], values: NDArray[Any]) -> None:
-        """Put values where they belong: byte order and type in one go."""
-        if values.dtype.kind == target.dtype.kind and values.dtype.itemsize == target.dtype.itemsize:
-            np.copyto(target, values)  # not byteswap(), which keeps the other threads waiting
-        else:
-            with np.errstate(invalid="ignore", over="ignore"):
-                np.copyto(target, values, casting="unsafe")
-
     def _at_y(self, y: int) -> int:
         """Where the reversed table has the strip's y."""
         return 2 * self.tile + self.nside - 1 - y
@@ -254,7 +241,8 @@ class _NestedToRing:
         start = first_of_ring(nside, ring) - self.start
         for field, values in enumerate(self.out):
             target = values[start : start + rows * 4 * nside].reshape(rows, 4, nside)
-            self._put(target, self._gather(index, field).transpose(1, 0, 2))
+            # not byteswap(), which keeps the other threads waiting
+            np.copyto(target, self._gather(index, field).transpose(1, 0, 2), casting="unsafe")
             self.finish(field, target)
         return rows
 
@@ -274,7 +262,8 @@ class _NestedToRing:
         for field, values in enumerate(self.out):
             gathered = self._gather(index, field)
             for row, (start, length, along) in enumerate(zip(starts[:-1], lengths, alongs, strict=True)):
-                self._put(values[start : start + 4 * length].reshape(4, length), gathered[:, row, along])
+                target = values[start : start + 4 * length].reshape(4, length)
+                np.copyto(target, gathered[:, row, along], casting="unsafe")
             self.finish(field, values[starts[0] : starts[-1]])
         return rows
 
@@ -391,7 +380,7 @@ def scatter_ring(nside: int, nested: NDArray[Any], out: NDArray[Any], threads: i
 
     def work(starts: Iterator[int]) -> None:
         for at in starts:
-            pixels = nest2ring_run(nside, at, min(_CHUNK, out.shape[1] - at))
+            pixels = nest2ring(nside, np.arange(at, min(at + _CHUNK, out.shape[1])))
             for field, target in zip(nested, out, strict=True):
                 target[pixels] = field[at : at + _CHUNK]
 

@@ -17,7 +17,7 @@ from .byte_source import Memory, Named, open_source
 from .columns import ColumnReader, Ints
 from .fits import choose_hdu, fits_layout
 from .hdf5 import hdf5_layout, is_hdf5
-from .healpix import nest2ring, nest2ring_run, ring2nest
+from .healpix import nest2ring, ring2nest
 from .layout import MAX_NSIDE, Fields, MapLayout
 from .units import units_of
 from .values import UNSEEN, finish, holds, to_other_type
@@ -145,8 +145,6 @@ class MapRequest:
     def positions_of(self, pixels: slice | Ints) -> Ints:
         """The pixels of the file that cover pixels of the same or a finer resolution."""
         layout, nside = self.layout, self.nside
-        if isinstance(pixels, slice) and (nside, self.order, layout.order) == (layout.nside, "NESTED", "RING"):
-            return nest2ring_run(nside, pixels.start, pixels.stop - pixels.start)
         numbers = as_array(pixels)
         if nside == layout.nside and self.order == layout.order:
             return numbers
