@@ -61,7 +61,7 @@ class ColumnReader:
         return self.threads if self.source.connections else max(1, min(self.threads, size // (8 * BLOCK)))
 
     def read(self, first: int, count: int, into: Sequence[NDArray[Any]], block: int = BLOCK // 8) -> None:
-        """Read a range of values of every column, in this thread, into arrays of any stride and native type."""
+        """Read a range of values of every column, in this thread, into arrays of any stride and type."""
         if not self.in_rows:
             for column, out in zip(self.columns, into, strict=True):
                 self._read_column(column, first, out[:count])
@@ -97,7 +97,8 @@ class ColumnReader:
     def _read_column(self, column: Column, first: int, out: NDArray[Any]) -> None:
         width, most = column.width, BLOCK // column.width
         per_row = self.count if self.packed else self.per_row
-        direct = column.plain and out.dtype == column.natural and out.flags.c_contiguous
+        as_stored = out.dtype == column.dtype
+        direct = column.plain and out.flags.c_contiguous and (as_stored or out.dtype == column.natural)
         done = 0
         while done < out.size:
             row, skip = divmod(first + done, per_row)
@@ -105,8 +106,9 @@ class ColumnReader:
             offset = column.start + row * column.row_bytes + skip * width
             if direct:
                 self.source.read_into(offset, part.view("u1").data)
-                # numpy swaps in one direction: safe in place; and byteswap() would keep the other threads waiting
-                np.copyto(part, part.view(column.dtype))
+                if not as_stored:
+                    # numpy swaps in one direction: safe in place; and byteswap() would keep the other threads waiting
+                    np.copyto(part, part.view(column.dtype))
             else:
                 buffer = self._buffer(part.size * width)
                 self.source.read_into(offset, buffer)

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .columns import BLOCK, ColumnReader, Finish, Ints, run_threads
+from .columns import ColumnReader, Finish, Ints, run_threads
 from .healpix import (
     FACE_RING,
     TABLE_NSIDE,
@@ -80,64 +80,6 @@ def _band_runs(nside: int, tile: int, rings: range, threads: int) -> list[tuple[
     return list(pairwise([first, *sorted(cut for cut in cuts if first < cut < stop), stop]))
 
 
-class _Tiles:
-    """Square tiles of a NESTED map, runs of ``size`` pixels, as values: one plane a field.
-
-    ``offsets`` are the elements of pixel 0 of each field in a buffer of ``stride`` elements of ``dtype``.
-    """
-
-    def __init__(self, reader: ColumnReader, size: int, dtype: np.dtype[Any]) -> None:
-        self.reader, self.size, self.dtype = reader, size, dtype
-        self.stride = size * len(reader.columns)
-        self.offsets = [size * k for k in range(len(reader.columns))]
-
-    def address(self, pixels: Ints) -> Ints:
-        """The elements of pixels of a tile, for a field at offset 0; bits of the pixel number add up."""
-        return pixels
-
-    def load(self, first: int, into: NDArray[Any]) -> None:
-        self.reader.read(first, self.size, list(into.reshape(-1, self.size)))
-
-
-class _RowTiles(_Tiles):
-    """Tiles as they are in the file: whole rows of the table, of columns for which `fits` holds."""
-
-    def __init__(self, reader: ColumnReader, size: int) -> None:
-        first = reader.columns[0]
-        super().__init__(reader, size, np.dtype(first.dtype))
-        rows = size // reader.per_row
-        self.step = reader.row_bytes // first.width
-        self.stride = rows * self.step
-        self.offsets = [(c.start - reader.base) // first.width for c in reader.columns]
-        # the last row of the file may end with the last of these columns
-        self.bytes = (rows - 1) * reader.row_bytes + reader.span_bytes
-
-    @staticmethod
-    def fits(reader: ColumnReader, size: int) -> bool:
-        """Whether whole rows make a tile, and pixel bits add up to addresses."""
-        columns, per_row, row_bytes = reader.columns, reader.per_row, reader.row_bytes
-        width = columns[0].width
-        return (
-            (reader.in_rows or (reader.packed and len(columns) == 1))
-            and all(c.plain and c.dtype == columns[0].dtype for c in columns)
-            and not any((c.start - reader.base) % width for c in columns)
-            and row_bytes % width == 0
-            and per_row & (per_row - 1) == 0
-            and per_row <= size
-            and row_bytes * (size // per_row) <= 4 * BLOCK
-            # rows wider than what is wanted of them cost more than they save
-            and row_bytes <= 4 * len(columns) * per_row * width
-        )
-
-    def address(self, pixels: Ints) -> Ints:
-        per_row = self.reader.per_row
-        return pixels // per_row * self.step + pixels % per_row
-
-    def load(self, first: int, into: NDArray[Any]) -> None:
-        offset = self.reader.base + first // self.reader.per_row * self.reader.row_bytes
-        self.reader.source.read_into(offset, into.view("u1").data[: self.bytes])
-
-
 @dataclass
 class _NestedToRing:
     """What one thread needs: a ring buffer of tiles for each quarter, and the tables that address it."""
@@ -150,24 +92,43 @@ class _NestedToRing:
     rings: range
 
     def __post_init__(self) -> None:
-        nside, tile, size = self.nside, self.tile, self.tile * self.tile
-        # of columns of different types each is cast from its own while it is loaded
-        as_rows = _RowTiles.fits(self.reader, size)
-        tiles = _RowTiles(self.reader, size) if as_rows else _Tiles(self.reader, size, self.out.dtype)
-        self.tiles = tiles
+        nside, tile, reader = self.nside, self.tile, self.reader
+        size, columns, width = tile * tile, reader.columns, reader.columns[0].width
+        # values keep the byte order of the file until they are in their place, if all have one type
+        as_stored = all(c.plain and c.dtype == columns[0].dtype for c in columns)
+        self.dtype = np.dtype(columns[0].dtype) if as_stored else self.out.dtype
+        per_row, step = reader.per_row, reader.row_bytes // width
+        in_row = [c.start - reader.base for c in columns]
+        # rows are kept whole if they make up a tile, and are not much wider than what is wanted of them
+        self.in_rows = (
+            as_stored
+            and reader.in_rows
+            and per_row in (1 << k for k in range(size.bit_length()))
+            and not any(offset % width for offset in (*in_row, reader.row_bytes))
+            and step <= 4 * len(columns) * per_row
+        )
+        if not self.in_rows:  # one plane a field
+            per_row, step = size, size * len(columns)
+        # where a tile has pixel 0 of each field, and the others from there; bits of the pixel number add up
+        offsets = [offset // width if self.in_rows else k * size for k, offset in enumerate(in_row)]
+        stride = size // per_row * step
+
+        def address(pixels: Ints) -> Ints:
+            return pixels // per_row * step + pixels % per_row
+
         self.start = first_of_ring(nside, self.rings.start)
         self.slots = nside // tile + 2
-        buffer = np.empty((4, self.slots * 2 * tiles.stride), tiles.dtype)
-        self.buffer = buffer.reshape(-1, tiles.stride)
+        buffer = np.empty((4, self.slots * 2 * stride), self.dtype)
+        self.buffer = buffer.reshape(-1, stride)
         # gathers move bytes, whatever their order means
-        moved = buffer.view(f"u{tiles.dtype.itemsize}")
-        self.planes = [[quarter[offset:] for quarter in moved] for offset in tiles.offsets]
+        moved = buffer.view(f"u{self.dtype.itemsize}")
+        self.planes = [[quarter[offset:] for quarter in moved] for offset in offsets]
         self.loaded: dict[int, int] = {}
         bits = spread_bits(np.arange(tile, dtype="i8"))
         along = np.arange(2 * nside)
-        self.x = (along // tile % self.slots) * (2 * tiles.stride) + tiles.address(bits)[along % tile]
+        self.x = (along // tile % self.slots) * (2 * stride) + address(bits)[along % tile]
         # reversed, as y falls where x grows; the margins are for the unused corners of a band of a polar cap
-        by_y = (along // tile % 2) * tiles.stride + tiles.address(2 * bits)[along % tile]
+        by_y = (along // tile % 2) * stride + address(2 * bits)[along % tile]
         margin = np.zeros(2 * tile, "i8")
         self.y = np.concatenate([margin, by_y[::-1], margin])
         # pixels of each quarter that one gather handles: more are faster, but are to be few beside the map
@@ -213,8 +174,18 @@ class _NestedToRing:
         order = firsts.argsort(axis=None)
         for first, slot in zip(firsts.ravel()[order].tolist(), slots.ravel()[order].tolist(), strict=True):
             if self.loaded.get(slot) != first:
-                self.tiles.load(first, self.buffer[slot])
+                self._load_tile(first, self.buffer[slot])
                 self.loaded[slot] = first
+
+    def _load_tile(self, first: int, into: NDArray[Any]) -> None:
+        reader, size = self.reader, self.tile * self.tile
+        if self.in_rows:
+            row, rows = first // reader.per_row, size // reader.per_row
+            # the last row of the file may end with the last of these columns
+            needed = (rows - 1) * reader.row_bytes + reader.span_bytes
+            reader.source.read_into(reader.base + row * reader.row_bytes, into.view("u1").data[:needed])
+        else:
+            reader.read(first, size, list(into.reshape(-1, size)))
 
     def _gather(self, index: Ints, field: int) -> NDArray[Any]:
         """Take a field's pixels of all quarters, still as the tiles have them: (4, rows, pixels)."""
@@ -222,7 +193,7 @@ class _NestedToRing:
         for plane, quarter in zip(self.planes[field], gathered, strict=True):
             # no index is out of bounds, and wrapping is numpy's fastest way not to look
             np.take(plane, index, out=quarter, mode="wrap")
-        return gathered.view(self.tiles.dtype)
+        return gathered.view(self.dtype)
 
     def _at_y(self, y: int) -> int:
         """Where the reversed table has the strip's y."""

@@ -33,7 +33,9 @@ def bad_pixels(values: NDArray[Any]) -> NDArray[np.bool_] | None:
 
 def stored_to_native(column: Column, raw: NDArray[Any], into: NDArray[Any], fill: float) -> None:
     """Turn stored numbers into physical values, in the type of ``into``; ``fill`` takes the place of nulls."""
-    if column.logical:
+    if column.plain:
+        _cast(raw, into)
+    elif column.logical:
         np.equal(raw, ord("T"), out=into, casting="unsafe")
     elif column.unsigned:
         # modular arithmetic of the same width: exact for all values
@@ -79,6 +81,9 @@ def _put(column: Column, where: NDArray[np.bool_], into: NDArray[Any], fill: flo
 
 
 def _cast(values: NDArray[Any], into: NDArray[Any]) -> None:
+    if values.dtype.kind == into.dtype.kind and values.dtype.itemsize <= into.dtype.itemsize:
+        np.copyto(into, values)
+        return
     # as astype does it: an overflow or a NaN on the way to integers is the caller's choice of dtype
     with np.errstate(invalid="ignore", over="ignore"):
         np.copyto(into, values, casting="unsafe")
