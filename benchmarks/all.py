@@ -19,6 +19,7 @@ SCRIPTS = {
     "cache.py": ["--count", "2000", "--runs", "1"],
     "maps.py": ["--nside", "256", "--runs", "3"],
     "plugin.py": [],
+    "retrieve.py": ["--quick"],
 }
 
 
