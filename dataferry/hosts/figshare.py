@@ -383,13 +383,12 @@ class FigsharePublisher(DepositPublisher[_Api]):
         if self._fields:
             self.api.call("PATCH", self._path, json=self._fields, again=True)
         if self.about.get("reserve_doi") and not self.api.ask("GET", self._path).get("doi"):
-            reply = self.api.call("POST", f"{self._path}/reserve_doi", again=True)
-            self.notes["doi"] = str(reply.json().get("doi"))
+            self.notes["doi"] = str(self.api.ask("POST", f"{self._path}/reserve_doi", again=True).get("doi"))
 
     def make(self, title: str) -> str:
         """Make an article; its mark goes with the first change of the title."""
         new = {**self._fields, "title": title, "defined_type": self.about.get("type", "dataset")}
-        made = self.api.call("POST", "account/articles", json=new).json()
+        made = self.api.ask("POST", "account/articles", json=new)
         return str(made.get("entity_id") or str(made["location"]).rstrip("/").rpartition("/")[2])
 
     def own_titles(self) -> Iterable[tuple[str, str]]:
@@ -399,12 +398,8 @@ class FigsharePublisher(DepositPublisher[_Api]):
         return self.api.files(self._path)
 
     def public_files(self) -> list[DraftFile]:
-        try:
-            return self.api.files(f"articles/{self.record}")
-        except TransferError as error:
-            if is_status(error, 403, 404):
-                return []
-            raise
+        path = f"articles/{self.record}"
+        return [] if self.api.find(path) is None else self.api.files(path)
 
     def delete(self, file: DraftFile) -> None:
         self.api.call("DELETE", f"{self._path}/files/{file.key}", accept=(404,))
@@ -441,7 +436,7 @@ class FigsharePublisher(DepositPublisher[_Api]):
         path, known = f"{self._path}/files", {file.key for file in self.named(upload)}
         new = {"name": article_name(upload.name), "size": upload.size, "md5": upload.md5}
         try:
-            made = self.api.call("POST", path, json=new).json()
+            made = self.api.ask("POST", path, json=new)
             number = str(made["location"]).rstrip("/").rpartition("/")[2]
             return self.api.file(self.api.ask("GET", f"{path}/{number}"))
         except TransferError:
@@ -493,9 +488,7 @@ class _Parts:
     """The parts of one unfinished upload. Its URL opens it for whoever has it, and so is in no message."""
 
     def __init__(self, api: _Api, item: Mapping[str, Any], upload: Upload, moved: Moved) -> None:
-        url, token = str(item.get("upload_url") or "").rstrip("/"), str(item.get("upload_token") or "")
-        if token and token not in url:
-            url += f"/{token}" if urlsplit(url).path else f"/upload/{token}"
+        url = str(item["upload_url"]).rstrip("/")
         self._client = ApiClient(api.settings, url, headers=api.login if _same_site(url, api.base) else {})
         self._url, self._upload, self._moved = url, upload, moved
         self._place = f"{upload.name} at {urlsplit(url).netloc}"
