@@ -140,6 +140,11 @@ class WakeUp:
             else:
                 os.set_blocking(end, False)
 
+    def __del__(self) -> None:
+        for end in self._ends:
+            if isinstance(end, socket.socket):  # it warns at the end of the process, and a descriptor does not
+                end.close()
+
     def fileno(self) -> int:
         """The end that becomes readable."""
         reader = self._ends[0]

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from ..cache.prune import homes, remains, remove_remains
 from ..download.file_lock import FileLock
 from ..download.partial_file import stale_partials
+from ..portable import lock_file
 
 __all__ = ["UNFINISHED", "Leftover", "leftovers", "remove_leftover"]
 
@@ -75,7 +76,8 @@ def remove_leftover(left: Leftover) -> int:
         if unused:
             remove_remains(str(left.path))
             if left.what == _CLONE:
-                Path(f"{left.path}.lock").unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # Windows removes no file that is open
+                    Path(f"{left.path}.lock").unlink()
     return 0 if left.path.exists() else left.size
 
 
@@ -89,11 +91,9 @@ def _unused(path: Path, what: str) -> Iterator[bool]:
         finally:
             lock.release()
     elif what == _CLONE:
-        import fcntl
-
         try:
             with open(f"{path}.lock", "ab") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock_file(file.fileno())
                 yield True
         except OSError:
             yield False

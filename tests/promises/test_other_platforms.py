@@ -65,6 +65,23 @@ def test_names_that_windows_cannot_have(repository: Path, tmp_path: Path, name: 
     assert done.stdout.endswith(f"/{path} b'data'\n"), done.stderr
 
 
+def test_clones_are_pruned_and_no_warning_is_left(repository: Path, home: Path, make_package: Any) -> None:
+    clone = home / ".cache/astropy/dataferry/git/0123456789abcdef-0.git"
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(repository / "tests" / "servers" / "windows"), *sys.path])}
+    with RangeServer({"a.txt": b"data"}) as server:
+        package = make_package({"a.txt": b"data"}, head=f'dataurl = "{server.url}"')
+        code = f"import dataferry; dataferry.PackageData({package!r}, show_progress=False).get('a.txt')"
+        words = [sys.executable, "-X", "dev", "-W", "error", "-c", code]
+        done = subprocess.run(words, env=env, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    clone.mkdir(parents=True)
+    os.utime(clone, (1e9, 1e9))
+    words = [sys.executable, "-m", "dataferry", "cache", "prune", "-y"]
+    done = subprocess.run(words, env=env, capture_output=True, text=True)
+    assert done.returncode == 0 and "1 left by stopped run" in done.stdout, done.stderr
+    assert not clone.exists()
+
+
 @pytest.mark.parametrize("chosen", [False, True])
 def test_a_path_that_is_longer_than_windows_takes(repository: Path, tmp_path: Path, chosen: bool) -> None:
     name = "/".join(["folder"] * 27) + "/name.fits"
