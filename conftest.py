@@ -21,7 +21,7 @@ import pytest
 _REAL_ENVIRON = dict(os.environ)
 
 #: Variables through which the user's machine would leak into a test.
-_LEAKS = ("ASTROPY_", "DATAFERRY_", "LMOD_", "SLURM_", "XDG_")
+_LEAKS = ("ASTROPY_", "DATAFERRY_", "LMOD_", "MALLOC_", "SLURM_", "XDG_")
 _LEAKS_EXACT = {"NERSC_HOST", "STOCKYARD", "WORK", "FAST", "PUBLIC", "SSL_CERT_FILE", "SSL_CERT_DIR"}
 _PROXIES = {"http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy"}
 
@@ -31,6 +31,8 @@ def pytest_configure() -> None:
     # some containers forbid it, and then each of hundreds of processes compiles the package again
     sys.dont_write_bytecode = False
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    # the workers of pytest-xdist read this: glibc gives free blocks of a megabyte back at once, and threads share heaps
+    os.environ.update({"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "1048576"})
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -34,6 +34,7 @@ def test_a_map_has_a_panel_a_field_and_grey_where_it_has_no_data(tmp_path):
     rgba = panels[0].images[0].get_array()
     assert (rgba[rgba.shape[0] * 9 // 10, rgba.shape[1] // 2] == (0.5, 0.5, 0.5, 1)).all()
     assert rgba[0, 0, 3] == 0
+    del figure, panels, rgba  # 100 MB
     made = maps.show(path, tmp_path / "a.png")
     assert picture(made).shape[2] == 4
 
