@@ -132,7 +132,7 @@ class S3Host(Host):
             raise self._private()
         with self._reading(settings) as client:
             if not bucket.endpoint and not bucket.region and (region := client.region()):
-                return self._in_region(region).look_up(wanted, settings)  # a signature names it
+                return self.in_region(region).look_up(wanted, settings)  # a signature names it
             headers = {"x-amz-request-payer": "requester"} if bucket.requester_pays else {}
             found = {}
             for name, entry in wanted.items():
@@ -183,7 +183,8 @@ class S3Host(Host):
         with self._reading(settings, no_list) as client:
             return client.all_files()
 
-    def _in_region(self, region: str) -> S3Host:
+    def in_region(self, region: str) -> S3Host:
+        """The same bucket, declared with its region."""
         return S3Host(f"{self.spec}{'&' if '?' in self.spec else '?'}region={region}")
 
     def publisher(self, settings: Settings, about: Mapping[str, Any]) -> Publisher:
@@ -217,7 +218,7 @@ class S3Publisher(Publisher):
                 reason = f"the bucket is in {region}, and everybody would ask {declared.region} for it"
                 raise PublishError(self.host.redacted, reason, f"declare region={region}")
             client.boto.close()
-            self.host = self.host._in_region(region)  # which is then declared: everybody needs it
+            self.host = self.host.in_region(region)  # which is then declared: everybody needs it
             self._client = client = S3Client(self.host.bucket, self.settings)  # a signature names the region
         self.versioned = bool(declared.locator) and client.versioned()
         return client.who
