@@ -187,14 +187,15 @@ class FsspecHost(Host):
         """All files below the URL; md5 where the store tells it."""
         purpose = "publish" if self.spec in settings.named_hosts else "read" if settings.anonymous else "login"
         try:
-            return self.listing(purpose)
+            with self.connection(purpose) as (system, folder):
+                return self.files_in(system, folder)
         except OSError as error:
             raise TransferError(self.redacted, str(error), kind="list") from error
 
-    def listing(self, purpose: str) -> dict[str, HostedFile]:
-        """All files below the folder, none where that is not there."""
+    def files_in(self, system: Any, folder: str) -> dict[str, HostedFile]:
+        """All files below a folder, none where that is not there."""
         found: dict[str, Any] = {}
-        with self.connection(purpose) as (system, folder), suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):
             found = self.in_time(system.find, folder, detail=True)
         return {
             path[len(folder) + 1 :]: HostedFile(info.get("size"), None, _md5(info))
@@ -440,10 +441,8 @@ class FsspecPublisher(Publisher):
         """Where nobody can read without a login, nor can the proof."""
         if self.host.public or self.host.known.anonymous is not None:
             return ()
-        reason = (
-            f"{self.host.protocol} has no anonymous access: the files are read back with your login, and every user"
-        )
-        return [f"{reason} needs one; ?public=https://... names a web server that serves the same folder"]
+        reason = "has no anonymous access: the files are read back with your login, and every user needs one"
+        return [f"{self.host.protocol} {reason}; ?public=https://... names a web server that serves the same folder"]
 
     def check_rights(self) -> str:
         """Connect and look at the folder; whether it may be written shows only when it is."""
@@ -481,8 +480,8 @@ class FsspecPublisher(Publisher):
     def hosted(self, uploads: Sequence[Upload]) -> Mapping[str, HostedFile]:
         """What lies there under the names."""
         names = {upload.name for upload in uploads}
-        with self._connection():
-            return {name: file for name, file in self.host.listing("publish").items() if name in names}
+        with self._connection() as (system, folder):
+            return {name: file for name, file in self.host.files_in(system, folder).items() if name in names}
 
     def discard(self, names: Sequence[str]) -> None:
         """Remove damaged copies."""
