@@ -71,9 +71,6 @@ class Context:
         hdu = "" if self.hdu is None else f", HDU {self.hdu}"
         return self.file + hdu + (f", column {self.column}" if self.column else "")
 
-    def in_hdu(self, hdu: int) -> Context:
-        return replace(self, hdu=hdu, column="")
-
     def in_column(self, number: int, name: str) -> Context:
         """The same HDU, at one column; ``number`` counts from 1 as FITS does."""
         return replace(self, column=f"{number} {name!r}" if name else str(number))
@@ -157,12 +154,12 @@ class LocalFile(ByteSource):
 
     def read_into(self, offset: int, into: memoryview) -> None:
         try:
-            count = read_into(self._fd, into, offset)
-            while count < len(into):
-                more = read_into(self._fd, into[count:], offset + count)
-                if not more:
+            done = read_into(self._fd, into, offset)
+            while done < len(into):
+                count = read_into(self._fd, into[done:], offset + done)
+                if not count:
                     raise self.truncated(offset + len(into))
-                count += more
+                done += count
         except OSError as error:
             raise self.context.error(f"cannot be read: {error.strerror}") from error
 

@@ -146,11 +146,7 @@ class ColumnReader:
         # from a disk, whole blocks are cheaper than sorting; from a server every byte counts
         if positions.size >= _FEW and not self.source.connections and self._take_blocks(positions, into):
             return
-        order = None
-        if (np.diff(positions) < 0).any():
-            order = np.argsort(positions, kind="stable")
-            positions = positions[order]
-        self._take_runs(positions, order, into)
+        self._take_runs(positions, into)
 
     def _take_blocks(self, positions: Ints, into: Sequence[NDArray[Any]]) -> bool:
         """Read the blocks that hold the positions side by side and gather from there; False if those are too many."""
@@ -182,8 +178,10 @@ class ColumnReader:
                 np.take(buffer, index, out=out[at : at + _CHUNK], mode="wrap")
         return True
 
-    def _take_runs(self, positions: Ints, order: Ints | None, into: Sequence[NDArray[Any]]) -> None:
-        """Read runs of sorted positions one by one."""
+    def _take_runs(self, positions: Ints, into: Sequence[NDArray[Any]]) -> None:
+        """Read runs of positions one by one."""
+        order = np.argsort(positions, kind="stable")
+        positions = positions[order]
         # how many unwanted values are cheaper read than left out
         gap = max(1, self.source.gap * self.per_row // self.row_bytes)
         # a long run is divided so that no piece of the file is larger than what is read at once
@@ -200,7 +198,7 @@ class ColumnReader:
                 self.read(first, count, [buffer[:count] for buffer in buffers])
                 inside = positions[start:stop] - first
                 for buffer, out in zip(buffers, into, strict=True):
-                    out[slice(start, stop) if order is None else order[start:stop]] = buffer[:count].take(inside)
+                    out[order[start:stop]] = buffer.take(inside)
 
         run_threads(work, tasks, self.threads if positions.size > _FEW or self.source.connections else 1)
 

@@ -19,7 +19,7 @@ from astropy.io.fits.verify import VerifyError
 from ..errors import MapError
 from .byte_source import FIRST, BadCopy, ByteSource, Context, Memory, packed_by
 from .healpix import nside_of
-from .layout import MAX_NSIDE, Column, MapLayout
+from .layout import MAX_NSIDE, ORDERS, Column, MapLayout
 
 _BLOCK = 2880
 _LONGEST = 4000 * _BLOCK
@@ -107,7 +107,7 @@ def hdus(source: ByteSource) -> Iterator[Hdu]:
 
 
 def _read_hdu(source: ByteSource, index: int, start: int, text: bytes) -> Hdu:
-    context = source.context.in_hdu(index)
+    context = Context(source.context.file, index)
     stream = io.BytesIO(text)
     while True:
         try:
@@ -343,8 +343,8 @@ def _order(stated: Hdu, hdu: Hdu) -> tuple[str, str]:
     word = stated.word("ORDERING").upper()
     if word in ("", "UNDEF"):
         return "RING", "assumed"
-    if word in ("RING", "NESTED", "NEST"):
-        return ("RING" if word == "RING" else "NESTED"), ("" if stated is hdu else "primary header")
+    if word in ORDERS:
+        return ORDERS[word], "" if stated is hdu else "primary header"
     if word == "NUNIQ":
         reason = "ORDERING is NUNIQ: a multi-order coverage (MOC), not a map of one NSIDE"
         raise stated.context.error(reason, f"{_OTHER_FORMATS[word]} reads it")

@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import MissingExtra
 from .byte_source import ByteSource, Context, LocalFile, Memory
 from .healpix import nside_of
-from .layout import MAX_NSIDE, Column, MapLayout
+from .layout import MAX_NSIDE, ORDERS, Column, MapLayout
 
 _MAGIC = b"\x89HDF\r\n\x1a\n"
 _ORDER_KEYS = ("ordering", "order", "scheme", "pixel_ordering_scheme", "ordering_scheme", "healpix_order")
@@ -94,9 +94,9 @@ def _order(attrs: dict[str, Any], context: Context) -> tuple[str, bool]:
     nest = next((attrs[key] for key in _NEST_KEYS if key in attrs), None)
     if not word and nest is not None:
         word = "NESTED" if str(nest).lower() in ("true", "1", "1.0", "nest", "nested") else "RING"
-    if word not in ("", "RING", "NEST", "NESTED"):
+    if word and word not in ORDERS:
         raise context.error(f"ordering {word!r} is neither RING nor NESTED")
-    return ("NESTED" if word.startswith("NEST") else "RING"), bool(word)
+    return ORDERS.get(word, "RING"), bool(word)
 
 
 def _choose(opened: Any, wanted: int | str | None, context: Context) -> Any:

@@ -17,6 +17,9 @@ Fields = int | str | Sequence[int | str] | None
 MAX_NSIDE = 1 << 29
 """Pixel numbers of a finer map do not fit into 64 bits."""
 
+# as files and callers spell them
+ORDERS = {"RING": "RING", "NESTED": "NESTED", "NEST": "NESTED"}
+
 # FITS has these types only by an offset: the offset, and the type
 _UNSIGNED = {">i2": (2**15, "u2"), ">i4": (2**31, "u4"), ">i8": (2**63, "u8"), ">u1": (-128, "i1")}
 

@@ -92,18 +92,15 @@ def _scatter(request: MapRequest, pixels: Ints, out: NDArray[Any]) -> None:
     # one thread: of a pixel that is there twice the last value counts, as with healpy
     for at in range(0, pixels.size, step):
         some = pixels[at : at + step]
+        there = some >= 0
+        numbers = (some[there][:, None] * finer + np.arange(finer)).ravel()
+        if finer > 1 and request.order == "RING":
+            numbers = nest2ring(request.nside, numbers)
         buffers: list[NDArray[Any]] = [np.empty(some.size, out.dtype) for _ in out]
         request.reader.read(at, some.size, buffers)
-        there = some >= 0
-        for first in range(0, finer, MOST):
-            inside = np.arange(first, min(finer, first + MOST))
-            numbers = (some[there][:, None] * finer + inside).ravel()
-            if finer > 1 and request.order == "RING":
-                numbers = nest2ring(request.nside, numbers)
-            for field, buffer in enumerate(buffers):
-                if first == 0:
-                    request.finish(field, buffer)
-                out[field, numbers] = np.repeat(buffer[there], inside.size)
+        for field, buffer in enumerate(buffers):
+            request.finish(field, buffer)
+            out[field, numbers] = np.repeat(buffer[there], finer)
 
 
 def _means_of_stored(request: MapRequest, pixels: Ints, out: NDArray[Any]) -> tuple[Ints, list[NDArray[Any]]]:

@@ -25,6 +25,7 @@ from .units import parse_unit
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_WITHOUT_SCREEN = ("agg", "pdf", "ps", "svg", "cairo", "template")
 _WIDTH = 1600
 _PANELS_A_ROW = 3
 _MOST_IMAGE_PIXELS = 2000
@@ -69,7 +70,9 @@ def show(
     figure = draw(path, field=field, hdu=hdu, remote=remote)
     if figure is None:
         return info(path, remote=remote)
-    if output is None and _has_screen():
+    import matplotlib as mpl
+
+    if output is None and mpl.get_backend().lower() not in _WITHOUT_SCREEN:
         import matplotlib.pyplot as plt
 
         manager = plt.figure().canvas.manager
@@ -97,12 +100,6 @@ def _default_output(path: Named) -> Path:
     if os.path.lexists(target):
         raise MapError(f"{target}: is there already; name the picture, output= or -o, to replace it")
     return target
-
-
-def _has_screen() -> bool:
-    import matplotlib as mpl
-
-    return mpl.get_backend().lower() not in ("agg", "pdf", "ps", "svg", "cairo", "template")
 
 
 def draw(path: Named, *, field: Fields = None, hdu: int | str | None = None, remote: bool = False) -> Figure | None:

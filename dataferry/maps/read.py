@@ -191,32 +191,24 @@ def _pixel_numbers(pixels: Any, npix: int, context: Context) -> slice | Ints:
     try:
         if isinstance(pixels, slice):
             pixels = range(*pixels.indices(npix))
-        if not isinstance(pixels, range):
-            pixels = np.asarray(pixels)
+        # of a range, which may be far too long as a list, the ends
+        numbers = np.asarray([*pixels[:1], *pixels[-1:]] if isinstance(pixels, range) else pixels)
     except (TypeError, ValueError) as error:
         raise context.error(f"pixels must be a list of integers: {error}") from error
-    if isinstance(pixels, range):
-        for end in (*pixels[:1], *pixels[-1:]):  # as a list it may be far too long
-            _check_inside(end, npix, context)
-        if pixels.step == 1:
-            return slice(pixels.start, pixels.start + len(pixels))
-        pixels = np.asarray(pixels)
-    numbers = pixels if pixels.size else pixels.astype("i8")
+    numbers = numbers if numbers.size else numbers.astype("i8")
     if numbers.dtype.kind not in "iu" or numbers.ndim != 1:
         raise context.error(f"pixels must be a list of integers, not {numbers.dtype} of shape {numbers.shape}")
-    if numbers.size:
-        low, high = int(numbers.min()), int(numbers.max())
-        _check_inside(low, npix, context)
-        _check_inside(high, npix, context)
-        if high - low == numbers.size - 1 and numbers[0] == low and (np.diff(numbers) == 1).all():
-            return slice(low, high + 1)
+    for pixel in (int(numbers.min()), int(numbers.max())) if numbers.size else ():
+        if not 0 <= pixel < npix:
+            raise context.error(f"pixel {pixel} is out of range: the map has {npix} pixels, 0 to {npix - 1}")
+    if isinstance(pixels, range):
+        if pixels.step == 1:
+            return slice(pixels.start, pixels.start + len(pixels))
+        numbers = np.asarray(pixels)
+    elif numbers.size and (np.diff(numbers) == 1).all():
+        return slice(int(numbers[0]), int(numbers[-1]) + 1)
     wide: Ints = numbers.astype("i8", copy=False)
     return wide
-
-
-def _check_inside(pixel: int, npix: int, context: Context) -> None:
-    if not 0 <= pixel < npix:
-        raise context.error(f"pixel {pixel} is out of range: the map has {npix} pixels, 0 to {npix - 1}")
 
 
 def _read(request: MapRequest, pixels: slice | Ints) -> Quantity:

@@ -18,7 +18,7 @@ from .columns import ColumnReader, Ints
 from .fits import choose_hdu, fits_layout
 from .hdf5 import hdf5_layout, is_hdf5
 from .healpix import nest2ring, ring2nest
-from .layout import MAX_NSIDE, Fields, MapLayout
+from .layout import MAX_NSIDE, ORDERS, Fields, MapLayout
 from .units import units_of
 from .values import UNSEEN, finish, holds, to_other_type
 
@@ -215,11 +215,9 @@ def _checked_nside(layout: MapLayout, nside: int | None) -> int:
 
 
 def _checked_order(layout: MapLayout, order: str | None, nside: int) -> str:
-    word = "RING" if order is None else str(order).upper()
-    if word == "FILE":
-        return layout.order
-    if word not in ("RING", "NESTED", "NEST"):
+    found = (ORDERS | {"FILE": layout.order}).get("RING" if order is None else str(order).upper())
+    if found is None:
         raise layout.context.error(f"order={order!r} is none of 'RING', 'NESTED' and 'file'")
-    if word != "RING" and nside & (nside - 1):
+    if found == "NESTED" and nside & (nside - 1):
         raise layout.context.error(f"NSIDE={nside} is no power of two: there is no NESTED ordering")
-    return "RING" if word == "RING" else "NESTED"
+    return found

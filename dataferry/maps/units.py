@@ -181,15 +181,14 @@ def units_of(columns: Sequence[Column], wanted: Any) -> tuple[UnitBase, list[flo
 
     ``wanted`` converts all columns, or states the unit of all that have none.
     """
-    target = None if wanted is None else _wanted(columns[0], wanted)
-    found = [_unit_of(column, stated=target is not None) for column in columns]
+    found = [_unit_of(column, stated=wanted is not None) for column in columns]
     known = [unit for unit in found if unit is not None]
-    if not known:
-        return (u.dimensionless_unscaled if target is None else target), [1.0] * len(columns)
-    if target is None:
-        if len(known) < len(found):
-            raise _different(columns)
-        target = known[0]
+    if wanted is not None:
+        target = _wanted(columns[0], wanted)
+    elif known and len(known) < len(found):
+        raise _different(columns)
+    else:
+        target = known[0] if known else u.dimensionless_unscaled
     factors = []
     for column, unit in zip(columns, found, strict=True):
         try:
@@ -199,7 +198,7 @@ def units_of(columns: Sequence[Column], wanted: Any) -> tuple[UnitBase, list[flo
                 raise _different(columns) from error
             note = " (K_CMB is not K)" if "CMB" in f"{unit}{target}" else ""
             raise column.context.error(f"its unit {column.unit!r} does not convert to {target}{note}") from error
-    if len(known) < len(found) and any(factor != 1 for factor in factors):
+    if None in found and any(factor != 1 for factor in factors):
         column = columns[found.index(None)]
         raise column.context.error(
             f"has {f'the unit {column.unit!r}' if column.unit else 'no unit'}, and unit={target} would convert others",

@@ -19,7 +19,7 @@ from ..errors import MapError
 from ..files import rename_noreplace
 from .byte_source import Context
 from .healpix import nside_of
-from .layout import MAX_NSIDE
+from .layout import MAX_NSIDE, ORDERS
 from .values import UNSEEN, finish
 
 if TYPE_CHECKING:
@@ -91,14 +91,19 @@ def write_map(
         raise _exists(context)
     text, array = _with_unit(values, unit, context)
     fields = np.atleast_2d(array)
-    word = str(order).upper()
-    if word not in ("RING", "NESTED", "NEST"):
+    word = ORDERS.get(str(order).upper())
+    if word is None:
         raise context.error(f"order={order!r} is neither RING nor NESTED")
     numbers = None if pixels is None else _unmasked(pixels, context)
     nside = _checked_nside(fields, numbers, nside, word, context)
-    titles = _titles(names, len(fields), context)
+    count = len(fields)
+    if names is None:
+        names = _NAMES[:count] if count in (1, 3) else [f"FIELD_{k}" for k in range(count)]
+    titles = [names] if isinstance(names, str) else list(names)
+    if len(titles) != count:
+        raise context.error(f"{len(titles)} names for {count} fields")
     columns: list[NDArray[Any]] = list(fields)
-    units = [text] * len(fields)
+    units = [text] * count
     if numbers is not None:
         columns = [numbers.astype("i8" if nside > 8192 else "i4"), *columns]
         titles, units = ["PIXEL", *titles], ["", *units]
@@ -168,15 +173,6 @@ def _checked_nside(fields: Any, pixels: Any, nside: Any, order: str, context: Co
     return found
 
 
-def _titles(names: str | Sequence[str] | None, count: int, context: Context) -> list[str]:
-    if names is None:
-        return list(_NAMES[:count]) if count in (1, 3) else [f"FIELD_{k}" for k in range(count)]
-    titles = [names] if isinstance(names, str) else list(names)
-    if len(titles) != count:
-        raise context.error(f"{len(titles)} names for {count} fields")
-    return titles
-
-
 def _table(
     nside: int, order: str, columns: list[NDArray[Any]], titles: list[str], units: list[str], *, partial: bool
 ) -> BinTableHDU:
@@ -187,14 +183,13 @@ def _table(
     made = []
     for column, title, unit in zip(columns, titles, units, strict=True):
         form = f"{per_row}{_FORMS[column.dtype.newbyteorder('=').str[1:]]}"
-        made.append(
-            Column(title, form, unit=unit or None, array=column.reshape(-1, per_row) if per_row > 1 else column)
-        )
+        array = column.reshape(-1, per_row) if per_row > 1 else column
+        made.append(Column(title, form, unit=unit or None, array=array))
     table = BinTableHDU.from_columns(made)
     table.header.update(
         {
             "PIXTYPE": ("HEALPIX", "HEALPix pixelisation"),
-            "ORDERING": ("RING" if order == "RING" else "NESTED", "pixel ordering"),
+            "ORDERING": (order, "pixel ordering"),
             "NSIDE": (nside, "resolution"),
             "INDXSCHM": ("EXPLICIT" if partial else "IMPLICIT", "whether pixel numbers are stored"),
             "OBJECT": ("PARTIAL" if partial else "FULLSKY", "sky coverage"),
