@@ -130,6 +130,13 @@ def test_only_what_does_no_harm_is_sent_twice(
     assert len(provider.asked) == tries
 
 
+def test_a_limit_is_no_answer_even_where_its_status_would_be_one(provider: Provider, service: ApiClient) -> None:
+    provider.says("/api/x", (403, {"Retry-After": "0"}, b'{"message": "too fast"}'), OK)
+    assert service.call("GET", "x", accept={403}).status == 200
+    provider.says("/api/y", (403, {}, b'{"message": "not yours"}'))
+    assert service.call("GET", "y", accept={403}).status == 403
+
+
 @pytest.mark.parametrize(
     ("body", "said"),
     [
