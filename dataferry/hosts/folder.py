@@ -15,7 +15,7 @@ from ..config.folders import expand_folder, folder_problem
 from ..download.source import Source
 from ..errors import BadName, Conflict, DataferryError, PublishError, TransferError
 from ..files import make_folders
-from ..portable import get_user_id
+from ..portable import MOVES_OPEN_FILES, get_user_id
 from ..registry.checksum_lists import CATALOG, SUMS, Listed, read_catalog
 from ..registry.names import check_url, quoted_name, redact_url
 from . import folder_files
@@ -125,6 +125,9 @@ class FolderPublisher(Publisher):
 
     def check_rights(self) -> str:
         """Whether files may be put into the folder, git may commit and push, and the URL serves the folder."""
+        if not MOVES_OPEN_FILES:
+            remedy = "publish from Linux or macOS, or to another kind of host"
+            raise PublishError(self.host.redacted, "Windows lacks the rights that a shared folder needs", remedy)
         problem = self._problem or folder_problem(self.root, self.settings.folder_timeout)
         if problem:
             remedy = f"make it (mkdir -p {self.root}), mount it, or run this on the machine that has it"

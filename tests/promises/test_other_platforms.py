@@ -82,6 +82,19 @@ def test_clones_are_pruned_and_no_warning_is_left(repository: Path, home: Path, 
     assert not clone.exists()
 
 
+def test_a_folder_is_not_published_to(repository: Path, tmp_path: Path) -> None:
+    (tmp_path / "www").mkdir()
+    (tmp_path / "a.txt").write_bytes(b"data")
+    registry = tmp_path / "dataferry.toml"
+    registry.write_text(f'[files."a.txt"]\nsize = 4\nsha256 = "{SHA}"\n')
+    env = {**os.environ, "PYTHONPATH": str(repository / "tests" / "servers" / "windows")}
+    host = f"folder:{tmp_path}/www?url=https://data.example.org/"
+    words = [sys.executable, "-m", "dataferry", "publish", "a.txt", "--package", str(tmp_path), "--to", host]
+    done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode != 0 and "Windows lacks the rights" in done.stderr, done.stderr
+    assert "publish from Linux or macOS" in done.stderr and not any((tmp_path / "www").iterdir())
+
+
 @pytest.mark.parametrize("chosen", [False, True])
 def test_a_path_that_is_longer_than_windows_takes(repository: Path, tmp_path: Path, chosen: bool) -> None:
     name = "/".join(["folder"] * 27) + "/name.fits"
