@@ -135,3 +135,75 @@ def test_a_user_block(h5py, tmp_path, compression):
             made.create_dataset("t", data=values, compression=compression)
         np.testing.assert_array_equal(maps.read_map(path, None).value, values)
         assert "HEALPix map" in maps.info(path)
+
+
+def test_datasets_of_every_shape(h5py, tmp_path):
+    values = np.random.default_rng(0).standard_normal((3, NPIX))
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as made:
+        made.create_dataset("sky/plain", data=values.astype("<f4"))
+        made["sky/plain"].attrs.update({"unit": "uK_RJ", "ordering": "NESTED", "nside": NSIDE})
+        made.create_dataset("packed", data=values.T, chunks=(64, 3), compression="gzip")
+        made.create_dataset("big_endian", data=values[0].astype(">f8"))
+        made.create_dataset("catalogue", data=np.arange(17))
+    got = maps.read_map(path, None, hdu="sky/plain", order="file")
+    np.testing.assert_array_equal(got.value, values.astype("f4"))
+    assert got.unit.is_equivalent(maps.K_RJ)
+    assert got.info.meta["order"] == "NESTED"
+    np.testing.assert_array_equal(maps.read_map(path, (2, 0), hdu="packed").value, values[[2, 0]])
+    np.testing.assert_array_equal(maps.read_map(path, hdu="big_endian", pixels=[3, 1]).value, values[0, [3, 1]])
+    with pytest.raises(MapError, match="several datasets"):
+        maps.read_map(path)
+    with pytest.raises(MapError, match="no dataset"):
+        maps.read_map(path, hdu="nothing")
+    with pytest.raises(MapError, match="17 values"):
+        maps.read_map(path, hdu="catalogue")
+
+
+def test_hdf5_links_and_values_outside_the_file(h5py, tmp_path):
+    values = np.arange(NPIX, dtype="f4")
+    with h5py.File(tmp_path / "a.h5", "w") as made:
+        made["m"] = values
+    with h5py.File(tmp_path / "b.h5", "w") as made:
+        made["other"] = np.zeros(2 * NPIX + 1, "f4")
+        made["m"] = h5py.ExternalLink("a.h5", "/m")
+        made["gone"] = h5py.ExternalLink("nothing.h5", "/m")
+        made["soft"] = h5py.SoftLink("/m")
+        made.create_dataset("raw", (NPIX,), "f4", external=[(str(tmp_path / "raw.bin"), 0, 4 * NPIX)])[:] = values
+    for name in ("m", "soft", "raw"):
+        np.testing.assert_array_equal(maps.read_map(tmp_path / "b.h5", hdu=name).value, values)
+    with pytest.raises(MapError, match=r"b\.h5.*'gone'"):
+        maps.read_map(tmp_path / "b.h5", hdu="gone")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("text", "not numbers"),
+        ("complex", "complex128, not numbers"),
+        ("compound", "not numbers"),
+        ("scalar", "0 axes"),
+        ("cube", "3 axes"),
+        ("empty", "is empty"),
+        ("two", r"nside is array\(\[4, 4\]\)"),
+        ("three", "no power of two"),
+        ("group", "no dataset"),
+        (1, "no dataset 1"),
+    ],
+)
+def test_hdf5_datasets_that_are_no_map(h5py, tmp_path, name, said):
+    with h5py.File(tmp_path / "a.h5", "w") as made:
+        made["text"] = ["a"] * NPIX
+        made["complex"] = np.zeros(NPIX, complex)
+        made["compound"] = np.zeros(NPIX, [("a", "f4"), ("b", "f4")])
+        made["scalar"] = 5.0
+        made["cube"] = np.zeros((2, 2, NPIX))
+        made["empty"] = h5py.Empty("f4")
+        made["two"] = np.zeros(NPIX)
+        made["two"].attrs["nside"] = [NSIDE, NSIDE]
+        made["three"] = np.zeros(12 * 9)
+        made["three"].attrs["ordering"] = "NESTED"
+        made.create_group("group")
+    with pytest.raises(MapError, match=said) as caught:
+        maps.read_map(tmp_path / "a.h5", hdu=name)
+    assert "a.h5" in str(caught.value)
