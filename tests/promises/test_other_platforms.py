@@ -25,7 +25,7 @@ from dataferry.testing import RangeServer
 @pytest.mark.parametrize(
     ("promises", "tests"),
     [
-        ("plain retrieve cache_key registry", 70),
+        ("archives cache_folder cache_key plain registry retrieve", 120),
         ("check credentials host_example hosts_interface testing_contract", 110),
         ("cli_bad_input maps_values maps_write", 280),
     ],
