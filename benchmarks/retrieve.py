@@ -17,6 +17,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -96,22 +97,34 @@ def started(code: str, root: Path, cache: Path) -> Iterator[subprocess.Popen[str
     env |= {"HOME": str(cache), "XDG_CACHE_HOME": str(cache), "PYTHONPATH": str(root)}
     (cache / "astropy").mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-c", code]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}  # pooch logs each file there
-    with subprocess.Popen(command, cwd=root, env=env, text=True, **pipes) as child:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=root, env=env, text=True, stdout=pipe, stderr=pipe) as child:
         yield child
 
 
 def result(child: subprocess.Popen[str]) -> list[float]:
-    output, _ = child.communicate()
+    output, errors = child.communicate()
     if child.returncode:
-        sys.exit("a measured program failed")
+        raise RuntimeError(errors.splitlines()[-1])
     seconds: list[float] = json.loads(output.splitlines()[-1])
     return seconds
+
+
+def outcome(child: subprocess.Popen[str]) -> list[float] | str:
+    try:
+        return result(child)
+    except RuntimeError as error:
+        return str(error)
 
 
 class Bench:
     def __init__(self, root: Path, server: RangeServer, runs: int) -> None:
         self.root, self.server, self.runs = root, server, runs
+
+    def load(self) -> str:
+        """What the server had to do: one download can be several requests, for ranges."""
+        requests = self.server.requests
+        return f"{len(requests):6}, {sum(request.sent for request in requests) / 1e6:.0f} MB"
 
     def row(self, title: str, tools: dict[str, tuple[str, str]], **values: str) -> None:
         """Cold and warm, in turns, as medians; the requests that the server got for one cold call."""
@@ -124,12 +137,12 @@ class Bench:
                     self.server.forget()
                     with started(code, self.root, Path(cache)) as child:
                         cold = result(child)
-                    requests[name] = len(self.server.requests)
+                    requests[name] = self.load()
                     with started(code, self.root, Path(cache)) as child:
                         seconds[name].append([*cold, *result(child)])
         for name, rounds in seconds.items():
             cpu, wall, warm, _ = (statistics.median(column) for column in zip(*rounds, strict=True))
-            print(f"{title:34}  {name:9}  {cpu:7.2f} s  {wall:7.2f} s  {warm:8.3f} s  {requests[name]:8}")
+            print(f"{title:34}  {name:9}  {cpu:7.2f} s  {wall:7.2f} s  {warm:8.3f} s  {requests[name]}")
         self.crowd(title, tools, values)
 
     def crowd(self, title: str, tools: dict[str, tuple[str, str]], values: dict[str, str], processes: int = 8) -> None:
@@ -140,14 +153,18 @@ class Bench:
                 self.server.forget()
                 crowd = [started(code, self.root, Path(cache)) for _ in range(processes)]
                 children = [each.__enter__() for each in crowd]
-                seconds = [result(child) for child in children]
+                with ThreadPoolExecutor(processes) as threads:  # pooch logs so much that it waits for its reader
+                    outcomes = list(threads.map(outcome, children))
                 for each in crowd:
                     each.__exit__(None, None, None)
-                requests = len(self.server.requests)
-            cpu, wall = sum(each[0] for each in seconds), max(each[1] for each in seconds)
-            print(
-                f"{f'{title}, {processes} processes':34}  {name:9}  {cpu:7.2f} s  {wall:7.2f} s  {'':10}  {requests:8}"
-            )
+                requests = self.load()
+            seconds = [each for each in outcomes if isinstance(each, list)]
+            failures = [each for each in outcomes if isinstance(each, str)]
+            cpu, wall = sum(each[0] for each in seconds), max((each[1] for each in seconds), default=0.0)
+            label = f"{title}, {processes} processes"
+            print(f"{label:34}  {name:9}  {cpu:7.2f} s  {wall:7.2f} s  {'':10}  {requests}")
+            for failure in sorted(set(failures)):
+                print(f"    failed in {failures.count(failure)} of {processes}: {failure}")
 
 
 def main() -> None:
@@ -164,17 +181,17 @@ def main() -> None:
         make_cube(served, chunks)
         megabytes = (served / "data.zip").stat().st_size / 1e6
         print(f"a zip of {megabytes:.0f} MB with {members} files, a folder of {chunks} chunks of 8 kB")
-        print(f"{'':34}  {'':9}  {'CPU':>9}  {'time':>9}  {'warm CPU':>10}  requests")
+        print(f"{'':34}  {'':9}  {'CPU':>9}  {'time':>9}  {'warm CPU':>10}  requests, sent")
         with RangeServer(served) as server:
             bench = Bench(root, server, 1 if options.quick else options.runs)
             chunk_files = sorted(path for path in (served / "cube.zarr").rglob("*") if path.is_file())
             names = {path.relative_to(served).as_posix(): path for path in chunk_files}
-            make_package(root, "cubes", names, server.url)
-            bench.row("folder", FOLDER, base=server.url)
             make_package(root, "zipped", {"data.zip": served / "data.zip"}, server.url)
             values = {"url": server.url + "data.zip", "hash": f"sha256:{sha256(served / 'data.zip')}"}
             bench.row("retrieve", RETRIEVE, **values)
             bench.row("retrieve and unpack", UNPACK, **values)
+            make_package(root, "cubes", names, server.url)
+            bench.row("folder", FOLDER, base=server.url)
 
 
 if __name__ == "__main__":
