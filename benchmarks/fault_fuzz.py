@@ -24,8 +24,8 @@ from typing import Any, Literal
 
 from dataferry import testing
 from dataferry.config.settings import Settings
-from dataferry.download.fetch import Arrived, Wanted, fetch
-from dataferry.download.source import Source
+from dataferry.download.fetch import fetch
+from dataferry.download.source import Arrived, Source, Wanted
 from dataferry.errors import FileUnavailable
 from dataferry.files import put_content
 from dataferry.testing import RangeServer

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from .lookup.report import Arrival, Step, Where
     from .package_data import PackageData, RemoteData
     from .plain import get_data_filename
-    from .registry.registry import Entry, Registry
+    from .registry.entry import Entry
+    from .registry.registry import Registry
     from .retrieval import retrieve
 
 __all__ = [

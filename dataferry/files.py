@@ -20,21 +20,6 @@ from typing import NamedTuple, TypeVar
 from .errors import WrongBytes
 from .portable import OPEN, give_group, libc_function, link, lock_file, symlink
 
-__all__ = [
-    "Stamp",
-    "hash_file",
-    "hash_files",
-    "is_private",
-    "make_folders",
-    "put_atomically",
-    "put_content",
-    "remove_private",
-    "rename_noreplace",
-    "sync_files",
-    "sync_folder",
-    "write_new",
-]
-
 _AnyPath = TypeVar("_AnyPath", str, Path)
 _BLOCK = 1 << 20
 _POINTER = b"version https://git-lfs.github.com/spec/"

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from .download.progress import Progress
 
-__all__ = ["PackageData", "RemoteData"]
 
 T = TypeVar("T")
 

@@ -21,8 +21,6 @@ from .registry.packages import package_folders, path_in, refuse_archived, scatte
 if TYPE_CHECKING:
     import logging
 
-__all__ = ["get_data_filename"]
-
 
 def _log() -> logging.Logger:
     import logging

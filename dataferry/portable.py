@@ -18,28 +18,6 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
-__all__ = [
-    "MOVES_OPEN_FILES",
-    "OPEN",
-    "REGULAR",
-    "WakeUp",
-    "after_fork",
-    "fallocate",
-    "file_name",
-    "get_user_id",
-    "give_group",
-    "is_alive",
-    "libc_function",
-    "link",
-    "lock_file",
-    "read_at",
-    "read_into",
-    "registered_name",
-    "symlink",
-    "too_long",
-    "write_at",
-]
-
 fcntl: Any
 msvcrt: Any
 try:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["hook_folders"]
-
 
 def hook_folders() -> list[str]:
     """The folder of the hooks, as the entry point ``pyinstaller40`` gives it."""

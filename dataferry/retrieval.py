@@ -19,13 +19,12 @@ from .lookup.configured_hosts import download_from_hosts, engine_settings, offli
 from .lookup.file_url import FileHost, check_file_url, split_url
 from .lookup.options import FetchOptions, in_terminal
 from .registry.checksum_lists import DIGITS
+from .registry.entry import Entry
 from .registry.names import check_name, redact_url
-from .registry.registry import Entry
 
 if TYPE_CHECKING:
     from .download.progress import Progress
 
-__all__ = ["retrieve"]
 
 #: These show damage, and not an attack.
 _WEAK = frozenset({"md5", "sha1"})

@@ -25,8 +25,6 @@ from ..files import sync_files
 from ..portable import too_long
 from ..registry.names import close_names
 
-__all__ = ["UNPACKING", "Limits", "unpack"]
-
 _BLOCK = 1 << 20
 #: Seconds to wait for another process that unpacks the same archive.
 _LONGEST_WAIT = 600.0

@@ -16,18 +16,6 @@ from typing import Any
 from ..files import put_content, write_new
 from .layout import astropy_version
 
-__all__ = [
-    "STAGED",
-    "astropy_timeout",
-    "astropy_user_agent",
-    "drop_entry",
-    "entry_path",
-    "entry_url",
-    "internet_allowed",
-    "put_entry",
-    "replace_entry",
-]
-
 #: What the private folders in ``download/`` begin with, where an entry is made: astropy lists only ``download/url/``.
 STAGED = "dataferry-"
 #: The major versions of astropy that are known to find what is written directly.

@@ -21,22 +21,6 @@ from ..config.settings import load_settings
 from ..portable import file_name
 from .stamps import Stamps
 
-__all__ = [
-    "OWN",
-    "astropy_cache",
-    "astropy_version",
-    "cache_folders",
-    "chosen_cache",
-    "is_view_folder",
-    "own_home",
-    "second_view_name",
-    "stamps_of",
-    "url_key",
-    "view_name",
-    "views",
-    "writable_home",
-]
-
 #: dataferry's own part of a cache folder.
 OWN = "dataferry"
 #: Package and digits of the folders there that have the readable paths of files; the others are for itself.

@@ -21,19 +21,6 @@ from . import layout
 from .archive import UNPACKING
 from .astropy_cache import STAGED, drop_entry, entry_url
 
-__all__ = [
-    "ABSENT",
-    "DROPPED",
-    "REGISTERED",
-    "UNKNOWN",
-    "View",
-    "forget_registries",
-    "homes",
-    "kept_views",
-    "remains",
-    "remove",
-]
-
 REGISTERED = "registered"
 #: The package is here, and its registry does not name the file any more.
 DROPPED = "no longer registered"

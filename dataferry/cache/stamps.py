@@ -19,8 +19,6 @@ from typing import NamedTuple
 from ..files import Stamp, is_private, put_atomically, sync_files
 from ..portable import REGULAR, read_at
 
-__all__ = ["Stamps", "stamp_files"]
-
 #: A file changed less than this before it was hashed may change again without its mtime showing it.
 _SETTLED_NS = 2_000_000_000
 #: The times of a file system stand still for so long: what changes a file twice within it cannot be seen.

@@ -16,13 +16,11 @@ from ..config.settings import CACHE_VARIABLE
 from ..errors import CacheError, Reason
 from ..files import Stamp, hash_file, put_content, write_new
 from ..portable import file_name, link, symlink, too_long
+from ..registry.entry import Entry
 from ..registry.names import redact_url
-from ..registry.registry import Entry
 from . import layout
 from .astropy_cache import STAGED, entry_path, entry_url, put_entry, replace_entry
 from .stamps import Stamps, stamp_files
-
-__all__ = ["Store", "Verdict", "examine", "incoming"]
 
 
 class Verdict(NamedTuple):

@@ -17,9 +17,8 @@ from .targets import find_target, named_files, naming_options
 
 if TYPE_CHECKING:
     from ..registry.checksum_lists import Row
-    from ..registry.registry import Entry
+    from ..registry.entry import Entry
 
-__all__ = ["add", "remove"]
 
 _SIGNS = {"added": "+", "updated": "~", "replaced": "!", "unchanged": "="}
 _EXAMPLES = """\b
@@ -139,7 +138,7 @@ def _read_rows(origin: str) -> list[Row]:
 
 def _hashed(files: dict[str, Path]) -> list[Entry]:
     from ..files import hash_files
-    from ..registry.registry import Entry
+    from ..registry.entry import Entry
 
     found, failed = hash_files(files)
     for error in failed.values():

@@ -11,8 +11,6 @@ import click
 from .options import SHARED, Group, log_to_stderr
 from .output import INTERRUPTED, echo, exit_code, print_error, style
 
-__all__ = ["Commands", "dataferry"]
-
 #: Command -> module, and the command's name there where it has several; in the order in which a newcomer meets them.
 _MODULES = {
     "demo": "demo",

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from ..cache.prune import View
     from .leftovers import Leftover
 
-__all__ = ["command"]
 
 #: Goes into every key; another number leaves all caches of CI services behind.
 _KEY_VERSION = 1

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from ..package_data import PackageData
     from ..publish import Finding
 
-__all__ = ["command"]
 
 _EXAMPLES = """\b
 Examples:

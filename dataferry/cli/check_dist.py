@@ -20,8 +20,6 @@ from ..registry.packages import REGISTRY_NAME
 from . import options
 from .output import FAILED, count, echo, print_json, size_text, style
 
-__all__ = ["command"]
-
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 _MOST_LISTED = 10
 _SDIST = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar", ".zip")

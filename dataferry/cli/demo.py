@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from ..package_data import PackageData
     from ..testing import RangeServer
 
-__all__ = ["command"]
 
 _T = TypeVar("_T")
 
@@ -248,7 +247,7 @@ def _make_package(stage: _Stage) -> None:
     """What an author does: one file into the package, one into the project folder, all into the registry."""
     from ..files import hash_file
     from ..registry.editor import RegistryEditor
-    from ..registry.registry import Entry
+    from ..registry.entry import Entry
 
     data, folder = stage.root / "site/mypkg/data", stage.root / "project/mypkg-data"
     _copy(_BUNDLED, data)

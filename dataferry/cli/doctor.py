@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from ..config.settings import Settings
     from ..hosts.base import HostStatus
 
-__all__ = ["by_reason", "command", "missing_libraries"]
 
 _LIBRARIES = ("dataferry", "astropy", "numpy", "pycurl", "click", "tomlkit")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")

@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from ..cache.store import Store
     from ..lookup.candidates import Candidates
     from ..package_data import PackageData
-    from ..registry.registry import Entry
-
-__all__ = ["list_files", "verify", "where"]
+    from ..registry.entry import Entry
 
 
 @options.data_command("list", options.pattern)

@@ -14,9 +14,6 @@ from ..registry.names import redact_url
 from . import options
 from .output import print_json, print_path
 
-__all__ = ["command"]
-
-
 _EXAMPLES = """\b
 Examples:
   dataferry get mypkg maps/dust_064.fits

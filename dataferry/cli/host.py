@@ -9,8 +9,6 @@ import click
 from . import options
 from .output import echo, note, print_json, style
 
-__all__ = ["command"]
-
 
 @click.group("host", cls=options.Group)
 def command() -> None:

@@ -15,8 +15,6 @@ from ..download.file_lock import FileLock
 from ..download.partial_file import stale_partials
 from ..portable import lock_file
 
-__all__ = ["UNFINISHED", "Leftover", "leftovers", "remove_leftover"]
-
 UNFINISHED, _CLONE, _NOTES, _WORK = "unfinished", "clone", "upload notes", "work folder"
 _FOLDERS = (
     ("git/*.git", _CLONE),

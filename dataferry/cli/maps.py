@@ -9,8 +9,6 @@ import click
 from . import options
 from .output import echo
 
-__all__ = ["info", "show"]
-
 _FILE = click.argument("what", metavar="PATH | PACKAGE NAME", nargs=-1, required=True)
 
 

@@ -17,24 +17,6 @@ from .output import echo, style
 if TYPE_CHECKING:
     from ..package_data import PackageData
 
-__all__ = [
-    "SHARED",
-    "Command",
-    "Group",
-    "as_json",
-    "complete_name",
-    "complete_package",
-    "data_command",
-    "dry_run",
-    "from_registry",
-    "is_quiet",
-    "log_to_stderr",
-    "names",
-    "open_data",
-    "package",
-    "pattern",
-]
-
 
 class _LogToStderr(logging.Handler):
     """Prints the log to stderr, where a progress bar may be."""

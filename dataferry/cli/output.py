@@ -10,27 +10,6 @@ import click
 from .. import errors
 from ..errors import CacheError, DataferryError
 
-__all__ = [
-    "CONFLICT",
-    "DENIED",
-    "FAILED",
-    "INTERRUPTED",
-    "MACHINE",
-    "OFFLINE",
-    "REGISTRY",
-    "USAGE",
-    "count",
-    "echo",
-    "exit_code",
-    "note",
-    "print_error",
-    "print_json",
-    "print_path",
-    "printable",
-    "size_text",
-    "style",
-]
-
 #: A file could not be downloaded or published, or is not the registered one.
 FAILED = 1
 #: The command line asks for something that does not exist: an option, a name.

@@ -10,8 +10,6 @@ from typing import NamedTuple
 from .output import note
 from .targets import find_root, package_name
 
-__all__ = ["note_how_to_ship"]
-
 
 class _BackEnd(NamedTuple):
     name: str

@@ -17,7 +17,6 @@ from .targets import find_target, named_files, naming_options, package_name
 if TYPE_CHECKING:
     from ..publish import HostPlan, Outcome, Plan
 
-__all__ = ["command"]
 
 _EXAMPLES = """\b
 Examples:

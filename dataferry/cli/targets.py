@@ -18,8 +18,6 @@ from ..registry.names import check_name
 from ..registry.packages import REGISTRY_NAME, find_registry, package_at, package_folders
 from .output import note
 
-__all__ = ["find_declared", "find_root", "find_target", "named_files", "naming_options", "package_name"]
-
 #: What lies beside data in a folder and is none; one that is named is taken.
 _NO_DATA = re.compile(
     r"(README|LICEN[CS]E|COPYING|AUTHORS|CHANGES|CHANGELOG|MANIFEST)\b.*|.*\.py[cix]?", re.IGNORECASE

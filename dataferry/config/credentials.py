@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from .settings import Settings
 
-__all__ = ["Token", "find_token", "netrc_login"]
 
 #: Under this name `keyring set dataferry HOST` keeps a token.
 KEYRING_SERVICE = "dataferry"

@@ -13,8 +13,6 @@ from typing import NamedTuple
 from ..errors import SettingsError
 from ..portable import after_fork
 
-__all__ = ["Folder", "cache_folder", "expand_folder", "folder_problem", "make_folder", "order_by_site"]
-
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 
 

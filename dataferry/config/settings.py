@@ -17,16 +17,6 @@ from ..registry.names import close_names
 from .folders import Folder, cache_folder
 from .validation import Values
 
-__all__ = [
-    "CACHE_VARIABLE",
-    "DATA_VARIABLE",
-    "OFFLINE_VARIABLE",
-    "PackageSettings",
-    "Settings",
-    "config_files",
-    "load_settings",
-]
-
 #: Folders for the data of any package, each with ``<package>/<name>``.
 DATA_VARIABLE = "DATAFERRY_DATA"
 OFFLINE_VARIABLE = "DATAFERRY_OFFLINE"

@@ -8,8 +8,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-__all__ = ["current_sites", "known_sites"]
-
 #: Variables whose value is itself a label: the name of the site or of the machine.
 _NAMING = ("NERSC_HOST", "LMOD_SITE_NAME", "LMOD_SYSTEM_NAME", "SLURM_CLUSTER_NAME")
 

@@ -10,8 +10,6 @@ from typing import Any
 from ..errors import SettingsError
 from ..registry.names import close_names
 
-__all__ = ["Values"]
-
 _HOST = {"token", "user", "password", "ca_bundle", "client_cert", "connections", "rate"}
 _SITE = {"env", "hostname"}
 #: Their values are never printed.

@@ -7,8 +7,6 @@ import random
 import time
 from collections.abc import Iterator
 
-__all__ = ["backoff", "tries"]
-
 
 def backoff(attempt: float, first: float = 0.25, longest: float = 20.0) -> float:
     """The seconds to wait after so many attempts: growing, with jitter, so that many clients do not come back at once.

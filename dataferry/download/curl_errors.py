@@ -11,8 +11,6 @@ import pycurl
 from ..errors import Reason, TransferError
 from ..registry.names import redact_url
 
-__all__ = ["error_of"]
-
 # libcurl's numbers for what pycurl has no names for
 _E_WEIRD_ANSWER, _E_HTTP2_STREAM, _E_PROXY, _E_TOO_LARGE = 8, 92, 97, 100
 _NO_HTTP, _TLS = "not an answer of HTTP: {text}", "TLS failed{via}: {text}"

@@ -15,7 +15,6 @@ from .source import Arrived, Source, Wanted
 if TYPE_CHECKING:
     from ..config.settings import Settings
 
-__all__ = ["Arrived", "Progress", "Wanted", "fetch"]
 
 _LARGE = 1 << 23
 _FIRST_PAUSE = 0.25  # seconds before a second attempt; less for who has little patience

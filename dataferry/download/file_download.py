@@ -22,8 +22,6 @@ from .segments import Segment, Segments
 from .source import Arrived, Wanted
 from .source_state import SourceState, choose
 
-__all__ = ["SMALL", "FileDownload", "FileTransfer", "Run"]
-
 SMALL = 1 << 20  # bytes up to which a file is kept in memory until it is whole
 _PROGRESS = 1 << 20  # bytes that make an attempt worth repeating at once
 _NO_NETWORK = frozenset({Reason.DNS, Reason.UNREACHABLE})

@@ -23,7 +23,6 @@ except ImportError:
     fcntl = None
     import msvcrt
 
-__all__ = ["FileLock"]
 
 _table = threading.Lock()
 _locked: set[tuple[str, int]] = set()

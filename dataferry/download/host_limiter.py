@@ -9,8 +9,6 @@ import time
 from ..errors import Reason, TransferError
 from .backoff import backoff
 
-__all__ = ["HostLimiter"]
-
 POLITE = 16  # connections to one host, unless the user's settings allow more
 _POLITE_SMALL = 64  # for small files over a long round trip, where each connection waits nearly all of its time
 _STREAMS = 100  # of HTTP/2, over one connection

@@ -17,7 +17,6 @@ from .source import Source
 if TYPE_CHECKING:
     from ..config.settings import Settings
 
-__all__ = ["Client", "Range"]
 
 _TRIES = 4
 _LONGEST_WAIT = 30.0

@@ -19,8 +19,6 @@ from ..registry.names import redact_url
 if TYPE_CHECKING:
     from ..config.settings import Settings
 
-__all__ = ["authorization", "basic", "check_headers", "check_url", "host_option", "is_loopback", "proxy_for"]
-__all__ += ["redirect_target", "trusted_roots"]
 
 ROOT_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _PORTS = {"http": 80, "https": 443}

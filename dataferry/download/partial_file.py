@@ -24,9 +24,6 @@ from ..errors import CacheError
 from ..portable import MOVES_OPEN_FILES, OPEN, REGULAR, fallocate, lock_file, write_at
 from .segments import Ranges
 
-__all__ = ["PartialFile", "StalePartial", "claims", "disk_error", "identity_of", "progress_of"]
-__all__ += ["read_journal", "stale_partials"]
-
 Facts = dict[str, Any]
 _ALIVE = 120.0  # seconds without a sign of life after which somebody else's partial file may be taken
 _JOURNAL_BYTES, _JOURNAL_SECONDS = 1 << 20, 0.5  # after which the journal is written

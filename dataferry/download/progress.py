@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .file_download import FileDownload
 
-__all__ = ["FileProgress", "Progress", "Reporter", "progress_callback"]
 
 _EVERY = 0.1
 _RATE_OVER = 3.0

@@ -11,19 +11,6 @@ from time import time
 
 from ..errors import Reason, TransferError
 
-__all__ = [
-    "EXPIRED",
-    "Head",
-    "check_body",
-    "check_head",
-    "decoded",
-    "describe_body",
-    "parse_head",
-    "retry_after",
-    "strong_etag",
-]
-__all__ += ["refusal", "validator"]
-
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 #: Where a redirect leads to may be good for minutes only, as signed URLs are: then the source itself is asked again.
 EXPIRED = frozenset({400, 401, 403, 404, 410})

@@ -10,8 +10,6 @@ from collections.abc import Callable
 
 from ..portable import read_into
 
-__all__ = ["RollingHash"]
-
 _BLOCK = 1 << 20
 
 

@@ -20,8 +20,6 @@ from .source import Wanted
 from .source_state import SourceState
 from .stream import StreamReader
 
-__all__ = ["Scheduler"]
-
 _TICK = 0.05
 _GROWING = 0.02  # as long as more connections may be worth their while
 _LONGEST_WAIT = 120.0  # a server that asks for more is not waited for, unless the deadline of the call is later

@@ -14,8 +14,6 @@ from .session import Transfer
 from .source import Wanted
 from .stream import StreamReader
 
-__all__ = ["BEGINNING", "RangeTransfer", "SegmentedFile", "other_file"]
-
 BEGINNING = 1024  # bytes by which a body is recognised
 
 

@@ -7,8 +7,6 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["Ranges", "Segment", "Segments"]
-
 _MIB = 1 << 20
 _FIRST = 8 * _MIB  # proves ranges, measures the rate, and is the most that comes in vain if the rest goes elsewhere
 _LEAST = 4 * _MIB

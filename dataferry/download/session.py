@@ -33,7 +33,6 @@ from .curl_errors import error_of
 if TYPE_CHECKING:
     from ..config.settings import Settings
 
-__all__ = ["Network", "Session", "Transfer", "borrowed", "too_slow"]
 
 _SLOWEST = 256.0  # bytes per second below which a connection counts as stalled
 _MOST_REDIRECTS = 10

@@ -9,8 +9,6 @@ from typing import BinaryIO
 
 from ..registry.names import redact_url
 
-__all__ = ["Arrived", "Part", "Source", "Wanted"]
-
 
 @dataclass(frozen=True, slots=True)
 class Part:

@@ -13,8 +13,6 @@ from .host_limiter import HostLimiter
 from .segmented_file import RangeTransfer
 from .source import Source
 
-__all__ = ["SourceState", "choose"]
-
 _ROUNDS = 4
 _REFUSALS = frozenset({Reason.ABSENT, Reason.DENIED})
 _SLOWER = 3.0  # a host that is so many times slower than another is asked after it

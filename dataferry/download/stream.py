@@ -13,8 +13,6 @@ from urllib.parse import urlsplit
 from ..errors import DataferryError, Reason, TransferError
 from .source import Source
 
-__all__ = ["StreamReader"]
-
 _AHEAD = 4  # reads that may be ahead of the disk
 _LEAST, _MOST = 1 << 14, 1 << 20
 _QUICK, _SLOW = 0.1, 0.5  # seconds: a read that takes less is made larger, one that takes more smaller

@@ -11,8 +11,6 @@ from typing import Any
 
 from ..errors import PublishError
 
-__all__ = ["about_for", "as_list", "authors", "full_name", "name_parts", "plain_license", "read_about", "require"]
-
 _LONGEST_FILE = 1 << 20
 _EXAMPLE = """
 [about]

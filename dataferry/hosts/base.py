@@ -18,7 +18,7 @@ from ..registry.names import check_name, redact_url
 if TYPE_CHECKING:
     from ..config.credentials import Token
     from ..config.settings import Settings
-    from ..registry.registry import Entry
+    from ..registry.entry import Entry
 
 __all__ = [
     "Credential",

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from ..config.credentials import Token
     from ..config.settings import Settings
 
-__all__ = ["DataverseHost"]
 
 _HARVARD = "https://dataverse.harvard.edu/"
 _FORMS = "dataverse:doi:10.7910/DVN/ABCDEF, with ?server=https://... for another installation, or dataverse:new"

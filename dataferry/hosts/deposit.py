@@ -32,16 +32,8 @@ from .base import Host, HostedFile, Locators, Moved, Notes, Publisher, Source, U
 
 if TYPE_CHECKING:
     from ..config.settings import Settings
-    from ..registry.registry import Entry
+    from ..registry.entry import Entry
 
-__all__ = [
-    "ArchiveApi",
-    "DepositHost",
-    "DepositPublisher",
-    "DraftFile",
-    "is_status",
-    "read_options",
-]
 
 _log = logging.getLogger("dataferry")
 #: Bytes a second at which an archive computes digests at the least.

@@ -6,8 +6,6 @@ import re
 
 from ..errors import BadName
 
-__all__ = ["DOI", "foreign_doi", "without_resolver"]
-
 DOI = re.compile(r"10\.[0-9]{4,9}(?:\.[0-9]+)*/[^\s?#]+")
 _RESOLVER = re.compile(r"^(?:https?://(?:dx\.)?doi\.org/|doi:)", re.IGNORECASE)
 _WEB = "if it has plain addresses of files, give their folder, https://.../"

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from ..config.credentials import Token
     from ..config.settings import Settings
 
-__all__ = ["FigshareHost", "article_name", "file_name"]
 
 # -- what a line means ------------------------------------------------------------------------------------------------
 

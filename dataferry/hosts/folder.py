@@ -23,10 +23,9 @@ from .base import Host, HostedFile, Locators, Moved, Notes, Publisher, Upload
 
 if TYPE_CHECKING:
     from ..config.settings import Settings
-    from ..registry.registry import Entry
+    from ..registry.entry import Entry
     from .folder_lfs import Repository
 
-__all__ = ["FolderHost"]
 
 _OPTIONS = {"url", "lfs", "remote"}
 

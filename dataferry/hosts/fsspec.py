@@ -28,9 +28,8 @@ from .base import Host, HostedFile, HostStatus, Locators, Moved, Notes, Publishe
 
 if TYPE_CHECKING:
     from ..config.settings import Settings
-    from ..registry.registry import Entry
+    from ..registry.entry import Entry
 
-__all__ = ["FsspecHost"]
 
 _T = TypeVar("_T")
 

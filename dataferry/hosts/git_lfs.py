@@ -17,10 +17,9 @@ from .base import Host
 
 if TYPE_CHECKING:
     from ..config.settings import Settings
-    from ..registry.registry import Entry
+    from ..registry.entry import Entry
     from .api_client import ApiClient
 
-__all__ = ["GitLFSHost"]
 
 _EMPTY = hashlib.sha256().hexdigest()
 _JSON = "application/vnd.git-lfs+json"

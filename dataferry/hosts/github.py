@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from ..config.credentials import Token
     from ..config.settings import Settings
 
-__all__ = ["api_url", "github_credentials", "github_token", "is_ref", "is_repository"]
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?/(?!\.\.?\Z)[A-Za-z0-9._-]+(?<!\.git)").fullmatch
 _NO_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|\A[/.-]|[/.]\Z|/\.|\.lock(?:/|\Z)").search

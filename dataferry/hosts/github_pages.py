@@ -33,9 +33,8 @@ from .github import api_url, github_credentials, is_ref, is_repository
 if TYPE_CHECKING:
     from ..config.credentials import Token
     from ..config.settings import Settings
-    from ..registry.registry import Entry
+    from ..registry.entry import Entry
 
-__all__ = ["GitHubPagesHost"]
 
 _OPTIONS = {"folder", "git", "path", "raw", "url"}
 _MIB = 1 << 20

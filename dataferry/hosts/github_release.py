@@ -27,9 +27,8 @@ from .github import api_url, github_credentials, is_ref, is_repository
 if TYPE_CHECKING:
     from ..config.credentials import Token
     from ..config.settings import Settings
-    from ..registry.registry import Entry
+    from ..registry.entry import Entry
 
-__all__ = ["GitHubReleaseHost", "asset_name", "file_name", "pieces"]
 
 LATEST = "latest"
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}

@@ -22,9 +22,8 @@ from .doi import DOI, foreign_doi, without_resolver
 if TYPE_CHECKING:
     from ..config.credentials import Token
     from ..config.settings import Settings
-    from ..registry.registry import Entry
+    from ..registry.entry import Entry
 
-__all__ = ["InvenioHost", "ZenodoHost", "ZenodoSandboxHost"]
 
 # -- what a line means ------------------------------------------------------------------------------------------------
 

@@ -41,9 +41,8 @@ from .s3_client import Bucket, S3Client
 
 if TYPE_CHECKING:
     from ..config.settings import Settings
-    from ..registry.registry import Entry
+    from ..registry.entry import Entry
 
-__all__ = ["S3Host", "part_size"]
 
 _MIB = 1 << 20
 #: Up to here a file goes up in one request.

@@ -14,9 +14,7 @@ from .base import Host, HostedFile
 
 if TYPE_CHECKING:
     from ..config.settings import Settings
-    from ..registry.registry import Entry
-
-__all__ = ["WebHost"]
+    from ..registry.entry import Entry
 
 
 class WebHost(Host):

@@ -14,10 +14,9 @@ from ..config.folders import Folder, cache_folder, folder_problem, make_folder, 
 from ..config.settings import CACHE_VARIABLE, DATA_VARIABLE, Settings
 from ..config.sites import current_sites
 from ..errors import Reason, RegistryError
+from ..registry.entry import Entry
 from ..registry.packages import package_folders, path_in, scattered_data
-from ..registry.registry import Entry, Registry
-
-__all__ = ["Candidate", "Candidates"]
+from ..registry.registry import Registry
 
 #: Larger files in folders are accepted by their size alone, unless ``verify = "always"``.
 HASHED_IN_FOLDERS = 1 << 30

@@ -14,20 +14,11 @@ from ..download.source import Arrived, Source, Wanted
 from ..errors import DataferryError, Failure, FileUnavailable, Offline, Reason
 from ..hosts import make_host
 from ..hosts.base import Host, guarded
+from ..registry.entry import Entry
 from ..registry.names import redact_url
-from ..registry.registry import Entry, Registry
+from ..registry.registry import Registry
 from .file_url import FileHost, opened_by
 from .options import FetchOptions
-
-__all__ = [
-    "download_from_hosts",
-    "engine_settings",
-    "host_specs",
-    "hosts_of",
-    "known_sources",
-    "offline_reason",
-    "stall_timeout",
-]
 
 
 def offline_reason() -> str:

@@ -16,9 +16,8 @@ from ..registry.names import check_name, redact_url
 
 if TYPE_CHECKING:
     from ..config.settings import Settings
-    from ..registry.registry import Entry
+    from ..registry.entry import Entry
 
-__all__ = ["FileHost", "check_file_url", "opened_by", "split_url"]
 
 #: Archives whose DOIs hold the id of a record.
 _DOIS = (

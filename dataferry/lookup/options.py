@@ -12,8 +12,6 @@ from ..errors import Failure, Reason
 if TYPE_CHECKING:
     from ..download.progress import Progress
 
-__all__ = ["FetchOptions", "in_terminal"]
-
 
 def in_terminal() -> bool:
     """Whether somebody can see a progress bar."""

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from ..registry.entry import Entry
 from ..registry.packages import distribution_metadata
-from ..registry.registry import Entry
-
-__all__ = ["Arrival", "Step", "Where", "contact_of"]
 
 #: Labels of `[project.urls]` that lead to people, best first; in lower case, without spaces.
 _PAGES = ("issues", "issuetracker", "bugtracker", "bugs", "support", "homepage", "home", "source", "repository")

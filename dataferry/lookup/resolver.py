@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..cache.store import Store, Verdict
 from ..config.settings import CACHE_VARIABLE, DATA_VARIABLE, load_settings
 from ..errors import DataferryError, Failure, FetchErrors, FileUnavailable, Offline, Reason, UnknownFile
+from ..registry.entry import Entry
 from ..registry.names import check_name, close_names, redact_url
 from ..registry.packages import find_registry
-from ..registry.registry import Entry, Registry
+from ..registry.registry import Registry
 from .candidates import Candidate, Candidates
 from .options import in_terminal
 from .report import Arrival, Step, Where, contact_of
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from ..hosts.base import Host
     from .options import FetchOptions
 
-__all__ = ["Resolver"]
 
 #: Variables that move the places; a change of one is seen by the next call.
 _VARIABLES = (DATA_VARIABLE, CACHE_VARIABLE, "ASTROPY_CACHE_DIR", "XDG_CACHE_HOME", "HOME")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..download.source import Source
     from ..hosts.base import Host, HostedFile
     from ..lookup.candidates import Candidates
-    from ..registry.registry import Entry
+    from ..registry.entry import Entry
 
 __all__ = ["Finding", "State", "check"]
 

@@ -17,8 +17,8 @@ from ..hosts import make_host
 from ..hosts.about import read_about
 from ..hosts.base import Upload
 from ..lookup.configured_hosts import engine_settings, offline_reason
+from ..registry.entry import Entry
 from ..registry.names import check_name, check_public, redact_url
-from ..registry.registry import Entry
 from .proof import fetch_back
 from .state import Checkpoint, rates, read_known
 from .steps import CONFLICT, HOSTED, NEW_VERSION, PUBLISHED, REPAIR, UPLOAD, HostPlan, Plan, Step
@@ -27,7 +27,6 @@ from .threads import in_threads
 if TYPE_CHECKING:
     from ..hosts.base import HostedFile, Publisher
 
-__all__ = ["as_error", "check_declared", "name_clashes", "plan", "series_of", "steps_at"]
 
 _KEEPS_BYTES = "A published name keeps its bytes: give the new ones another name"
 _log = logging.getLogger("dataferry")

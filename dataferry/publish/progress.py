@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterable
 
 from ..download.progress import FileProgress, Progress, progress_callback
 
-__all__ = ["UploadProgress"]
-
 _EVERY = 0.1
 
 

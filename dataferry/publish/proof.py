@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from ..config.settings import Settings
     from ..download.progress import Progress
     from ..hosts.base import Host
-    from ..registry.registry import Entry
+    from ..registry.entry import Entry
 
-__all__ = ["fetch_and_drop", "fetch_back", "not_proven"]
 
 #: Larger files are downloaded one by one, so that only one of them needs space.
 _LARGE = 1 << 28

@@ -19,15 +19,13 @@ from ..lookup.configured_hosts import engine_settings, offline_reason
 from ..lookup.file_url import FileHost
 from ..lookup.options import FetchOptions
 from ..registry.checksum_lists import Row
+from ..registry.entry import Entry
 from ..registry.names import check_public, redact_url
-from ..registry.registry import Entry
 from .proof import fetch_and_drop
 
 if TYPE_CHECKING:
     from ..config.settings import Settings
     from ..hosts.base import Host
-
-__all__ = ["declared_line", "entries_at", "entries_of"]
 
 
 def declared_line(spec: str) -> str:

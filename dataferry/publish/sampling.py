@@ -15,9 +15,8 @@ from ..errors import Reason, TransferError
 
 if TYPE_CHECKING:
     from ..download.http_client import Client
-    from ..registry.registry import Entry
+    from ..registry.entry import Entry
 
-__all__ = ["State", "sample"]
 
 #: Files up to this size are fetched whole: that costs no more than samples.
 _WHOLE = 1 << 18

@@ -20,8 +20,6 @@ from ..files import put_atomically
 from ..portable import get_user_id
 from ..registry.registry import Registry
 
-__all__ = ["PROOF", "Checkpoint", "Notes", "rates", "read_known"]
-
 #: How the folders begin into which a run fetches files back.
 PROOF = "back-"
 

@@ -15,19 +15,6 @@ if TYPE_CHECKING:
     from ..hosts.base import Host, HostedFile, Publisher, Upload
     from ..registry.registry import Registry
 
-__all__ = [
-    "CONFLICT",
-    "HOSTED",
-    "NEW_VERSION",
-    "PUBLISHED",
-    "REPAIR",
-    "UPLOAD",
-    "HostPlan",
-    "Outcome",
-    "Plan",
-    "Step",
-    "raise_all",
-]
 
 #: It is uploaded.
 UPLOAD = "upload"

@@ -10,8 +10,6 @@ from concurrent.futures import Future, wait
 from contextlib import suppress
 from typing import TypeVar
 
-__all__ = ["in_threads"]
-
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 #: Threads that are to stop have so many seconds to release their locks.

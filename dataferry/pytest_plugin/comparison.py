@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from .run import Run
 
-__all__ = ["assert_matches"]
-
 
 def assert_matches(
     run: Run,

@@ -17,8 +17,6 @@ from ..package_data import PackageData
 from ..registry.names import redact_url
 from .needs import Need
 
-__all__ = ["BROKEN", "HERE", "MISSING", "WRONG", "DataFiles", "Outcome"]
-
 #: Here; no place has it; a place has other bytes; it is not registered, or this machine cannot store it.
 HERE, MISSING, WRONG, BROKEN = "here", "missing", "wrong", "broken"
 

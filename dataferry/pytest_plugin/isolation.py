@@ -13,8 +13,6 @@ import pytest
 from ..cache import layout as cache_home
 from ..cache.astropy_cache import entry_url
 
-__all__ = ["adopt", "isolate"]
-
 
 def isolate(folder: Path, package: str, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Make a folder the cache of this process and its children, with the files of a package, or of all for ""."""

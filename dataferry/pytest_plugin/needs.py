@@ -14,8 +14,6 @@ from ..package_data import PackageData
 from ..registry.names import close_names
 from ..registry.packages import REGISTRY_NAME
 
-__all__ = ["Need", "Needs", "find_package", "gather", "mistake_in", "skipped_anyway"]
-
 _FORM = "the marker is package_data('name or glob', ..., package='mypkg')"
 
 

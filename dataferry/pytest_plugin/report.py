@@ -13,8 +13,6 @@ from ..files import hash_file
 from ..package_data import PackageData
 from .data_files import HERE, MISSING, Outcome
 
-__all__ = ["Report"]
-
 _LISTED = 10
 _ORIGINS = {
     "override": "given by path",

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from ..lookup.options import FetchOptions
     from ..lookup.resolver import Resolver
 
-__all__ = ["Run"]
 
 _NEEDS = pytest.StashKey[Needs]()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from .registry import Entry, Registry
+from .entry import Entry
+from .registry import Registry
 
 __all__ = ["Entry", "Registry"]

@@ -14,27 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import BadName, RegistryError
+from .entry import Entry, check_entry, is_url, shortened
 from .names import check_name
-
-__all__ = [
-    "CATALOG",
-    "DIGITS",
-    "SUMS",
-    "Entry",
-    "Listed",
-    "ListedFiles",
-    "Row",
-    "catalog_bytes",
-    "check_entry",
-    "list_line",
-    "list_with",
-    "parse_line",
-    "read_catalog",
-    "read_list",
-    "read_rows",
-    "read_sums",
-    "sums_with",
-]
 
 #: The name of the catalog at the top of a published folder.
 CATALOG = "dataferry-catalog.json"
@@ -47,39 +28,9 @@ DIGITS = {"sha256": 64, "sha512": 128, "sha1": 40, "md5": 32}
 _BY_DIGITS = {digits: algorithm for algorithm, digits in DIGITS.items()}
 
 _is_hex = re.compile(r"[0-9a-fA-F]+").fullmatch
-_is_sha256 = re.compile(r"[0-9a-fA-F]{64}").fullmatch
 _ROW = re.compile(rb"([0-9a-f]{64})  ([0-9]{1,18})  (.+)").fullmatch
 #: How BSD and macOS print a checksum.
 _TAGGED = re.compile(r"(\w+) ?\((.+)\) ?= ?([0-9a-fA-F]+)").fullmatch
-#: One letter in front of a colon is a drive of Windows.
-_is_url = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:\S+").fullmatch
-_LARGEST = (1 << 63) - 1
-
-
-class Entry(NamedTuple):
-    """What the registry knows of one file.
-
-    Parameters
-    ----------
-    name : str
-        The file's name.
-    sha256 : str
-        64 hexadecimal digits in lower case.
-    size : int or None
-        Bytes; None where the registry was read from a list without sizes.
-    locators : mapping of str to str or int
-        What single hosts need to find the file: host name -> id. ``url`` has the file's own URLs, with spaces between.
-    """
-
-    name: str
-    sha256: str
-    size: int | None = None
-    locators: Mapping[str, str | int] = {}
-
-    @property
-    def urls(self) -> tuple[str, ...]:
-        """The file's own URLs, asked before ``dataurl``."""
-        return tuple(str(self.locators.get("url", "")).split())
 
 
 class Row(NamedTuple):
@@ -102,47 +53,6 @@ class Row(NamedTuple):
         return Entry(self.name, self.digest, self.size, {"url": " ".join(self.urls)} if self.urls else {})
 
 
-def check_entry(name: object, sha256: object, size: object = None, locators: object = None) -> Entry:
-    """An entry of what a file or a host says, if every part of it is legal.
-
-    Raises
-    ------
-    RegistryError, BadName
-        If something is not; the message names the file, and not where that was read.
-    """
-    name = check_name(name)
-    if not isinstance(sha256, str) or not _is_sha256(sha256):
-        raise RegistryError(f"sha256 of {name!r} is 64 hexadecimal digits, not {_short(sha256)}")
-    if size is not None and (type(size) is not int or not 0 <= size <= _LARGEST):
-        raise RegistryError(f"size of {name!r} is a number of bytes, not {_short(size)}")
-    if not locators:
-        return Entry(name, sha256.lower(), size)
-    if not isinstance(locators, Mapping):
-        raise RegistryError(f"the locators of {name!r} are a table, not {_short(locators)}")
-    found = dict(locators)
-    if "url" in found:
-        found["url"] = _joined(name, found["url"])
-    for key, value in found.items():
-        if type(value) is not str and type(value) is not int:
-            raise RegistryError(f"{key} of {name!r} is a string or an integer, not {_short(value)}")
-    return Entry(name, sha256.lower(), size, found)
-
-
-def _joined(name: str, value: object) -> str:
-    """The URLs of a file, which hold no spaces, as one locator."""
-    urls = value.split() if isinstance(value, str) else value
-    if not isinstance(urls, list) or not urls or not all(isinstance(url, str) and _is_url(url) for url in urls):
-        raise RegistryError(f"url of {name!r} is a URL or a list of URLs, not {_short(value)}")
-    return " ".join(urls)
-
-
-def _short(value: object) -> str:
-    if isinstance(value, int) and abs(value) > _LARGEST:  # Python refuses to print thousands of digits
-        return "so large a number"
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
 # -- lines ------------------------------------------------------------------------------------------
 
 
@@ -162,7 +72,7 @@ def parse_line(line: str) -> Row | None:
         if len(size) > 18:
             raise ValueError(f"a size of {len(size)} digits")
         columns = name.split("  ")
-        while len(columns) > 1 and _is_url(columns[-1]):
+        while len(columns) > 1 and is_url(columns[-1]):
             columns.pop()
         name, urls = "  ".join(columns), name.split("  ")[len(columns) :]
         return _row(name, first, int(size) if size else None, urls)
@@ -187,15 +97,15 @@ def _row(name: str, known_hash: str, size: int | None = None, urls: Sequence[str
     algorithm, colon, digest = known_hash.rpartition(":")
     algorithm = algorithm.lower() if colon else _BY_DIGITS.get(len(digest), "")
     if algorithm not in DIGITS:
-        known = f"a hash of {len(digest)} digits" if not algorithm else _short(algorithm)
+        known = f"a hash of {len(digest)} digits" if not algorithm else shortened(algorithm)
         raise ValueError(f"{known} is none of {', '.join(DIGITS)}")
     if len(digest) != DIGITS[algorithm] or not _is_hex(digest):
         raise ValueError(
-            f"{algorithm} of {_short(name)} is {DIGITS[algorithm]} hexadecimal digits, not {_short(digest)}"
+            f"{algorithm} of {shortened(name)} is {DIGITS[algorithm]} hexadecimal digits, not {shortened(digest)}"
         )
     for url in urls:
-        if not _is_url(url):
-            raise ValueError(f"{_short(url)} is not a URL")
+        if not is_url(url):
+            raise ValueError(f"{shortened(url)} is not a URL")
     return Row(check_name(name), algorithm, digest.lower(), size, tuple(urls))
 
 

@@ -18,11 +18,10 @@ from typing import Any, NamedTuple
 
 from ..errors import BadName, CacheError, RegistryError, UnknownFile, WrongBytes
 from ..files import put_atomically
-from .checksum_lists import Entry, list_with
+from .checksum_lists import list_with
+from .entry import Entry
 from .names import check_name, check_public, check_url, close_names
 from .registry import Registry
-
-__all__ = ["Change", "RegistryEditor"]
 
 _OPENING = "# Data files of this package, read by dataferry. `dataferry add` writes the [files].\nstrict = true\n"
 #: A registry with more files gets the text form, which is read 100 times as fast.

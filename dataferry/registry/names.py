@@ -12,19 +12,6 @@ from collections.abc import Iterable
 
 from ..errors import BadName
 
-__all__ = [
-    "LONGEST_NAME",
-    "LONGEST_PART",
-    "check_name",
-    "check_prefix",
-    "check_public",
-    "check_url",
-    "close_names",
-    "is_name",
-    "quoted_name",
-    "redact_url",
-]
-
 #: Bytes in one part of a name, as file systems allow.
 LONGEST_PART = 255
 #: Bytes in a whole name, so that a cache folder in front of it still fits a path.

@@ -15,17 +15,6 @@ from ..errors import RegistryError
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
 
-__all__ = [
-    "REGISTRY_NAME",
-    "distribution_metadata",
-    "find_registry",
-    "package_at",
-    "package_folders",
-    "path_in",
-    "refuse_archived",
-    "release_of",
-    "scattered_data",
-]
 
 #: The file that declares a package's data, in its ``data`` folder.
 REGISTRY_NAME = "dataferry.toml"

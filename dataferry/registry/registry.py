@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadName, RegistryError
-from .checksum_lists import Entry, ListedFiles, check_entry
+from .checksum_lists import ListedFiles
+from .entry import Entry, check_entry
 from .names import check_name, check_url, close_names
 from .packages import package_at, release_of
-
-__all__ = ["Entry", "Registry", "read_toml"]
 
 _KEYS = {"dataurl", "mirrors", "timeout", "env", "cache_env", "registry", "strict", "folders", "files", "about"}
 _MOST_ROWS = 50  # of a table in a notebook

@@ -17,10 +17,9 @@ from ..errors import DataferryError, FileUnavailable
 from .range_server import RangeServer
 
 if TYPE_CHECKING:
-    from ..download.fetch import Arrived, Wanted
-    from ..download.source import Source
+    from ..download.source import Arrived, Source, Wanted
     from ..hosts.base import Host
-    from ..registry.registry import Entry
+    from ..registry.entry import Entry
 
 __all__ = ["HostContract"]
 
@@ -103,7 +102,7 @@ class HostContract:
 
     def entry(self, name: str, data: bytes) -> Entry | None:
         """What the registry holds of a file, its size and sha256; override it to add the host's locator."""
-        from ..registry.registry import Entry
+        from ..registry.entry import Entry
 
         return Entry(name, hashlib.sha256(data).hexdigest(), len(data))
 
@@ -114,7 +113,8 @@ class HostContract:
     def fetched(self, host: Host, files: Mapping[str, bytes], folder: Path) -> list[Arrived | FileUnavailable]:
         """What the engine gets from the host for each of these registered files, in an empty folder."""
         from ..config.settings import Settings
-        from ..download.fetch import Wanted, fetch
+        from ..download.fetch import fetch
+        from ..download.source import Wanted
         from ..files import put_content
 
         def store(wanted: Wanted, content: Path | bytes) -> Path:

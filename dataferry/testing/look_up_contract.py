@@ -16,8 +16,7 @@ from .host_contract import HostContract, content, no_network
 
 if TYPE_CHECKING:
     from ..config.settings import Settings
-    from ..download.fetch import Arrived
-    from ..download.source import Source
+    from ..download.source import Arrived, Source
     from ..hosts.base import Host
 
 __all__ = ["LookUpContract"]

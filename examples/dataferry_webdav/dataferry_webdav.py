@@ -16,7 +16,7 @@ from dataferry.registry.names import check_url
 if TYPE_CHECKING:
     from dataferry.config.settings import Settings
     from dataferry.hosts.api_client import ApiClient, Response
-    from dataferry.registry.registry import Entry
+    from dataferry.registry.entry import Entry
 
 __all__ = ["WebdavHost", "WebdavPublisher"]
 

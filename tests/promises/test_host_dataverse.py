@@ -17,7 +17,8 @@ from dataferry.errors import AccessDenied, BadName, Conflict, DataferryError, Pu
 from dataferry.hosts import make_host
 from dataferry.hosts.base import HostedFile
 from dataferry.hosts.dataverse import DataverseHost, DataversePublisher
-from dataferry.registry.registry import Entry, Registry
+from dataferry.registry.entry import Entry
+from dataferry.registry.registry import Registry
 from dataferry.testing import HostContract, PublishContract
 from dataferry.testing.author import Author
 

@@ -15,10 +15,11 @@ from typing import Any
 from dataferry_test_servers.downloads import MB, RANDOM
 
 from dataferry.config import Settings
-from dataferry.download.fetch import Wanted, fetch
+from dataferry.download.fetch import fetch
 from dataferry.download.host_limiter import HostLimiter
 from dataferry.download.partial_file import PartialFile, stale_partials
 from dataferry.download.segments import Ranges
+from dataferry.download.source import Wanted
 from dataferry.errors import FileUnavailable
 from dataferry.files import put_content
 from dataferry.hosts.base import Source
