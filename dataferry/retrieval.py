@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 #: These show damage, and not an attack.
 _WEAK = frozenset({"md5", "sha1"})
+_WITHOUT_NETWORK = "where there is a network, run the same call once"
 _warned: set[str] = set()
 
 
@@ -98,7 +99,7 @@ def retrieve(
         return found
     if offline := offline_reason():
         tried = [Failure(redact_url(each), f"not asked: {offline}", Reason.OFFLINE) for each in urls]
-        raise Offline(name, tried, "where there is a network, run the same call once")
+        raise Offline(name, tried, _WITHOUT_NETWORK)
     if progress is None:
         progress = in_terminal()
     options = FetchOptions.from_now(None, progress, deadline)._replace(opener=opener)
@@ -127,7 +128,9 @@ def _name_of(url: str) -> str:
     try:
         return check_name(name)
     except BadName as error:
-        raise BadName(f"{redact_url(url)!r} gives no name for the local file ({error}); say name=") from error
+        raise BadName(
+            f"{redact_url(url)!r} gives no name for the local file ({error}): end it with one, or say name="
+        ) from error
 
 
 class _Place:
@@ -213,8 +216,11 @@ def _download(urls: Sequence[str], place: _Place, timeout: float, options: Fetch
             return str(result.path)
         tried += result.failures
         offline = offline and isinstance(result, Offline)
-    kind = Offline if offline else FileUnavailable
-    raise kind(place.name, tried, "check the URL and the hash; a file that was changed on purpose has a new hash")
+    if offline:
+        raise Offline(place.name, tried, _WITHOUT_NETWORK)
+    wrong = any(failure.kind is Reason.SHA256 for failure in tried)
+    remedy = "check the hash: a file that was changed on purpose has a new one" if wrong else "check the URL"
+    raise FileUnavailable(place.name, tried, remedy)
 
 
 def _report_hash(place: _Place, path: str) -> None:

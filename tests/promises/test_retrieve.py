@@ -86,6 +86,15 @@ def test_a_query_is_sent_and_is_no_part_of_the_name(server):
     assert server.requests[-1].path.endswith("/v1/none.fits?download=1")
 
 
+def test_the_remedy_fits_the_reason(server):
+    with pytest.raises(FileUnavailable, match="check the URL$"):
+        dataferry.retrieve(server.url_of("v1/none.fits"), f"sha256:{SHA}", progress=False)
+    with pytest.raises(FileUnavailable, match="check the hash: a file that was changed"):
+        dataferry.retrieve(server.url_of("v1/map.fits"), f"sha256:{SHA[::-1]}", progress=False)
+    with pytest.raises(Offline, match="where there is a network, run the same call"):
+        dataferry.retrieve("https://nowhere.invalid/map.fits", f"sha256:{SHA}", progress=False)
+
+
 def test_offline_says_so(server, monkeypatch):
     monkeypatch.setenv("DATAFERRY_OFFLINE", "1")
     with pytest.raises(Offline, match="DATAFERRY_OFFLINE"):
