@@ -13,7 +13,6 @@ from typing import NamedTuple
 from ..cache.prune import homes, remains, remove_remains
 from ..download.file_lock import FileLock
 from ..download.partial_file import stale_partials
-from ..portable import lock_file
 
 UNFINISHED, _CLONE, _NOTES, _WORK = "unfinished", "clone", "upload notes", "work folder"
 _FOLDERS = (
@@ -23,7 +22,7 @@ _FOLDERS = (
     ("incoming/adopt-*", _WORK),
     ("incoming/back-*", _WORK),
 )
-#: Nothing says whether a work folder is in use, but it is in use for no longer than this without a change.
+#: Nothing says whether a work folder or a clone is in use, but it is in use for no longer than this without a change.
 _WORK_SECONDS = 86400.0
 
 
@@ -47,7 +46,7 @@ def leftovers(days: float) -> list[Leftover]:
         for pattern, what in _FOLDERS:
             for path in sorted(home.glob(pattern)):
                 age = time.time() - max((stat.st_mtime for stat in _stats(path)), default=0.0)
-                if age >= max(days * 86400, _WORK_SECONDS if what == _WORK else 0.0):
+                if age >= max(days * 86400, _WORK_SECONDS if what in (_WORK, _CLONE) else 0.0):
                     with _unused(path, what) as unused:
                         found += [_leftover(path, what)] if unused else []
     return found
@@ -73,9 +72,6 @@ def remove_leftover(left: Leftover) -> int:
     with _unused(left.path, left.what) as unused:
         if unused:
             remove_remains(str(left.path))
-            if left.what == _CLONE:
-                with contextlib.suppress(OSError):  # Windows removes no file that is open
-                    Path(f"{left.path}.lock").unlink()
     return 0 if left.path.exists() else left.size
 
 
@@ -88,12 +84,5 @@ def _unused(path: Path, what: str) -> Iterator[bool]:
             yield lock.acquire()
         finally:
             lock.release()
-    elif what == _CLONE:
-        try:
-            with open(f"{path}.lock", "ab") as file:
-                lock_file(file.fileno())
-                yield True
-        except OSError:
-            yield False
     else:
         yield True

@@ -327,7 +327,10 @@ class _TextFile:
     @property
     def text(self) -> str:
         """The text, which has been read as a registry before."""
-        return self._new if self._mark is None else self.path.read_bytes().removeprefix(b"\xef\xbb\xbf").decode()
+        try:
+            return self._new if self._mark is None else self.path.read_bytes().removeprefix(b"\xef\xbb\xbf").decode()
+        except OSError as error:  # the disk fails, or somebody has just removed it
+            raise RegistryError(f"{self.path}: {error.strerror or error}") from error
 
     @property
     def table(self) -> dict[str, Any]:

@@ -184,8 +184,6 @@ def test_old_unfinished_downloads_go(command, home):
 
 
 def test_what_killed_runs_left_goes_unless_it_is_in_use(command, home):
-    import fcntl
-
     from dataferry.publish.state import Checkpoint
 
     book, busy = (Checkpoint(home / "mypkg/data/dataferry.toml", f"figshare:{n}") for n in (1, 2))
@@ -201,19 +199,17 @@ def test_what_killed_runs_left_goes_unless_it_is_in_use(command, home):
         os.utime(folder / "something", (1e9, 1e9))
         os.utime(folder, (1e9, 1e9))
     (root / "publish/rates.json").write_text("{}")
-    with open(f"{folders[1]}.lock", "ab") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        said = command("cache", "prune", "-n").stdout
-        assert "  1.0 kB  clone         git/0123456789abcdef-0.git\n" in said
-        assert "  1.0 kB  work folder   incoming/check-x1y2\n" in said
-        assert f"  1.0 kB  upload notes  publish/{book.folder.name}\n" in said
-        assert "0 files and 3 left by stopped runs would be removed" in said
-        assert "3.0 kB  left by runs that were stopped (3)" in command("cache", "size").stdout
-        assert json.loads(command("cache", "size", "--json").stdout)["left_over"] == {"folders": 3, "bytes": 3000}
-        assert "removed 0 files and 3 left by stopped runs, 3.0 kB freed" in command("cache", "prune", "-y").stdout
+    (folders[1] / "something").write_bytes(bytes(1000))  # a run uses this clone
+    said = command("cache", "prune", "-n").stdout
+    assert "  1.0 kB  clone         git/0123456789abcdef-0.git\n" in said
+    assert "  1.0 kB  work folder   incoming/check-x1y2\n" in said
+    assert f"  1.0 kB  upload notes  publish/{book.folder.name}\n" in said
+    assert "0 files and 3 left by stopped runs would be removed" in said
+    assert "3.0 kB  left by runs that were stopped (3)" in command("cache", "size").stdout
+    assert json.loads(command("cache", "size", "--json").stdout)["left_over"] == {"folders": 3, "bytes": 3000}
+    assert "removed 0 files and 3 left by stopped runs, 3.0 kB freed" in command("cache", "prune", "-y").stdout
     busy.release()
     assert [folder.exists() for folder in folders] == [False, True, False, False, True]
-    assert not Path(f"{folders[0]}.lock").exists()
     assert (root / "publish/rates.json").exists()
     assert command("cache", "list").exit_code == 0
 
