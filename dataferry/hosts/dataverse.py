@@ -106,14 +106,14 @@ class _Api(ArchiveApi):
         super().__init__(settings, f"{host.server}api/", token)
         self.locator = host.locator
 
-    def ask(self, method: str, path: str, **how: Any) -> Any:
+    def json(self, method: str, path: str, **how: Any) -> Any:
         """The ``data`` of an answer."""
-        return super().ask(method, path, **how).get("data")
+        return super().json(method, path, **how).get("data")
 
     def about(self, dataset: str, method: str, path: str, more: Mapping[str, str] = {}, **how: Any) -> Any:
         """The ``data`` of an answer about a dataset."""
         query = {"persistentId": dataset, **more}
-        return self.ask(method, f"datasets/:persistentId/{path}", query=query, **how)
+        return self.json(method, f"datasets/:persistentId/{path}", query=query, **how)
 
     def files(self, dataset: str, version: str) -> list[DraftFile] | None:
         """The files of a version; None where there is none, or not for whoever asks."""
@@ -149,7 +149,7 @@ class DataversePublisher(DepositPublisher[_Api]):
     _email = ""
 
     def account(self) -> str:
-        user = self.api.ask("GET", "users/:me")
+        user = self.api.json("GET", "users/:me")
         self._email = str(user.get("email") or "")
         return str(user.get("displayName") or user.get("identifier"))
 
@@ -181,16 +181,18 @@ class DataversePublisher(DepositPublisher[_Api]):
 
     def make(self, title: str) -> str:
         path = f"dataverses/{quote(self.host.collection, safe=':')}/datasets"
-        return str(self.api.ask("POST", path, json=self._body(title))["persistentId"])
+        return str(self.api.json("POST", path, json=self._body(title))["persistentId"])
 
     def sees(self, draft: str) -> bool:
         """Whether the account sees a draft of a dataset, or may make one."""
-        with self.asking():
+        with self.translated_errors():
             return self.api.files(draft, ":latest") is not None
 
     def own_titles(self) -> Iterable[tuple[str, str]]:
         """Datasets with the mark of a killed run, as far as the search knows them."""
-        found = self.api.ask("GET", "search", query={"q": f'"{self.notes["mark"]}"', "type": "dataset", "per_page": 25})
+        found = self.api.json(
+            "GET", "search", query={"q": f'"{self.notes["mark"]}"', "type": "dataset", "per_page": 25}
+        )
         return [(str(item["global_id"]), str(item["name"])) for item in found.get("items", [])]
 
     def list_files(self) -> list[DraftFile]:
@@ -201,7 +203,7 @@ class DataversePublisher(DepositPublisher[_Api]):
         return self.api.files(self.record, ":latest-published") or []
 
     def delete(self, file: DraftFile) -> None:
-        self.api.ask("DELETE", f"files/{file.key}", accept=(404,))
+        self.api.json("DELETE", f"files/{file.key}", accept=(404,))
 
     def publish(self) -> None:
         self._wait_for_locks()
@@ -248,7 +250,7 @@ class DataversePublisher(DepositPublisher[_Api]):
         citation = {"fields": [_field(name, value) for name, value in fields.items() if value]}
         version: dict[str, Any] = {"metadataBlocks": {"citation": citation}}
         if about.get("license"):
-            found = self.license_among(self.api.ask("GET", "licenses") or [])
+            found = self.license_among(self.api.json("GET", "licenses") or [])
             version["license"] = {"name": found["name"], "uri": found["uri"]}
         return {"datasetVersion": version}
 

@@ -100,7 +100,7 @@ class ArchiveApi(ApiClient):
         self._counted: deque[float] = deque(maxlen=self.a_minute)
 
     def call(self, method: str, path: str, **how: Any) -> Response:
-        """Ask within the limits of the archive; see `ApiClient.call`."""
+        """Send a request within the limits of the archive; see `ApiClient.call`."""
         if self.a_minute and method in self.counted:
             with self.lock:
                 now = time.monotonic()
@@ -118,7 +118,7 @@ class ArchiveApi(ApiClient):
         self.login = {self.login_header: form.format(secret)} if secret else {}
         self.headers |= self.login
 
-    def ask(self, method: str, path: str, **how: Any) -> Any:
+    def json(self, method: str, path: str, **how: Any) -> Any:
         """The JSON that is answered."""
         return self.call(method, path, **how).json()
 
@@ -309,8 +309,8 @@ class DepositPublisher(Publisher, Generic[_Api]):
         raise self.error(f"{self.provider} does not offer the license {given!r} to you", f"there are: {names}")
 
     @contextmanager
-    def asking(self, name: str = "") -> Iterator[None]:
-        """Ask the archive; what it refuses is an error of publishing that says what helps."""
+    def translated_errors(self, name: str = "") -> Iterator[None]:
+        """Send requests; what the archive refuses is an error of publishing that says what helps."""
         try:
             yield
         except HostRefused as error:
@@ -324,7 +324,7 @@ class DepositPublisher(Publisher, Generic[_Api]):
 
     def check_rights(self) -> str:
         """Whose token it is, and whether the record is theirs."""
-        with self.asking():
+        with self.translated_errors():
             who = self.account()
             if not self.record:
                 require(self.about, self.needed, self.provider, self.at())
@@ -361,7 +361,7 @@ class DepositPublisher(Publisher, Generic[_Api]):
 
     def refresh(self) -> None:
         """List the files of the draft again."""
-        with self.asking():
+        with self.translated_errors():
             files = self.list_files()
         with self.lock:
             self.files = files
@@ -404,7 +404,7 @@ class DepositPublisher(Publisher, Generic[_Api]):
 
     def remove(self, file: DraftFile) -> None:
         """Take a file out of the draft."""
-        with self.asking(file.name):
+        with self.translated_errors(file.name):
             self.delete(file)
         with self.lock:
             self.files = [other for other in self.files if other.key != file.key]
@@ -428,7 +428,7 @@ class DepositPublisher(Publisher, Generic[_Api]):
     def begin(self, uploads: Sequence[Upload], notes: Notes) -> None:
         """Find or make the draft."""
         self.notes = notes
-        with self.asking():
+        with self.translated_errors():
             self.open(uploads)
 
     def upload(self, upload: Upload, notes: Notes, moved: Moved) -> Locators:
@@ -440,7 +440,7 @@ class DepositPublisher(Publisher, Generic[_Api]):
             raise self.conflict(upload)
         if other is not None and self.one_of_a_name:
             self.remove(other)
-        with self.asking(upload.name):
+        with self.translated_errors(upload.name):
             return self.send(upload, self.begun(upload), notes, moved).locators
 
     def conflict(self, upload: Upload) -> Conflict:
@@ -464,7 +464,7 @@ class DepositPublisher(Publisher, Generic[_Api]):
         return {name: file.locators for name, file in files.items()}
 
     def _public(self) -> dict[Any, DraftFile]:
-        with self.asking():
+        with self.translated_errors():
             return {file.bytes_of: file for file in self.public_files()}
 
     def waiting(self, seconds: float, what: str) -> Iterator[None]:
@@ -528,7 +528,7 @@ class DepositPublisher(Publisher, Generic[_Api]):
         """Publish, and wait until it shows; an answer may be all that was lost."""
         failed: TransferError | None = None
         try:
-            with self.asking():
+            with self.translated_errors():
                 self.publish()
         except TransferError as error:
             failed = error

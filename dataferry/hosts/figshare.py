@@ -149,7 +149,7 @@ class _Api(ArchiveApi):
         """Whose token it is."""
         if (found := self.find("account")) is None:
             self.log_in("Bearer {}")  # installations know one of two forms
-            found = self.ask("GET", "account")
+            found = self.json("GET", "account")
         return dict(found)
 
     def pages(self, path: str) -> list[dict[str, Any]]:
@@ -157,7 +157,7 @@ class _Api(ArchiveApi):
         items: list[dict[str, Any]] = []
         while True:
             query = {"page": len(items) // _PAGE_SIZE + 1, "page_size": _PAGE_SIZE}
-            page = list(self.ask("GET", path, query=query))
+            page = list(self.json("GET", path, query=query))
             items += page
             if len(page) < _PAGE_SIZE:
                 return items
@@ -186,7 +186,7 @@ class _Api(ArchiveApi):
     def article_of_doi(self, declared: _Declared, place: str) -> int:
         """The id of the article with a DOI; some have one only with their version."""
         for doi in (f"{declared.doi}.v{declared.version}", declared.doi):
-            for item in self.ask("GET", "articles", query={"doi": doi, "page_size": 10}):
+            for item in self.json("GET", "articles", query={"doi": doi, "page_size": 10}):
                 known = str(item.get("doi", "")).lower()
                 if known == doi or known.rpartition(".v")[0] == doi:
                     return int(item["id"])
@@ -302,10 +302,10 @@ class FigsharePublisher(DepositPublisher[_Api]):
         return f"account/articles/{self.record}"
 
     @contextmanager
-    def asking(self, name: str = "") -> Iterator[None]:
-        """As `DepositPublisher.asking`; a network that fails is an error of publishing as well."""
+    def translated_errors(self, name: str = "") -> Iterator[None]:
+        """As `DepositPublisher.translated_errors`; a network that fails is an error of publishing as well."""
         try:
-            with super().asking(name):
+            with super().translated_errors(name):
                 yield
         except TransferError as error:
             raise PublishError(self.at(name), str(error), "run the same command again to continue") from error
@@ -324,7 +324,7 @@ class FigsharePublisher(DepositPublisher[_Api]):
         return f"{' '.join(filter(None, names)) or 'account'} ({self._account.get('id')})"
 
     def sees(self, draft: str) -> bool:
-        with self.asking():
+        with self.translated_errors():
             return self.api.find(f"account/articles/{draft}") is not None
 
     def check_record(self) -> None:
@@ -381,13 +381,13 @@ class FigsharePublisher(DepositPublisher[_Api]):
         """Send what ``[about]`` says, and reserve a DOI if it asks for one."""
         if self._fields:
             self.api.call("PATCH", self._path, json=self._fields, again=True)
-        if self.about.get("reserve_doi") and not self.api.ask("GET", self._path).get("doi"):
-            self.notes["doi"] = str(self.api.ask("POST", f"{self._path}/reserve_doi", again=True).get("doi"))
+        if self.about.get("reserve_doi") and not self.api.json("GET", self._path).get("doi"):
+            self.notes["doi"] = str(self.api.json("POST", f"{self._path}/reserve_doi", again=True).get("doi"))
 
     def make(self, title: str) -> str:
         """Make an article; its mark goes with the first change of the title."""
         new = {**self._fields, "title": title, "defined_type": self.about.get("type", "dataset")}
-        made = self.api.ask("POST", "account/articles", json=new)
+        made = self.api.json("POST", "account/articles", json=new)
         return str(made.get("entity_id") or str(made["location"]).rstrip("/").rpartition("/")[2])
 
     def own_titles(self) -> Iterable[tuple[str, str]]:
@@ -435,9 +435,9 @@ class FigsharePublisher(DepositPublisher[_Api]):
         path, known = f"{self._path}/files", {file.key for file in self.named(upload)}
         new = {"name": article_name(upload.name), "size": upload.size, "md5": upload.md5}
         try:
-            made = self.api.ask("POST", path, json=new)
+            made = self.api.json("POST", path, json=new)
             number = str(made["location"]).rstrip("/").rpartition("/")[2]
-            return self.api.file(self.api.ask("GET", f"{path}/{number}"))
+            return self.api.file(self.api.json("GET", f"{path}/{number}"))
         except TransferError:
             # the answer may have been lost and not the request
             self.refresh()
@@ -480,7 +480,7 @@ class FigsharePublisher(DepositPublisher[_Api]):
 
     def _offered(self, what: str) -> list[dict[str, Any]]:
         """What this account may use; what anybody may, where the account has no list of its own."""
-        return list(self.api.find(f"account/{what}") or self.api.ask("GET", what))
+        return list(self.api.find(f"account/{what}") or self.api.json("GET", what))
 
 
 class _Parts:

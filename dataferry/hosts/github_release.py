@@ -581,7 +581,7 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
         title, body = _release_text(self.about, tag, self.at(), further=tag != self._tag)
         wanted = {"tag_name": tag, "name": title, "body": body, "draft": True}
         with self._releasing(tag):
-            made = _Release.read(self.api.ask("POST", f"{self.api.repository}/releases", json=wanted))
+            made = _Release.read(self.api.json("POST", f"{self.api.repository}/releases", json=wanted))
         self.notes["drafts"] = {**self.notes.get("drafts", {}), tag: made.id}
         # another author may have made one at the same moment: both take the older
         older = self.api.series(self._tag).get(tag)
@@ -663,7 +663,7 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
             substitute = release.asset(piece.substitute)
             if substitute is not None and piece.is_in(substitute) is not False and there is None:
                 wanted_name = {"name": piece.asset, "label": piece.label}
-                self._keep(release, _asset(self.api.ask("PATCH", substitute.key, json=wanted_name, again=True)))
+                self._keep(release, _asset(self.api.json("PATCH", substitute.key, json=wanted_name, again=True)))
             self._send_piece(release, upload, piece, notes, moved)
         if upload.name in self._damaged:  # it may have been divided in another way
             for asset in release.assets_of(upload.name):
@@ -716,7 +716,7 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
         for _ in tries(self.digest_within, 0.3):
             if made.sha256 is not None:
                 break
-            made = _asset(self.api.ask("GET", made.key))
+            made = _asset(self.api.json("GET", made.key))
         if made.name == piece.asset and piece.is_in(made) is not False:
             return self._keep(release, made)
         self._delete_asset(release, made)

@@ -117,7 +117,7 @@ class _Api(ArchiveApi):
 
     def files(self, record: str, *, draft: bool = False) -> list[DraftFile]:
         """The files of a version or a draft."""
-        return self.read_files(record, self.ask("GET", f"{_draft(record) if draft else _record(record)}/files"))
+        return self.read_files(record, self.json("GET", f"{_draft(record) if draft else _record(record)}/files"))
 
     def read_files(self, record: str, answer: Mapping[str, Any]) -> list[DraftFile]:
         """The files of which the server speaks."""
@@ -136,7 +136,7 @@ class _Api(ArchiveApi):
         quoted = title.replace("\\", "\\\\").replace('"', '\\"')
         query: dict[str, str | int] = {"q": f'metadata.title:"{quoted}"', "sort": "newest", "size": 25}
         query["is_published"] = "true" if published else "false"
-        hits = self.ask("GET", "user/records", query=query).get("hits", {}).get("hits", [])
+        hits = self.json("GET", "user/records", query=query).get("hits", {}).get("hits", [])
         same = [hit for hit in hits if bool(hit.get("is_published")) == published]
         return [str(hit["id"]) for hit in same if hit.get("metadata", {}).get("title") == title]
 
@@ -264,7 +264,7 @@ class InvenioHost(DepositHost["_Api"]):
         try:
             found: dict[str, Any] | None = api.find(_record(record))
         except HostRefused as error:
-            restricted = f"the record {record} is restricted, and {_asker(api)} may not see it"
+            restricted = f"the record {record} is restricted, and {_user(api)} may not see it"
             deleted = f"the record {record} was deleted" + (f" ({error.message})" if error.message else "")
             reasons = {401: restricted, 403: restricted, 410: deleted}
             if error.status not in reasons:
@@ -289,11 +289,11 @@ class InvenioHost(DepositHost["_Api"]):
                 raise
             embargo = (record.get("access") or {}).get("embargo") or {}
             until = f" until {embargo['until']}" if embargo.get("active") and embargo.get("until") else ""
-            reason = f"the files of the record {record['id']} are restricted{until}, and {_asker(api)} may not get them"
+            reason = f"the files of the record {record['id']} are restricted{until}, and {_user(api)} may not get them"
             raise TransferError(self.redacted, reason, kind="status", final=True) from error
 
 
-def _asker(api: _Api) -> str:
+def _user(api: _Api) -> str:
     return f"the owner of the token in {api.token.origin}" if api.token else "an anonymous user"
 
 
@@ -375,10 +375,10 @@ class InvenioPublisher(DepositPublisher[_Api]):
         return self.host.spec if self.host.record or not family else self.host.line(family)
 
     @contextmanager
-    def asking(self, name: str = "") -> Iterator[None]:
-        """As `DepositPublisher.asking`; before version 13 there were no folders in names."""
+    def translated_errors(self, name: str = "") -> Iterator[None]:
+        """As `DepositPublisher.translated_errors`; before version 13 there were no folders in names."""
         try:
-            with super().asking(name):
+            with super().translated_errors(name):
                 yield
         except PublishError as error:
             if "/" in name and is_status(error.__cause__ or error, 404):
@@ -460,18 +460,18 @@ class InvenioPublisher(DepositPublisher[_Api]):
             if all(self.complete(upload) for upload in uploads):
                 return
         if self._newest is not None:  # the draft of the next version, also the one that is there
-            self._draft = self.api.ask("POST", f"{_record(self._newest['id'])}/versions", again=True)
+            self._draft = self.api.json("POST", f"{_record(self._newest['id'])}/versions", again=True)
         else:
-            self._draft = self.api.ask("GET", _draft(self.record or self.once(str(self.about["title"]).strip())))
+            self._draft = self.api.json("GET", _draft(self.record or self.once(str(self.about["title"]).strip())))
         self.record = self.notes["draft"] = str(self._draft["id"])
         self.draft_page = f"{self.host.declared.server}uploads/{self.record}"
         self.refresh()
         if not self.files and (self._newest is not None or (self._draft.get("versions") or {}).get("index", 1) > 1):
-            self.files = self.api.read_files(self.record, self.api.ask("POST", f"{self._path}/actions/files-import"))
+            self.files = self.api.read_files(self.record, self.api.json("POST", f"{self._path}/actions/files-import"))
         if not (self._draft.get("pids") or {}).get("doi") and (self._draft.get("links") or {}).get("reserve_doi"):
             # a server on which DOIs are optional gives none without being asked
             self.api.call("POST", f"{self._path}/pids/doi", accept=[400, 403, 404, 405])
-            self._draft = self.api.ask("GET", self._path)
+            self._draft = self.api.json("GET", self._path)
         self._draft = self._described("PUT", self._path)
         # that files are missing is known: they are to come
         if errors := [e for e in self._draft.get("errors") or [] if not str(e.get("field")).startswith("files")]:
@@ -500,13 +500,13 @@ class InvenioPublisher(DepositPublisher[_Api]):
         if title:
             body["metadata"]["title"] = title
         try:
-            return dict(self.api.ask(method, path, json=body))
+            return dict(self.api.json(method, path, json=body))
         except HostRefused as error:
             if not is_status(error, 400) or not self.about.get("license"):
                 raise
             body["metadata"]["rights"] = _rights(self.about, free=True)
             try:
-                return dict(self.api.ask(method, path, json=body))
+                return dict(self.api.json(method, path, json=body))
             except HostRefused:
                 raise error from None
 
@@ -515,7 +515,7 @@ class InvenioPublisher(DepositPublisher[_Api]):
         names = {file.name for file in self.files}
         if fresh := [upload.name for upload in uploads if upload.name not in names]:
             self.claim(fresh)
-            answer = self.api.ask("POST", f"{self._path}/files", json=[{"key": name} for name in fresh])
+            answer = self.api.json("POST", f"{self._path}/files", json=[{"key": name} for name in fresh])
             files = [file for file in self.api.read_files(self.record, answer) if file.name in fresh]
             with self.lock:
                 self.files += files
@@ -565,7 +565,7 @@ class InvenioPublisher(DepositPublisher[_Api]):
     def _commit(self, upload: Upload) -> DraftFile:
         """Say that all bytes went."""
         path = f"{self._file_path(upload.name)}/commit"
-        return self.api.read_file(self.record, self.api.ask("POST", path, again=True, timeout=600.0))
+        return self.api.read_file(self.record, self.api.json("POST", path, again=True, timeout=600.0))
 
 
 # -- [about] ----------------------------------------------------------------------------------------------------------

@@ -249,7 +249,7 @@ class S3Publisher(Publisher):
         # there must be no such object yet; a store may not heed it
         new = {} if upload.name in {*self.superseded, *self._damaged} else {"IfNoneMatch": "*"}
         answer: dict[str, Any] = {}
-        with self._client.asking(upload.name, unless=_BEFORE_US):
+        with self._client.translated_errors(upload.name, unless=_BEFORE_US):
             answer = put(upload, notes, moved, new)
         locators: Locators = self._client.locators(answer)
         if not answer:  # another run, or a request whose answer was lost, was first
@@ -314,7 +314,7 @@ class S3Publisher(Publisher):
         prefix = self.host.bucket.prefix
         below = prefix + os.path.commonprefix(list(found))  # noqa: RUF071 - it need not end with a folder
         # a key that may not list them still goes on with those in its notes
-        with self._client.asking("unfinished uploads", unless={"403", "404", "405", "501"}):
+        with self._client.translated_errors("unfinished uploads", unless={"403", "404", "405", "501"}):
             for item in self._client.pages("list_multipart_uploads", "Uploads", Prefix=below) if found else ():
                 found.get(str(item["Key"])[len(prefix) :], []).append(str(item["UploadId"]))
         return found
@@ -332,7 +332,7 @@ class S3Publisher(Publisher):
     def _parts(self, upload: Upload, upload_id: str) -> dict[int, dict[str, Any]] | None:
         """The parts of an upload of this file's bytes; None if there is no such upload, or it has other bytes."""
         key, ranges = self.host.bucket.prefix + upload.name, _ranges(upload.size)
-        with self._client.asking(upload.name, unless=_NOT_OURS):
+        with self._client.translated_errors(upload.name, unless=_NOT_OURS):
             found = list(self._client.pages("list_parts", "Parts", Key=key, UploadId=upload_id))
             if all(_is_ours(upload, ranges.get(part["PartNumber"]), part) for part in found):
                 return {part["PartNumber"]: _part(part["PartNumber"], part) for part in found}
@@ -350,7 +350,7 @@ class S3Publisher(Publisher):
             for upload_id in unfinished.get(upload.name, ()):
                 if self._parts(upload, upload_id):
                     key = {"Bucket": self.host.bucket.name, "Key": self.host.bucket.prefix + upload.name}
-                    with self._client.asking("unfinished uploads"):
+                    with self._client.translated_errors("unfinished uploads"):
                         self._client.boto.abort_multipart_upload(**key, UploadId=upload_id)
         return {}
 

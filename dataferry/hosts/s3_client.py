@@ -155,7 +155,7 @@ class S3Client:
             "response_checksum_validation": checksums,
             "client_cert": tuple(cert) if isinstance(cert, list) else cert,
         }
-        with self.asking("credentials"):
+        with self.translated_errors("credentials"):
             core = Session()
             core.register_component("data_loader", _loader())
             session = boto3.Session(
@@ -178,7 +178,7 @@ class S3Client:
             )
 
     @contextmanager
-    def asking(self, what: str, *, unless: Collection[str] = ()) -> Iterator[None]:
+    def translated_errors(self, what: str, *, unless: Collection[str] = ()) -> Iterator[None]:
         """Turn errors of boto3 into those of dataferry, except for answers with one of these codes or statuses."""
         try:
             yield
@@ -236,7 +236,7 @@ class S3Client:
     def listed(self, below: str = "") -> dict[str, HostedFile]:
         """The objects whose names begin so: size, and md5 where the store gives it."""
         found, prefix = {}, self.bucket.prefix
-        with self.asking("list"):
+        with self.translated_errors("list"):
             for item in self.pages("list_objects_v2", "Contents", Prefix=prefix + below, **self.bucket.payer):
                 with suppress(BadName):  # the mark of a folder, or nothing that dataferry wrote
                     name = check_name(str(item["Key"])[len(prefix) :])
@@ -246,7 +246,7 @@ class S3Client:
     def head(self, name: str) -> HostedFile | None:
         """What the store says of one object; None if there is none."""
         head: dict[str, Any] = {}
-        with self.asking(name, unless={"404"}):
+        with self.translated_errors(name, unless={"404"}):
             head = self.boto.head_object(**self.bucket.params(name))
         if not head:
             return None
@@ -292,10 +292,10 @@ class S3Client:
         if self.credentials is None:
             raise AccessDenied(self.bucket.spec, "no access key was found", SIGN_IN)
         bucket = self.bucket
-        with self.asking("list"):
+        with self.translated_errors("list"):
             self.boto.list_objects_v2(Bucket=bucket.name, Prefix=bucket.prefix, MaxKeys=1)
         try:
-            with self.asking("put"):
+            with self.translated_errors("put"):
                 self.boto.upload_part(**bucket.params(_NO_UPLOAD), UploadId=_NO_UPLOAD, PartNumber=1, Body=b"")
         except PublishError as error:
             if response_of(error)[1] in {0, 403}:
@@ -303,7 +303,7 @@ class S3Client:
         if bucket.requester_pays or bucket.public or bucket.acl == "public-read":
             return
         try:
-            with self.asking("policy"):
+            with self.translated_errors("policy"):
                 # a principal "*" is everybody; what a policy means in the end only the store knows
                 public = '"*"' in str(self.boto.get_bucket_policy(Bucket=bucket.name)["Policy"])
         except PublishError as error:

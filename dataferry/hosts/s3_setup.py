@@ -40,7 +40,7 @@ def set_up(client: S3Client, *, dry: bool) -> Iterator[tuple[str, str]]:
         text: str, is_done: Callable[[], bool], do: Callable[[], object], *, optional: bool = False
     ) -> tuple[str, str]:
         try:
-            with client.asking(text):
+            with client.translated_errors(text):
                 if not bucket_to_come and is_done():
                     return text, "already so"
                 if dry:
@@ -52,10 +52,10 @@ def set_up(client: S3Client, *, dry: bool) -> Iterator[tuple[str, str]]:
             raise
         return text, "done"
 
-    def ask(operation: str, none: str) -> dict[str, Any]:
+    def read(operation: str, none: str) -> dict[str, Any]:
         """What the bucket has; nothing if the store's word is that it has none."""
         answer: dict[str, Any] = {}
-        with client.asking(operation, unless={none}):
+        with client.translated_errors(operation, unless={none}):
             answer |= getattr(boto, operation)(**bucket)
         return answer
 
@@ -66,7 +66,7 @@ def set_up(client: S3Client, *, dry: bool) -> Iterator[tuple[str, str]]:
         boto.create_bucket(**bucket, **where)
 
     def block() -> dict[str, bool]:
-        answer = ask("get_public_access_block", "NoSuchPublicAccessBlockConfiguration")
+        answer = read("get_public_access_block", "NoSuchPublicAccessBlockConfiguration")
         return dict(answer.get("PublicAccessBlockConfiguration", {}))
 
     def unblock() -> None:
@@ -79,7 +79,7 @@ def set_up(client: S3Client, *, dry: bool) -> Iterator[tuple[str, str]]:
         return not (found.get("BlockPublicPolicy") or found.get("RestrictPublicBuckets"))
 
     def statements() -> list[dict[str, Any]]:
-        policy = ask("get_bucket_policy", "NoSuchBucketPolicy").get("Policy", '{"Statement": []}')
+        policy = read("get_bucket_policy", "NoSuchBucketPolicy").get("Policy", '{"Statement": []}')
         return list(json.loads(policy)["Statement"])
 
     public = {
@@ -97,7 +97,7 @@ def set_up(client: S3Client, *, dry: bool) -> Iterator[tuple[str, str]]:
     def see_to_rule(text: str, kind: str, entries: str, configuration: str, rule: dict[str, Any]) -> tuple[str, str]:
 
         def rules() -> list[dict[str, Any]]:
-            return list(ask(f"get_bucket_{kind}", f"NoSuch{configuration}").get(entries, ()))
+            return list(read(f"get_bucket_{kind}", f"NoSuch{configuration}").get(entries, ()))
 
         def add() -> None:
             getattr(boto, f"put_bucket_{kind}")(**bucket, **{configuration: {entries: [*rules(), rule]}})
@@ -105,7 +105,7 @@ def set_up(client: S3Client, *, dry: bool) -> Iterator[tuple[str, str]]:
         return see_to(text, lambda: any(other.get("ID") == rule["ID"] for other in rules()), add, optional=True)
 
     text = f"the bucket {declared.name} at {declared.server}"
-    _, state = see_to(text, lambda: bool(ask("list_objects_v2", "NoSuchBucket")), create)
+    _, state = see_to(text, lambda: bool(read("list_objects_v2", "NoSuchBucket")), create)
     bucket_to_come = state == "to do"
     yield text, state
     yield see_to("no block of public policies", is_open, unblock, optional=not aws)
