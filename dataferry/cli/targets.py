@@ -63,7 +63,7 @@ def find_declared(target: str) -> tuple[str, Path | None]:
         except RegistryError as error:
             raise RegistryError(f"{target!r} names no package: {error}") from None
         if not path.is_file():
-            raise RegistryError(f"{path} is not there; 'dataferry add {target} FILES' writes it")
+            raise RegistryError(f"{target!r}: {path} is not there; 'dataferry add {target} FILES' writes it")
     else:
         try:
             find_registry(target)
