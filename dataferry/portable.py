@@ -10,7 +10,6 @@ import contextlib
 import errno
 import os
 import re
-import socket
 import sys
 import threading
 from collections.abc import Callable
@@ -105,45 +104,6 @@ def write_at(fd: int, data: bytes | memoryview, at: int) -> int:
     with _seeking:
         os.lseek(fd, at, os.SEEK_SET)
         return os.write(fd, data)
-
-
-class WakeUp:
-    """Something to wait for with a selector, which another thread can set: a pipe, or sockets on Windows."""
-
-    def __init__(self) -> None:
-        self._ends = socket.socketpair() if os.name == "nt" or not hasattr(os, "set_blocking") else os.pipe()
-        for end in self._ends:
-            if isinstance(end, socket.socket):
-                end.setblocking(False)
-            else:
-                os.set_blocking(end, False)
-
-    def __del__(self) -> None:
-        for end in self._ends:
-            if isinstance(end, socket.socket):  # it warns at the end of the process, and a descriptor does not
-                end.close()
-
-    def fileno(self) -> int:
-        """The end that becomes readable."""
-        reader = self._ends[0]
-        return reader.fileno() if isinstance(reader, socket.socket) else reader
-
-    def set(self) -> None:
-        """End a wait, or the next one."""
-        writer = self._ends[1]
-        with contextlib.suppress(OSError):  # it is full, or closed: nobody waits
-            writer.send(b"x") if isinstance(writer, socket.socket) else os.write(writer, b"x")
-
-    def clear(self) -> None:
-        """Wait again."""
-        reader = self._ends[0]
-        with contextlib.suppress(BlockingIOError):
-            reader.recv(4096) if isinstance(reader, socket.socket) else os.read(reader, 4096)
-
-    def close(self) -> None:
-        """Close both ends."""
-        for end in self._ends:
-            end.close() if isinstance(end, socket.socket) else os.close(end)
 
 
 def after_fork(function: Callable[[], object]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import os
 import subprocess
 from collections.abc import Sequence
@@ -110,6 +109,8 @@ def netrc_login(scheme: str, host: str) -> tuple[str, str] | None:
 
 
 def _is_loopback(host: str) -> bool:
+    import ipaddress
+
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ..errors import MissingExtra, Reason, TransferError
-from ..portable import WakeUp, after_fork
+from ..portable import after_fork
 from .origin import authorization, check_headers, check_url, host_option, proxy_for, redirect_target, trusted_roots
 from .response import Head, parse_head
+from .wake_up import WakeUp
 
 try:
     import pycurl

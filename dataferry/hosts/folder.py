@@ -16,7 +16,7 @@ from ..download.source import Source
 from ..errors import BadName, Conflict, DataferryError, PublishError, TransferError
 from ..files import make_folders
 from ..portable import MOVES_OPEN_FILES, get_user_id
-from ..registry.checksum_lists import CATALOG, SUMS, Listed, read_catalog
+from ..registry.catalog import CATALOG, SUMS, Listed, read_catalog
 from ..registry.names import check_url, quoted_name, redact_url
 from . import folder_files
 from .base import Host, HostedFile, Locators, Moved, Notes, Publisher, Upload

@@ -22,7 +22,7 @@ from ..cache.stamps import Stamps, stamp_files
 from ..errors import AccessDenied, BadName, PublishError
 from ..files import Stamp, hash_file, rename_noreplace, sync_folder
 from ..portable import OPEN, fallocate, get_user_id, give_group, is_alive, link, lock_file
-from ..registry.checksum_lists import CATALOG, SUMS, Listed, catalog_bytes, read_catalog, read_sums, sums_with
+from ..registry.catalog import CATALOG, SUMS, Listed, catalog_bytes, read_catalog, read_sums, sums_with
 from ..registry.names import check_name
 from .base import HostedFile, Moved, Upload
 

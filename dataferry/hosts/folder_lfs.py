@@ -17,7 +17,7 @@ from ..download.origin import host_option
 from ..errors import Conflict, PublishError
 from ..files import make_folders
 from ..portable import link, lock_file
-from ..registry.checksum_lists import CATALOG, SUMS, Listed
+from ..registry.catalog import CATALOG, SUMS, Listed
 from ..registry.names import is_name
 from .folder_files import TEMPORARY, is_reserved, new_file, read_file, replace_file, temporary_name
 from .git import Branch, Git

@@ -22,7 +22,7 @@ from ..cache.layout import writable_home
 from ..download.backoff import tries
 from ..download.source import Source
 from ..errors import BadName, Conflict, HostRefused, PublishError, TransferError
-from ..registry.checksum_lists import CATALOG, SUMS, Listed, catalog_bytes, read_catalog
+from ..registry.catalog import CATALOG, SUMS, Listed, catalog_bytes, read_catalog
 from ..registry.names import check_prefix, check_url, is_name, quoted_name
 from .api_client import ApiClient
 from .base import Credential, Host, HostedFile, Limits, Locators, Moved, Notes, Publisher, Upload

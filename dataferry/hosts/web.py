@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 from ..download.source import Source
 from ..errors import HostRefused, RegistryError, TransferError
-from ..registry.checksum_lists import SUMS, read_list
+from ..registry.catalog import SUMS
+from ..registry.checksum_lists import read_list
 from ..registry.names import check_url, quoted_name, redact_url
 from .base import Host, HostedFile
 

@@ -1,28 +1,20 @@
-"""Lists of files with their hashes: the text form of a registry, what other tools write, and a host's catalog.
+"""Lists of files with their hashes: the text form of a registry, and what other tools write.
 
 One parser reads them all: ``sha256  size  name  url`` and ``hash  name`` a line, ``SHA256 (name) = hash`` of BSD, and
-``name algorithm:hash url`` of pooch. A catalog is JSON, for hosts that have no list of their own.
+``name algorithm:hash url`` of pooch.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from ..errors import BadName, RegistryError
-from .entry import Entry, check_entry, is_url, shortened
+from ..errors import RegistryError
+from .entry import Entry, is_url, shortened
 from .names import check_name
 
-#: The name of the catalog at the top of a published folder.
-CATALOG = "dataferry-catalog.json"
-#: The name of the list that ``sha256sum --check`` reads.
-SUMS = "SHA256SUMS"
-
-_FORMAT = "dataferry-catalog/1"
 #: Hexadecimal digits of each hash; the weak ones show damage, and not an attack.
 DIGITS = {"sha256": 64, "sha512": 128, "sha1": 40, "md5": 32}
 _BY_DIGITS = {digits: algorithm for algorithm, digits in DIGITS.items()}
@@ -109,7 +101,8 @@ def _row(name: str, known_hash: str, size: int | None = None, urls: Sequence[str
     return Row(check_name(name), algorithm, digest.lower(), size, tuple(urls))
 
 
-def _parse_entry(line: str) -> Entry | None:
+def parse_entry(line: str) -> Entry | None:
+    """As `parse_line`, for lists of sha256 alone."""
     row = parse_line(line)
     return None if row is None else row.entry
 
@@ -118,7 +111,7 @@ def list_line(entry: Entry) -> str:
     """The line of an entry in the text form; raises `RegistryError` if it would be read as another."""
     size = [] if entry.size is None else [str(entry.size)]
     line = "  ".join([entry.sha256, *size, entry.name, *entry.urls])
-    if _parse_entry(line) != entry._replace(locators={"url": " ".join(entry.urls)} if entry.urls else {}):
+    if parse_entry(line) != entry._replace(locators={"url": " ".join(entry.urls)} if entry.urls else {}):
         raise RegistryError(
             f"{entry.name!r} cannot be in a text registry: it looks like a size and a name, or like a URL"
         )
@@ -135,7 +128,7 @@ def list_with(text: str, entries: Iterable[Entry], removed: Iterable[str] = ()) 
     if lines[-1] == "":
         lines.pop()
     for line in lines:
-        entry = _parse_entry(line) if new or gone else None
+        entry = parse_entry(line) if new or gone else None
         if entry is None or entry.name not in gone:
             kept.append(line if entry is None else new.pop(entry.name, line))
     return "".join(line + end for line in [*kept, *new.values()])
@@ -240,67 +233,4 @@ def _parse_bytes(line: bytes) -> Entry | None:
     row = _ROW(line)
     if row is not None and b":" not in row[3]:  # with one it may have a URL
         return Entry(check_name(row[3].decode()), row[1].decode(), int(row[2]))
-    return _parse_entry(line.decode())
-
-
-# -- what a published folder or site says of its own files ------------------------------------------
-
-
-class Listed(NamedTuple):
-    """What a catalog says of a file: its bytes, and its sha256 in lower case."""
-
-    size: int
-    sha256: str
-
-
-def catalog_bytes(files: Mapping[str, Listed], title: str = "") -> bytes:
-    """The catalog: JSON with ``format``, ``title`` and ``files``, one line a file, sorted."""
-    dumped = partial(json.dumps, ensure_ascii=False)
-    lines = [f"  {dumped(name)}: {dumped(files[name]._asdict())}" for name in sorted(files)]
-    head = f'{{"format": "{_FORMAT}",\n "title": {dumped(title)},\n "files": {{\n'
-    return (head + ",\n".join(lines) + "\n }\n}\n").encode()
-
-
-def read_catalog(data: bytes) -> dict[str, Listed]:
-    """The files of a catalog, without entries that make no sense; raises `ValueError` if it is no such catalog."""
-    try:
-        catalog: Any = json.loads(data)
-    except RecursionError:
-        raise ValueError("too many nested arrays") from None
-    if not isinstance(catalog, dict) or catalog.get("format") != _FORMAT or not isinstance(catalog.get("files"), dict):
-        raise ValueError(f"no {_FORMAT}")
-    files = {}
-    for name, values in catalog["files"].items():
-        try:
-            entry = check_entry(name, values["sha256"], values["size"])
-        except (RegistryError, BadName, TypeError, KeyError, IndexError):
-            continue
-        if entry.size is not None:
-            files[name] = Listed(entry.size, entry.sha256)
-    return files
-
-
-def read_sums(data: bytes) -> dict[str, str]:
-    """Name -> sha256 of the lines of a ``SHA256SUMS`` that name a file as dataferry does; other lines are left out."""
-    return {entry.name: entry.sha256 for line in data.decode(errors="replace").split("\n") if (entry := _sum(line))}
-
-
-def sums_with(data: bytes, files: Mapping[str, str]) -> bytes:
-    """A ``SHA256SUMS`` with further files, name -> sha256; lines of other names stay, and new lines come last."""
-    missing = dict(files)
-    kept = []
-    for line in data.decode(errors="surrogateescape").rstrip("\n").split("\n") if data else ():
-        entry = _sum(line)
-        if entry is None or files.get(entry.name) in {None, entry.sha256}:
-            kept.append(line)
-        if entry is not None and files.get(entry.name) == entry.sha256:
-            missing.pop(entry.name, None)
-    kept += [f"{missing[name]}  {name}" for name in sorted(missing)]
-    return "".join(f"{line}\n" for line in kept).encode(errors="surrogateescape")
-
-
-def _sum(line: str) -> Entry | None:
-    try:
-        return _parse_entry(line)
-    except ValueError:  # of another hash, or with a name that is not legal here
-        return None
+    return parse_entry(line.decode())
