@@ -12,13 +12,17 @@ import sys
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from inspect import signature
 from pathlib import Path
+from textwrap import dedent
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 from click.testing import CliRunner, Result
+
+from dataferry.testing import RangeServer
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -127,6 +131,46 @@ def make_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..
         return name
 
     return make
+
+
+@pytest.fixture
+def install_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str, str], ModuleType]]:
+    """Install a distribution with a host of its own: a scheme, its class and the source of its module."""
+    hosts = importlib.import_module("dataferry.hosts")
+    names = []
+
+    def forget() -> None:
+        hosts._points.cache_clear()
+        hosts.make_host.cache_clear()
+
+    def install(scheme: str, kind: str, source: str) -> ModuleType:
+        name, site = f"{scheme}_host", tmp_path / "site"
+        info = site / f"{name}-1.0.dist-info"
+        info.mkdir(parents=True)
+        (site / f"{name}.py").write_text(dedent(source))
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {scheme}-host\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[dataferry.hosts]\n{scheme} = {name}:{kind}\n")
+        monkeypatch.syspath_prepend(str(site))
+        forget()
+        names.append(name)
+        return importlib.import_module(name)
+
+    yield install
+    monkeypatch.undo()
+    for name in names:
+        sys.modules.pop(name, None)
+    forget()
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., RangeServer]]:
+    """Start servers that end with the test."""
+    with ExitStack() as stack:
+
+        def start(files: Mapping[str, bytes], **options: Any) -> RangeServer:
+            return stack.enter_context(RangeServer(files, **options))
+
+        yield start
 
 
 @pytest.fixture

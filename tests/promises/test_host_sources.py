@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import os
 import random
@@ -11,10 +10,9 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from pathlib import Path
-from textwrap import dedent
 from typing import Any, BinaryIO
 
 import pytest
@@ -22,7 +20,6 @@ from dataferry_test_servers.downloads import MB, RANDOM, Make, cache, config, en
 
 from dataferry import PackageData
 from dataferry.errors import FetchErrors, FileUnavailable, MissingExtra, Offline
-from dataferry.hosts import make_host
 from dataferry.hosts.base import Part, Source
 from dataferry.testing import (
     Cut,
@@ -76,24 +73,11 @@ HOST = '''
 
 
 @pytest.fixture
-def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """An installed distribution with a host of its own."""
-    site = tmp_path / "site"
-    info = site / "given_host-1.0.dist-info"
-    info.mkdir(parents=True)
-    (site / "given_host.py").write_text(dedent(HOST))
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: given-host\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[dataferry.hosts]\ngiven = given_host:GivenHost\n")
-    monkeypatch.syspath_prepend(str(site))
-    hosts = importlib.import_module("dataferry.hosts")
-    hosts._points.cache_clear()
-    make_host.cache_clear()
+def given(install_host: Callable[..., Any]) -> Any:
+    """A host that gives the sources in its `SOURCES`."""
+    module = install_host("given", "GivenHost", HOST)
     cache()
-    yield importlib.import_module("given_host")
-    monkeypatch.undo()
-    sys.modules.pop("given_host", None)
-    hosts._points.cache_clear()
-    make_host.cache_clear()
+    return module
 
 
 @pytest.fixture

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from textwrap import dedent
 
 import pytest
 from click.testing import Result
 
 from dataferry import PackageData
 from dataferry.errors import FileUnavailable, UnknownFile
-from dataferry.hosts import make_host
 from dataferry.testing import NeverAnswers, RangeServer, Status
 
 DUST, BEAM = b"dust" * 700, b"beam" * 900
@@ -45,23 +41,9 @@ HOST = """
 
 
 @pytest.fixture
-def card_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An installed distribution with a host of its own."""
-    site = tmp_path / "site"
-    info = site / "card_index-1.0.dist-info"
-    info.mkdir(parents=True)
-    (site / "card_index.py").write_text(dedent(HOST))
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: card-index\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[dataferry.hosts]\ncards = card_index:CardIndex\n")
-    monkeypatch.syspath_prepend(str(site))
-    hosts = importlib.import_module("dataferry.hosts")
-    hosts._points.cache_clear()
-    make_host.cache_clear()
-    yield
-    monkeypatch.undo()
-    sys.modules.pop("card_index", None)
-    hosts._points.cache_clear()
-    make_host.cache_clear()
+def card_index(install_host: Callable[..., object]) -> None:
+    """A host that has an index of its files."""
+    install_host("cards", "CardIndex", HOST)
 
 
 def requests_for(server: RangeServer, part: str) -> int:

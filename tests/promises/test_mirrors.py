@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,21 +30,6 @@ from dataferry.testing import (
 MB = 1_000_000
 SMALL = {f"{i}.bin": random.Random(i).randbytes(20_000) for i in range(100)}
 LARGE = {f"{i}.bin": RANDOM[i * MB : (i + 2) * MB] for i in range(12)}
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., RangeServer]]:
-    """Start servers that end with the test."""
-    servers: list[RangeServer] = []
-
-    def start(files: Mapping[str, bytes], **options: Any) -> RangeServer:
-        servers.append(RangeServer(files, **options))
-        servers[-1].start()
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.stop()
 
 
 Serve = Callable[..., RangeServer]

@@ -6,7 +6,7 @@ import json
 import random
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ from dataferry.testing import (
     GzipEncoding,
     LoginPage,
     OtherFile,
-    RangeServer,
     RedirectTo,
     Reset,
     Stall,
@@ -56,21 +55,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, data in FILES.items():
         (place / name).write_bytes(data)
     return place
-
-
-@pytest.fixture
-def serve() -> Iterator[Serve]:
-    """Start servers that end with the test."""
-    servers: list[RangeServer] = []
-
-    def start(files: Mapping[str, bytes], **options: Any) -> RangeServer:
-        servers.append(RangeServer(files, **options))
-        servers[-1].start()
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.stop()
 
 
 @pytest.fixture
