@@ -16,8 +16,8 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from ..config.folders import Folder
-from ..config.settings import load_settings
+from ..config.folders import Folder, cache_folder
+from ..config.settings import CACHE_VARIABLE, load_settings
 from ..portable import file_name
 from .stamps import Stamps
 
@@ -56,8 +56,10 @@ def url_key(url: str) -> str:
     return _md5(url)
 
 
-def chosen_cache() -> Folder | None:
-    """The folder that the user chose for downloads; None for astropy's cache."""
+def chosen_cache(variable: str = "") -> Folder | None:
+    """The folder that the user chose for downloads, perhaps by a package's own variable; None for astropy's cache."""
+    if variable and CACHE_VARIABLE not in os.environ and (value := os.environ.get(variable)):
+        return cache_folder(value, variable)
     return load_settings().cache
 
 

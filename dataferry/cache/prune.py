@@ -15,7 +15,7 @@ from typing import NamedTuple
 from ..errors import CacheError, RegistryError
 from ..files import is_private
 from ..portable import registered_name
-from ..registry.packages import REGISTRY_NAME, package_folders
+from ..registry.packages import REGISTRY_NAME, declared_packages, package_folders
 from ..registry.registry import Registry
 from . import layout
 from .archive import UNPACKING
@@ -53,22 +53,31 @@ class _Known(NamedTuple):
     base: str
     digits: str
     names: frozenset[str]
+    cache_env: str
 
 
-def homes() -> list[str]:
-    """Dataferry's parts of the caches that are there."""
-    return [home for home in layout.cache_folders() if os.path.isdir(home)]
+def homes() -> dict[str, bool]:
+    """The folders with downloads, and whether somebody chose them: other files can lie in such a folder."""
+    found = {home: layout.chosen_cache() is not None for home in layout.cache_folders()}
+    for package in declared_packages():
+        known = _registry(package)
+        chosen = layout.chosen_cache(known.cache_env) if isinstance(known, _Known) and known.cache_env else None
+        if chosen is not None:
+            found.setdefault(chosen.path, True)
+    return {home: chosen for home, chosen in found.items() if os.path.isdir(home)}
 
 
 def kept_views(package: str | None = None) -> list[View]:
     """What dataferry keeps, of one package or of all, sorted by package and name."""
     found = []
-    for home in layout.cache_folders():
+    for home, chosen in homes().items():
         for view, entry in layout.views(home):
             folder, _, below = view.partition("/")
             name = registered_name(below)
             match = layout.is_view_folder(folder)
             if match is None or not name or package not in {None, match[1]}:
+                continue
+            if chosen and not _is_kept(home, view, match[1], match[2]):
                 continue
             try:
                 size: int | None = entry.stat().st_size
@@ -78,6 +87,12 @@ def kept_views(package: str | None = None) -> list[View]:
             found.append(View(home, entry.path, match[1], name, size, state))
     found.sort(key=lambda v: (v.package, v.name, v.path))
     return found
+
+
+def _is_kept(home: str, view: str, package: str, digits: str) -> bool:
+    """Whether a file in a chosen folder is a download, and not one of the user's in ``run-20240131``."""
+    known = _registry(package)
+    return (isinstance(known, _Known) and digits == known.digits) or layout.stamps_of(home).read(view) is not None
 
 
 @lru_cache(maxsize=256)
@@ -95,7 +110,7 @@ def _registry(package: str) -> _Known | str:
     except RegistryError:
         return UNREADABLE
     digits = layout.view_name(package, registry.base, "").removeprefix(f"{package}-").rstrip("/")
-    return _Known(registry.base, digits, names)
+    return _Known(registry.base, digits, names, registry.cache_env)
 
 
 def forget_registries() -> None:

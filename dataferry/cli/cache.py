@@ -27,20 +27,26 @@ def command() -> None:
     """Show and clean the cache.
 
     The files are in astropy's cache. dataferry adds a path with the file's own name to each. It never changes other
-    files in astropy's cache.
+    files in astropy's cache. If DATAFERRY_CACHE, config.toml or a package's own variable names a folder, the commands
+    work on the files that dataferry keeps there.
     """
 
 
 @command.command("dir", cls=options.Command)
-def directory() -> None:
-    """Print the folder of the cache, for CI services."""
+@_PACKAGE
+def directory(package: str | None) -> None:
+    """Print the folder of the cache, for CI services.
+
+    With PACKAGE, of the one that its own variable names, if it has one that is set.
+    """
     from ..cache import layout
     from ..errors import CacheError
 
-    home = layout.writable_home()
+    chosen = layout.chosen_cache(options.open_data(package, None).registry.cache_env if package else "")
+    home = layout.writable_home([chosen.path] if chosen else None)
     if home is None:
         raise CacheError("no cache can be written; set ASTROPY_CACHE_DIR to an existing folder with space")
-    location = None if layout.chosen_cache() else layout.astropy_cache()
+    location = None if chosen else layout.astropy_cache()
     print_path(location if location is not None and home.startswith(location) else home)
 
 
@@ -82,7 +88,7 @@ def size(as_json: bool) -> None:
         packages = [{"package": package, "files": files[package], "bytes": sizes[package]} for package in sorted(files)]
         print_json(
             {
-                "folders": homes(),
+                "folders": list(homes()),
                 "packages": packages,
                 "unfinished": {"files": len(unfinished), "bytes": sum(unfinished)},
                 "left_over": {"folders": len(other), "bytes": sum(other)},

@@ -183,6 +183,7 @@ def _package(package: str, registry_path: str | None, settings: Settings) -> dic
 
     data = options.open_data(package, registry_path)
     registry, entries = data.registry, list(data.registry.entries())
+    places = Candidates(data.package, registry, settings)
     tokens = {}
     for spec in host_specs(data.package, registry, settings):
         with suppress(DataferryError):  # its kind is not installed
@@ -196,13 +197,14 @@ def _package(package: str, registry_path: str | None, settings: Settings) -> dic
         "mirrors": [redact_url(mirror) for mirror in (*settings.package(data.package).mirrors, *registry.mirrors)],
         "tokens": {spec: origin for spec, origin in tokens.items() if origin is not None},
         "env": registry.env,
+        "cache": None if places.cache is None else places.cache.path,
         "folders": [
             {
                 "path": folder.path,
                 "origin": folder.origin,
                 "problem": folder.problem or folder_problem(folder.path, settings.folder_timeout),
             }
-            for folder in Candidates(data.package, registry, settings).folders
+            for folder in places.folders
         ],
     }
 
@@ -244,6 +246,7 @@ def _print(found: dict[str, Any], variables: Mapping[str, str]) -> None:
         rows = [("registry", package["registry"]), ("files", f"{package['files']}, {size_text(package['bytes'])}")]
         rows += [("dataurl", package["dataurl"])] if package["dataurl"] else []
         rows += [("variable", package["env"])] if package["env"] else []
+        rows += [("cache", package["cache"])] if package["cache"] else []
         for mirror in package["mirrors"]:
             origin = package["tokens"].get(mirror)
             rows.append(("mirror", mirror + ("" if origin is None else f" (to publish: {origin or 'no token found'})")))

@@ -15,12 +15,11 @@ from ..download.file_lock import FileLock
 from ..download.partial_file import stale_partials
 
 UNFINISHED, _CLONE, _NOTES, _WORK = "unfinished", "clone", "upload notes", "work folder"
+#: The names are dataferry's own: in a folder that the user chose, other files can lie beside them.
 _FOLDERS = (
-    ("git/*.git", _CLONE),
+    ("git/.dataferry-*.git", _CLONE),
     (f"publish/{'[0-9a-f]' * 16}", _NOTES),
-    ("incoming/check-*", _WORK),
-    ("incoming/adopt-*", _WORK),
-    ("incoming/back-*", _WORK),
+    *((f"incoming/{what}-{'?' * 8}", _WORK) for what in ("check", "adopt", "back")),
 )
 #: Nothing says whether a work folder or a clone is in use, but it is in use for no longer than this without a change.
 _WORK_SECONDS = 86400.0

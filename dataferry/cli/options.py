@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -112,16 +111,9 @@ class Group(click.Group):
 
 def complete_package(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """The packages that declare data and begin so; none is imported."""
-    from pathlib import Path
+    from ..registry.packages import declared_packages
 
-    from ..registry.packages import REGISTRY_NAME
-
-    found = {path.parts[-3] for place in sys.path for path in Path(place or ".").glob(f"*/data/{REGISTRY_NAME}")}
-    for name, module in list(sys.modules.items()):
-        if name.startswith("__editable__"):  # setuptools' finder of packages in source trees
-            mapping = getattr(module, "MAPPING", {})
-            found |= {top for top, folder in mapping.items() if os.path.isfile(f"{folder}/data/{REGISTRY_NAME}")}
-    return sorted(name for name in found if name.isidentifier() and name.startswith(incomplete))
+    return [name for name in declared_packages() if name.startswith(incomplete)]
 
 
 def complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from ..cache import layout
 from ..cache.store import Store, Verdict, examine
 from ..config.folders import Folder, cache_folder, folder_problem, make_folder, order_by_site
-from ..config.settings import CACHE_VARIABLE, DATA_VARIABLE, Settings
+from ..config.settings import DATA_VARIABLE, Settings
 from ..config.sites import current_sites
 from ..errors import Reason, RegistryError
 from ..registry.entry import Entry
@@ -53,15 +53,7 @@ class Candidates:
         self.overrides = {name: (path, origin) for name, (path, origin) in own.overrides.items()}
         self.overrides |= {name: (path, "the call") for name, path in (overrides or {}).items()}
         self.folders = self._folders([make_folder(f, "the call") for f in folders])
-        self.cache = self._cache(cache)
-
-    def _cache(self, named: str | None) -> Folder | None:
-        variable = self.registry.cache_env
-        if named:
-            return cache_folder(named, "the call")
-        if variable and CACHE_VARIABLE not in os.environ and (value := os.environ.get(variable)):
-            return cache_folder(value, variable)
-        return self.settings.cache
+        self.cache = cache_folder(cache, "the call") if cache else layout.chosen_cache(registry.cache_env)
 
     def _folders(self, first: list[Folder]) -> list[Folder]:
         found = list(first)

@@ -20,6 +20,16 @@ if TYPE_CHECKING:
 REGISTRY_NAME = "dataferry.toml"
 
 
+def declared_packages() -> list[str]:
+    """The top-level packages here that declare data, sorted; none is imported."""
+    found = {path.parts[-3] for place in sys.path for path in Path(place or ".").glob(f"*/data/{REGISTRY_NAME}")}
+    for name, module in list(sys.modules.items()):
+        if name.startswith("__editable__"):  # setuptools' finder of packages in source trees
+            mapping = getattr(module, "MAPPING", {})
+            found |= {top for top, folder in mapping.items() if os.path.isfile(f"{folder}/data/{REGISTRY_NAME}")}
+    return sorted(filter(str.isidentifier, found))
+
+
 def package_folders(package: str) -> list[Path]:
     """The folders of a package, found without importing it: several for a namespace package, none in an archive."""
     spec = _package_spec(package)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import pickle
 from pathlib import Path
@@ -153,3 +154,45 @@ def test_the_commands_look_there(make, command, tmp_path, monkeypatch):
     assert str(cache) in command("doctor").stdout
     assert command("cache", "clear", package, "--yes").exit_code == 0
     assert not Path(path).exists() and (cache / "somebody's" / "own" / "file").exists()
+
+
+def test_the_commands_look_where_the_variable_of_a_package_leads(make, command, tmp_path, monkeypatch):
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("MYPKG_CACHE", str(cache))
+    package = make('cache_env = "MYPKG_CACHE"')
+    path = command("get", package, "notes.txt").stdout.strip()
+    assert path.startswith(str(cache))
+    assert command("cache", "dir", package).stdout.strip() == str(cache) != command("cache", "dir").stdout.strip()
+    assert json.loads(command("doctor", package, "--json").stdout)["package"]["cache"] == str(cache)
+    [file] = json.loads(command("cache", "list", "--json").stdout)["files"]
+    assert (file["path"], file["state"]) == (path, "registered")
+    assert str(cache) in json.loads(command("cache", "size", "--json").stdout)["folders"]
+    assert command("cache", "prune", "--yes").stdout == "nothing to remove\n"
+    assert command("cache", "clear", package, "--yes").exit_code == 0
+    assert not Path(path).exists()
+
+
+def test_the_commands_look_where_a_program_kept_files(make, command, tmp_path, monkeypatch):
+    cache = tmp_path / "cache"
+    path = PackageData(make(), cache=cache, show_progress=False).get("notes.txt")
+    assert command("cache", "list").stdout == ""
+    monkeypatch.setenv("DATAFERRY_CACHE", str(cache))
+    assert path in command("cache", "list", "--json").stdout
+
+
+def test_the_commands_leave_what_else_lies_in_the_folder(make, command, tmp_path, monkeypatch):
+    """A user's results and repositories, whose names look like those that dataferry gives."""
+    cache = tmp_path / "scratch"
+    monkeypatch.setenv("DATAFERRY_CACHE", str(cache))
+    path = command("get", make(), "notes.txt").stdout.strip()
+    mine = [cache / name for name in ("run-20240131/map.fits", "git/work.git/HEAD", "incoming/check-all/a.fits")]
+    for file in mine:
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"mine")
+        for changed in (file, file.parent):
+            os.utime(changed, (1e9, 1e9))
+    assert command("cache", "size").stdout.splitlines()[0].endswith("(1 file)")
+    assert command("cache", "prune", "--uninstalled", "--yes").stdout == "nothing to remove\n"
+    assert command("cache", "clear", "--yes").exit_code == 0
+    assert not Path(path).exists()
+    assert [file.read_bytes() for file in mine] == [b"mine"] * 3

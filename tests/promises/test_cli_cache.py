@@ -189,7 +189,8 @@ def test_what_killed_runs_left_goes_unless_it_is_in_use(command, home):
     book, busy = (Checkpoint(home / "mypkg/data/dataferry.toml", f"figshare:{n}") for n in (1, 2))
     root = book.home.parent
     assert busy.acquire()
-    folders = [root / "git/0123456789abcdef-0.git", root / "git/0123456789abcdef-1.git", root / "incoming/check-x1y2"]
+    clones = [root / f"git/.dataferry-01234567-{n}-89abcdef.git" for n in (0, 1)]
+    folders = [*clones, root / "incoming/check-x1y2z3w4"]
     folders += [root / "publish" / note.folder.name for note in (book, busy)]
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
@@ -201,8 +202,8 @@ def test_what_killed_runs_left_goes_unless_it_is_in_use(command, home):
     (root / "publish/rates.json").write_text("{}")
     (folders[1] / "something").write_bytes(bytes(1000))  # a run uses this clone
     said = command("cache", "prune", "-n").stdout
-    assert "  1.0 kB  clone         git/0123456789abcdef-0.git\n" in said
-    assert "  1.0 kB  work folder   incoming/check-x1y2\n" in said
+    assert f"  1.0 kB  clone         git/{clones[0].name}\n" in said
+    assert "  1.0 kB  work folder   incoming/check-x1y2z3w4\n" in said
     assert f"  1.0 kB  upload notes  publish/{book.folder.name}\n" in said
     assert "0 files and 3 left by stopped runs would be removed" in said
     assert "3.0 kB  left by runs that were stopped (3)" in command("cache", "size").stdout
