@@ -7,7 +7,7 @@ import re
 import stat
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from ..errors import SettingsError
@@ -27,6 +27,8 @@ class Folder(NamedTuple):
     problem: str = ""
     #: True for a folder of many packages: the file lies at ``<package>/<name>`` in it.
     shared: bool = False
+    #: The computing centre that it is labelled with; a label orders folders and excludes none.
+    site: str = "any"
 
 
 def expand_folder(written: str) -> tuple[str, str]:
@@ -44,10 +46,10 @@ def expand_folder(written: str) -> tuple[str, str]:
     return os.path.normpath(path), ""
 
 
-def make_folder(written: str, origin: str, shared: bool = False) -> Folder:
+def make_folder(written: str, origin: str, shared: bool = False, site: str = "any") -> Folder:
     """A `Folder` of what somebody wrote; its ``problem`` says why it cannot be used."""
     path, problem = expand_folder(written)
-    return Folder(path, origin, problem, shared)
+    return Folder(path, origin, problem, shared, site)
 
 
 def cache_folder(written: str, origin: str) -> Folder | None:
@@ -58,11 +60,13 @@ def cache_folder(written: str, origin: str) -> Folder | None:
     return folder
 
 
-def order_by_site(labelled: Iterable[tuple[str, Folder]], sites: Iterable[str]) -> list[Folder]:
-    """Put the folders of this site first, those for any second, those of other sites last: a label excludes none."""
-    here = set(sites)
-    rank = {True: 0, False: 2}
-    return [f for _, f in sorted(labelled, key=lambda item: 1 if item[0] == "any" else rank[item[0].lower() in here])]
+def order_by_site(folders: Iterable[Folder], here: Collection[str]) -> list[Folder]:
+    """Put the folders of these sites first, those for any second, those of other sites last."""
+
+    def rank(folder: Folder) -> int:
+        return 1 if folder.site == "any" else 0 if folder.site.lower() in here else 2
+
+    return sorted(folders, key=rank)
 
 
 # -- does it answer? --------------------------------------------------------------------------------

@@ -7,15 +7,16 @@ administrator's in each folder of ``$XDG_CONFIG_DIRS`` (by default ``/etc/xdg``)
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import SettingsError
 from ..registry.names import close_names
-from .folders import Folder, cache_folder
-from .validation import Values
+from ..registry.toml_values import TomlValues
+from .folders import Folder, cache_folder, make_folder
+from .validation import check_hosts, check_sites, refuse_unknown
 
 #: Folders for the data of any package, each with ``<package>/<name>``.
 DATA_VARIABLE = "DATAFERRY_DATA"
@@ -24,41 +25,29 @@ OFFLINE_VARIABLE = "DATAFERRY_OFFLINE"
 CACHE_VARIABLE = "DATAFERRY_CACHE"
 
 _YES, _NO = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
-_TOP = {
-    "cache",
-    "offline",
-    "verify",
-    "site",
-    "folder_timeout",
-    "fsspec_protocols",
-    "folders",
-    "packages",
-    "sites",
-    "hosts",
-}
-_PACKAGE = {"folders", "mirrors", "strict", "files"}
+_KEYS = {"cache", "offline", "verify", "site", "folder_timeout", "fsspec_protocols"}
+_KEYS |= {"folders", "packages", "sites", "hosts"}
+_PACKAGE_KEYS = {"folders", "mirrors", "strict", "files"}
 #: Options that identify the user to a server.
 _SECRET = {"token", "user", "password", "client_cert"}
 
 
-# classes without dataclasses: these would cost every `import dataferry` the import of `inspect`
+# named tuples, since dataclasses would cost every `import dataferry` the import of `inspect`
 
 
-class PackageSettings:
+class PackageSettings(NamedTuple):
     """The configuration of one package."""
 
-    def __init__(self) -> None:
-        #: Site label, folder as written, file that says it.
-        self.folders: list[tuple[str, str, str]] = []
-        #: Hosts to ask before the author's own, because they are nearer.
-        self.mirrors: list[str] = []
-        #: Whether an unregistered name is an error; None leaves it to the author.
-        self.strict: bool | None = None
-        #: Name -> local path to use instead, and the file that says it.
-        self.overrides: dict[str, tuple[str, str]] = {}
+    folders: Sequence[Folder] = ()
+    #: Hosts to ask before the author's own, because they are nearer.
+    mirrors: Sequence[str] = ()
+    #: Whether an unregistered name is an error; None leaves it to the author.
+    strict: bool | None = None
+    #: Name -> local path to use instead, and the file that says so.
+    overrides: Mapping[str, tuple[str, str]] = {}
 
 
-class Settings:
+class Settings(NamedTuple):
     """All settings of this process.
 
     Parameters
@@ -71,52 +60,45 @@ class Settings:
         The site that the configuration says this is; empty to recognise it.
     folder_timeout : float
         Seconds in which a folder must answer.
-    folders : list of (str, str, str)
-        Folders for any package: site label, folder as written, file that says it.
-    packages : dict of str to PackageSettings
+    folders : sequence of Folder
+        Folders for any package.
+    packages : mapping of str to PackageSettings
         Settings of single packages.
-    sites : dict
+    sites : mapping
         Further sites, in the form of ``data/sites.toml``.
-    hosts : dict of str to dict
+    hosts : mapping of str to mapping
         Host name -> ``token``, ``user``, ``password``, ``ca_bundle``, ``client_cert``, ``connections``, ``rate``.
-    fsspec_protocols : list of str
+    fsspec_protocols : sequence of str
         Protocols of fsspec that packages may name although they can run code or write files.
     cache : Folder, optional
         Where downloads are kept; None for astropy's cache.
-    files : list of Path
+    files : sequence of Path
         The configuration files that were read.
     agent : str
         What else dataferry calls itself towards hosts behind its own name: astropy's user agent.
     anonymous : bool
         Whether hosts are asked without any token, login or ``.netrc``.
-    named_hosts : list of str
+    named_hosts : sequence of str
         Declarations that the user typed, and that no package chose: their servers may get the user's credentials.
     """
 
-    def __init__(
-        self,
-        *,
-        offline: str = "",
-        verify: str = "once",
-        site: str = "",
-        folder_timeout: float = 3.0,
-        folders: list[tuple[str, str, str]] | None = None,
-        packages: dict[str, PackageSettings] | None = None,
-        sites: dict[str, Mapping[str, Any]] | None = None,
-        hosts: dict[str, dict[str, Any]] | None = None,
-        fsspec_protocols: list[str] | None = None,
-        cache: Folder | None = None,
-        files: list[Path] | None = None,
-        agent: str = "",
-        anonymous: bool = False,
-        named_hosts: list[str] | None = None,
-    ) -> None:
-        self.offline, self.verify, self.site, self.folder_timeout = offline, verify, site, folder_timeout
-        self.folders, self.packages, self.sites = folders or [], packages or {}, sites or {}
-        self.hosts, self.fsspec_protocols = hosts or {}, fsspec_protocols or []
-        self.cache = cache
-        self.files, self.agent, self.anonymous = files or [], agent, anonymous
-        self.named_hosts = named_hosts or []
+    offline: str = ""
+    verify: str = "once"
+    site: str = ""
+    folder_timeout: float = 3.0
+    folders: Sequence[Folder] = ()
+    packages: Mapping[str, PackageSettings] = {}
+    sites: Mapping[str, Mapping[str, Any]] = {}
+    hosts: Mapping[str, Mapping[str, Any]] = {}
+    fsspec_protocols: Sequence[str] = ()
+    cache: Folder | None = None
+    files: Sequence[Path] = ()
+    agent: str = ""
+    anonymous: bool = False
+    named_hosts: Sequence[str] = ()
+
+    def __repr__(self) -> str:  # the hosts hold secrets
+        return f"Settings(files={list(map(str, self.files))})"
 
     def package(self, name: str) -> PackageSettings:
         """The settings of one package; empty ones where there are none."""
@@ -139,7 +121,7 @@ class Settings:
     def as_anonymous(self) -> Settings:
         """The same settings without anything that says who the user is; proxies and trusted roots stay."""
         hosts = {host: {k: v for k, v in options.items() if k not in _SECRET} for host, options in self.hosts.items()}
-        return Settings(**{**vars(self), "hosts": hosts, "anonymous": True})
+        return self._replace(hosts=hosts, anonymous=True)
 
     @property
     def user_agent(self) -> str:
@@ -192,57 +174,72 @@ def load_settings() -> Settings:
     for path in reversed(config_files()):  # the user's last, so that it wins
         table = _table(path)
         if table is not None:
-            _Reader(path).into(settings, table)
-            settings.files.insert(0, path)
+            settings = _merged(TomlValues(str(path), SettingsError), settings, table)
     switch = os.environ.get(OFFLINE_VARIABLE)
     if switch is not None:
         if switch.lower() not in _YES | _NO:
             raise SettingsError(f"{OFFLINE_VARIABLE} is 1 or 0, not {switch!r}")
-        settings.offline = f"{OFFLINE_VARIABLE}={switch}" if switch.lower() in _YES else ""
+        settings = settings._replace(offline=f"{OFFLINE_VARIABLE}={switch}" if switch.lower() in _YES else "")
     if CACHE_VARIABLE in os.environ:
-        settings.cache = cache_folder(os.environ[CACHE_VARIABLE], CACHE_VARIABLE)
+        settings = settings._replace(cache=cache_folder(os.environ[CACHE_VARIABLE], CACHE_VARIABLE))
     return settings
 
 
-class _Reader(Values):
-    """Checks one file's tables and puts them in front of what is there."""
+def _merged(values: TomlValues, before: Settings, table: dict[str, Any]) -> Settings:
+    """The settings of one file in front of those that are there."""
+    refuse_unknown(values, table, _KEYS)
+    verify = values.typed(table, "verify", str, before.verify)
+    if verify not in {"once", "always"}:
+        raise values.error(f'verify is "once" or "always", not {verify!r}')
+    offline, cache = before.offline, before.cache
+    if "offline" in table:
+        offline = f"offline = true in {values.origin}" if values.typed(table, "offline", bool, False) else ""
+    if "cache" in table:
+        cache = cache_folder(values.typed(table, "cache", str, ""), values.origin)
+    hosts = check_hosts(values, values.typed(table, "hosts", dict, {}))
+    packages = dict(before.packages)
+    for package, own in values.typed(table, "packages", dict, {}).items():
+        if not isinstance(own, dict):
+            raise values.error(f"packages.{package} is a table")
+        packages[package] = _merged_package(values, packages.get(package, PackageSettings()), own, package)
+    return before._replace(
+        offline=offline,
+        verify=verify,
+        cache=cache,
+        site=values.typed(table, "site", str, before.site),
+        folder_timeout=values.typed(table, "folder_timeout", (int, float), before.folder_timeout),
+        fsspec_protocols=[*before.fsspec_protocols, *values.strings(table, "fsspec_protocols")],
+        folders=[*_folders(values, table, shared=True), *before.folders],
+        sites={**before.sites, **check_sites(values, values.typed(table, "sites", dict, {}))},
+        hosts={**before.hosts, **{host: {**before.hosts.get(host, {}), **hosts[host]} for host in hosts}},
+        packages=packages,
+        files=[Path(values.origin), *before.files],
+    )
 
-    def into(self, settings: Settings, table: dict[str, Any]) -> None:
-        self.keys(table, _TOP, "")
-        if self.typed(table, "offline", bool, False):
-            settings.offline = f"offline = true in {self.path}"
-        elif "offline" in table:
-            settings.offline = ""
-        settings.verify = self.typed(table, "verify", str, settings.verify)
-        if settings.verify not in {"once", "always"}:
-            raise self.error(f'verify is "once" or "always", not {settings.verify!r}')
-        if "cache" in table:
-            settings.cache = cache_folder(self.typed(table, "cache", str, ""), str(self.path))
-        settings.site = self.typed(table, "site", str, settings.site)
-        settings.folder_timeout = self.typed(table, "folder_timeout", (int, float), settings.folder_timeout)
-        settings.fsspec_protocols += self.strings(table.get("fsspec_protocols", []), "fsspec_protocols")
-        settings.folders[:0] = self.folders(table, "")
-        settings.sites |= self.sites(self.typed(table, "sites", dict, {}))
-        for host, options in self.hosts(self.typed(table, "hosts", dict, {})).items():
-            settings.hosts[host] = settings.hosts.get(host, {}) | options
-        for package, values in self.typed(table, "packages", dict, {}).items():
-            if not isinstance(values, dict):
-                raise self.error(f"packages.{package} is a table")
-            self.package(settings.packages.setdefault(package, PackageSettings()), values, f"packages.{package}.")
 
-    def package(self, into: PackageSettings, table: dict[str, Any], where: str) -> None:
-        self.keys(table, _PACKAGE, where)
-        into.folders[:0] = self.folders(table, where)
-        into.mirrors[:0] = self.strings(table.get("mirrors", []), f"{where}mirrors")
-        into.strict = self.typed(table, "strict", bool, into.strict, where)
-        for name, entry in self.typed(table, "files", dict, {}, where).items():
-            if not isinstance(entry, dict) or not isinstance(entry.get("path"), str):
-                raise self.error(f"{where}files.{name!r} is a table with the path to use instead")
-            into.overrides[name] = entry["path"], str(self.path)
+def _merged_package(
+    values: TomlValues, before: PackageSettings, table: dict[str, Any], package: str
+) -> PackageSettings:
+    where = f"packages.{package}."
+    refuse_unknown(values, table, _PACKAGE_KEYS, where)
+    overrides = dict(before.overrides)
+    for name, entry in values.typed(table, "files", dict, {}, where).items():
+        if not isinstance(entry, dict) or not isinstance(entry.get("path"), str):
+            raise values.error(f"{where}files.{name!r} is a table with the path to use instead")
+        overrides[name] = entry["path"], values.origin
+    return PackageSettings(
+        folders=[*_folders(values, table, where), *before.folders],
+        mirrors=[*values.strings(table, "mirrors", where), *before.mirrors],
+        strict=values.typed(table, "strict", bool, before.strict, where),
+        overrides=overrides,
+    )
 
-    def folders(self, table: dict[str, Any], where: str) -> list[tuple[str, str, str]]:
-        found = table.get("folders", {})
-        found = found if isinstance(found, dict) else {"any": found}
-        return [
-            (site, folder, str(self.path)) for site in found for folder in self.strings(found[site], f"{where}folders")
-        ]
+
+def _folders(values: TomlValues, table: dict[str, Any], where: str = "", *, shared: bool = False) -> list[Folder]:
+    written = table.get("folders", {})
+    by_site = written if isinstance(written, dict) else {"any": written}
+    return [
+        make_folder(folder, f"{values.origin}, {site}", shared, site)
+        for site in by_site
+        for folder in values.strings({"folders": by_site[site]}, "folders", where)
+    ]

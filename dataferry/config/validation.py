@@ -1,14 +1,13 @@
-"""What the values in a ``config.toml`` must be."""
+"""Which keys and values the tables of a ``config.toml`` may have."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from ..errors import SettingsError
 from ..registry.names import close_names
+from ..registry.toml_values import TomlValues
 
 _HOST = {"token", "user", "password", "ca_bundle", "client_cert", "connections", "rate"}
 _SITE = {"env", "hostname"}
@@ -34,63 +33,38 @@ _VALUES: dict[str, tuple[Callable[[object], bool], str]] = {
 }
 
 
-class Values:
-    """Checks the values of one file, which each error names."""
+def refuse_unknown(values: TomlValues, table: Mapping[str, Any], known: Collection[str], where: str = "") -> None:
+    """Refuse keys that mean nothing."""
+    for key in table.keys() - known:
+        close = close_names(key, known)
+        raise values.error(f"unknown key {where}{key}" + (f"; did you mean {close[0]!r}?" if close else ""))
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
 
-    def error(self, why: str) -> SettingsError:
-        """The error for something that the file says."""
-        return SettingsError(f"{self.path}: {why}")
+def check_hosts(values: TomlValues, tables: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    """The options of single hosts."""
+    for host, options in tables.items():
+        where = f"hosts.{host}"
+        if not isinstance(options, dict):
+            raise values.error(f"{where} is a table, not {type(options).__name__}")
+        refuse_unknown(values, options, _HOST, f"{where}.")
+        for key, value in options.items():
+            is_right, words = _VALUES.get(key, _STRING)
+            if not is_right(value):
+                printed = f"of type {type(value).__name__}" if key in _SECRET else repr(value)
+                raise values.error(f"{where}.{key} is {words}, not {printed}")
+    return tables
 
-    def keys(self, table: Mapping[str, Any], known: set[str], where: str) -> None:
-        """Refuse keys that mean nothing."""
-        for key in table.keys() - known:
-            close = close_names(key, known)
-            raise self.error(f"unknown key {where}{key}" + (f"; did you mean {close[0]!r}?" if close else ""))
 
-    def typed(self, table: Mapping[str, Any], key: str, kind: Any, default: Any, where: str = "") -> Any:
-        """The value of a key, if it is of the right type."""
-        value = table.get(key, default)
-        if value is not default and (not isinstance(value, kind) or (kind is not bool and isinstance(value, bool))):
-            words = {bool: "true or false", str: "a string", dict: "a table"}
-            raise self.error(f"{where}{key} is {words.get(kind, 'a number')}, not {value!r}")
-        return value
-
-    def strings(self, value: object, key: str) -> list[str]:
-        """A string, or a list of them."""
-        if isinstance(value, str):
-            return [value]
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise self.error(f"{key} is a string or a list of strings, not {value!r}")
-        return value
-
-    def hosts(self, tables: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-        """The options of single hosts."""
-        for host, options in tables.items():
-            where = f"hosts.{host}"
-            if not isinstance(options, dict):
-                raise self.error(f"{where} is a table, not {type(options).__name__}")
-            self.keys(options, _HOST, f"{where}.")
-            for key, value in options.items():
-                is_right, words = _VALUES.get(key, _STRING)
-                if not is_right(value):
-                    printed = f"of type {type(value).__name__}" if key in _SECRET else repr(value)
-                    raise self.error(f"{where}.{key} is {words}, not {printed}")
-        return dict(tables)
-
-    def sites(self, tables: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-        """How further sites are recognised."""
-        found = {}
-        for site, signs in tables.items():
-            where = f"sites.{site}"
-            if not isinstance(signs, dict):
-                raise self.error(f"{where} is a table with env or hostname, not {signs!r}")
-            self.keys(signs, _SITE, f"{where}.")
-            env = self.typed(signs, "env", dict, {}, f"{where}.")
-            for variable, value in env.items():
-                if not isinstance(value, str):
-                    raise self.error(f"{where}.env.{variable} is a string, not {value!r}")
-            found[site] = {"env": env, "hostname": self.strings(signs.get("hostname", []), f"{where}.hostname")}
-        return found
+def check_sites(values: TomlValues, tables: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """How further sites are recognised."""
+    found = {}
+    for site, signs in tables.items():
+        where = f"sites.{site}."
+        if not isinstance(signs, dict):
+            raise values.error(f"sites.{site} is a table with env or hostname, not {signs!r}")
+        refuse_unknown(values, signs, _SITE, where)
+        env = values.typed(signs, "env", dict, {}, where)
+        for variable in env:
+            values.typed(env, variable, str, "", f"{where}env.")
+        found[site] = {"env": env, "hostname": values.strings(signs, "hostname", where)}
+    return found

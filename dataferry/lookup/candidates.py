@@ -49,8 +49,7 @@ class Candidates:
         cache: str | None = None,
     ) -> None:
         self.package, self.registry, self.settings = package, registry, settings
-        own = settings.package(package)
-        self.overrides = {name: (path, origin) for name, (path, origin) in own.overrides.items()}
+        self.overrides = dict(settings.package(package).overrides)
         self.overrides |= {name: (path, "the call") for name, path in (overrides or {}).items()}
         self.folders = self._folders([make_folder(f, "the call") for f in folders])
         self.cache = cache_folder(cache, "the call") if cache else layout.chosen_cache(registry.cache_env)
@@ -60,18 +59,17 @@ class Candidates:
         for variable, shared in ((self.registry.env, False), (DATA_VARIABLE, True)):
             value = os.environ.get(variable, "") if variable else ""
             found += [make_folder(item, variable, shared) for item in value.split(os.pathsep) if item]
-        configured = self.settings.package(self.package).folders
-        own = [(site, make_folder(f, f"{origin}, {site}")) for site, f, origin in configured]
-        everybodys = [(site, make_folder(f, f"{origin}, {site}", True)) for site, f, origin in self.settings.folders]
+        own, everybodys = self.settings.package(self.package).folders, self.settings.folders
+        origin = os.path.basename(self.registry.origin)
         declared = [
-            (site, make_folder(f, f"{os.path.basename(self.registry.origin)}, {site}"))
+            make_folder(folder, f"{origin}, {site}", site=site)
             for site, several in self.registry.folders.items()
-            for f in several
+            for folder in several
         ]
-        named = any(site != "any" for site, _ in [*own, *everybodys, *declared])
-        here = current_sites(self.settings.sites, self.settings.site) if named else frozenset()
-        for labelled in (own, everybodys, declared):
-            found += order_by_site(labelled, here)
+        is_labelled = any(folder.site != "any" for folder in (*own, *everybodys, *declared))
+        here = current_sites(self.settings.sites, self.settings.site) if is_labelled else frozenset()
+        for folders in (own, everybodys, declared):
+            found += order_by_site(folders, here)
         return found
 
     def of(self, name: str, entry: Entry | None) -> Iterator[Candidate]:

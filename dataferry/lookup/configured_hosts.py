@@ -28,9 +28,7 @@ def offline_reason() -> str:
 
 def engine_settings() -> Settings:
     """The settings for a transfer, with what astropy's configuration adds to the user agent."""
-    settings = load_settings()
-    settings.agent = astropy_cache.astropy_user_agent()
-    return settings
+    return load_settings()._replace(agent=astropy_cache.astropy_user_agent())
 
 
 def stall_timeout(registry: Registry) -> float:

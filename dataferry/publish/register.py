@@ -71,9 +71,7 @@ def entries_at(spec: str, patterns: Sequence[str] = (), *, show_progress: bool =
 
 def _settings(host: Host) -> Settings:
     """The user typed the host's name, as in ``publish``: its server may get the user's credentials."""
-    settings = engine_settings()
-    settings.named_hosts = [host.spec]
-    return settings
+    return engine_settings()._replace(named_hosts=[host.spec])
 
 
 def entries_of(rows: Sequence[Row], dataurl: str, *, show_progress: bool = True) -> list[Entry]:

@@ -19,6 +19,7 @@ from .checksum_lists import ListedFiles
 from .entry import Entry, check_entry
 from .names import check_name, check_url, close_names
 from .packages import package_at, release_of
+from .toml_values import TomlValues
 
 _KEYS = {"dataurl", "mirrors", "timeout", "env", "cache_env", "registry", "strict", "folders", "files", "about"}
 _MOST_ROWS = 50  # of a table in a notebook
@@ -69,9 +70,8 @@ class Registry(Mapping[str, Entry]):
         self._new_list = new_list
         self.path: Path | None = Path(os.path.abspath(path))
         self.origin = str(self.path)
-        self._text, table = read_toml(self.path)
-        self._load(table, package)
-        self._text = ""
+        text, table = read_toml(self.path)
+        self._load(table, package, text)
 
     @classmethod
     def from_files(cls, package: str, files: Mapping[str, Any], **declared: Any) -> Registry:
@@ -98,55 +98,52 @@ class Registry(Mapping[str, Entry]):
         """
         made = cls.__new__(cls)
         made._new_list = False
-        made.path, made.origin, made._text = None, f"PackageData({package!r}, files=...)", ""
+        made.path, made.origin = None, f"PackageData({package!r}, files=...)"
         tables = {name: {"sha256": value} if isinstance(value, str) else value for name, value in files.items()}
         made._load({"strict": True, **declared, "files": tables}, package)
         return made
 
-    def _load(self, table: Mapping[str, Any], package: str) -> None:
+    def _load(self, table: Mapping[str, Any], package: str, text: str = "") -> None:
+        values = TomlValues(self.origin, RegistryError, text)
         for key in table.keys() - _KEYS:
             close = close_names(key, _KEYS)
-            raise self._error(key, f"unknown key {key!r}" + (f"; did you mean {close[0]!r}?" if close else ""))
+            raise values.error(f"unknown key {key!r}" + (f"; did you mean {close[0]!r}?" if close else ""), key)
         self._package = package
-        self.dataurl: str = self._typed(table, "dataurl", str, "")
+        self.dataurl: str = values.typed(table, "dataurl", str, "")
         if "{version}" in self.dataurl:
             release = release_of(self.package)
             if release == "main":  # a branch, which has no "v" in front
                 self.dataurl = self.dataurl.replace("v{version}", release)
             self.dataurl = self.dataurl.replace("{version}", release)
         if self.dataurl:
-            try:
-                check_url(self.dataurl)
-            except BadName as error:
-                raise self._error("dataurl", str(error)) from None
-        self.mirrors = self._strings(table.get("mirrors", []), "mirrors")
+            values.check(check_url, self.dataurl, "dataurl")
+        self.mirrors = tuple(values.strings(table, "mirrors"))
         for mirror in self.mirrors:
             if "{version}" in mirror:
-                raise self._error("mirrors", f"{{version}} is for dataurl alone; write the release into {mirror!r}")
-        self.timeout = self._seconds(table)
-        self.env: str = self._typed(table, "env", str, "")
-        self.cache_env: str = self._typed(table, "cache_env", str, "")
-        self.strict: bool = self._typed(table, "strict", bool, False)
-        folders = self._typed(table, "folders", dict, {})
-        self.folders = {site: self._strings(value, f"folders.{site}") for site, value in folders.items()}
-        self.about: dict[str, Any] = self._typed(table, "about", dict, {})
-        files = self._typed(table, "files", dict, {})
-        self._entries = {name: self._entry(name, value) for name, value in files.items()}
-        listed: str = self._typed(table, "registry", str, "")
-        self._list = ListedFiles(self._listed_path(listed), self._new_list) if listed else None
+                raise values.error(f"{{version}} is for dataurl alone; write the release into {mirror!r}", "mirrors")
+        self.timeout: float | None = values.typed(table, "timeout", (int, float), None)
+        if self.timeout is not None and not 0 < self.timeout < 1e6:
+            raise values.error(f"timeout is a number of seconds above 0, not {self.timeout!r}", "timeout")
+        self.env: str = values.typed(table, "env", str, "")
+        self.cache_env: str = values.typed(table, "cache_env", str, "")
+        self.strict: bool = values.typed(table, "strict", bool, False)
+        folders = values.typed(table, "folders", dict, {})
+        self.folders = {site: tuple(values.strings(folders, site, "folders.")) for site in folders}
+        self.about: dict[str, Any] = values.typed(table, "about", dict, {})
+        files = values.typed(table, "files", dict, {})
+        self._entries = {name: self._entry(name, value, text) for name, value in files.items()}
+        listed: str = values.typed(table, "registry", str, "")
+        self._list: ListedFiles | None = None
+        if listed and self.path is None:
+            raise values.error("a text registry is declared in a dataferry.toml", "registry")
+        if listed and self.path is not None:
+            values.check(check_name, listed, "registry")
+            self._list = ListedFiles(self.path.parent / listed, self._new_list)
 
     @property
     def package(self) -> str:
         """The package that the files belong to."""
         return self._package or (package_at(self.path) if self.path is not None else "")
-
-    def _listed_path(self, listed: str) -> Path:
-        if self.path is None:
-            raise self._error("registry", "a text registry is declared in a dataferry.toml")
-        try:
-            return self.path.parent / check_name(listed)
-        except BadName as error:
-            raise self._error("registry", str(error)) from None
 
     def find(self, name: str) -> Entry | None:
         """Find the entry of a file.
@@ -258,34 +255,7 @@ class Registry(Mapping[str, Entry]):
         """The text file with the entries, where ``registry`` names one."""
         return None if self._list is None else self._list.path
 
-    def _error(self, key: str, why: str) -> RegistryError:
-        # tomllib reports no line for values, so it is found in the text
-        last = re.escape(key.rpartition(".")[2])
-        found = re.search(rf'^[ \t]*(?:\[[^\n]*)?"?{last}"?[ \t]*(?:=|\])', self._text, re.MULTILINE)
-        line = f"line {self._text.count(chr(10), 0, found.start()) + 1}: " if found else ""
-        return RegistryError(f"{self.origin}: {line}{why}")
-
-    def _typed(self, table: Mapping[str, Any], key: str, kind: type, default: Any) -> Any:
-        value = table.get(key, default)
-        if not isinstance(value, kind):
-            word = {str: "a string", bool: "true or false", dict: "a table"}[kind]
-            raise self._error(key, f"{key} is {word}, not {value!r}")
-        return value
-
-    def _strings(self, value: object, key: str) -> tuple[str, ...]:
-        if isinstance(value, str):
-            return (value,)
-        if isinstance(value, list) and all(isinstance(item, str) for item in value):
-            return tuple(value)
-        raise self._error(key, f"{key} is a string or a list of strings, not {value!r}")
-
-    def _seconds(self, table: Mapping[str, Any]) -> float | None:
-        value = table.get("timeout")
-        if value is None or (isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e6):
-            return value
-        raise self._error("timeout", f"timeout is a number of seconds above 0, not {value!r}")
-
-    def _entry(self, name: str, value: object) -> Entry:
+    def _entry(self, name: str, value: object, text: str) -> Entry:
         try:
             check_name(name)
             if isinstance(value, Entry):
@@ -298,8 +268,8 @@ class Registry(Mapping[str, Entry]):
                 sha256 = sha256[7:]
             return check_entry(name, sha256, size, locators)
         except (BadName, RegistryError) as error:
-            at = self._text.find(f'"{name}"')
-            line = f"line {self._text.count(chr(10), 0, at) + 1}: " if at >= 0 else ""
+            at = text.find(f'"{name}"')
+            line = f"line {text.count(chr(10), 0, at) + 1}: " if at >= 0 else ""
             raise RegistryError(f"{self.origin}: {line}{error}") from None
 
 

@@ -1,0 +1,49 @@
+"""Checks of the values in a TOML file, the registry or the user's configuration; each error names the file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..errors import BadName, DataferryError
+
+_TYPES: dict[Any, str] = {bool: "true or false", str: "a string", dict: "a table"}
+
+
+class TomlValues:
+    """The file whose values are checked: its name, the error for a wrong one, and its text, to find the line in."""
+
+    def __init__(self, origin: str, kind: type[DataferryError], text: str = "") -> None:
+        self.origin, self._kind, self._text = origin, kind, text
+
+    def error(self, why: str, key: str = "") -> DataferryError:
+        """The error for something that the file says, with the line of a key where that is found."""
+        # tomllib reports no line for values
+        last = re.escape(key.rpartition(".")[2])
+        found = re.search(rf'^[ \t]*(?:\[[^\n]*)?"?{last}"?[ \t]*(?:=|\])', self._text, re.MULTILINE) if key else None
+        line = f"line {self._text.count(chr(10), 0, found.start()) + 1}: " if found else ""
+        return self._kind(f"{self.origin}: {line}{why}")
+
+    def typed(self, table: Mapping[str, Any], key: str, kind: Any, default: Any, where: str = "") -> Any:
+        """The value of a key, if it is of the right type."""
+        value = table.get(key, default)
+        if value is not default and (not isinstance(value, kind) or (kind is not bool and isinstance(value, bool))):
+            raise self.error(f"{where}{key} is {_TYPES.get(kind, 'a number')}, not {value!r}", key)
+        return value
+
+    def strings(self, table: Mapping[str, Any], key: str, where: str = "") -> list[str]:
+        """A string, or a list of them; none where the key is missing."""
+        value = table.get(key, [])
+        if isinstance(value, str):
+            return [value]
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise self.error(f"{where}{key} is a string or a list of strings, not {value!r}", key)
+        return value
+
+    def check(self, check: Callable[[str], object], value: str, key: str) -> None:
+        """Refuse a value for which a check raises `BadName`."""
+        try:
+            check(value)
+        except BadName as error:
+            raise self.error(str(error), key) from None
