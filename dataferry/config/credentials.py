@@ -97,18 +97,24 @@ def _from_netrc(name: str) -> Token | None:
 
 
 def netrc_login(scheme: str, host: str) -> tuple[str, str] | None:
-    """User and password of ``.netrc`` for a server; None over plain HTTP to anything but this machine.
+    """User and password of ``.netrc`` for a server, if it may get one.
 
     The ``default`` entry never counts: it would send a password to any server.
     """
-    if scheme != "https" and not _is_loopback(host):
+    if not may_get_login(scheme, host):
         return None
     _, found = _netrc()
     login = found.hosts.get(host) if found is not None else None
     return None if login is None else (login[0] or login[1] or "", login[2] or "")
 
 
-def _is_loopback(host: str) -> bool:
+def may_get_login(scheme: str, host: str) -> bool:
+    """Whether a login may be sent: over plain HTTP anybody on the way reads it, and a package names the scheme."""
+    return scheme == "https" or is_loopback(host)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine, by its usual names."""
     import ipaddress
 
     try:

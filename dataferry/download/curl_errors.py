@@ -47,6 +47,7 @@ _UNREACHABLE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN}
 def error_of(curl: Any, code: int, text: str, place: str, proxy: str | None) -> TransferError:
     """The error for a request about `place` that ended with one of libcurl's codes."""
     via = f" through the proxy {redact_url(proxy)}" if proxy else ""
+    text = text.replace(proxy, redact_url(proxy)) if proxy else text
     if code == pycurl.E_OPERATION_TIMEDOUT:
         if curl.getinfo(pycurl.PRETRANSFER_TIME):
             return TransferError(place, "the server sent too few bytes", kind=Reason.STALL)

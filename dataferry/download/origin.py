@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import base64
+import contextlib
 import os
 import re
 import tempfile
@@ -12,7 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
-from ..config.credentials import netrc_login
+from ..config.credentials import is_loopback, may_get_login, netrc_login
 from ..errors import Reason, SettingsError, TransferError
 from ..registry.names import redact_url
 
@@ -24,7 +25,6 @@ ROOT_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_C
 _PORTS = {"http": 80, "https": 443}
 _UNFIT_FOR_URL = re.compile(r"[^\x21-\x7e]")
 _UNFIT_FOR_VALUE = re.compile(r"[^\x20-\x7e\t]")
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
 
 
@@ -54,7 +54,7 @@ def authorization(url: SplitResult, settings: Settings, *, redirected: bool = Fa
     """The ``Authorization`` header for a URL: its own user and password, the settings, then ``.netrc``."""
     if url.username is not None:
         return basic(unquote(url.username), unquote(url.password or ""))
-    if settings.anonymous:
+    if settings.anonymous or not may_get_login(url.scheme, url.hostname or ""):
         return None
     if token := host_option(settings, url, "token"):
         return f"Bearer {token}"
@@ -77,10 +77,10 @@ def proxy_for(url: SplitResult) -> str | None:
     from urllib.request import getproxies, proxy_bypass
 
     proxies = getproxies()
-    kind = next((kind for kind in (url.scheme, "all") if proxies.get(kind)), None)
+    kind = next((kind for kind in (url.scheme, "all") if proxies.get(kind, "").strip()), None)
     if kind is None or proxy_bypass(url.netloc.rpartition("@")[2]):
         return None
-    return _usable_proxy(proxies[kind], kind)
+    return _usable_proxy(proxies[kind].strip(), kind)
 
 
 def _usable_proxy(proxy: str, kind: str) -> str:
@@ -90,15 +90,15 @@ def _usable_proxy(proxy: str, kind: str) -> str:
         fit = known and bool(parts.hostname) and (parts.port is None or parts.port > 0)
     except ValueError:
         fit = False
-    if not fit or "@" in f"{parts.path}{parts.query}{parts.fragment}":
+    if not fit or "@" in f"{parts.path}{parts.query}{parts.fragment}" or _UNFIT_FOR_URL.search(proxy):
         # The text of the proxy is not repeated: its login could be anywhere in it.
         variable = next(
-            (name for name, value in os.environ.items() if name.lower() == f"{kind}_proxy" and value == proxy),
+            (name for name, value in os.environ.items() if name.lower() == f"{kind}_proxy" and value.strip() == proxy),
             f"the system's {kind} proxy",
         )
         raise SettingsError(
             f"{variable} is not http://HOST:PORT (or https, socks5h...) of a proxy; in a user and password before it "
-            "write / as %2F, ? as %3F, # as %23, : as %3A and @ as %40"
+            "write / as %2F, ? as %3F, # as %23, : as %3A, @ as %40 and a blank as %20"
         )
     return parts.geturl()
 
@@ -120,11 +120,13 @@ def _merged_roots(named: tuple[tuple[str, str], ...]) -> tuple[str, str]:
 
     import certifi
 
-    folders = [place for _, place in named if os.path.isdir(place)]
+    # OpenSSL, which defines SSL_CERT_DIR, takes several there, and passes over one that is not there; so does libcurl.
+    several = [place.split(os.pathsep) if name == "SSL_CERT_DIR" else [place] for name, place in named]
+    folders = [place for places in several for place in places if os.path.isdir(place)]
     system = ssl.get_default_verify_paths().cafile
     files = [("the system", system)] if system else []
     files += [("certifi", certifi.where())]
-    files += [(name, place) for name, place in named if place not in folders]
+    files += [(name, place) for name, place in named if name != "SSL_CERT_DIR" and place not in folders]
     texts: dict[bytes, None] = {}
     for name, place in files:
         try:
@@ -139,8 +141,8 @@ def _merged_roots(named: tuple[tuple[str, str], ...]) -> tuple[str, str]:
         texts[roots] = None
     # libcurl takes one file, and reads it once for all connections; a directory is read again for each of them.
     if len(texts) == 1:
-        return files[0][1], (folders or [""])[0]
-    return _in_one_file(b"\n".join(texts)), (folders or [""])[0]
+        return files[0][1], os.pathsep.join(folders)
+    return _in_one_file(b"\n".join(texts)), os.pathsep.join(folders)
 
 
 def _in_one_file(text: bytes) -> str:
@@ -190,16 +192,13 @@ def check_headers(headers: Iterable[tuple[str, str]], place: str) -> list[str]:
     return lines
 
 
-def is_loopback(url: SplitResult) -> bool:
-    """Whether a URL is at this machine, by its usual names."""
-    return (url.hostname or "") in _LOOPBACK
-
-
 def redirect_target(url: str, location: bytes, place: str) -> str:
     """Where a redirect leads to; a `TransferError` about `place` where nobody should follow it."""
     # Servers put blanks and umlauts there (nginx: return 301 http://...$uri); curl and browsers quote them.
-    target = urljoin(url, quote(location, safe=_PRINTABLE)).partition("#")[0]
+    target = quote(location, safe=_PRINTABLE)
+    with contextlib.suppress(ValueError):  # half an address of IPv6, which `check_url` refuses
+        target = urljoin(url, target).partition("#")[0]
     here, there = urlsplit(url), check_url(target, place)
-    if here.scheme == "https" and there.scheme == "http" and not is_loopback(there):
+    if here.scheme == "https" and there.scheme == "http" and not is_loopback(there.hostname or ""):
         raise TransferError(place, f"redirects from https to {redact_url(target)}", kind=Reason.REDIRECT, final=True)
     return target

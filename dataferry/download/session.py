@@ -247,7 +247,7 @@ class Session:
 
     def _begin(self, transfer: Transfer, network: Network) -> None:
         origin = network.origin(transfer.url, transfer.place, transfer.hops > 0)
-        curl = transfer.curl = self._handles.pop() if self._handles else pycurl.Curl()
+        curl = self._handles.pop() if self._handles else pycurl.Curl()
         plain = not (transfer.headers or transfer.private or transfer.body or transfer.method != "GET")
         setup = (origin, transfer.large, transfer.rate, transfer.most, transfer.fresh)
         if not plain or getattr(curl, "setup", None) != setup:
@@ -262,12 +262,14 @@ class Session:
         self._network[transfer] = network
         self.active.add(transfer)
         self._multi.add_handle(curl)
+        transfer.curl = curl
 
     @staticmethod
     def _configure(curl: Any, origin: Origin, transfer: Transfer) -> None:
         curl.reset()
         for option, value in origin.options:
-            curl.setopt(option, value)
+            # pycurl takes ASCII or bytes, and a path need not be ASCII
+            curl.setopt(option, os.fsencode(value) if isinstance(value, str) else value)
         # One connection with many streams suits small files; a large one is faster over a connection of its own.
         http1 = origin.http1 or transfer.large
         curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1 if http1 else pycurl.CURL_HTTP_VERSION_2TLS)

@@ -132,10 +132,12 @@ def _refuse(place: str, reason: str, start: int) -> NoReturn:
 
 def _logins(url: str, settings: Settings) -> Iterator[str]:
     """The credentials of a user for a server, in the forms that servers of git take."""
-    from ..config.credentials import find_token
+    from ..config.credentials import find_token, may_get_login
     from ..download.origin import authorization, basic
 
     parts = urlsplit(url)
+    if not may_get_login(parts.scheme, parts.hostname or ""):
+        return
     known = authorization(parts, settings)
     if known is not None and known.startswith("Basic "):
         yield known

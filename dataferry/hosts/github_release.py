@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
+from ..config.credentials import may_get_login
 from ..download.backoff import tries
 from ..download.response import server_time
 from ..errors import AccessDenied, BadName, Conflict, HostRefused, PublishError, TransferError
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 
 LATEST = "latest"
-_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 # -- names ------------------------------------------------------------------------------------------------------------
 # GitHub keeps letters and digits of ASCII and ". _ - + @" in the name of an asset, and writes anything else as a dot,
@@ -294,7 +294,7 @@ class GitHubReleaseHost(DepositHost["_Api"]):
         self.repository, self.tag, self.record = repository, tag, tag
         self.server = options.get("server", "https://github.com").rstrip("/")
         server, part = urlsplit(self.server), options.get("part", str(_WHOLE_BYTES))
-        if server.scheme != "https" and server.hostname not in _LOOPBACK:
+        if not may_get_login(server.scheme, server.hostname or ""):
             raise _bad(spec, "server= is an https URL")
         if not part.isascii() or not part.isdigit() or not 0 < int(part) <= _WHOLE_BYTES:
             raise _bad(spec, f"part= is a number of bytes from 1 to {_WHOLE_BYTES}")

@@ -11,6 +11,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote, urlsplit
 
+from ..config.credentials import may_get_login
 from ..errors import AccessDenied, BadName, Conflict, HostRefused, PublishError, TransferError
 from ..registry.names import redact_url
 from .about import as_list, authors, name_parts
@@ -32,7 +33,6 @@ _ID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,62}[A-Za-z0-9])?")
 _NUMBER = re.compile(r"[1-9][0-9]{0,17}")
 _PAGE = re.compile(r"/(?:records?|uploads|deposit)/([^/]+)(?:/.*)?")
 _OWN_DOI = re.compile(r"10\.(?:5281|5072)/zenodo\.([1-9][0-9]*)", re.IGNORECASE)
-_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +193,7 @@ class InvenioHost(DepositHost["_Api"]):
     def credentials(self) -> tuple[Credential, ...]:
         """A token with two scopes; none over unencrypted HTTP, but for loopback."""
         server = urlsplit(self.declared.server)
-        if server.scheme != "https" and server.hostname not in _LOOPBACK:
+        if not may_get_login(server.scheme, server.hostname or ""):
             return ()
         page = f"{self.declared.server}account/settings/applications/"
         rights = "the scopes deposit:write and deposit:actions" if self._own_token else ""

@@ -155,11 +155,16 @@ def test_no_command_shows_it(
     assert BASIC.split()[1] not in result.stdout + result.stderr
 
 
-def test_a_netrc_is_for_tls_and_this_machine(make_package: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kept", ["netrc", "token", "password"])
+def test_a_login_is_for_tls_and_this_machine(
+    kept: str, make_package: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Over plain HTTP anybody on the way would read the login; the proxy here sees what is sent."""
     path = Path.home() / ".netrc"
-    path.write_text(f"machine data.example login ann password {SECRET}\n")
+    path.write_text(f"machine data.example login ann password {SECRET}\n" if kept == "netrc" else "")
     path.chmod(0o600)
+    words = {"token": f'token = "{SECRET}"', "password": f'user = "ann"\npassword = "{SECRET}"', "netrc": ""}
+    config(f'[hosts."data.example"]\n{words[kept]}\n')
     with RangeServer({NAME: BYTES}) as proxy:
         monkeypatch.setenv("http_proxy", proxy.url)
         package = make_package({NAME: BYTES}, head='dataurl = "http://data.example/"')

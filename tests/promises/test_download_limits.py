@@ -156,6 +156,13 @@ def test_a_redirect_with_raw_blanks_or_umlauts(location: str, make_package: Make
         assert sent(server) >= len(DATA)
 
 
+@pytest.mark.parametrize("location", ["//[::1", "http://[::1/a", "http://127.0.0.1:0/", "file:///etc/passwd", "//"])
+def test_a_redirect_to_what_is_no_url_is_a_failure_of_its_server(location: str, make_package: Make) -> None:
+    with RangeServer({NAME: DATA}) as server, RangeServer({NAME: DATA}) as mirror:
+        server.fault(NAME, RedirectTo(location))
+        assert get(package_at(make_package, server, mirror)) == DATA
+
+
 @pytest.mark.parametrize("scheme", ["socks5", "socks5h"])
 @pytest.mark.parametrize("variable", ["http_proxy", "ALL_PROXY"])
 def test_a_socks_proxy_is_used(variable: str, scheme: str, make_package: Make, monkeypatch: pytest.MonkeyPatch) -> None:

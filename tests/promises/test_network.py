@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import shutil
+import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -42,7 +44,7 @@ PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*PROXY_VARIABLES, "NETRC", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+    for name in (*PROXY_VARIABLES, "NETRC", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
 
@@ -144,7 +146,9 @@ def test_a_proxy_that_is_down_is_named(bring: Bring, monkeypatch: pytest.MonkeyP
     assert "secret" not in str(result)
 
 
-@pytest.mark.parametrize("password", ["s3cr/et", "12/34", "s3cr?et", "s3cr#et", "[s3cr", "s3://cr"])
+@pytest.mark.parametrize(
+    "password", ["s3cr/et", "12/34", "s3cr?et", "s3cr#et", "[s3cr", "s3://cr", "s3cr et", "s3cr\n12", "é34"]
+)
 @pytest.mark.parametrize("variable", ["http_proxy", "ALL_PROXY"])
 def test_a_login_that_breaks_the_url_of_a_proxy_is_told_without_it(
     variable: str,
@@ -194,6 +198,31 @@ def test_own_authority(
     else:
         monkeypatch.setenv(how, str(server.ca.pem))
     check(bring(server.url, hosts=hosts))
+
+
+@pytest.mark.parametrize("how", ["SSL_CERT_DIR", "several", "ca_bundle"])
+def test_an_authority_in_a_folder_whose_name_is_not_ascii(
+    how: str,
+    bring: Bring,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    serve: Serve,
+    need: Any,
+) -> None:
+    server = serve({"a.bin": FILES["a.bin"]}, tls="good")
+    home = tmp_path / "jürgen"
+    home.mkdir()
+    bundle = Path(shutil.copy(server.ca.pem, home / "ca.pem"))
+    if how == "ca_bundle":
+        monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "none"))  # as OpenSSL, which passes over it
+        check(bring(server.url, hosts={"127.0.0.1": {"ca_bundle": str(bundle)}}))
+        [result] = bring(server.url, hosts={"127.0.0.1": {"client_cert": str(home / "no.pem")}}).values()
+        assert "jürgen/no.pem" in str(result)
+    else:
+        subprocess.run([need("openssl"), "rehash", home], check=True)
+        folders = [str(home)] if how == "SSL_CERT_DIR" else [str(tmp_path / "none"), str(tmp_path), str(home)]
+        monkeypatch.setenv("SSL_CERT_DIR", os.pathsep.join(folders))
+        check(bring(server.url))
 
 
 @pytest.mark.parametrize("tls", ["bad-name", "expired"])
