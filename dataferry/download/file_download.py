@@ -113,7 +113,7 @@ class FileDownload:
 
     def choose(self) -> SourceState | None:
         """Take the source to ask next; None if no source is worth asking any more."""
-        chosen = choose(self.states)
+        chosen = (choose([self.alone]) if self.alone is not None else None) or choose(self.states)
         self.state = chosen or self.state
         return chosen
 
@@ -127,7 +127,9 @@ class FileDownload:
         if not self.registered and self.began is not state:
             self.drop()  # nothing says that two sources have the same file
         self.began = state
-        size = state.total(self.size)
+        size = state.total(self.wanted.size) or self.size
+        if self.size not in (None, size):
+            self.drop()  # what another source said is no reason to refuse this one
         if self.body is None:
             self._size = size
         else:
@@ -281,13 +283,15 @@ class FileDownload:
             return
         begins = transfer.start - first if transfer.is_range else 0
         stop = None if transfer.stop is None else transfer.stop - first
-        size = self.size if end is None else end - first
+        size = self.wanted.size if end is None else end - first
         try:
             total = check_head(head, transfer.place, begins, stop, size)
         except TransferError as error:
             if not self._explained(transfer, head, error):
                 raise
             return
+        if end is None and total is not None and self.size not in (None, total):
+            raise self._another_version(transfer, f"{total} bytes")
         if transfer.hops and not transfer.shortcut:
             state.targets[state.at(transfer.start)[1].url] = transfer.url
         if head.status == 200:
@@ -312,6 +316,8 @@ class FileDownload:
                 self.body.size = segment.stop = transfer.start
             self.drop_transfer(transfer)
             return True
+        if error.kind == Reason.BEYOND and self.wanted.size is None and transfer.limit is None:
+            raise self._another_version(transfer, f"at most {transfer.start} bytes")
         if error.kind == Reason.UNCHANGED and (here := self.run.find(self.wanted)) is not None:
             seconds, etag = time.monotonic() - self.started, self.wanted.etag
             self.drop()
@@ -322,6 +328,10 @@ class FileDownload:
             if strange := describe_body(page, head.headers, self.wanted.name):
                 raise TransferError(error.place, strange[1], kind=strange[0], final=True)
         return False
+
+    def _another_version(self, transfer: FileTransfer, has: str) -> TransferError:
+        text = f"{has} there, {self.size} in an answer before: one of them is of another version"
+        return TransferError(transfer.place, text, kind=Reason.CHANGED)
 
     def _request_without_redirect(self, transfer: FileTransfer) -> None:
         transfer.state.targets.clear()
@@ -407,6 +417,7 @@ class FileDownload:
         elif not self._keeps(transfer.state, error):
             self.drop()
             transfer.state.validator = None
+            self.alone = transfer.state  # it said something new, and says the rest of it
 
     def note_failure(self, state: SourceState, error: TransferError, moved: int = 0) -> None:
         """Count a failure of a source, and see how long to wait."""

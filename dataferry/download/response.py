@@ -11,9 +11,10 @@ from time import time
 
 from ..errors import Reason, TransferError
 
-_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.ASCII)
 #: Where a redirect leads to may be good for minutes only, as signed URLs are: then the source itself is asked again.
 EXPIRED = frozenset({400, 401, 403, 404, 410})
+_LENGTH = re.compile(r"\d{1,18}", re.ASCII).fullmatch  # what is longer is no length
 _TRANSIENT = frozenset({408, 425, 429, *range(500, 600)})
 _PAGE = re.compile(rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)?<(?:!doctype\s+html|html)[\s>]", re.I | re.S)  # noqa: FURB167
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
@@ -29,7 +30,7 @@ _A_DATE = 1_000_000_000  # a reset later than this is a time and not a number of
 
 #: What a 4xx most often means for data files, and what to do about it.
 _HINTS = {
-    401: "a login is needed: put a token or user and password for this host into config.toml, or into .netrc",
+    401: "a login is needed, over https: put a token or user and password for this host into config.toml or .netrc",
     403: "not allowed, or not there",
     404: "not there",
     407: "the proxy wants a login: give user and password in the proxy's URL",
@@ -60,7 +61,7 @@ class Head:
         """The length of the body as announced; None where it is not, or not as a number."""
         text = self.headers.get("content-length", "")
         chunked = "chunked" in self.headers.get("transfer-encoding", "").lower()
-        return int(text) if text.isascii() and text.isdigit() and not chunked else None
+        return int(text) if _LENGTH(text) and not chunked else None
 
 
 def parse_head(lines: Sequence[bytes]) -> Head:

@@ -66,7 +66,11 @@ class SegmentedFile:
         first, *others = partial.ranges.missing(total) or [(total, total)]
         segment.stop = first[1]
         self.segments.add(others)
-        partial.reserve()
+        try:
+            partial.reserve()
+        except OSError as error:  # a server's word is no reason to end the run: another may have the file
+            text = f"it announces {total} bytes: {error.strerror}"
+            raise TransferError(place, text, kind=Reason.SIZE, final=True) from error
 
     def write(self, transfer: RangeTransfer, chunks: list[bytes], count: int) -> int:
         """Put bytes where they belong: how many of them were of use; TransferError if they are not of the file."""
@@ -156,7 +160,10 @@ class SegmentedFile:
             return  # the rest is in other objects
         what = "stream" if transfer.reader is not None else "body"
         size = segment.pos if segment.stop is None else self.size
-        kind, reason = self.strange or (Reason.CUT, f"the {what} ended after {position} of {size} bytes")
+        # An answer without a length, of a file without a registered size, ends where its server thinks that it does.
+        whole = transfer.head is not None and transfer.head.status == 200 and transfer.head.total is None
+        kind = Reason.CHANGED if whole and self._wanted.size is None else Reason.CUT
+        kind, reason = self.strange or (kind, f"the {what} ended after {position} of {size} bytes")
         raise TransferError(transfer.place, reason, kind=kind, final=self.strange is not None)
 
     def is_right_without_an_end(self, error: TransferError) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,6 +26,7 @@ from dataferry.testing import (
     Stall,
     Status,
     Trickle,
+    WrongContentLength,
 )
 
 MB = 1_000_000
@@ -175,3 +177,43 @@ def test_an_unknown_host_counts_as_offline(make_package: Make) -> None:
     data = PackageData(make_package({"a": b"abc"}, head='dataurl = "http://no-such-host.invalid/"'))
     with pytest.raises(Offline, match="not known"):
         data.get("a")
+
+
+class Whole(Fault):
+    """A server without ranges and without lengths: a body ends with its connection."""
+
+    ignored = ("range",)
+
+    def response(self, response: Any, request: Any) -> Any:
+        head = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
+        return dataclasses.replace(response, head=head, ending="close")
+
+
+@pytest.mark.parametrize("good", ["ranges", "whole"])
+@pytest.mark.parametrize("after", [0, 1_500_000])
+def test_an_old_version_at_one_mirror_does_not_spoil_the_other(
+    after: int, good: str, tmp_path: Path, make_package: Make, serve: Serve
+) -> None:
+    """Where the registry has no size, what one server says of it is no reason to refuse another one."""
+    old, other = serve({"a.bin": RANDOM[: 5 * MB]}), serve({"a.bin": RANDOM[MB : 4 * MB]})
+    old.fault("*", Reset(after=after))
+    if good == "whole":
+        other.fault("*", Whole())
+    files = {"a.bin": RANDOM[MB : 4 * MB]}
+    data = files_at(make_package, files, old, other)
+    registry = tmp_path / "packages" / data.package / "data" / "dataferry.toml"
+    registry.write_text(registry.read_text().replace(f"size = {3 * MB}\n", ""))
+    assert all_right(data, files)
+
+
+@pytest.mark.parametrize("length", [10**15, 2**63 + 5, 10**30])
+def test_what_a_server_announces_does_not_end_the_run(
+    length: int, tmp_path: Path, make_package: Make, serve: Serve
+) -> None:
+    files = {"a.bin": RANDOM[: 3 * MB], "b.bin": RANDOM[:MB]}
+    liar, other = serve(files), serve(files)
+    liar.fault("a.bin", WrongContentLength(length))
+    data = files_at(make_package, files, liar, other)
+    registry = tmp_path / "packages" / data.package / "data" / "dataferry.toml"
+    registry.write_text(registry.read_text().replace(f"size = {3 * MB}\n", ""))
+    assert all_right(data, files)
