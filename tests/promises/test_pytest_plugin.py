@@ -188,10 +188,10 @@ def test_the_package_around_the_test_is_meant(suite):
     suite.write("mypkg/tests/test_it.py", FOUR)
     env = {"PYTHONPATH": str(suite.folder)}
     elsewhere = suite.folder.parent
-    ran = suite.run("--pyargs", "mypkg", "-k", "first", cwd=elsewhere, env=env)
+    ran = suite.run("--pyargs", "mypkg", "-k", "first", cwd=elsewhere, env=env, fresh=True)
     assert ran.counts == {"passed": 1, "deselected": 3}, ran.text
     suite.write("tests/test_it.py", FOUR)
-    assert "names no package" in suite.run("tests", "-k", "first", env=env).text
+    assert "names no package" in suite.run("tests", "-k", "first", env=env, fresh=True).text
 
 
 def test_data_path_without_a_marker_fetches_or_skips(suite):
@@ -244,7 +244,7 @@ def test_report_and_junit(suite):
 
 def test_warnings_as_errors_do_not_stop_it(suite):
     suite.write("test_it.py", FOUR)
-    ran = suite.run("-W", "error", env={"XDG_CONFIG_HOME": str(suite.folder / "not-there")})
+    ran = suite.run("-W", "error", env={"XDG_CONFIG_HOME": str(suite.folder / "not-there")}, fresh=True)
     assert ran.counts["passed"] == 4, ran.text
 
 

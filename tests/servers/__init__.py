@@ -55,7 +55,7 @@ from .radosgw import radosgw
 from .running import running
 from .s3_shop import no_aws_keys, shop
 from .stores import azurite, sshd
-from .suite import suite
+from .suite import forks, suite
 from .web import apache, caddy, lighttpd, nginx, python_http, tls_ca
 from .webdav import webdav, webdav_module
 
@@ -69,6 +69,7 @@ __all__ = [
     "dataverse",
     "delay_proxy",
     "figshare",
+    "forks",
     "giftless",
     "giftless_python",
     "git_http",

@@ -20,7 +20,9 @@ import pytest
 
 from dataferry.testing import RangeServer
 
-__all__ = ["Ran", "Suite", "suite"]
+from .fork_server import ForkServer
+
+__all__ = ["Ran", "Suite", "forks", "suite"]
 
 
 #: Names under which the plugins are registered.
@@ -46,8 +48,8 @@ class Ran:
 class Suite:
     """A package ``mypkg`` with four files at a server, and its tests."""
 
-    def __init__(self, folder: Path, server: RangeServer, served: dict[str, bytes]) -> None:
-        self.folder, self.server, self.served = folder, server, served
+    def __init__(self, folder: Path, server: RangeServer, served: dict[str, bytes], forks: ForkServer | None) -> None:
+        self.folder, self.server, self.served, self.forks = folder, server, served, forks
         self.write("pytest.ini", "[pytest]\npythonpath = .\ndataferry_package = mypkg\n")
         self.write("mypkg/__init__.py", "")
         self.files = {f"maps/{name}.dat": name.encode() * 1000 for name in "abcd"}
@@ -71,16 +73,29 @@ class Suite:
             lines.append(f'[files."{name}"]\nsize = {len(content)}\nsha256 = "{digest}"\n')
         self.write(f"{package}/data/dataferry.toml", "\n".join(lines))
 
-    def run(self, *args: str, remotedata: bool = False, env: Mapping[str, str] = {}, cwd: Path | None = None) -> Ran:
+    def run(
+        self,
+        *args: str,
+        remotedata: bool = False,
+        env: Mapping[str, str] = {},
+        cwd: Path | None = None,
+        fresh: bool = False,
+    ) -> Ran:
+        """Run pytest; `fresh` for a Python that has imported nothing, and is started with the variables of `env`."""
         report = self.folder / "report.json"
         report.unlink(missing_ok=True)
         self.server.forget()
         # only the plugins that a test is about: most of the time of a run is their import
         wanted = {"xdist": "-n" in args, "doctestplus": "--doctest-plus" in args, "remotedata": remotedata}
         plugins = [word for name in ["dataferry", *filter(wanted.get, wanted)] for word in ("-p", _POINTS[name])]
-        command = [sys.executable, "-m", "pytest", "-rsfE", *plugins, f"--dataferry-report={report}", *args]
+        words = ["-rsfE", *plugins, f"--dataferry-report={report}", *args]
         env = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONDONTWRITEBYTECODE": "", **env}
-        done = subprocess.run(command, cwd=cwd or self.folder, env=env, capture_output=True, text=True, timeout=120)
+        cwd = cwd or self.folder
+        if fresh or self.forks is None:
+            command = [sys.executable, "-m", "pytest", *words]
+            done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=120)
+        else:
+            done = self.forks.run("pytest", *words, cwd=cwd, env=env)
         text = done.stdout + done.stderr
         last = next((line for line in reversed(done.stdout.splitlines()) if " in " in line), "")
         found = re.findall(r"(\d+) (passed|failed|skipped|error|deselected)", last)
@@ -93,12 +108,23 @@ class Suite:
         )
 
 
+@pytest.fixture(scope="session")
+def forks() -> Iterator[ForkServer | None]:
+    """Forks of a Python that has imported what suites import; None where there is no fork."""
+    if not hasattr(os, "fork"):
+        yield None
+        return
+    server = ForkServer("pytest", "astropy.table", "astropy.utils.data", "pycurl")
+    yield server
+    server.close()
+
+
 @pytest.fixture
-def suite(tmp_path: Path) -> Iterator[Suite]:
+def suite(tmp_path: Path, forks: ForkServer | None) -> Iterator[Suite]:
     """A suite of tests; its server stops with the test."""
     if not any(point.name == "dataferry" for point in entry_points(group="pytest11")):
         pytest.fail("the plugin is not registered: install dataferry again")
     served: dict[str, bytes] = {}
     with RangeServer(served) as server:
         (tmp_path / "suite").mkdir()
-        yield Suite(tmp_path / "suite", server, served)
+        yield Suite(tmp_path / "suite", server, served, forks)
