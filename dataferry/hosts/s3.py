@@ -29,6 +29,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -68,6 +69,7 @@ _BEFORE_US = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409", 
 #: An upload that has ended, or is somebody else's.
 _NOT_OURS = {"NoSuchUpload", "NoSuchKey", "404", "AccessDenied", "403"}
 _AGAIN = "run the same command again"
+_GIVEN_UP = "if nobody continues the other upload, run the same command again half an hour after its last part"
 _OTHER = "a published name keeps its bytes: choose a new name, or publish a new version to a bucket that keeps versions"
 
 
@@ -197,13 +199,15 @@ class S3Publisher(Publisher):
     parallel = _UPLOADS
     repairs = True
     host: S3Host
+    #: An upload without a new part for so long is given up. Clocks may differ by 15 minutes: S3 refuses requests then.
+    abandoned_after = timedelta(minutes=30)
 
     def __init__(self, host: S3Host, settings: Settings, about: Mapping[str, Any]) -> None:
         super().__init__(host, settings, about)
         self.limits = Limits(file_bytes=_OTHER_FILE if host.bucket.endpoint else _AWS_FILE)
         self.versioned = bool(host.bucket.locator)  # it may be; `check_rights` asks the bucket
         self._parts_at_once = threading.BoundedSemaphore(_ALL_PARTS)
-        self._unfinished: dict[str, list[str]] = {}
+        self._unfinished: dict[str, dict[str, datetime]] = {}
         self._damaged: set[str] = set()
 
     def check_rights(self) -> str:
@@ -303,20 +307,40 @@ class S3Publisher(Publisher):
         with ThreadPoolExecutor(_PARTS, thread_name_prefix="dataferry-s3") as pool:
             sent = pool.map(send, (number for number in ranges if number not in done))
             parts = sorted([*done.values(), *sent], key=itemgetter("PartNumber"))
-        # not every store heeds the condition when it puts parts together
-        if new and self._client.head(upload.name) is not None:
-            return {}
+        # radosgw 16 ignores the condition when it puts parts together
+        if new and self.host.bucket.endpoint:
+            self._check_earlier_uploads(upload, upload_id)
+            if self._client.head(upload.name) is not None:
+                return {}
         return dict(boto.complete_multipart_upload(MultipartUpload={"Parts": parts}, **which, **new))
 
-    def _multipart_uploads(self, uploads: Sequence[Upload]) -> dict[str, list[str]]:
-        """The ids of unfinished uploads of these files, by name."""
-        found: dict[str, list[str]] = {upload.name: [] for upload in uploads if upload.size > ONE_REQUEST}
+    def _check_earlier_uploads(self, upload: Upload, upload_id: str) -> None:
+        """Of two authors with other bytes the one who began later gets a `Conflict`, and the earlier one completes.
+
+        An upload leaves the store's list after its object is there: who completes next sees one of them. An abandoned
+        upload is aborted, so that its author cannot complete it afterwards.
+        """
+        begun = self._multipart_uploads([upload])[upload.name]
+        mine = begun.get(upload_id)  # None if this key may not list uploads
+        for other, time in begun.items():
+            parts = self._list_parts(upload, other) if mine and (time, other) < (mine, upload_id) else None
+            if parts is None or (parts and _all_ours(upload, parts)):
+                continue
+            newest = max([time, *(part["LastModified"] for part in parts)])
+            if datetime.now(UTC) - newest < self.abandoned_after:
+                reason = f"another upload of other bytes began earlier, and got its last part at {newest:%H:%M} UTC"
+                raise Conflict(f"{self.host.redacted} ({upload.name})", reason, f"{_OTHER}; {_GIVEN_UP}")
+            self._abort(upload, other)
+
+    def _multipart_uploads(self, uploads: Sequence[Upload]) -> dict[str, dict[str, datetime]]:
+        """The ids of unfinished uploads of these files and when they began, by name."""
+        found: dict[str, dict[str, datetime]] = {upload.name: {} for upload in uploads if upload.size > ONE_REQUEST}
         prefix = self.host.bucket.prefix
         below = prefix + os.path.commonprefix(list(found))  # noqa: RUF071 - it need not end with a folder
         # a key that may not list them still goes on with those in its notes
         with self._client.translated_errors("unfinished uploads", unless={"403", "404", "405", "501"}):
             for item in self._client.pages("list_multipart_uploads", "Uploads", Prefix=below) if found else ():
-                found.get(str(item["Key"])[len(prefix) :], []).append(str(item["UploadId"]))
+                found.get(str(item["Key"])[len(prefix) :], {})[str(item["UploadId"])] = item["Initiated"]
         return found
 
     def _resumed(self, upload: Upload, noted: str) -> tuple[str, dict[int, dict[str, Any]]]:
@@ -331,12 +355,22 @@ class S3Publisher(Publisher):
 
     def _parts(self, upload: Upload, upload_id: str) -> dict[int, dict[str, Any]] | None:
         """The parts of an upload of this file's bytes; None if there is no such upload, or it has other bytes."""
-        key, ranges = self.host.bucket.prefix + upload.name, _ranges(upload.size)
+        found = self._list_parts(upload, upload_id)
+        if found is None or not _all_ours(upload, found):
+            return None
+        return {part["PartNumber"]: _part(part["PartNumber"], part) for part in found}
+
+    def _list_parts(self, upload: Upload, upload_id: str) -> list[dict[str, Any]] | None:
+        """What the store says of the parts of an upload; None if there is no such upload."""
+        key, found = self.host.bucket.prefix + upload.name, None
         with self._client.translated_errors(upload.name, unless=_NOT_OURS):
             found = list(self._client.pages("list_parts", "Parts", Key=key, UploadId=upload_id))
-            if all(_is_ours(upload, ranges.get(part["PartNumber"]), part) for part in found):
-                return {part["PartNumber"]: _part(part["PartNumber"], part) for part in found}
-        return None
+        return found  # noqa: RET504 - also after an error that is none
+
+    def _abort(self, upload: Upload, upload_id: str) -> None:
+        key = {"Bucket": self.host.bucket.name, "Key": self.host.bucket.prefix + upload.name}
+        with self._client.translated_errors("unfinished uploads", unless={"NoSuchUpload"}):
+            self._client.boto.abort_multipart_upload(**key, UploadId=upload_id)
 
     def finish(self, uploads: Sequence[Upload], notes: Notes) -> Mapping[str, Locators]:
         """Compare what is there now, since not every store keeps two authors apart; abort what is left of uploads."""
@@ -349,9 +383,7 @@ class S3Publisher(Publisher):
         for upload in uploads:
             for upload_id in unfinished.get(upload.name, ()):
                 if self._parts(upload, upload_id):
-                    key = {"Bucket": self.host.bucket.name, "Key": self.host.bucket.prefix + upload.name}
-                    with self._client.translated_errors("unfinished uploads"):
-                        self._client.boto.abort_multipart_upload(**key, UploadId=upload_id)
+                    self._abort(upload, upload_id)
         return {}
 
 
@@ -369,6 +401,11 @@ def _ranges(size: int) -> dict[int, tuple[int, int]]:
 def _part(number: int, answer: Mapping[str, Any]) -> dict[str, Any]:
     checksum = {"ChecksumCRC32": answer["ChecksumCRC32"]} if answer.get("ChecksumCRC32") else {}
     return {"PartNumber": number, "ETag": answer["ETag"], **checksum}
+
+
+def _all_ours(upload: Upload, parts: Sequence[Mapping[str, Any]]) -> bool:
+    ranges = _ranges(upload.size)
+    return all(_is_ours(upload, ranges.get(part["PartNumber"]), part) for part in parts)
 
 
 def _is_ours(upload: Upload, expected: tuple[int, int] | None, part: Mapping[str, Any]) -> bool:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -71,6 +72,31 @@ class TestTwoAuthors:
                 publisher.begin([upload], {})
                 publisher.upload(upload, {}, lambda count: None)
                 publisher.finish([upload], {})
+
+    @pytest.mark.parametrize("given_up", [False, True])
+    def test_the_upload_in_parts_that_began_first_has_it(self, shop: Any, given_up: bool) -> None:
+        """radosgw lets each of two uploads in parts make the object, whatever is there already."""
+        author, key = shop.author(), {"Key": "v1/same.dat"}
+        client, key["Bucket"] = shop.radosgw.client(shop.ann), shop.bucket
+        key["UploadId"] = client.create_multipart_upload(**key)["UploadId"]
+        part = {"PartNumber": 1, "ETag": client.upload_part(**key, PartNumber=1, Body=b"first")["ETag"]}
+        upload = shop.upload("same.dat", b"later" * PART)
+        publisher = make_host(author.spec).publisher(load_settings(), {})
+        publisher.check_rights()
+        if given_up:
+            publisher.abandoned_after = timedelta()
+            publisher.upload(upload, {}, lambda count: None)
+            with pytest.raises(client.exceptions.ClientError):  # radosgw 16: InternalError
+                client.complete_multipart_upload(**key, MultipartUpload={"Parts": [part]})
+            assert shop.objects() == {"v1/same.dat": b"later" * PART}
+            return
+        with pytest.raises(Conflict, match="began earlier"):
+            publisher.upload(upload, {}, lambda count: None)
+        assert shop.objects() == {}
+        client.complete_multipart_upload(**key, MultipartUpload={"Parts": [part]})
+        with pytest.raises(Conflict, match="other bytes"):
+            publisher.upload(upload, {}, lambda count: None)
+        assert shop.objects() == {"v1/same.dat": b"first"}
 
     def test_where_the_store_heeds_no_condition_it_is_seen_at_the_end(self, shop: Any) -> None:
         author, client = shop.author(), shop.radosgw.client()
