@@ -93,10 +93,10 @@ class Candidates:
     @cached_property
     def data_folders(self) -> list[str]:
         """The package's ``data`` folders: beside its registry, and in each part of a namespace package."""
-        places = [str(self.registry.path.parent)] if self.registry.path is not None else []
+        folders = [str(self.registry.path.parent)] if self.registry.path is not None else []
         with contextlib.suppress(RegistryError):  # a registry file may lie apart from any installed package
-            places += [str(folder / "data") for folder in package_folders(self.package)]
-        return list(dict.fromkeys(places))
+            folders += [str(folder / "data") for folder in package_folders(self.package)]
+        return list(dict.fromkeys(folders))
 
     @cached_property
     def _scattered_data(self) -> Any:

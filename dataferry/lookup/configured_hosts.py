@@ -17,7 +17,7 @@ from ..hosts.base import Host, guarded
 from ..registry.entry import Entry
 from ..registry.names import redact_url
 from ..registry.registry import Registry
-from .file_url import FileHost, opened_by
+from .file_url import FileHost
 from .options import FetchOptions
 
 
@@ -85,47 +85,29 @@ def download_from_hosts(
     compare: bool = True,
     timeout: float = 30.0,
     options: FetchOptions = FetchOptions(),  # noqa: B008 - it is immutable
-    tried: Mapping[str, Sequence[Failure]] | None = None,
-    remedy: Callable[[str, FileUnavailable], str] = lambda name, error: error.remedy,
 ) -> dict[str, Arrived | FileUnavailable]:
     """Download files from the hosts where they are known to be, then from where hosts say that they are.
 
-    Parameters
-    ----------
-    specs : callable
-        The hosts of an entry in their order, as declared.
-    entries : sequence of Entry
-        The files.
-    settings : Settings
-        See `engine_settings`; anonymous ones ask as anybody could.
-    workdir : Path
-        Where partial files are, on the file system of `store`.
-    store, find : callable
-        As for `dataferry.download.fetch.fetch`.
-    base : str
-        The part of a cache key before the name.
-    compare : bool
-        Whether size and sha256 of the entries must hold; otherwise they only lead to the file.
-    timeout : float
-        Seconds without progress after which a host is given up.
-    options : FetchOptions
-        Jobs, progress and deadline.
-    tried : mapping of str to sequence of Failure, optional
-        What was tried for each file before, for its error.
-    remedy : callable
-        What helps with an error of a file.
-
-    Returns
-    -------
-    dict of str to (Arrived or FileUnavailable)
-        One for each entry.
+    Without `compare`, the size and sha256 of an entry only lead to the file, and any bytes are taken.
     """
+    hosts = {entry.name: specs(entry) for entry in entries}
+    results: dict[str, Arrived | FileUnavailable] = {}
+    failures: dict[str, list[Failure]] = {}
+    wanted: dict[str, Wanted] = {}
+    for entry in entries:
+        sources, failures[entry.name] = _declared_sources(hosts[entry.name], entry)
+        key = base + entry.name if base else sources[0].url if sources else entry.name
+        size, sha256 = (entry.size, entry.sha256) if compare else (None, None)
+        wanted[entry.name] = Wanted(entry.name, key, size, sha256, tuple(sources))
 
-    def transfer(wanted: list[Wanted]) -> None:
+    def transfer(sources: Mapping[str, Sequence[Source]]) -> None:
         from ..download.fetch import fetch
 
+        items = [replace(wanted[name], sources=options.opened(found)) for name, found in sources.items() if found]
+        if not items:
+            return
         came = fetch(
-            wanted,
+            items,
             find=find,
             store=store,
             workdir=workdir,
@@ -135,51 +117,32 @@ def download_from_hosts(
             stall_timeout=timeout,
             progress=False if options.progress is None else options.progress,
         )
-        for item, result in zip(wanted, came, strict=True):
+        for item, result in zip(items, came, strict=True):
             results[item.name] = result
             if isinstance(result, FileUnavailable):
-                # the deadline as it was given, and not what was left of it
-                late = options.passed.reason if options.deadline is not None else ""
-                failures[item.name] += [
-                    f._replace(reason=late) if f.kind == Reason.DEADLINE and late else f for f in result.failures
-                ]
+                failures[item.name] += map(options.as_given, result.failures)
 
-    def opened(sources: Sequence[Source]) -> Sequence[Source]:
-        return [opened_by(options.opener, source) for source in sources] if options.opener else sources
-
-    hosts = {entry.name: specs(entry) for entry in entries}
-    results: dict[str, Arrived | FileUnavailable] = {}
-    failures = {entry.name: list((tried or {}).get(entry.name, ())) for entry in entries}
-    wanted = []
-    for entry in entries:
-        sources: list[Source] = []
-        for line, found, why_not in known_sources(hosts[entry.name], entry.name, entry):
-            sources += opened(found)
-            if why_not:
-                failures[entry.name].append(Failure(f"host {redact_url(line)}", why_not, Reason.UNKNOWN))
-        size, sha256 = (entry.size, entry.sha256) if compare else (None, None)
-        wanted.append(Wanted(entry.name, base + entry.name if base else "", size, sha256, tuple(sources)))
-        if not base:
-            wanted[-1] = replace(wanted[-1], key=sources[0].url if sources else entry.name)
-    if known := [item for item in wanted if item.sources]:
-        transfer(known)
-
-    def is_missing(name: str) -> bool:
-        result = results.get(name)
-        return result is None or (isinstance(result, FileUnavailable) and not isinstance(result, Offline))
-
-    if missing := {entry.name: entry for entry in entries if is_missing(entry.name)}:
+    transfer({name: item.sources for name, item in wanted.items()})
+    missing = {entry.name: entry for entry in entries if not isinstance(results.get(entry.name), Arrived | Offline)}
+    if missing:
         late, reasons = _ask_hosts(hosts, missing, settings, options)
         for name, failed in reasons.items():
             failures[name] += failed
-        if again := [replace(item, sources=tuple(opened(late[item.name]))) for item in wanted if late.get(item.name)]:
-            transfer(again)
-    for name, all_tried in failures.items():
-        result = results.get(name)
-        if result is None or isinstance(result, FileUnavailable):
-            error = result or FileUnavailable(name, all_tried)
-            results[name] = type(error)(name, all_tried, remedy(name, error))
+        transfer(late)
+    for name, failed in failures.items():
+        result = results.get(name) or FileUnavailable(name, failed)
+        results[name] = result if isinstance(result, Arrived) else type(result)(name, failed, result.remedy)
     return results
+
+
+def _declared_sources(hosts: Sequence[str | Host], entry: Entry) -> tuple[list[Source], list[Failure]]:
+    sources: list[Source] = []
+    failures: list[Failure] = []
+    for line, found, why_not in known_sources(hosts, entry.name, entry):
+        sources += found
+        if why_not:
+            failures.append(Failure(f"host {redact_url(line)}", why_not, Reason.UNKNOWN))
+    return sources, failures
 
 
 _Answers = tuple[dict[str, list[Source]], dict[str, list[Failure]]]

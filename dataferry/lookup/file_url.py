@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, BinaryIO
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ..download.source import Source
@@ -99,18 +98,3 @@ class FileHost(Host):
     def _host(self) -> tuple[Host, str]:
         spec, name = split_url(self.spec)
         return make_host(spec), name
-
-
-def opened_by(opener: Callable[[str], BinaryIO], source: Source) -> Source:
-    """The same source, opened by a function of the caller."""
-    return Source(source.url, source.host, opener=partial(_open_at, opener, source.url))
-
-
-def _open_at(opener: Callable[[str], BinaryIO], url: str, start: int) -> BinaryIO:
-    file = opener(url)
-    if start and getattr(file, "seekable", lambda: False)():
-        file.seek(start)
-    else:  # a stream that can only be read on
-        while start > 0 and (block := file.read(min(start, 1 << 20))):
-            start -= len(block)
-    return file

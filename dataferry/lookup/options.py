@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from ..errors import Failure, Reason
 
 if TYPE_CHECKING:
     from ..download.progress import Progress
+    from ..download.source import Source
 
 
 def in_terminal() -> bool:
@@ -48,3 +50,26 @@ class FetchOptions(NamedTuple):
     def passed(self) -> Failure:
         """The reason where no time is left."""
         return Failure("hosts", f"the deadline of {self.deadline:g} s has passed", Reason.DEADLINE)
+
+    def as_given(self, failure: Failure) -> Failure:
+        """A failure of a download, which had what was left of the deadline, with the deadline as it was given."""
+        late = self.deadline is not None and failure.kind == Reason.DEADLINE
+        return failure._replace(reason=self.passed.reason) if late else failure
+
+    def opened(self, sources: Iterable[Source]) -> tuple[Source, ...]:
+        """The sources, opened by the caller's function if there is one."""
+        if self.opener is None:
+            return tuple(sources)
+        from ..download.source import Source
+
+        return tuple(Source(s.url, s.host, opener=partial(_open_at, self.opener, s.url)) for s in sources)
+
+
+def _open_at(opener: Callable[[str], BinaryIO], url: str, start: int) -> BinaryIO:
+    file = opener(url)
+    if start and getattr(file, "seekable", lambda: False)():
+        file.seek(start)
+    else:  # a stream that can only be read on
+        while start > 0 and (block := file.read(min(start, 1 << 20))):
+            start -= len(block)
+    return file

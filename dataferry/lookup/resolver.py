@@ -129,8 +129,10 @@ class Resolver:
         environment = tuple(map(os.environ.get, self._variables))
         seen = self._seen
         if seen is None or seen.environment != environment:
-            places = Candidates(self.package, registry, load_settings(), self._folders, self._overrides, self._cache)
-            self._seen = seen = _Seen(environment, places, {})
+            candidates = Candidates(
+                self.package, registry, load_settings(), self._folders, self._overrides, self._cache
+            )
+            self._seen = seen = _Seen(environment, candidates, {})
         return seen.candidates
 
     def known(self, name: str) -> str | None:
@@ -179,12 +181,12 @@ class Resolver:
                     if self._remember(name, path, ours=candidate.kind == "cache") is not None:
                         return path, tried
                     break  # another process has just cleared the cache: looked up again
-                place = f"{candidate.kind} {candidate.path}"
+                where = f"{candidate.kind} {candidate.path}"
                 if candidate.kind == "cache":
-                    place = "astropy's cache" if store.chosen is None else f"cache {store.chosen.path}"
+                    where = "astropy's cache" if store.chosen is None else f"cache {store.chosen.path}"
                 if verdict.wrong:
-                    self._warn(name, place, verdict.note)
-                tried.append(Failure(place, verdict.note, verdict.reason or Reason.ERROR))
+                    self._warn(name, where, verdict.note)
+                tried.append(Failure(where, verdict.note, verdict.reason or Reason.ERROR))
                 if candidate.kind == "override":
                     raise FileUnavailable(
                         name, tried, f"{candidate.origin} sets this path for it; correct or remove that"
@@ -202,8 +204,7 @@ class Resolver:
         steps: list[Step] = []
         found: str | None = None
         for candidate, verdict, path in self._walk(name, entry, store):
-            place = path or candidate.path
-            steps.append(Step(candidate.kind, place, candidate.origin, path is not None, verdict.note, verdict.reason))
+            steps.append(_step(candidate, verdict, path))
             if path is not None or candidate.kind == "override":
                 found = path
                 break
@@ -229,8 +230,7 @@ class Resolver:
         for name in self.expand(names):
             for candidate, verdict, path in self._walk(name, self.registry.find(name), store, rehash=True):
                 if path is not None or verdict.wrong:
-                    place = path or candidate.path
-                    yield name, Step(candidate.kind, place, candidate.origin, path is not None, verdict.note)
+                    yield name, _step(candidate, verdict, path)
 
     # -- from hosts
 
@@ -282,7 +282,7 @@ class Resolver:
         self, missing: Mapping[str, list[Failure]], options: FetchOptions, store: Store | None = None
     ) -> dict[str, str | DataferryError]:
         """Fetch what is not on this machine: for each name the path, or the error that says why there is none."""
-        from .configured_hosts import known_sources, offline_reason
+        from .configured_hosts import offline_reason
 
         options = self._with_progress(options)
         registry = self.registry
@@ -294,12 +294,8 @@ class Resolver:
             if not self._hosts_of(entry) or (entry is None and not registry.dataurl):
                 results[name] = self._without_host(name, entry, tried)
             elif offline:
-                places = [
-                    f"host {redact_url(line)}" for line, _, _ in known_sources(self._hosts_of(entry), name, entry)
-                ]
-                hosts = [Failure(place, f"not asked: {offline}", Reason.OFFLINE) for place in places]
                 remedy = self._prefetch(name) if entry else self._not_registered(name)
-                results[name] = Offline(name, [*tried, *hosts], remedy)
+                results[name] = Offline(name, [*tried, *self._not_asked(entry, offline)], remedy)
             elif entry is None and options.opener is not None:
                 results[name] = self._unknown(name)  # nobody could verify what the opener gives
             elif entry is None:
@@ -329,9 +325,6 @@ class Resolver:
             file = content if isinstance(content, bytes) else str(content)
             return Path(store.put(item.name, file, item.sha256 or ""))
 
-        def remedy(name: str, error: FileUnavailable) -> str:
-            return error.remedy or (self._prefetch(name) if isinstance(error, Offline) else self._look_closer(name))
-
         try:
             came = download_from_hosts(
                 self._hosts_of,
@@ -343,14 +336,16 @@ class Resolver:
                 base=self.registry.base,
                 timeout=stall_timeout(self.registry),
                 options=options,
-                tried=tried,
-                remedy=remedy,
             )
         finally:
             store.flush()
         results: dict[str, str | DataferryError] = {}
         for name, result in came.items():
-            results[name] = result if isinstance(result, DataferryError) else self._arrived(name, result)
+            if isinstance(result, FileUnavailable):
+                remedy = self._prefetch(name) if isinstance(result, Offline) else self._look_closer(name)
+                results[name] = type(result)(name, [*tried[name], *result.failures], result.remedy or remedy)
+            else:
+                results[name] = self._arrived(name, result)
         return results
 
     def _arrived(self, name: str, result: Arrived) -> str:
@@ -366,17 +361,18 @@ class Resolver:
         from .configured_hosts import known_sources, offline_reason
 
         entry = self.entry(name)
-        hosts = list(known_sources(self._hosts_of(entry), name, entry))
         if offline := offline_reason():
-            tried = [
-                Failure(f"host {redact_url(line)}", f"not asked: {offline}", Reason.OFFLINE) for line, _, _ in hosts
-            ]
-            raise Offline(name, tried, self._prefetch(name))
+            raise Offline(name, self._not_asked(entry, offline), self._prefetch(name))
+        hosts = list(known_sources(self._hosts_of(entry), name, entry))
         found = [source for _, sources, _ in hosts for source in sources]
         if not found:
             tried = [Failure(f"host {redact_url(line)}", why_not) for line, _, why_not in hosts]
             raise FileUnavailable(name, tried, f"{self.registry.origin} declares no host that can be used")
         return found
+
+    def _not_asked(self, entry: Entry | None, offline: str) -> list[Failure]:
+        lines = [host if isinstance(host, str) else host.spec for host in self._hosts_of(entry)]
+        return [Failure(f"host {redact_url(line)}", f"not asked: {offline}", Reason.OFFLINE) for line in lines]
 
     # -- names that are not registered
 
@@ -486,6 +482,11 @@ class Resolver:
         import logging
 
         logging.getLogger("dataferry").warning("%s: %s is skipped: %s", name, place, note)
+
+
+def _step(candidate: Candidate, verdict: Verdict, path: str | None) -> Step:
+    where, found = path or candidate.path, path is not None
+    return Step(candidate.kind, where, candidate.origin, found, verdict.note, verdict.reason)
 
 
 def _log(message: str, *arguments: object) -> None:
