@@ -40,7 +40,7 @@ def command(data: PackageData, pattern: str, deep: bool, everything: bool, jobs:
     """
     from ..publish import State, check
 
-    wanted = data._resolver.expand(pattern)
+    wanted = data.resolver.expand(pattern)
     found: list[Finding] = []
     for finding in check(data, wanted, deep=deep, jobs=jobs, progress=not options.is_quiet()):
         found.append(finding)

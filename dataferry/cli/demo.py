@@ -116,9 +116,9 @@ def _timed(title: str, do: Callable[[], _T], *, bold: bool = False) -> _T:
     return result
 
 
-def _get(number: int, place: str, data: PackageData, name: str, stage: _Stage | None = None) -> str:
+def _get(number: int, kind: str, data: PackageData, name: str, stage: _Stage | None = None) -> str:
     where = data.where(name)
-    title = f"  {number}  {place}: {name}, {size_text(data.registry[name].size)}"
+    title = f"  {number}  {kind}: {name}, {size_text(data.registry[name].size)}"
     if stage is not None:
         stage.primary.forget()
     path = _timed(title, lambda: data.get(name), bold=True)

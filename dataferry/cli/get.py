@@ -60,7 +60,7 @@ def command(
         what = "Missing argument 'NAME...'." if not names else "--hash is for a URL; a registry has the hashes itself."
         raise click.UsageError(what)
     data = options.open_data(package, registry)
-    wanted = data._resolver.expand(names)
+    wanted = data.resolver.expand(names)
     failed: FetchErrors | None = None
     try:
         with _cache_needed(output is None):

@@ -55,7 +55,7 @@ def s3() -> None:
     """Create and describe buckets of Amazon S3 and compatible stores."""
 
 
-def _place_options(function: click.decorators.FC) -> click.decorators.FC:
+def _bucket_options(function: click.decorators.FC) -> click.decorators.FC:
     for option in (
         click.option("--prefix", default="", metavar="FOLDER/", help="Only this part of the bucket."),
         click.option("--endpoint", default="", metavar="URL", help="The store, if it is not AWS."),
@@ -75,7 +75,7 @@ def _spec(bucket: str, region: str, endpoint: str, prefix: str) -> str:
 
 
 @s3.command("setup", cls=options.Command)
-@_place_options
+@_bucket_options
 @options.dry_run("Show what would be done, and change nothing.")
 def setup(bucket: str, region: str, endpoint: str, prefix: str, dry_run: bool) -> None:
     """Create a bucket that everybody can read and that keeps old versions.
@@ -101,7 +101,7 @@ def setup(bucket: str, region: str, endpoint: str, prefix: str, dry_run: bool) -
 
 
 @s3.command("policy", cls=options.Command)
-@_place_options
+@_bucket_options
 @options.as_json
 def policy(bucket: str, region: str, endpoint: str, prefix: str, as_json: bool) -> None:
     """Print the policy for publishing to a bucket.
@@ -113,13 +113,13 @@ def policy(bucket: str, region: str, endpoint: str, prefix: str, as_json: bool) 
     from ..hosts.s3_setup import upload_policy, user_commands
 
     spec = _spec(bucket, region, endpoint, prefix)
-    place = Bucket(spec)
-    print_json(upload_policy(place))
+    parsed = Bucket(spec)
+    print_json(upload_policy(parsed))
     if as_json:
         return
     echo("")
-    if place.endpoint:
-        echo(f"Give this policy to the user at {place.endpoint}; how is in the manual of the store.")
+    if parsed.endpoint:
+        echo(f"Give this policy to the user at {parsed.endpoint}; how is in the manual of the store.")
         return
-    for line in user_commands(place):
+    for line in user_commands(parsed):
         echo(line)

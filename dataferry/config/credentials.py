@@ -125,8 +125,8 @@ def is_loopback(host: str) -> bool:
 
 def _netrc() -> tuple[str, netrc.netrc | None]:
     """The user's ``.netrc``, parsed again only after it changed."""
-    for place in (os.environ.get("NETRC"), "~/.netrc", "~/_netrc"):
-        path = os.path.expanduser(place) if place else ""
+    for written in (os.environ.get("NETRC"), "~/.netrc", "~/_netrc"):
+        path = os.path.expanduser(written) if written else ""
         if path and os.path.isfile(path):
             stat = os.stat(path)
             return path, _parsed(path, stat.st_mtime_ns, stat.st_size)

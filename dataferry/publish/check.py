@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 from ..errors import DataferryError, FileUnavailable, NeedsNetwork, TransferError, UnknownFile
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..download.source import Source
     from ..hosts.base import Host, HostedFile
     from ..lookup.candidates import Candidates
+    from ..lookup.resolver import Resolver
     from ..registry.entry import Entry
 
 __all__ = ["Finding", "State", "check"]
@@ -63,8 +64,21 @@ class Finding:
     kind: str = ""
 
 
+class Package(Protocol):
+    """What `check` needs of a `PackageData`, which is not in a lower layer."""
+
+    @property
+    def resolver(self) -> Resolver:
+        """What finds its files."""
+
+
 def check(
-    data: Any, names: str | Iterable[str] = "*", *, deep: bool = False, jobs: int | None = None, progress: bool = False
+    data: Package,
+    names: str | Iterable[str] = "*",
+    *,
+    deep: bool = False,
+    jobs: int | None = None,
+    progress: bool = False,
 ) -> Iterator[Finding]:
     """Check whether users can download the files of a package from every host without a login.
 
@@ -98,14 +112,14 @@ def check(
 
     from ..lookup.configured_hosts import engine_settings, offline_reason
 
-    places = data._resolver.candidates()
+    resolver = data.resolver
     entries = []
-    for name in data._resolver.expand(names):
-        entry = places.registry.find(name)
+    for name in resolver.expand(names):
+        entry = resolver.registry.find(name)
         if entry is None:
-            raise UnknownFile(name, str(places.registry.path))
+            raise UnknownFile(name, resolver.registry.origin)
         entries.append(entry)
-    specs = data._resolver.host_specs()
+    specs = resolver.host_specs()
     if reason := offline_reason():
         raise NeedsNetwork("the check", [(f"host {redact_url(spec)}", f"not asked: {reason}") for spec in specs])
     settings = engine_settings().as_anonymous()
@@ -117,7 +131,8 @@ def check(
     good: dict[tuple[str, str], str] = {}
     with bar:
         for spec, name in zip(specs, series, strict=True):
-            for finding in _HostCheck(redact_url(spec), places, settings, jobs, progress).findings(spec, entries, deep):
+            host_check = _HostCheck(spec, resolver.candidates(), settings, jobs, progress)
+            for finding in host_check.findings(entries, deep):
                 bar.update()
                 if name and series.count(name) > 1:
                     if finding.state is State.BAD:
@@ -136,25 +151,26 @@ def check(
 class _HostCheck:
     """The check of one host."""
 
-    def __init__(self, place: str, places: Candidates, settings: Settings, jobs: int | None, progress: bool) -> None:
+    def __init__(self, spec: str, candidates: Candidates, settings: Settings, jobs: int | None, progress: bool) -> None:
         from ..download.http_client import Client
         from ..lookup.configured_hosts import stall_timeout
 
-        self._place, self._places, self._settings = place, places, settings
+        self._spec, self._redacted = spec, redact_url(spec)
+        self._candidates, self._settings = candidates, settings
         self._jobs, self._progress = jobs, progress
-        self._stall_timeout = stall_timeout(places.registry)
+        self._stall_timeout = stall_timeout(candidates.registry)
         self._client = Client(settings, stall_timeout=self._stall_timeout)
         self._sure_client = Client(settings, stall_timeout=self._stall_timeout, fresh=True)
         self._silent: dict[str, int] = defaultdict(int)  # server -> files in a row for which it did not answer
         self._hosted: Mapping[str, HostedFile] = {}
 
-    def findings(self, spec: str, entries: Sequence[Entry], deep: bool) -> Iterator[Finding]:
+    def findings(self, entries: Sequence[Entry], deep: bool) -> Iterator[Finding]:
         """The good ones as they come, then the others."""
         bad: dict[str, Finding] = {}
         served = False
         try:
-            with guarded(self._place):
-                host = make_host(spec)
+            with guarded(self._redacted):
+                host = make_host(self._spec)
             for finding in self._fetched(host, entries) if deep else self._sampled_all(host, entries):
                 if finding.state is State.BAD:
                     bad[finding.name] = finding
@@ -176,14 +192,14 @@ class _HostCheck:
                     finding = replace(finding, state=State.BUNDLED, note=note, kind="")
                 yield finding
 
-    def _bad(self, name: str, note: str, kind: str, place: str = "") -> Finding:
-        return Finding(name, self._place, place or self._place, State.BAD, note, kind)
+    def _bad(self, name: str, note: str, kind: str, url: str = "") -> Finding:
+        return Finding(name, self._redacted, url or self._redacted, State.BAD, note, kind)
 
     def _sampled_all(self, host: Host, entries: Sequence[Entry]) -> Iterator[Finding]:
         """Ask for samples where the declaration leads, and then where the host says that files are, as for users."""
-        with guarded(self._place):
+        with guarded(self._redacted):
             sources = {entry.name: host.sources(entry.name, entry) for entry in entries}
-        with suppress(DataferryError), guarded(self._place):  # a list helps, and is not needed
+        with suppress(DataferryError), guarded(self._redacted):  # a list helps, and is not needed
             self._hosted = host.hosted(self._settings)
         left = {entry.name: entry for entry in entries}
         for finding in self._sample_each([entry for entry in entries if sources[entry.name]], sources):
@@ -194,7 +210,7 @@ class _HostCheck:
             return
         why_not, kind, found = "the host does not know the file", "unknown", {}
         try:
-            with guarded(self._place):
+            with guarded(self._redacted):
                 found = dict(host.look_up(left, self._settings))
         except DataferryError as error:
             why_not, kind = str(error), getattr(error, "kind", "error")
@@ -235,7 +251,7 @@ class _HostCheck:
                 note = f"the host gives another sha256: {hosted.sha256[:12]}... instead of {entry.sha256[:12]}..."
                 return self._bad(entry.name, note, "sha256", source.redacted)
             state, note = State.LIKELY, f"{note} and the sha256 that the host gives"
-        return Finding(entry.name, self._place, source.redacted, state, note)
+        return Finding(entry.name, self._redacted, source.redacted, state, note)
 
     def _compare(self, entry: Entry, source: Source) -> tuple[State, str]:
         here = self._verified(entry, "folder", "package", "cache")
@@ -264,12 +280,12 @@ class _HostCheck:
                 where, reason, kind = failures[-1] if failures else ("", str(result), "fetch")
                 yield self._bad(name, reason, kind, where)
             else:
-                where = result.source.redacted if result.source else self._place
-                yield Finding(name, self._place, where, State.PROVEN, "sha256 of all bytes")
+                where = result.source.redacted if result.source else self._redacted
+                yield Finding(name, self._redacted, where, State.PROVEN, "sha256 of all bytes")
 
     def _verified(self, entry: Entry, *kinds: str) -> str | None:
-        """The path of a verified file in some kinds of places on this machine."""
-        for candidate in self._places.of(entry.name, entry):
-            if candidate.kind in kinds and self._places.examine(candidate, entry).accepted:
+        """The path of a verified file in folders, the package or the cache, as named."""
+        for candidate in self._candidates.of(entry.name, entry):
+            if candidate.kind in kinds and self._candidates.examine(candidate, entry).accepted:
                 return candidate.path
-        return self._places.store().find(entry.name, entry)[0] if "cache" in kinds else None
+        return self._candidates.store().find(entry.name, entry)[0] if "cache" in kinds else None

@@ -25,7 +25,7 @@ from .steps import CONFLICT, HOSTED, NEW_VERSION, PUBLISHED, REPAIR, UPLOAD, Hos
 from .threads import in_threads
 
 if TYPE_CHECKING:
-    from ..hosts.base import HostedFile, Publisher
+    from ..hosts.base import HostedFile
 
 
 _KEEPS_BYTES = "A published name keeps its bytes: give the new ones another name"
@@ -150,8 +150,8 @@ def _host_plan(spec: str, plan: Plan) -> HostPlan:
 
 
 def _not_writable(path: Path) -> list[DataferryError]:
-    place = Path(os.path.realpath(path))
-    folder = next((f for f in place.parents if f.exists()), place.parent)
+    target = Path(os.path.realpath(path))
+    folder = next((f for f in target.parents if f.exists()), target.parent)
     if os.access(folder, os.W_OK | os.X_OK):
         return []
     return [CacheError(f"{path} cannot be written: no right to write in {folder}")]
@@ -160,7 +160,7 @@ def _not_writable(path: Path) -> list[DataferryError]:
 def _other_bytes(plan: Plan, uploads: Iterable[Upload]) -> dict[str, DataferryError]:
     """Names that the registry has with other bytes, as far as they may not get new ones."""
     problems: dict[str, DataferryError] = {}
-    fixed = [host.host.redacted for host in plan.hosts if not host.publisher.versioned]
+    fixed = [host.redacted for host in plan.hosts if not host.publisher.versioned]
     for upload in uploads:
         name, entry = upload.name, plan.known.find(upload.name)
         if entry is None or entry.sha256 == upload.sha256 or (plan.new_version and not fixed):
@@ -193,12 +193,12 @@ def _hosts_left_behind(plan: Plan) -> list[str]:
 
 def _steps_of(plan: Plan, host: HostPlan, uploads: Sequence[Upload], progress: bool) -> list[DataferryError]:
     """Check rights, files and limits at a host; the host's plan gets the steps, the caller the problems."""
-    place, publisher = host.host.redacted, host.publisher
-    problems = [*_beyond_limits(place, publisher, uploads), *_without_locators(plan, host, uploads)]
+    publisher = host.publisher
+    problems = [*_beyond_limits(host, uploads), *_without_locators(plan, host, uploads)]
     occupied: Mapping[str, int] = {}
     try:
         host.who = publisher.check_rights()
-        _log.debug("%s: %s", place, host.who)
+        _log.debug("%s: %s", host.redacted, host.who)
         for step in steps_at(plan, host, uploads, progress):
             if step.error is None:
                 host.steps[step.name] = step
@@ -209,17 +209,16 @@ def _steps_of(plan: Plan, host: HostPlan, uploads: Sequence[Upload], progress: b
             if publisher.limits.total_bytes is not None or publisher.limits.files is not None:
                 occupied = publisher.occupied()
     except Exception as error:  # noqa: BLE001 - one host's failure does not stop the others
-        host.failure = as_error(error, place)
+        host.failure = as_error(error, host.redacted)
         if isinstance(error, AccessDenied | Conflict):
             problems.append(error)
     if host.to_send or host.failure:
-        problems += _beyond_totals(place, publisher, uploads, occupied)
+        problems += _beyond_totals(host, uploads, occupied)
     return problems
 
 
 def steps_at(plan: Plan, host: HostPlan, uploads: Sequence[Upload], progress: bool) -> list[Step]:
     """What has to be done with each file at a host as it is now; a step of a conflict has the error."""
-    place = host.host.redacted
     hosted = host.publisher.hosted(uploads)
     host.declared = host.publisher.declared
     # another machine, or another host, may have registered a file of which this host gives nothing but the size
@@ -228,13 +227,13 @@ def steps_at(plan: Plan, host: HostPlan, uploads: Sequence[Upload], progress: bo
     for upload in uploads:
         there = hosted.get(upload.name)
         if there is None:
-            steps.append(Step(upload, place, UPLOAD))
+            steps.append(Step(upload, host.redacted, UPLOAD))
         elif (there.matches(upload) or proven.get(upload.name) == upload.sha256) and _is_published(
             plan, host, upload, there
         ):
-            steps.append(Step(upload, place, PUBLISHED, there, proven=True))
+            steps.append(Step(upload, host.redacted, PUBLISHED, there, proven=True))
         else:
-            steps.append(Step(upload, place, HOSTED, there, locators=dict(there.locators)))
+            steps.append(Step(upload, host.redacted, HOSTED, there, locators=dict(there.locators)))
     # where the host gives no digest, what it has is fetched
     unclear = [step for step in steps if step.action == HOSTED]
     to_fetch = [step for step in unclear if step.hosted is not None and step.hosted.matches(step.upload) is None]
@@ -246,16 +245,16 @@ def steps_at(plan: Plan, host: HostPlan, uploads: Sequence[Upload], progress: bo
     for step in unclear:
         _decide(step, fetched.get(step.name), plan, host)
     for step in steps:
-        _log.debug("%s: %s: %s", place, step.name, step.error or step.action)
+        _log.debug("%s: %s", step.label, step.error or step.action)
     return steps
 
 
 def _decide(step: Step, fetched: str | DataferryError | None, plan: Plan, host: HostPlan) -> None:
     """What has to be done with a file where the host has something under its name."""
-    place, publisher, upload, hosted = f"{step.host}: {step.name}", host.publisher, step.upload, step.hosted
+    publisher, upload, hosted = host.publisher, step.upload, step.hosted
     if isinstance(fetched, DataferryError):
         reason = f"the host has a file under this name, and it cannot be compared: {fetched}"
-        step.action, step.error = CONFLICT, Conflict(place, reason)
+        step.action, step.error = CONFLICT, Conflict(step.label, reason)
         return
     if hosted is None or (fetched == upload.sha256 if fetched else hosted.matches(upload)):
         step.compared = fetched is not None
@@ -281,7 +280,7 @@ def _decide(step: Step, fetched: str | DataferryError | None, plan: Plan, host: 
         remedy += ", or publish a new version of the data with --new-version" if publisher.versioned else ""
     other = f"{hosted.size} bytes" if hosted.size not in {None, upload.size} else "with another digest"
     reason = f"the host has another file under this name ({other})"
-    step.action, step.error = CONFLICT, Conflict(place, reason, remedy)
+    step.action, step.error = CONFLICT, Conflict(step.label, reason, remedy)
 
 
 def _is_published(plan: Plan, host: HostPlan, upload: Upload, hosted: HostedFile) -> bool:
@@ -297,35 +296,37 @@ def _is_published(plan: Plan, host: HostPlan, upload: Upload, hosted: HostedFile
     )
 
 
-def _beyond_limits(place: str, publisher: Publisher, uploads: Iterable[Upload]) -> list[DataferryError]:
-    limits = publisher.limits
+def _beyond_limits(host: HostPlan, uploads: Iterable[Upload]) -> list[DataferryError]:
+    limits = host.publisher.limits
     problems: list[DataferryError] = []
     for upload in uploads:
-        reason = publisher.problem(upload)
+        reason = host.publisher.problem(upload)
         if limits.file_bytes is not None and upload.size > limits.file_bytes:
             reason = f"it has {upload.size} bytes, and the host takes {limits.file_bytes} in one file at the most"
         elif not upload.size and not limits.empty:
             reason = "it is empty, and the host takes no empty files"
         if reason:
-            problems.append(PublishError(f"{place}: {upload.name}", reason))
+            problems.append(PublishError(f"{host.redacted}: {upload.name}", reason))
     return problems
 
 
-def _beyond_totals(
-    place: str, publisher: Publisher, uploads: Iterable[Upload], occupied: Mapping[str, int]
-) -> list[DataferryError]:
+def _beyond_totals(host: HostPlan, uploads: Iterable[Upload], occupied: Mapping[str, int]) -> list[DataferryError]:
     """Whether the host takes all files together, beside what it has."""
-    limits, sizes = publisher.limits, {upload.name: upload.size for upload in uploads}
+    limits, sizes = host.publisher.limits, {upload.name: upload.size for upload in uploads}
     every = {**occupied, **sizes}
     others, total = len(every) - len(sizes), sum(every.values())
     more = f", with the {others} that are there" if others else ""
     problems: list[DataferryError] = []
     if limits.total_bytes is not None and total > limits.total_bytes:
         reason = f"the files have {total} bytes{more}, and {limits.total_bytes} are the most it takes"
-        problems.append(PublishError(place, reason, "Publish fewer of them there, and the others to a second host"))
+        problems.append(
+            PublishError(host.redacted, reason, "Publish fewer of them there, and the others to a second host")
+        )
     if limits.files is not None and len(every) > limits.files:
         reason = f"these are {len(every)} files{more}, and it takes {limits.files} at the most"
-        problems.append(PublishError(place, reason, "Pack small files together, or publish some to a second host"))
+        problems.append(
+            PublishError(host.redacted, reason, "Pack small files together, or publish some to a second host")
+        )
     return problems
 
 
@@ -339,15 +340,15 @@ def _without_locators(plan: Plan, host: HostPlan, uploads: Sequence[Upload]) -> 
         return []
     reason = f"it needs an id for each file ({host.host.locator}), and the text registry {known.list_path} has none"
     remedy = f"Take the key `registry` out of {known.path} and publish again: the entries go to its [files] then"
-    return [PublishError(host.host.redacted, reason, remedy)]
+    return [PublishError(host.redacted, reason, remedy)]
 
 
-def as_error(error: Exception, place: str) -> DataferryError:
+def as_error(error: Exception, label: str) -> DataferryError:
     """An error of dataferry's own, also for what a host of a third party raises by mistake."""
     if isinstance(error, DataferryError):
         return error
-    _log.debug("%s", place, exc_info=error)
-    wrapped = PublishError(place, f"{type(error).__name__}: {error}")
+    _log.debug("%s", label, exc_info=error)
+    wrapped = PublishError(label, f"{type(error).__name__}: {error}")
     wrapped.__cause__ = error
     return wrapped
 

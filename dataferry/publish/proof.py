@@ -99,36 +99,36 @@ def fetch_back(
 def _with_space(workdirs: Iterable[Path], size: int) -> Path:
     """The first folder with space for a file: if the cache has none, the author's own disk may have it."""
     tried = []
-    for place in dict.fromkeys(workdirs):
+    for folder in dict.fromkeys(workdirs):
         try:
-            place.mkdir(parents=True, exist_ok=True)
-            free = shutil.disk_usage(place).free
+            folder.mkdir(parents=True, exist_ok=True)
+            free = shutil.disk_usage(folder).free
         except OSError as error:
-            tried.append(f"{place}: {error.strerror or error}")
+            tried.append(f"{folder}: {error.strerror or error}")
             continue
-        if free > size and os.access(place, os.W_OK):
-            return place
-        tried.append(f"{place} has {free} bytes free" if free <= size else f"{place} cannot be written")
+        if free > size and os.access(folder, os.W_OK):
+            return folder
+        tried.append(f"{folder} has {free} bytes free" if free <= size else f"{folder} cannot be written")
     raise CacheError(
         f"a file of {size} bytes cannot be fetched back to prove that it arrived: {'; '.join(tried)}; "
         f"set ASTROPY_CACHE_DIR to an existing folder with more space, and run the same command again"
     )
 
 
-def not_proven(place: str, result: object, complete: bool) -> PublishError:
+def not_proven(label: str, result: object, complete: bool) -> PublishError:
     """Why a file that arrived is not registered: what `fetch_back` says, and whether all files of the run arrived."""
     if isinstance(result, CacheError):
-        return PublishError(place, f"it arrived, and could not be proven: {result}")
+        return PublishError(label, f"it arrived, and could not be proven: {result}")
     if not complete:
         return PublishError(
-            place, "it arrived and is not public before all files have; the same command goes on from here"
+            label, "it arrived and is not public before all files have; the same command goes on from here"
         )
     reason, when = str(result), "everybody may read it"
     if isinstance(result, FileUnavailable):
         reason = "; ".join(dict.fromkeys(f"{where}: {why}" for where, why in result.tried)) or reason
         when = "the network is there" if isinstance(result, Offline) else when
     return PublishError(
-        place,
+        label,
         f"it arrived, but users do not get it: {reason}",
         f"It is not registered. Once {when}, the same command proves and registers it",
     )

@@ -99,8 +99,7 @@ class _HostRun:
     ) -> None:
         self.whole, self.plan, self.publisher = whole, plan, plan.publisher
         self._uploads, self._jobs, self._wait = uploads, jobs, wait
-        self.place = plan.host.redacted
-        self._label = f" -> {self.place}" if len(whole.hosts) > 1 else ""
+        self._suffix = f" -> {plan.redacted}" if len(whole.hosts) > 1 else ""
         self.declared = plan.spec
         self._checkpoint = Checkpoint(whole.registry, plan.spec)
         self._may_forget = False
@@ -119,7 +118,7 @@ class _HostRun:
             else:  # a run that was killed after its last step may have left notes
                 self._may_forget = checkpoint.folder.exists() and checkpoint.acquire()
         except Exception as error:  # noqa: BLE001 - one host's failure does not stop the others
-            self.plan.failure = as_error(error, self.place)
+            self.plan.failure = as_error(error, self.plan.redacted)
         finally:
             checkpoint.release()
         return self
@@ -155,7 +154,7 @@ class _HostRun:
         began, waited = time.monotonic(), False
         while not self._checkpoint.acquire(force=time.monotonic() - began > _LOCK_SECONDS):
             if not waited:
-                _log.warning("another run publishes to %s; waiting for it", self.place)
+                _log.warning("another run publishes to %s; waiting for it", self.plan.redacted)
             waited = True
             self._uploads.sleep(0.2)
         if waited:
@@ -198,7 +197,7 @@ class _HostRun:
         left = list(steps)
         patience = 0.0 if not complete else self.publisher.seconds_until_served() if self._wait is None else self._wait
         until, pause, waited = time.monotonic() + patience, 0.5, False
-        progress = self._uploads.proof(self._label)
+        progress = self._uploads.proof(self._suffix)
         while left:
             began, size = time.monotonic(), sum(step.size for step in left)
             # if the cache has no space, the author's own disk may have it
@@ -207,7 +206,7 @@ class _HostRun:
             for step in left:
                 result = results[step.name]
                 step.proven = result == step.upload.sha256
-                step.error = None if step.proven else not_proven(f"{self.place}: {step.name}", result, complete)
+                step.error = None if step.proven else not_proven(step.label, result, complete)
             left = [step for step in left if not step.proven]
             if not left:
                 self._measure("back", size, began)
@@ -216,7 +215,7 @@ class _HostRun:
                 return
             if not waited:
                 files = f"{len(left)} of {len(steps)} files"
-                self._uploads.notify(f"{self.place}: waiting up to {seconds:.0f} s until users get {files}")
+                self._uploads.notify(f"{self.plan.redacted}: waiting up to {seconds:.0f} s until users get {files}")
             waited = True
             self._uploads.sleep(min(pause, seconds))
             pause = min(10.0, pause * 1.6)
@@ -224,7 +223,7 @@ class _HostRun:
     def _measure(self, direction: str, size: int, began: float) -> None:
         seconds = time.monotonic() - began
         if size >= _MEASURED and seconds > 0:
-            rates()[f"{direction} {self.place}"] = round(size / seconds)
+            rates()[f"{direction} {self.plan.redacted}"] = round(size / seconds)
 
     # -- uploads, several at a time ------------------------------------------------------------------------------------
 
@@ -236,7 +235,7 @@ class _HostRun:
             pass
         skipped = [step for step in steps if not step.sent and step.error is None]
         word = "file was" if len(skipped) == 1 else "files were"
-        error = PublishError(self.place, f"{len(skipped)} further {word} not tried after so many failures")
+        error = PublishError(self.plan.redacted, f"{len(skipped)} further {word} not tried after so many failures")
         for step in skipped:
             step.error = error
         self._measure("up", sum(step.size for step in steps if step.sent), began)
@@ -246,19 +245,19 @@ class _HostRun:
         self._uploads.check()
         if self._failures >= _MOST_FAILURES:
             return
-        label = step.name + self._label
+        label = step.name + self._suffix
         try:
             self._check_unchanged(step)
-            _log.debug("%s: %s: uploading %d bytes", self.place, step.name, step.size)
+            _log.debug("%s: uploading %d bytes", step.label, step.size)
             notes = self._checkpoint.file(step.name, step.upload.sha256)
             moved = partial(self._uploads.moved, label, step.size)
             step.locators = dict(self.publisher.upload(step.upload, notes, moved))
             self._check_unchanged(step)
-            _log.debug("%s: %s: uploaded %s", self.place, step.name, step.locators or "")
+            _log.debug("%s: uploaded %s", step.label, step.locators or "")
             step.sent = True
             self._failures = 0
         except Exception as error:  # noqa: BLE001 - one failure does not stop the others
-            step.error = as_error(error, f"{self.place}: {step.name}")
+            step.error = as_error(error, step.label)
             if isinstance(error, AccessDenied):
                 self._failures = _MOST_FAILURES
             elif not isinstance(error, Conflict | WrongBytes):  # these say nothing of the host

@@ -78,6 +78,11 @@ class Step:
         """Its bytes."""
         return self.upload.size
 
+    @property
+    def label(self) -> str:
+        """Host and file, for messages."""
+        return f"{self.host}: {self.name}"
+
 
 @dataclass
 class HostPlan:
@@ -114,6 +119,11 @@ class HostPlan:
     declared: str = ""
     rates: tuple[float | None, float | None] = (None, None)
     remarks: Sequence[str] = ()
+
+    @property
+    def redacted(self) -> str:
+        """The host, without credentials."""
+        return self.host.redacted
 
     def doing(self, *actions: str) -> list[Step]:
         """The steps with one of some actions."""
@@ -253,7 +263,7 @@ class Outcome:
             "written": [str(path) for path in self.written],
             "hosts": [
                 {
-                    "host": host.host.redacted,
+                    "host": host.redacted,
                     "declared": (host.publisher.declared if self.files else host.declared) or None,
                     "who": host.who,
                     "upload_bytes": host.bytes_to_go,

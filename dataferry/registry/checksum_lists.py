@@ -40,8 +40,8 @@ class Row(NamedTuple):
     def entry(self) -> Entry:
         """The entry of a row with a sha256."""
         if self.algorithm != "sha256":
-            place = f"{self.origin}: " if self.origin else ""
-            raise RegistryError(f"{place}it has the {self.algorithm} of the file, and dataferry needs its sha256")
+            prefix = f"{self.origin}: " if self.origin else ""
+            raise RegistryError(f"{prefix}it has the {self.algorithm} of the file, and dataferry needs its sha256")
         return Entry(self.name, self.digest, self.size, {"url": " ".join(self.urls)} if self.urls else {})
 
 

@@ -288,9 +288,9 @@ def _by_tomlkit(text: str, top: Mapping[str, Any], entries: Sequence[Entry], gon
     for key, value in top.items():
         there = document.get(key)
         if isinstance(there, list) and isinstance(value, list):
-            for place, item in enumerate(value):
-                if place == len(there) or there[place] != item:
-                    there.insert(place, item)
+            for index, item in enumerate(value):
+                if index == len(there) or there[index] != item:
+                    there.insert(index, item)
         else:
             document[key] = value
     for name in gone & set(document.get("files", ())):

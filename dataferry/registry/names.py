@@ -187,10 +187,10 @@ def redact_url(url: str) -> str:
     return f"{path}?{keys}" if keys else path
 
 
-def _without_login(place: str) -> str:
+def _without_login(rest: str) -> str:
     """What follows ``//`` without user and password, also where these hold what had to be quoted in them."""
-    authority = _authority(place)
-    rest = place[len(authority) :]
+    authority = _authority(rest)
+    rest = rest[len(authority) :]
     host = authority.rpartition("@")[2]
     if "@" not in rest:
         return host + rest
@@ -205,8 +205,8 @@ def _without_login(place: str) -> str:
     return after if "?" not in before or _HOST(_authority(after)) else "..."
 
 
-def _authority(place: str) -> str:
-    return re.split("[/?#]", place, maxsplit=1)[0]
+def _authority(after_slashes: str) -> str:
+    return re.split("[/?#]", after_slashes, maxsplit=1)[0]
 
 
 def close_names(name: str, names: Iterable[str]) -> list[str]:

@@ -22,7 +22,7 @@ REGISTRY_NAME = "dataferry.toml"
 
 def declared_packages() -> list[str]:
     """The top-level packages here that declare data, sorted; none is imported."""
-    found = {path.parts[-3] for place in sys.path for path in Path(place or ".").glob(f"*/data/{REGISTRY_NAME}")}
+    found = {path.parts[-3] for folder in sys.path for path in Path(folder or ".").glob(f"*/data/{REGISTRY_NAME}")}
     for name, module in list(sys.modules.items()):
         if name.startswith("__editable__"):  # setuptools' finder of packages in source trees
             mapping = getattr(module, "MAPPING", {})
@@ -33,8 +33,8 @@ def declared_packages() -> list[str]:
 def package_folders(package: str) -> list[Path]:
     """The folders of a package, found without importing it: several for a namespace package, none in an archive."""
     spec = _package_spec(package)
-    places = [Path(place) for place in spec.submodule_search_locations or () if os.path.isdir(place)]
-    return places or _folders_of_resources(spec)
+    folders = [Path(folder) for folder in spec.submodule_search_locations or () if os.path.isdir(folder)]
+    return folders or _folders_of_resources(spec)
 
 
 def _package_spec(package: str) -> ModuleSpec:
@@ -63,17 +63,17 @@ def _find_spec(package: str) -> ModuleSpec | None:
     return spec
 
 
-def _find_within(name: str, places: list[str]) -> ModuleSpec | None:
+def _find_within(name: str, folders: list[str]) -> ModuleSpec | None:
     """Ask every finder, as an import does: editable installs bring their own."""
     from importlib.machinery import ModuleSpec
 
     for finder in sys.meta_path:
         try:
-            spec = finder.find_spec(name, places, None)
+            spec = finder.find_spec(name, folders, None)
         except KeyError:  # Python computes the path of a nested namespace package from its imported parent
             spec = ModuleSpec(name, None, is_package=True)
-            inner = [os.path.join(place, name.rpartition(".")[2]) for place in places]
-            spec.submodule_search_locations = [place for place in inner if os.path.isdir(place)]
+            inner = [os.path.join(folder, name.rpartition(".")[2]) for folder in folders]
+            spec.submodule_search_locations = [folder for folder in inner if os.path.isdir(folder)]
         if spec is not None:
             return spec
     return None
@@ -142,13 +142,13 @@ def _archived(spec: ModuleSpec, what: str) -> RegistryError:
 
 def find_registry(package: str) -> Path:
     """The ``dataferry.toml`` of an installed package; raises `RegistryError` if there is none."""
-    places = [folder / "data" / REGISTRY_NAME for folder in package_folders(package)]
-    if not places:
+    paths = [folder / "data" / REGISTRY_NAME for folder in package_folders(package)]
+    if not paths:
         raise _archived(_package_spec(package), "its data")
-    for path in places:
+    for path in paths:
         if path.is_file():
             return path
-    looked = ", ".join(map(str, places))
+    looked = ", ".join(map(str, paths))
     raise RegistryError(f"package {package!r} declares no data ({looked}); 'dataferry add' writes that file")
 
 

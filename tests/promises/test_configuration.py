@@ -63,7 +63,7 @@ def read():
     began.set()
     while True:
         PackageData(sys.argv[1]).names()
-        data._resolver = data._make_resolver()
+        data.__setstate__(data.__getstate__())  # reads the registry once more
         data.names()
 
 threading.Thread(target=read, daemon=True).start()
