@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +18,11 @@ from .targets import find_target, named_files, naming_options
 
 if TYPE_CHECKING:
     from ..registry.checksum_lists import Row
+    from ..registry.editor import Change
     from ..registry.entry import Entry
 
 
-_SIGNS = {"added": "+", "updated": "~", "replaced": "!", "unchanged": "="}
+_SIGNS = {"added": "+", "updated": "~", "replaced": "!", "unchanged": "=", "removed": "-"}
 _EXAMPLES = """\b
 Examples:
   dataferry add mypkg mypkg/data/maps/dust_*.fits
@@ -82,27 +84,23 @@ def add(
     editor = RegistryEditor(path)
     created = editor.created
     done = ["dataurl set"] if dataurl and editor.set_dataurl(dataurl) else []
-    rows = [row for origin in lists if not _is_host(origin) for row in _read_rows(origin)]
     hosts = [origin for origin in lists if _is_host(origin)]
     lines = [declared_line(host) for host in hosts]  # refused before anything is asked, where one holds a login
-    before = read_known(path)
-    entries = entries_of(rows, dataurl or before.dataurl, show_progress=not options.is_quiet())
+    rows = [row for origin in lists if origin not in hosts for row in _read_rows(origin)]
+    known = read_known(path)
+    entries = entries_of(rows, dataurl or known.dataurl, show_progress=not options.is_quiet())
     entries += [entry for host in hosts for entry in _hosted(host, only)]
     done += ["mirror declared" for line in lines if editor.add_mirror(line)]
     entries += _hashed(named_files(files, path, name, prefix))
-    for clash in name_clashes([entry.name for entry in entries], before.names()):
+    for clash in name_clashes([entry.name for entry in entries], known.names()):
         note(f"{style('warning:', fg='yellow')} {clash}")
     changes = editor.put(entries, replace=replace)
-    actions = Counter(change.action for change in changes)
-    done = [f"{actions[action]} {action}" for action in ("added", "updated", "replaced") if actions[action]] + done
     written = [] if dry_run else editor.save()
     if as_json:
         put = [{**_as_json(entry), "action": action} for action, entry in changes]
         print_json({"registry": str(path), "written": list(map(str, written)), "dry_run": dry_run, "files": put})
         return
-    for action, entry in changes:
-        echo(f"{_SIGNS[action]} {action:<9}  {size_text(entry.size):>8}  {entry.sha256[:12]}  {entry.name}")
-    _print_summary(path, done, "new file" if created else "changed", dry_run)
+    _print_changes(path, changes, done, dry_run, created)
     if created and not dry_run:
         note_how_to_ship(path)
 
@@ -161,7 +159,7 @@ def remove(target: str, names: tuple[str, ...], dry_run: bool, as_json: bool) ->
 
     from ..errors import RegistryError
     from ..registry import Registry
-    from ..registry.editor import RegistryEditor
+    from ..registry.editor import Change, RegistryEditor
 
     path = find_target(target)
     if not path.is_file():
@@ -169,17 +167,15 @@ def remove(target: str, names: tuple[str, ...], dry_run: bool, as_json: bool) ->
     editor, registered = RegistryEditor(path), Registry(path).names()
     wanted: dict[str, None] = {}
     for name in names:
-        several = [] if name in registered else fnmatch.filter(registered, name)
-        wanted.update(dict.fromkeys(several or [name]))
+        matching = [] if name in registered else fnmatch.filter(registered, name)
+        wanted |= dict.fromkeys(matching or [name])
     entries = editor.remove(wanted)
     written = [] if dry_run else editor.save()
     if as_json:
         removed = [_as_json(entry) for entry in entries]
         print_json({"registry": str(path), "written": list(map(str, written)), "dry_run": dry_run, "removed": removed})
         return
-    for entry in entries:
-        echo(f"- removed   {size_text(entry.size):>8}  {entry.sha256[:12]}  {entry.name}")
-    _print_summary(path, [f"{len(entries)} removed"], "changed", dry_run)
+    _print_changes(path, [Change("removed", entry) for entry in entries], [], dry_run)
     note(f"hosts keep {count(len(entries))}; delete there what must not be public")
 
 
@@ -187,6 +183,12 @@ def _as_json(entry: Entry) -> dict[str, Any]:
     return {"name": entry.name, "size": entry.size, "sha256": entry.sha256}
 
 
-def _print_summary(path: Path, done: list[str], how: str, dry_run: bool) -> None:
-    how = " (dry run, nothing was written)" if dry_run else f" ({how})" if done else ""
-    echo(f"{path}: {', '.join(done) or 'nothing to change'}{how}")
+def _print_changes(
+    path: Path, changes: Sequence[Change], more: list[str], dry_run: bool, created: bool = False
+) -> None:
+    for action, entry in changes:
+        echo(f"{_SIGNS[action]} {action:<9}  {size_text(entry.size):>8}  {entry.sha256[:12]}  {entry.name}")
+    actions = Counter(change.action for change in changes)
+    done = [f"{actions[action]} {action}" for action in _SIGNS if actions[action] and action != "unchanged"] + more
+    how = "dry run, nothing was written" if dry_run else "new file" if created else "changed"
+    echo(f"{path}: {', '.join(done) or 'nothing to change'}{f' ({how})' if done or dry_run else ''}")

@@ -73,48 +73,75 @@ def command(paths: tuple[Path, ...], max_file: int, max_total: int, as_json: boo
     """  # noqa: D301 - click wants the character itself
     from .packaging import note_how_to_ship
 
-    reports = []
-    moving: dict[str, _File] = {}
-    unpacked: dict[Path, None] = {}  # registries of which an archive lacks something
-    for path in paths:
-        files = _files(path)
-        data = sorted((file for file in files if file.is_data), key=lambda file: (-file.size, file.path))
-        total = sum(file.size for file in data)
-        large = [file for file in data if file.size > max_file]
-        if total - sum(file.size for file in large) > max_total:  # there are too many, whatever their size
-            large = data[: max(_MOST_LISTED, len(large))]
-        lacking = [] if path.is_dir() else list(_lacking(path, {file.path for file in files}, max_file))
-        moving |= {file.path: file for file in large}
-        unpacked |= dict.fromkeys(registry for registry, _ in lacking)
-        ok = not large and total <= max_total and not lacking
-        largest = [file._asdict() for file in data[:_MOST_LISTED]]
-        missing = [name for _, name in lacking]
-        reports.append({"path": str(path), "ok": ok, "bytes": total, "largest": largest, "missing": missing})
-        if not as_json:
-            word = "ok   " if ok else "LARGE" if large or total > max_total else "LACKS"
-            limit = f", {size_text(max_total)} allowed" if total > max_total else ""
-            mark = style(word, fg="green" if ok else "red", bold=None if ok else True)
-            echo(f"{mark}  {path}: {size_text(total)} of data in {len(data)} files{limit}")
-            for file in large:
-                limit = f", {size_text(max_file)} allowed" if file.size > max_file else ""
-                echo(f"       {size_text(file.size):>8}  {file.path}{limit}")
-            for name in missing[:_MOST_LISTED]:
-                echo(f"        missing  {name}")
-            if len(missing) > _MOST_LISTED:
-                echo(f"        missing  {count(len(missing) - _MOST_LISTED, 'further file')}")
-    failed = not all(report["ok"] for report in reports)
+    reports = [_check(path, max_file, max_total) for path in paths]
+    is_ok = all(report.is_ok for report in reports)
     if as_json:
-        print_json({"ok": not failed, "checked": reports})
+        print_json({"ok": is_ok, "checked": [report.as_json() for report in reports]})
     else:
-        if moving:
+        for report in reports:
+            _print_report(report, max_file, max_total)
+        large = {file.path: file for report in reports for file in report.large}
+        if large:
             echo("\nMove them to a host, from which users download what they need. In the source tree:", err=True)
-            for line in _move_commands(sorted(moving.values(), reverse=True)):
+            for line in _move_commands(sorted(large.values(), reverse=True)):
                 echo(f"  {line}", err=True)
-        for registry in unpacked:
+        for registry in dict.fromkeys(registry for report in reports for registry, _ in report.missing):
             echo(f"\n{registry}", err=True)
             note_how_to_ship(registry)
-    if failed:
+    if not is_ok:
         click.get_current_context().exit(FAILED)
+
+
+class _Report(NamedTuple):
+    """What one wheel, sdist or source tree ships."""
+
+    path: Path
+    #: Largest first.
+    data: list[_File]
+    #: The files to move to a host.
+    large: list[_File]
+    #: Registry, and where the archive should have a file.
+    missing: list[tuple[Path, str]]
+    is_too_much: bool
+
+    @property
+    def total(self) -> int:
+        return sum(file.size for file in self.data)
+
+    @property
+    def is_ok(self) -> bool:
+        return not (self.large or self.is_too_much or self.missing)
+
+    def as_json(self) -> dict[str, Any]:
+        largest = [file._asdict() for file in self.data[:_MOST_LISTED]]
+        missing = [name for _, name in self.missing]
+        return {"path": str(self.path), "ok": self.is_ok, "bytes": self.total, "largest": largest, "missing": missing}
+
+
+def _check(path: Path, max_file: int, max_total: int) -> _Report:
+    files = _files(path)
+    data = sorted((file for file in files if file.is_data), key=lambda file: (-file.size, file.path))
+    large = [file for file in data if file.size > max_file]
+    small = sum(file.size for file in data[len(large) :])
+    is_too_much = small + sum(file.size for file in large) > max_total
+    if small > max_total:  # there are too many, whatever their size
+        large = data[: max(_MOST_LISTED, len(large))]
+    missing = [] if path.is_dir() else list(_missing(path, {file.path for file in files}, max_file))
+    return _Report(path, data, large, missing, is_too_much)
+
+
+def _print_report(report: _Report, max_file: int, max_total: int) -> None:
+    word = "ok   " if report.is_ok else "LARGE" if report.large or report.is_too_much else "LACKS"
+    mark = style(word, fg="green" if report.is_ok else "red", bold=None if report.is_ok else True)
+    limit = f", {size_text(max_total)} allowed" if report.is_too_much else ""
+    echo(f"{mark}  {report.path}: {size_text(report.total)} of data in {len(report.data)} files{limit}")
+    for file in report.large:
+        limit = f", {size_text(max_file)} allowed" if file.size > max_file else ""
+        echo(f"       {size_text(file.size):>8}  {file.path}{limit}")
+    for _, name in report.missing[:_MOST_LISTED]:
+        echo(f"        missing  {name}")
+    if len(report.missing) > _MOST_LISTED:
+        echo(f"        missing  {count(len(report.missing) - _MOST_LISTED, 'further file')}")
 
 
 def _files(path: Path) -> list[_File]:
@@ -162,7 +189,7 @@ def _in_folder(path: Path) -> Iterator[_File]:
             yield _File(status.st_size, Path(name).as_posix())
 
 
-def _lacking(path: Path, shipped: set[str], max_file: int) -> Iterator[tuple[Path, str]]:
+def _missing(path: Path, shipped: set[str], max_file: int) -> Iterator[tuple[Path, str]]:
     """The registry, and where an archive should have a file: what the source tree here has for packages in it."""
     from ..registry import Registry
     from .targets import find_root, package_name

@@ -183,7 +183,7 @@ def _package(package: str, registry_path: str | None, settings: Settings) -> dic
 
     data = options.open_data(package, registry_path)
     registry, entries = data.registry, list(data.registry.entries())
-    places = Candidates(data.package, registry, settings)
+    candidates = Candidates(data.package, registry, settings)
     tokens = {}
     for spec in host_specs(data.package, registry, settings):
         with suppress(DataferryError):  # its kind is not installed
@@ -197,14 +197,14 @@ def _package(package: str, registry_path: str | None, settings: Settings) -> dic
         "mirrors": [redact_url(mirror) for mirror in (*settings.package(data.package).mirrors, *registry.mirrors)],
         "tokens": {spec: origin for spec, origin in tokens.items() if origin is not None},
         "env": registry.env,
-        "cache": None if places.cache is None else places.cache.path,
+        "cache": None if candidates.cache is None else candidates.cache.path,
         "folders": [
             {
                 "path": folder.path,
                 "origin": folder.origin,
                 "problem": folder.problem or folder_problem(folder.path, settings.folder_timeout),
             }
-            for folder in places.folders
+            for folder in candidates.folders
         ],
     }
 
@@ -242,20 +242,24 @@ def _print(found: dict[str, Any], variables: Mapping[str, str]) -> None:
         *(("variable", f"{name}={value}") for name, value in found["environment"].items()),
         ("site", ", ".join(found["sites"]) or "none recognised"),
     )
-    if package := found["package"]:
-        rows = [("registry", package["registry"]), ("files", f"{package['files']}, {size_text(package['bytes'])}")]
-        rows += [("dataurl", package["dataurl"])] if package["dataurl"] else []
-        rows += [("variable", package["env"])] if package["env"] else []
-        rows += [("cache", package["cache"])] if package["cache"] else []
-        for mirror in package["mirrors"]:
-            origin = package["tokens"].get(mirror)
-            rows.append(("mirror", mirror + ("" if origin is None else f" (to publish: {origin or 'no token found'})")))
-        for folder in package["folders"]:
-            state = style(folder["problem"], fg="yellow") if folder["problem"] else "there"
-            rows.append(("folder", f"{folder['path']} ({state}; {folder['origin']})"))
-        _section(f"Package {package['name']}", *rows)
+    if found["package"]:
+        _print_package(found["package"])
     for problem in found["problems"]:
         echo(f"\n{style('problem:', fg='red', bold=True)} {problem['text']}")
+
+
+def _print_package(package: Mapping[str, Any]) -> None:
+    rows = [("registry", package["registry"]), ("files", f"{package['files']}, {size_text(package['bytes'])}")]
+    rows += [("dataurl", package["dataurl"])] if package["dataurl"] else []
+    rows += [("variable", package["env"])] if package["env"] else []
+    rows += [("cache", package["cache"])] if package["cache"] else []
+    for mirror in package["mirrors"]:
+        origin = package["tokens"].get(mirror)
+        rows.append(("mirror", mirror + ("" if origin is None else f" (to publish: {origin or 'no token found'})")))
+    for folder in package["folders"]:
+        state = style(folder["problem"], fg="yellow") if folder["problem"] else "there"
+        rows.append(("folder", f"{folder['path']} ({state}; {folder['origin']})"))
+    _section(f"Package {package['name']}", *rows)
 
 
 def _section(title: str, *rows: tuple[str, str]) -> None:
