@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..registry.entry import Entry
 
 
-_SIGNS = {"added": "+", "updated": "~", "replaced": "!", "unchanged": "=", "removed": "-"}
+_SIGNS = {"added": "+", "updated": "~", "replaced": "!", "unchanged": "="}
 _EXAMPLES = """\b
 Examples:
   dataferry add mypkg mypkg/data/maps/dust_*.fits
@@ -159,7 +159,7 @@ def remove(target: str, names: tuple[str, ...], dry_run: bool, as_json: bool) ->
 
     from ..errors import RegistryError
     from ..registry import Registry
-    from ..registry.editor import Change, RegistryEditor
+    from ..registry.editor import RegistryEditor
 
     path = find_target(target)
     if not path.is_file():
@@ -175,7 +175,9 @@ def remove(target: str, names: tuple[str, ...], dry_run: bool, as_json: bool) ->
         removed = [_as_json(entry) for entry in entries]
         print_json({"registry": str(path), "written": list(map(str, written)), "dry_run": dry_run, "removed": removed})
         return
-    _print_changes(path, [Change("removed", entry) for entry in entries], [], dry_run)
+    for entry in entries:
+        echo(f"- removed   {size_text(entry.size):>8}  {entry.sha256[:12]}  {entry.name}")
+    _print_changes(path, [], [f"{len(entries)} removed"], dry_run)
     note(f"hosts keep {count(len(entries))}; delete there what must not be public")
 
 

@@ -28,7 +28,9 @@ Examples:
     options.pattern,
     click.option("--deep", is_flag=True, help="Download and hash all bytes of every file from every host."),
     click.option("-a", "--all", "everything", is_flag=True, help="List good files too."),
-    click.option("-j", "--jobs", type=click.IntRange(1, 64), help="The number of files to check in parallel."),
+    click.option(
+        "-j", "--jobs", type=click.IntRange(1, 64), metavar="N", help="The number of files to check in parallel."
+    ),
     epilog=_EXAMPLES,
 )
 def command(data: PackageData, pattern: str, deep: bool, everything: bool, jobs: int | None, as_json: bool) -> None:

@@ -59,12 +59,12 @@ _SIZE: dict[str, Any] = {"callback": _as_bytes, "show_default": True, "metavar":
 @click.option("--max-total", default="100MB", help="The limit for all data files together.", **_SIZE)
 @options.as_json
 def command(paths: tuple[Path, ...], max_file: int, max_total: int, as_json: bool) -> None:
-    """Check that a wheel or an sdist contains its small data, and no large data.
+    """Check which data a wheel or an sdist contains.
 
-    PATH is a wheel, an sdist, or the folder of a source tree. Sizes are those of the unpacked files. Code, libraries,
-    metadata and the folder "dist" do not count. In the source tree, the command also checks that archives contain the
-    package's dataferry.toml and the registered files of its data folder. The exit code is 1 if data is too large or
-    missing.
+    Small data should be in it, and large data should not. PATH is a wheel, an sdist, or the folder of a source
+    tree. Sizes are those of the unpacked files. Code, libraries, metadata and the folder "dist" do not count. In
+    the source tree, the command also checks that archives contain the package's dataferry.toml and the registered
+    files of its data folder. The exit code is 1 if data is too large or missing.
 
     \b
     Examples:

@@ -232,7 +232,7 @@ def _print(found: dict[str, Any], variables: Mapping[str, str]) -> None:
         ("usable", ", ".join(scheme for scheme in found["hosts"] if scheme not in lacking)),
         *(("lacking", f"{', '.join(s)}: {style(reason, fg='yellow')}") for reason, s in by_reason(lacking).items()),
         *(
-            ("token", f"{provider}: {origin or f'none found (the variable {variables[provider]} for one)'}")
+            ("token", f"{provider}: {origin or f'none found; set {variables[provider]}'}")
             for provider, origin in found["tokens"].items()
         ),
     )

@@ -27,7 +27,7 @@ Examples:
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=options.complete_name)
 @click.option("-o", "--output", type=click.Path(), metavar="DIR", help="Copy the files into a folder.")
 @click.option("--hash", "known_hash", metavar="SHA256:...", help="The hash that the file of a URL must have.")
-@click.option("-j", "--jobs", type=click.IntRange(min=1), help="The number of parallel downloads.")
+@click.option("-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="The number of parallel downloads.")
 @click.option(
     "--deadline",
     type=click.FloatRange(min=0, min_open=True),

@@ -78,11 +78,11 @@ def _spec(bucket: str, region: str, endpoint: str, prefix: str) -> str:
 @_bucket_options
 @options.dry_run("Show what would be done, and change nothing.")
 def setup(bucket: str, region: str, endpoint: str, prefix: str, dry_run: bool) -> None:
-    """Create a bucket that everybody can read and that keeps old versions.
+    """Create a public bucket that keeps old versions.
 
-    BUCKET is a name, or the whole s3://bucket/prefix/?region=... as in dataferry.toml. You can run it again: it
-    changes only what is missing, and keeps other rules of the bucket. It needs the owner's key, for example from
-    AWS_PROFILE.
+    Everybody can read it. BUCKET is a name, or the whole s3://bucket/prefix/?region=... as in dataferry.toml. You
+    can run it again: it changes only what is missing, and keeps other rules of the bucket. It needs the owner's
+    key, for example from AWS_PROFILE.
     """
     from ..config.settings import load_settings
     from ..errors import AccessDenied

@@ -17,9 +17,9 @@ def _path(what: tuple[str, ...], registry: str | None) -> str:
     if len(what) == 2:
         return options.open_data(what[0], registry).get(what[1])
     if len(what) != 1:
-        raise click.UsageError("give the path of a file, or a package and a name")
+        raise click.UsageError("Give the path of a file, or a package and a name.")
     if not os.path.isfile(what[0]):
-        raise click.UsageError(f"there is no file {what[0]!r}; for a registered file give its package and its name")
+        raise click.UsageError(f"There is no file {what[0]!r}. For a registered file, give its package and its name.")
     return what[0]
 
 

@@ -42,7 +42,7 @@ Examples:
 @options.dry_run("Show what would be done, and change nothing anywhere.")
 @click.option("--new-version", is_flag=True, help="Allow new bytes under a name, at hosts that keep the old ones.")
 @click.option("--repair", is_flag=True, help="Replace a host's copy that differs from the registered file.")
-@click.option("-j", "--jobs", type=click.IntRange(min=1), help="The number of parallel uploads.")
+@click.option("-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="The number of parallel uploads.")
 @click.option(
     "--wait",
     type=click.FloatRange(min=0),

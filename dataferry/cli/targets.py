@@ -18,6 +18,8 @@ from ..registry.names import check_name
 from ..registry.packages import REGISTRY_NAME, find_registry, package_at, package_folders
 from .output import note
 
+#: In an error; a folder such as /etc has hundreds of links.
+_MOST_LISTED = 10
 #: What lies beside data in a folder and is none; one that is named is taken.
 _NO_DATA = re.compile(
     r"(README|LICEN[CS]E|COPYING|AUTHORS|CHANGES|CHANGELOG|MANIFEST)\b.*|.*\.py[cix]?", re.IGNORECASE
@@ -160,7 +162,8 @@ def named_files(files: Sequence[str], registry: Path, name: str | None, prefix: 
                 )
     if problems:
         head = [f"{len(problems)} files cannot be taken:"] if len(problems) > 1 else []
-        raise BadName("\n  ".join([*head, *problems]))
+        rest = [f"... and {len(problems) - _MOST_LISTED} more"] if len(problems) > _MOST_LISTED else []
+        raise BadName("\n  ".join([*head, *problems[:_MOST_LISTED], *rest]))
     return dict(sorted(found.items()))
 
 

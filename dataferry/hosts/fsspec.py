@@ -90,7 +90,7 @@ _TIMEOUT = 15
 
 
 class FsspecHost(Host):
-    """Files below a URL that some implementation of fsspec understands.
+    """Files in a store that fsspec supports.
 
     Parameters
     ----------

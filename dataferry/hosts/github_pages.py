@@ -60,7 +60,7 @@ _REMEDY = (
 
 
 class GitHubPagesHost(Host):
-    """The files of a branch, as GitHub Pages serves them, and as they lie in the repository.
+    """The files of a branch that GitHub Pages serves.
 
     Parameters
     ----------

@@ -74,7 +74,7 @@ _OTHER = "a published name keeps its bytes: choose a new name, or publish a new 
 
 
 class S3Host(Host):
-    """A bucket of Amazon S3, or of a store that speaks its language.
+    """A bucket of Amazon S3 or of a compatible store.
 
     Parameters
     ----------

@@ -77,7 +77,7 @@ class Bucket:
         self.spec, self.name = spec, parts.netloc
         self.region, self.endpoint, self.acl = given["region"], given["endpoint"], given["acl"]
         legal = re.fullmatch(_OTHER_BUCKET if self.endpoint else _AWS_BUCKET, self.name)
-        check(legal, f"{self.name!r} is no name of a bucket")
+        check(legal, f"{self.name!r} is not a legal bucket name")
         self.storage_class, self.requester_pays = given["class"], given["payer"] == "requester"
         #: What tells boto3 who pays.
         self.payer = {"RequestPayer": "requester"} if self.requester_pays else {}

@@ -50,6 +50,15 @@ def commands(tree: Path) -> list[list[str]]:
     ]
 
 
+def test_hundreds_of_files_that_cannot_be_taken_are_a_short_error(command: Command, tree: Path) -> None:
+    for number in range(200):
+        (tree / "hosted" / f"link{number:03}").symlink_to(tree.parent / "outside" / "passwd")
+    for args in commands(tree):
+        lines = command(*args).stderr.splitlines()
+        assert lines[0] == "error: 200 files cannot be taken:" and "link000" in lines[1]
+        assert lines[-1].strip() == "... and 190 more" and len(lines) == 12
+
+
 def test_what_leads_out_of_a_folder_is_refused_by_name(command: Command, tree: Path) -> None:
     (tree / "hosted" / "inside.fits").symlink_to("a.fits")
     (tree / "hosted" / "passwd").symlink_to(tree.parent / "outside" / "passwd")

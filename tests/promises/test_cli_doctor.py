@@ -102,8 +102,8 @@ def test_doctor_says_where_tokens_are(command, make_package, home, monkeypatch):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     text = command("doctor").stdout
-    assert "  token     Figshare: none found (the variable FIGSHARE_TOKEN for one)\n" in text
-    assert "  token     Amazon S3: none found (the variable AWS_ACCESS_KEY_ID for one)\n" in text
+    assert "  token     Figshare: none found; set FIGSHARE_TOKEN\n" in text
+    assert "  token     Amazon S3: none found; set AWS_ACCESS_KEY_ID\n" in text
     monkeypatch.setenv("GITHUB_TOKEN", "s3cret")
     (home / ".netrc").write_text("machine api.figshare.com login ann password s3cret\n")
     (home / ".netrc").chmod(0o600)
