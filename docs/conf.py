@@ -22,7 +22,6 @@ suppress_warnings = ["app.add_directive"]
 
 # `sphinx-build -b man`: the page on the command line, with every command, becomes dataferry(1)
 man_pages = [("commands", "dataferry", "data files of scientific Python packages", [author], 1)]
-man_show_urls = True
 
 html_title = f"dataferry {version}"
 html_theme_options = {
