@@ -310,6 +310,8 @@ class RemoteFile(ByteSource):
                 raise self._error("is empty") from error
             prefix = "the server is not reached: " if error.kind in _NOT_REACHED else ""
             raise self._error(prefix + error.reason, _REMEDIES.get(Reason(error.kind), "")) from error
+        if found.total == 0:
+            raise self._error("is empty")
         if not found.ranges:
             raise self._error("the server ignores byte ranges", _WHOLE)
         if found.total is None:
@@ -328,7 +330,7 @@ def packed_by(first: bytes) -> tuple[str, str]:
 
 def open_source(named: Named, *, remote: bool = False) -> ByteSource:
     """Open the bytes of a file: here, or with ``remote`` at a server."""
-    if isinstance(named, str) and named.startswith(("http://", "https://")):
+    if isinstance(named, str) and named.lower().startswith(("http://", "https://")):
         named = Source(named, named)
     if isinstance(named, Source):
         if not remote:

@@ -198,15 +198,13 @@ def _table_column(hdu: Hdu, number: int, at: int, rows: int, row_bytes: int) -> 
 
 
 def _add_scale(column: Column, hdu: Hdu, scale: str, zero: str, null: str) -> None:
-    for attribute, key in (("scale", scale), ("zero", zero)):
-        if key in hdu:
+    for attribute, key in (("scale", scale), ("zero", zero), ("null", null)):
+        if key and key in hdu:
             value = hdu[key]
             if isinstance(value, bool) or not isinstance(value, int | float):
                 column.problem = column.problem or f"{key}={value!r} is not a number"
             else:
                 setattr(column, attribute, value)
-    value = hdu[null] if null else None
-    column.null = value if isinstance(value, int) else None
 
 
 def image_column(hdu: Hdu) -> Column:
@@ -309,6 +307,8 @@ def fits_layout(source: ByteSource, hdu: Hdu) -> MapLayout:
         if not pixels.dtype or nside == 0:
             what = "NSIDE is missing" if nside == 0 else "it is not of numbers"
             raise pixels.context.error(f"should hold the pixel numbers of a partial map, but {what}")
+        if not columns:
+            raise context.error("has pixel numbers, but no column of values")
     else:
         nside = nside or next((n for n in (nside_of(c.count) for c in columns if not c.problem) if n), 0)
     _check_lengths(columns, pixels, nside)

@@ -1,11 +1,12 @@
 """HEALPix maps in HDF5: a dataset of (npix,), (fields, npix) or (npix, fields), with attributes for the rest.
 
-There is no standard: attributes are looked for at the dataset, its groups and the file, by the names that packages
-have given them (healpy's users, pysm3, the CF conventions, xarray).
+There is no standard: attributes are looked for at the dataset, at its pixel numbers and grid mapping (xdggs, CF 1.13),
+its groups and the file, by the names that packages have given them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,19 @@ from .healpix import nside_of
 from .layout import MAX_NSIDE, ORDERS, Column, MapLayout
 
 _MAGIC = b"\x89HDF\r\n\x1a\n"
-_ORDER_KEYS = ("ordering", "order", "scheme", "pixel_ordering_scheme", "ordering_scheme", "healpix_order")
+_ORDER_KEYS = (
+    "ordering",
+    "order",
+    "scheme",
+    "pixel_ordering_scheme",
+    "ordering_scheme",
+    "healpix_order",
+    "indexing_scheme",  # xdggs, CF 1.13
+)
 _NEST_KEYS = ("nest", "nested")
+_NSIDE_KEYS = ("nside", "healpix_nside")
+_LEVEL = "refinement_level"  # CF 1.13: NSIDE is two to that power
+_GRID_KEYS = {*_ORDER_KEYS, *_NEST_KEYS, *_NSIDE_KEYS, _LEVEL}
 _PIXEL_NAMES = {"pixel", "pixels", "pix", "ipix", "hpix", "hpxindex", "pixel_index", "pixel_indices", "pixel_numbers"}
 _PIXEL_NAMES |= {"healpix", "healpix_index", "index", "indices", "idx", "pixnum", "cell_ids", "cell"}
 
@@ -43,7 +55,7 @@ def hdf5_layout(source: ByteSource, dataset: int | str | None) -> MapLayout:
         with h5py.File(source.context.file, "r") as opened:
             found = _choose(opened, dataset, source.context)
             numbers = _numbers_beside(found)
-            attrs = _attributes(found)
+            attrs = _attributes(found, numbers)
             columns = _columns(source, found, attrs)
             pixels = None if numbers is None else _columns(source, numbers, {})[0]
             context = _context(source, found)
@@ -53,7 +65,7 @@ def hdf5_layout(source: ByteSource, dataset: int | str | None) -> MapLayout:
     order, stated = _order(attrs, context)
     if order == "NESTED" and nside & (nside - 1):
         raise context.error(f"the ordering is NESTED, but nside={nside} is no power of two")
-    guessed = not stated and "nside" not in attrs
+    guessed = not stated and _first(attrs, _NSIDE_KEYS) is None
     return MapLayout(source, context, 0, nside, order, columns, pixels, "" if stated else "assumed", guessed)
 
 
@@ -61,14 +73,26 @@ def _context(source: ByteSource, found: Any) -> Context:
     return Context(f"{source.context.file}, dataset {found.name}")
 
 
-def _attributes(found: Any) -> dict[str, Any]:
-    """Those of the dataset, over those of its group, over those of the groups above and the file."""
-    attrs: dict[str, Any] = {}
-    while True:
-        attrs = {key.lower(): _plain(value) for key, value in found.attrs.items()} | attrs
-        if found.name == "/":
-            return attrs
+def _attributes(found: Any, numbers: Any) -> dict[str, Any]:
+    """Those of the dataset, over those of its grid, over those of its group, of the groups above and of the file."""
+    attrs = _own_attributes(found)
+    for grid in (numbers, found.parent.get(str(attrs.get("grid_mapping", "-")))):
+        if grid is not None:
+            own = _own_attributes(grid)
+            own[_LEVEL] = own.get(_LEVEL, own.get("level"))  # xdggs; elsewhere a level may be a pressure
+            attrs = {key: value for key, value in own.items() if key in _GRID_KEYS} | attrs
+    while found.name != "/":
         found = found.parent
+        attrs = _own_attributes(found) | attrs
+    return attrs
+
+
+def _own_attributes(item: Any) -> dict[str, Any]:
+    return {key.lower(): _plain(value) for key, value in item.attrs.items()}
+
+
+def _first(attrs: dict[str, Any], keys: Iterable[str]) -> Any:
+    return next((attrs[key] for key in keys if key in attrs), None)
 
 
 def _plain(value: Any) -> Any:
@@ -78,20 +102,23 @@ def _plain(value: Any) -> Any:
 
 
 def _nside(attrs: dict[str, Any], count: int, context: Context, *, partial: bool) -> int:
-    nside = nside_of(count)
-    stated = attrs.get("nside", nside)
+    whole, level = nside_of(count), attrs.get(_LEVEL)
+    stated = _first(attrs, _NSIDE_KEYS)
+    if stated is None and isinstance(level, int) and 0 <= level < MAX_NSIDE.bit_length():
+        stated = 1 << level
     if isinstance(stated, str) and stated.strip().isdigit():
         stated = int(stated)
     if partial and isinstance(stated, int) and 0 < stated <= MAX_NSIDE:
         return stated
-    if np.ndim(stated) or stated != nside:
-        raise context.error(f"holds {count} values, but nside is {stated!r}: not a whole-sky map")
-    return nside
+    if whole and (stated is None or (not np.ndim(stated) and stated == whole)):
+        return whole
+    what = "missing" if stated is None else repr(stated)
+    raise context.error(f"holds {count} values, but nside is {what}: not a whole-sky map")
 
 
 def _order(attrs: dict[str, Any], context: Context) -> tuple[str, bool]:
-    word = next((str(attrs[key]).strip().upper() for key in _ORDER_KEYS if key in attrs), "")
-    nest = next((attrs[key] for key in _NEST_KEYS if key in attrs), None)
+    word = str(_first(attrs, _ORDER_KEYS) or "").strip().upper()
+    nest = _first(attrs, _NEST_KEYS)
     if not word and nest is not None:
         word = "NESTED" if str(nest).lower() in ("true", "1", "1.0", "nest", "nested") else "RING"
     if word and word not in ORDERS:

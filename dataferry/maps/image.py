@@ -132,6 +132,8 @@ def _bounds(
     """Start and stop of each axis, and the shape of the result: an int drops its axis, None adds one."""
     parts: list[Any] = list(section) if isinstance(section, Sequence) else [section]
     try:
+        if any(isinstance(part, bool | np.bool_) for part in parts):
+            raise TypeError("masks select no rectangle")
         result = np.broadcast_to(np.int8(0), shape)[tuple(parts)].shape
         axes: list[Any] = [
             part if isinstance(part, slice | EllipsisType) else operator.index(part)

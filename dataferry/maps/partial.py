@@ -18,6 +18,8 @@ _PADDING = np.iinfo("i8").min
 
 def stored_pixels(layout: MapLayout, column: Column, threads: int = 0) -> Ints:
     """The pixel numbers, as the file has them; -1 for a row whose pixel number is null, which is padding."""
+    if column.logical:
+        raise column.context.error("should hold pixel numbers, but they are logical values")
     pixels = np.empty(column.count, "i8")
     if column.natural.kind == "f":
         floats = np.empty(column.count)

@@ -51,16 +51,22 @@ def info(path: Named, *, remote: bool = False) -> str:
     with open_source(path, remote=remote) as source:
         lines = [f"{source.context.file}  {source.size} bytes"]
         in_hdf5 = is_hdf5(source)
-        if not in_hdf5:
-            for hdu in hdus(source):
+        try:
+            for hdu in () if in_hdf5 else hdus(source):
                 lines += _hdu_lines(source, hdu)
+        except MapError as error:  # what comes before a damaged HDU may be the map
+            if len(lines) == 1:
+                raise
+            lines.append(f"  {error}")
     try:
         with open_map(path, remote=remote) as layout:
             lines += _map_lines(path, layout, remote=remote)
     except MapError as error:
         reason = str(error).partition(": ")[2] or str(error)
-        opener = "import h5py; h5py.File" if in_hdf5 else "from astropy.io import fits; fits.open"
-        lines += ["no HEALPix map: " + reason, f"  {opener}({_printable(path)!r})"]
+        lines.append("no HEALPix map: " + reason)
+        if not remote:
+            opener = "import h5py; h5py.File" if in_hdf5 else "from astropy.io import fits; fits.open"
+            lines.append(f"  {opener}({_printable(path)!r})")
     return _Text("\n".join(lines))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
+import warnings
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import lru_cache
@@ -23,6 +24,8 @@ _WORDS = {
     "angstroms": "Angstrom",  # IRAF
     "counts": "count",  # gamma rays and X rays (Fermi, ROSAT, eROSITA)
     "degrees": "deg",  # AIPS
+    "electrons": "electron",  # Hubble
+    "ergs": "erg",  # Hubble, IRAF
     "jansky": "Jy",
     "kelvin": "K",  # radio surveys
     "kelvins": "K",
@@ -31,6 +34,8 @@ _WORDS = {
     "muk": "uK",  # Planck
     "photons": "photon",  # Fermi
     "pixels": "pix",
+    "rayleighs": "R",  # H alpha
+    "sec": "s",
     "seconds": "s",
 }
 # K_CMB, Kcmb, K_{CMB}, KCMB (Planck), "mK, thermodynamic" and "uK_thermodynamic" (LAMBDA), K_RJ, uK(RJ), mK_antenna,
@@ -94,7 +99,9 @@ def _parse(text: str, enabled: int) -> Any:
     plain = _SPECIAL.sub(stand_in, text)
     plain = re.sub(r"\{([-+\w./]+)\}", r"\1", plain)  # K^{2}
     plain = re.sub(r"\((\w+)\)", r"\1", plain)  # astropy does not know (K)^2
-    parsed = _parse_plain(plain)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", u.UnitsWarning)  # of W/m2/sr: one meaning, and many headers have it
+        parsed = _parse_plain(plain)
     if not isinstance(parsed, u.UnitBase):
         raise ValueError(f"{text!r} is no single unit on a linear scale")
     if not used:

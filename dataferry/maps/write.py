@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 import operator
 import os
 import re
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
@@ -26,6 +28,13 @@ if TYPE_CHECKING:
     from astropy.io.fits import BinTableHDU, Header
 
 _NAMES = ("TEMPERATURE", "Q_POLARISATION", "U_POLARISATION")
+# by the suffix of a name; astropy reads all of them
+_PACKED: dict[str, Callable[[Any], Any]] = {
+    ".gz": lambda stream: gzip.GzipFile("", "wb", 6, stream, mtime=0),
+    ".bz2": lambda stream: bz2.BZ2File(stream, "wb"),
+    ".xz": lambda stream: lzma.LZMAFile(stream, "wb"),  # noqa: SIM115
+}
+_NOT_WRITTEN = {".zip", ".z", ".zst", ".h5", ".hdf5"}
 _FORMS = {"b1": "L", "u1": "B", "i2": "I", "i4": "J", "i8": "K", "f4": "E", "f8": "D"}
 # cards that say how the bytes are laid out, be it in this table or in another one
 _STRUCTURAL = re.compile(
@@ -54,7 +63,7 @@ def write_map(
     Parameters
     ----------
     path : path-like
-        Where to; ``.gz`` at the end packs the file.
+        Where to; ``.gz``, ``.bz2`` or ``.xz`` at the end packs the file.
     values : array_like or Quantity
         Shape (npix,), or (fields, npix); with ``pixels`` the last axis is as long as these. Floats, integers, or
         booleans for a mask. What a masked array masks is written as UNSEEN.
@@ -87,6 +96,8 @@ def write_map(
     """
     target = Path(path)
     context = Context(os.fspath(path))
+    if target.suffix.lower() in _NOT_WRITTEN:
+        raise context.error("maps are written as FITS, plain or packed", "end the name with .fits, .gz, .bz2 or .xz")
     if target.exists() and not overwrite:
         raise _exists(context)
     text, array = _with_unit(values, unit, context)
@@ -240,11 +251,8 @@ def _write_file(target: Path, context: Context, table: BinTableHDU, *, overwrite
     hdus = HDUList([PrimaryHDU(), table])
     try:
         with open(private, "wb") as stream:
-            if target.suffix.lower() == ".gz":
-                with gzip.GzipFile("", "wb", 6, stream, mtime=0) as packed:
-                    hdus.writeto(packed, checksum=True)
-            else:
-                hdus.writeto(stream, checksum=True)
+            with _PACKED.get(target.suffix.lower(), nullcontext)(stream) as into:
+                hdus.writeto(into, checksum=True)
             stream.flush()
             os.fsync(stream.fileno())
         if overwrite:

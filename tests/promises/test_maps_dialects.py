@@ -73,6 +73,9 @@ def test_milli_converts_as_milli(tmp_path):
     [
         ("JY/BEAM", u.Jy / u.beam),
         ("KELVIN", u.K),
+        ("electrons/sec", u.electron / u.s),
+        ("ergs/s/cm2", u.erg / u.s / u.cm**2),
+        ("Rayleighs", u.R),
         ("COUNTS/S", u.ct / u.s),
         ("Deg", u.deg),
         ("kelvin", u.K),
@@ -368,3 +371,35 @@ def test_the_lines_that_info_gives_run(tmp_path, columns):
     values = [value for value in found.values() if isinstance(value, u.Quantity)]
     assert values
     assert all(value.shape[-1] == 12 for value in values)
+
+
+def test_pixel_numbers_that_are_logical_values(tmp_path):
+    cards = HEALPIX | {"INDXSCHM": "EXPLICIT", "OBJECT": "PARTIAL"}
+    path = table(tmp_path / "a.fits", column("PIXEL", "L", np.ones(12, bool)), column(), **cards)
+    with pytest.raises(MapError, match="'PIXEL'.*logical"):
+        maps.read_map(path)
+
+
+def test_pixel_numbers_without_values(tmp_path):
+    path = table(tmp_path / "a.fits", column("PIXEL", "J"), **HEALPIX | {"INDXSCHM": "EXPLICIT"})
+    with pytest.raises(MapError, match="no column of values"):
+        maps.read_map(path)
+
+
+def test_a_null_value_that_is_no_integer(tmp_path):
+    path = table(tmp_path / "a.fits", column("T", "J"), **HEALPIX, TNULL1=3.0)
+    assert maps.read_map(path).value[3] == maps.UNSEEN
+    path = table(tmp_path / "b.fits", column("T", "J"), **HEALPIX, TNULL1="none")
+    with pytest.raises(MapError, match="TNULL1='none' is not a number"):
+        maps.read_map(path)
+    image = fits.ImageHDU(np.arange(12, dtype="i2"), fits.Header({"BLANC": 3.0} | HEALPIX))
+    fits.HDUList([fits.PrimaryHDU(), image]).writeto(tmp_path / "c.fits")
+    assert maps.read_map(change(tmp_path / "c.fits", (b"BLANC", b"BLANK"))).value[3] == maps.UNSEEN
+
+
+def test_a_damaged_header_behind_the_map_does_not_hide_it(tmp_path):
+    path = table(tmp_path / "a.fits")
+    path.write_bytes(path.read_bytes() + b"XTENSION= 'IMAGE")
+    text = maps.info(path)
+    assert "HDU 2: the file is truncated" in text and "HEALPix map in HDU 1" in text
+    assert maps.read_map(path).value[5] == 5

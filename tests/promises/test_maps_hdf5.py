@@ -207,3 +207,49 @@ def test_hdf5_datasets_that_are_no_map(h5py, tmp_path, name, said):
     with pytest.raises(MapError, match=said) as caught:
         maps.read_map(tmp_path / "a.h5", hdu=name)
     assert "a.h5" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "cards",
+    [
+        {"grid_name": "healpix", "level": 2, "indexing_scheme": "nested"},
+        {"grid_mapping_name": "healpix", "refinement_level": 2, "indexing_scheme": "nested"},
+        {"nside": NSIDE, "nest": True},
+    ],
+    ids=["xdggs", "CF", "plain"],
+)
+@pytest.mark.parametrize("count", [NPIX, 5])
+def test_attributes_of_the_pixel_numbers(h5py, tmp_path, cards, count):
+    hp = pytest.importorskip("healpy")
+    sky = np.full(NPIX, maps.UNSEEN)
+    sky[:count] = np.arange(count)
+    with h5py.File(tmp_path / "a.h5", "w") as made:
+        made["cell_ids"] = np.arange(count)
+        made["cell_ids"].attrs.update(cards)
+        made["tas"] = np.arange(float(count))
+        made["tas"].attrs.update(units="K", level=500)
+    found = maps.read_map(tmp_path / "a.h5")
+    np.testing.assert_array_equal(found.value, hp.reorder(sky, n2r=True))
+    assert found.unit == u.K and "order_from" not in found.info.meta
+
+
+@pytest.mark.parametrize(
+    "cards",
+    [{"refinement_level": 2, "indexing_scheme": "nested"}, {"healpix_nside": NSIDE, "healpix_order": "nest"}],
+    ids=["CF", "EERIE"],
+)
+def test_attributes_of_the_grid_mapping(h5py, tmp_path, cards):
+    hp = pytest.importorskip("healpy")
+    with h5py.File(tmp_path / "a.h5", "w") as made:
+        made["crs"] = 0
+        made["crs"].attrs.update(cards)
+        made["tas"] = np.arange(NPIX)
+        made["tas"].attrs["grid_mapping"] = "crs"
+    np.testing.assert_array_equal(maps.read_map(tmp_path / "a.h5").value, hp.reorder(np.arange(NPIX), n2r=True))
+
+
+def test_a_part_of_the_sky_without_nside(h5py, tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as made:
+        made["ipix"], made["m"] = np.arange(5), np.arange(5.0)
+    with pytest.raises(MapError, match="nside is missing"):
+        maps.read_map(tmp_path / "a.h5")

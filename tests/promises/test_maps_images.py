@@ -127,3 +127,10 @@ def test_a_file_name_that_is_not_utf8(tmp_path, monkeypatch):
         assert maps.show(path).exists()
         assert "HDU 0" in maps.info(path)
         assert maps.header(path) is not None
+
+
+@pytest.mark.parametrize("section", [True, (np.True_,), (1, False)])
+def test_a_section_of_booleans(tmp_path, section):
+    fits.PrimaryHDU(np.zeros((4, 5))).writeto(tmp_path / "a.fits")
+    with pytest.raises(MapError, match="section"):
+        maps.cutout(tmp_path / "a.fits", section)

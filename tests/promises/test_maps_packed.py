@@ -111,3 +111,18 @@ def test_a_map_is_written_packed(tmp_path, plain):
         assert opened[1].verify_datasum() == opened[1].verify_checksum() == 1
     np.testing.assert_array_equal(maps.read_map(path, None, order="file").value, sky.value)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.fits", "new.fits.gz"]
+
+
+@pytest.mark.parametrize(("suffix", "first"), [(".bz2", b"BZh"), (".xz", b"\xfd7zXZ")])
+def test_a_map_is_written_packed_as_its_name_says(tmp_path, suffix, first):
+    path = maps.write_map(tmp_path / f"a.fits{suffix}", np.arange(12.0))
+    assert path.read_bytes().startswith(first)
+    np.testing.assert_array_equal(maps.read_map(path).value, np.arange(12))
+    np.testing.assert_array_equal(fits.getdata(path)["TEMPERATURE"], np.arange(12))
+
+
+@pytest.mark.parametrize("name", ["a.fits.zip", "a.fits.Z", "a.fits.zst", "a.h5", "a.hdf5"])
+def test_a_map_is_not_written_under_the_name_of_another_format(tmp_path, name):
+    with pytest.raises(MapError, match="written as FITS"):
+        maps.write_map(tmp_path / name, np.arange(12.0))
+    assert not any(tmp_path.iterdir())

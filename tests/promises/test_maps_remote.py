@@ -160,3 +160,19 @@ def test_info_of_a_remote_map(server):
     assert "NSIDE 128, RING, 3 fields" in text
     assert "remote=True" in text
     assert sum(request.sent for request in server.requests) < 65536
+
+
+def test_an_empty_file_that_is_sent_whole(server):
+    server.fault("empty.fits", IgnoresRange())
+    with pytest.raises(MapError, match="is empty"):
+        maps.read_map(server.url_of("empty.fits"), remote=True)
+
+
+def test_a_scheme_in_upper_case(server, sky):
+    url = server.url_of("ring.fits").replace("http", "HTTP")
+    assert maps.read_map(url, pixels=[7], remote=True).value == sky[0, 7]
+
+
+def test_info_of_a_remote_file_that_is_no_map_opens_nothing(server):
+    text = maps.info(server.url_of("image.fits"), remote=True)
+    assert "no HEALPix map" in text and "fits.open" not in text
