@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from .cache.astropy_cache import astropy_timeout
+from .cache.layout import RETRIEVED
 from .cache.store import Store, incoming
 from .download.source import Arrived
 from .errors import BadName, Failure, FileUnavailable, Offline, Reason, WrongBytes
@@ -144,7 +145,7 @@ class _Place:
     @property
     def store(self) -> Store:
         if self._store is None:
-            self._store = Store("retrieve", self.key, url=self.key)
+            self._store = Store(RETRIEVED, self.key, url=self.key)
         return self._store
 
     def find(self) -> str | None:

@@ -23,6 +23,8 @@ from .stamps import Stamps
 
 #: dataferry's own part of a cache folder.
 OWN = "dataferry"
+#: What stands for the package of files that belong to none.
+RETRIEVED = "retrieve"
 #: Package and digits of the folders there that have the readable paths of files; the others are for itself.
 is_view_folder = re.compile(r"(.+)-([0-9a-f]{8})").fullmatch
 

@@ -92,7 +92,8 @@ def kept_views(package: str | None = None) -> list[View]:
 def _is_kept(home: str, view: str, package: str, digits: str) -> bool:
     """Whether a file in a chosen folder is a download, and not one of the user's in ``run-20240131``."""
     known = _registry(package)
-    return (isinstance(known, _Known) and digits == known.digits) or layout.stamps_of(home).read(view) is not None
+    ours = package == layout.RETRIEVED or (isinstance(known, _Known) and digits == known.digits)
+    return ours or layout.stamps_of(home).read(view) is not None
 
 
 @lru_cache(maxsize=256)

@@ -172,12 +172,14 @@ def test_the_commands_look_where_the_variable_of_a_package_leads(make, command, 
     assert not Path(path).exists()
 
 
-def test_the_commands_look_where_a_program_kept_files(make, command, tmp_path, monkeypatch):
+def test_the_commands_look_where_a_program_kept_files(make, server, command, tmp_path, monkeypatch):
     cache = tmp_path / "cache"
     path = PackageData(make(), cache=cache, show_progress=False).get("notes.txt")
     assert command("cache", "list").stdout == ""
     monkeypatch.setenv("DATAFERRY_CACHE", str(cache))
-    assert path in command("cache", "list", "--json").stdout
+    unverified = retrieve(server.url + "notes.txt", progress=False)
+    files = json.loads(command("cache", "list", "--json").stdout)["files"]
+    assert [file["path"] for file in files] == [path, unverified]
 
 
 def test_the_commands_leave_what_else_lies_in_the_folder(make, command, tmp_path, monkeypatch):
