@@ -1,80 +1,155 @@
-"""``sunpy.data.manager``, where it is used: aiapy requires five files, each with several URLs and a sha256."""
+"""``sunpy.data.manager``: what it requires by hash comes from `retrieve`, without a database and a downloader."""
 
 from __future__ import annotations
 
 import hashlib
-import re
 
 from port import Files, Port
 from tree import Tree
 
-UTIL = "calibrate/util.py"
-CHANNEL = "response/channel.py"
-MANAGER = "data/_manager.py"
-NEW_UTIL = """\
-_DATA = PackageData(
-    "aiapy",
-    files={
-        name: {"sha256": sha256, "url": urls}
-        for name, (urls, sha256) in {
-            "correction_table_latest": _URL_HASH_CORRECTION_TABLE["latest"],
-            "error_table_latest": _URL_HASH_ERROR_TABLE["latest"],
-            "pointing_table": _URL_HASH_POINTING_TABLE,
-        }.items()
-    },
-)
+DATA = "data/__init__.py"
+FOLDER = "data/data_manager"
+MANAGER, CACHE, DOWNLOADER = f"{FOLDER}/manager.py", f"{FOLDER}/cache.py", f"{FOLDER}/downloader.py"
+TESTS = f"{FOLDER}/tests"
+FETCH = '''\
+    def fetch(self, urls, sha_hash, namespace=''):
+        """
+        Returns the path of a file with a known SHA-256 hash, and downloads it if it is not here.
+        """
+        path = self._cache_dir / (namespace + urls[0].rpartition('/')[2])
+        if path.is_file() and hash_file(path) != sha_hash:
+            warn_user("Hashes do not match, the file will be redownloaded (could be tampered/corrupted)")
+        try:
+            return Path(self._retrieve(urls[0], path.name, known_hash=f'sha256:{sha_hash}', mirrors=urls[1:]))
+        except DataferryError as e:
+            raise RuntimeError(str(e)) from e
 
+    def _retrieve(self, url, name, **options):
+        return retrieve(url, name=name, folder=self._cache_dir, progress=None, opener=self._opener, **options)
 
+'''
+DOWNLOAD = """\
+            path.unlink(missing_ok=True)
+            self._retrieve(url, path.name)
 """
-NEW_CHANNEL = """\
-_DATA = PackageData(
-    "aiapy",
-    files={
-        f"instrument_file_{kind}": {"sha256": sha256, "url": urls}
-        for kind, (urls, sha256) in URL_HASH[VERSION_NUMBER].items()
-    },
-)
-
-
+STORAGE = "def storage(tmp_path):\n    storage = mocks.Downloads(tmp_path)"
+NEW_CACHE = "Cache(InMemStorage(), tmp_path, opener=downloader)"
+BRANCH = """\
+        else:
+            known = self._file_cache.get(name, {}).get(self._namespace)
+            if known and not pathlib.Path(known).is_file():
+                warn_user("Requested file appears to missing and will be redownloaded.")
+            file_path = self._cache.fetch(urls, sha_hash, self._namespace)
 """
-STAND_IN = b"stand-in for a table\n" * 1000
-#: The files below a mirror, and the one of another server.
-FILES = (
-    "sdo/aia/response/aia_V3_error_table.txt",
-    "sdo/aia/response/aia_V10_20201119_190000_response_table.txt",
-    "sdo/aia/response/aia_V8_fuv_fullinst.genx",
-    "sdo/aia/response/aia_V8_all_fullinst.genx",
-    "public/master_aia_pointing3h.csv",
-)
+MOCKS = '''\
+import io
+
+# This is the hash of file containing just the character 'a'
+MOCK_HASH = "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"
+
+
+class MockDownloader:
+    """
+    An opener.
+    """
+
+    def __init__(self):
+        self.times_called = 0
+        self.last_called_url = ''
+
+    def __call__(self, url):
+        self.times_called += 1
+        self.last_called_url = url
+        return io.BytesIO(b"a")
+
+
+class Downloads:
+    """
+    The files in the folder of a manager, oldest first.
+    """
+
+    def __init__(self, folder):
+        self._folder = folder
+
+    @property
+    def _store(self):
+        paths = sorted(self._folder.iterdir(), key=lambda path: path.stat().st_ctime_ns)
+        return [{'file_path': str(path)} for path in paths if path.is_file()]
+
+
+def write_to_test_file(path, contents):
+    with open(path, 'w') as f:
+        f.write(contents)
+'''
+
+
+USE = """\
+from sunpy.data import manager
+
+
+@manager.require("table", ["{url}table.txt", "{url}copy.txt"], "{sha256}")
+def table():
+    return manager.get("table")
+"""
 
 
 def stand_in(tree: Tree, url: str) -> Files:
-    for name in ("__init__.py", UTIL):
-        tree.write(name, re.sub(r'"https://[\w.]+/(sdb/ssw/|solarsoft/|pub/ssw/)?', f'"{url}', tree.read(name)))
-    for name in (UTIL, CHANNEL):
-        tree.write(name, re.sub(r'"[0-9a-f]{64}"', f'"{hashlib.sha256(STAND_IN).hexdigest()}"', tree.read(name)))
-    return dict.fromkeys(FILES, STAND_IN)
+    content = b"stand-in for a table\n" * 1000
+    tree.write("data/_table.py", USE.format(url=url, sha256=hashlib.sha256(content).hexdigest()))
+    return {"table.txt": content}
 
 
 def port(tree: Tree, url: str) -> None:
-    for name, new, before in ((UTIL, NEW_UTIL, "@manager.require"), (CHANNEL, NEW_CHANNEL, "class Channel:")):
-        tree.replace(name, "from aiapy.data._manager import manager\n", "from dataferry import PackageData\n")
-        text = tree.read(name)
-        text = text.replace(before, new + before, 1)
-        text = re.sub(r"^ *@manager\.require.*\n", "", text, flags=re.MULTILINE)
-        tree.write(name, text.replace("manager.get(", "_DATA.get("))
-    tree.write(MANAGER, "")
+    tree.write(DOWNLOADER, "")
+    tree.replace(f"{FOLDER}/__init__.py", "from sunpy.data.data_manager.downloader import ParfiveDownloader\n", "")
+    tree.replace(DATA, "from sunpy.data.data_manager.downloader import ParfiveDownloader\n", "")
+    tree.replace(DATA, "(\n        ParfiveDownloader(),", "(")
+    tree.replace(DATA, "(\n    ParfiveDownloader(),", "(")
+    _port_cache(tree)
+    tree.replace_lines(MANAGER, "        else:", "                    file_path = details['file_path']", BRANCH)
+    tree.replace_lines(MANAGER, "    def _cache_has_file", "        return False", "")
+    _port_tests(tree)
+
+
+def _port_cache(tree: Tree) -> None:
+    tree.replace(CACHE, "units as u\n", "units as u\nfrom dataferry import DataferryError, retrieve\n")
+    opener = "    opener: callable, optional\n        Opens a URL in place of dataferry.\n"
+    tree.replace_lines(CACHE, "    downloader: Implementation", "        Downloader object", opener)
+    tree.replace(CACHE, "self, downloader, storage, cache_dir", "self, storage, cache_dir")
+    tree.replace(CACHE, "expiry=10*u.day)", "expiry=10*u.day, opener=None)")
+    tree.replace(CACHE, "self._downloader = downloader", "self._opener = opener")
+    tree.replace(CACHE, "            self._downloader.download(url, path)\n", DOWNLOAD)
+    tree.replace(CACHE, "    def _has_expired(", FETCH + "    def _has_expired(")
+
+
+def _port_tests(tree: Tree) -> None:
+    """Fixtures, and what was about the database and parfive; URLs and hashes become such as exist."""
+    tree.write(f"{TESTS}/test_downloader.py", "")
+    tree.write(f"{TESTS}/mocks.py", MOCKS)
+    fixtures, tests = f"{TESTS}/conftest.py", f"{TESTS}/test_manager.py"
+    tree.replace(fixtures, "def storage():\n    storage = InMemStorage()", STORAGE)
+    tree.replace(fixtures, "DataManager(Cache(downloader, storage, tmp_path))", f"DataManager({NEW_CACHE})", times=2)
+    tree.replace(fixtures, "cache = Cache(downloader, storage, tmp_path)", f"cache = {NEW_CACHE}")
+    tree.replace(fixtures, "Cache(downloader, sqlstorage, tmp_path)", NEW_CACHE.replace("InMemStorage()", "sqlstorage"))
+    tree.replace(fixtures, "['url1/test_file', 'url2']", "['http://example.com/test_file', 'http://example.org/1']")
+    tree.replace(f"{TESTS}/test_cache.py", "cache._downloader.", "cache._opener.", times=3)
+    tree.replace(tests, "f'file://{folder}/another_file'], MOCK_HASH", "'http://example.com/b'], MOCK_HASH", times=2)
+    tree.replace(tests, "['url1'], 'wrong_hash'", "['http://example.com/test_file'], '0' * 64")
+    tree.replace_lines(tests, "def test_wrong_hash_error", "        foo()", "")
+    tree.replace_lines(tests, "    # Change hash of the above file", "    storage._store[0]['file_hash']", "")
+    tree.replace_lines(tests, "        # New file entry is stored", "        assert len(storage._store) == 1", "")
+    tree.replace("conftest.py", "(\n        ParfiveDownloader(),", "(")
+    tree.replace("conftest.py", "    from sunpy.data.data_manager.downloader import ParfiveDownloader\n", "")
 
 
 PORT = Port(
-    title="sunpy's manager (aiapy)",
-    requirement="aiapy==0.10.*",
-    package="aiapy",
-    tests=("site:aiapy/response/tests/test_channel.py", "site:aiapy/calibrate/tests/test_util.py"),
-    imports="from aiapy.calibrate import util",
-    first="util._fetch_pointing_table()",
+    title="sunpy 7.0 manager",
+    requirement="sunpy[map,timeseries]==7.0.*",
+    package="sunpy",
+    tests=("site:sunpy/data/data_manager/tests",),
+    imports="from sunpy.data import _table",
+    first="_table.table()",
     stand_in=stand_in,
     port=port,
-    also=("pytest-mock",),
-    pytest_options=("-k", "(fuv or error or pointing) and not jsoc and not JSoC"),
+    also=("pytest-mock", "pytest-doctestplus", "hypothesis"),
 )
