@@ -31,6 +31,7 @@ compare.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from functools import partial
@@ -115,8 +116,21 @@ class Reason(StrEnum):
         return cls.ERROR
 
 
+#: Neither tabs and line ends nor what text in any language needs.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    r"""Text whose control characters are escaped, ``\x1b``: a terminal would obey them."""
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
 class DataferryError(Exception):
     """The base class of all errors of dataferry."""
+
+    def __str__(self) -> str:
+        """The message, which may quote a server or a file, as any terminal and log can print it."""
+        return printable(super().__str__().encode(errors="backslashreplace").decode())
 
 
 class BadName(DataferryError, ValueError):

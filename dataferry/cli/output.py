@@ -8,7 +8,7 @@ import re
 import click
 
 from .. import errors
-from ..errors import CacheError, DataferryError
+from ..errors import CacheError, DataferryError, printable
 
 #: A file could not be downloaded or published, or is not the registered one.
 FAILED = 1
@@ -40,7 +40,6 @@ _CODES: dict[type[BaseException], int] = {
 }
 #: What click.style writes; every other control character comes from a file, a server or a name.
 _COLOR = re.compile(r"(\x1b\[(?:[012]|22|3[0-7])m)")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def exit_code(error: DataferryError) -> int:
@@ -49,11 +48,6 @@ def exit_code(error: DataferryError) -> int:
         codes = {exit_code(e) for e in error.exceptions if isinstance(e, DataferryError)}
         return codes.pop() if len(codes) == 1 else FAILED
     return next((code for kind, code in _CODES.items() if isinstance(error, kind)), FAILED)
-
-
-def printable(text: str) -> str:
-    r"""Text whose control characters are escaped, ``\x1b``: a terminal would obey them."""
-    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def style(text: object, **styles: bool | str | None) -> str:
