@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from ..registry.names import close_names
+from ..registry.names import close_names, shortened
 from ..registry.toml_values import TomlValues
 
 _HOST = {"token", "user", "password", "ca_bundle", "client_cert", "connections", "rate"}
@@ -50,7 +50,7 @@ def check_hosts(values: TomlValues, tables: Mapping[str, Any]) -> Mapping[str, M
         for key, value in options.items():
             is_right, words = _VALUES.get(key, _STRING)
             if not is_right(value):
-                printed = f"of type {type(value).__name__}" if key in _SECRET else repr(value)
+                printed = f"of type {type(value).__name__}" if key in _SECRET else shortened(value)
                 raise values.error(f"{where}.{key} is {words}, not {printed}")
     return tables
 
@@ -61,7 +61,7 @@ def check_sites(values: TomlValues, tables: Mapping[str, Any]) -> dict[str, dict
     for site, signs in tables.items():
         where = f"sites.{site}."
         if not isinstance(signs, dict):
-            raise values.error(f"sites.{site} is a table with env or hostname, not {signs!r}")
+            raise values.error(f"sites.{site} is a table with env or hostname, not {shortened(signs)}")
         refuse_unknown(values, signs, _SITE, where)
         env = values.typed(signs, "env", dict, {}, where)
         for variable in env:

@@ -80,12 +80,23 @@ def read_journal(directory: Path) -> tuple[Ranges, Facts]:
     there = (directory / "bytes").stat().st_size
     for line in (directory / "ranges").read_bytes().split(b"\n")[:-1]:  # torn, the last line has no newline
         if line.startswith(b"#"):
-            facts |= json.loads(line[1:])
+            facts |= _facts(line)
             continue
         start, stop = map(int, line.split(b" "))
         if 0 <= start <= stop <= there:
             ranges.add(start, stop)
     return ranges, facts
+
+
+def _facts(line: bytes) -> Facts:
+    """A line of a journal, which another user may have written; ValueError if it is not as `describe` writes it."""
+    try:
+        facts: object = json.loads(line[1:])
+    except RecursionError as error:
+        raise ValueError(line[:60]) from error
+    if not isinstance(facts, dict) or not {type(facts.get(key)) for key in ("size", "since")} <= {int, type(None)}:
+        raise ValueError(line[:60])
+    return facts
 
 
 def claims(workdir: Path, identity: str) -> list[Path]:
@@ -310,7 +321,7 @@ def _write_at(fd: int, parts: Sequence[bytes], at: int) -> int:
 def _age(path: Path) -> tuple[int, str]:
     """When a claim was made, as the first line of its journal says; ties are broken by name."""
     with contextlib.suppress(OSError, ValueError), open(path / "ranges", "rb") as journal:
-        return int(json.loads(journal.readline()[1:]).get("since", 0)), path.name
+        return _facts(journal.readline()).get("since") or 0, path.name
     return 1 << 62, path.name
 
 

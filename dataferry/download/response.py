@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from time import time
 
-from ..errors import Reason, TransferError
+from ..errors import Reason, TransferError, printable
 
 _RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.ASCII)
 #: Where a redirect leads to may be good for minutes only, as signed URLs are: then the source itself is asked again.
@@ -79,8 +79,8 @@ def parse_head(lines: Sequence[bytes]) -> Head:
             headers[name.strip().lower()] = value.strip()
         elif not row.strip():
             break  # trailers are not believed
-    status = int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
-    return Head(status, words[2].strip() if len(words) > 2 else "", headers)
+    status = int(words[1]) if len(words) > 1 and _LENGTH(words[1]) else 0
+    return Head(status, printable(words[2].strip()) if len(words) > 2 else "", headers)
 
 
 def server_time(headers: Mapping[str, str]) -> float:

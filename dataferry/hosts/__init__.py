@@ -8,7 +8,8 @@ from __future__ import annotations
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Protocol
 
-from ..errors import BadName
+from ..errors import BadName, DataferryError
+from ..registry.names import close_names, redact_url
 
 if TYPE_CHECKING:
     from .base import Host
@@ -91,8 +92,6 @@ def host_kind(scheme: str) -> type[Host]:
 
 
 def _unknown(spec: str) -> BadName:
-    from ..registry.names import close_names
-
     scheme, colon, _ = spec.partition(":")
     known = host_names()
     if not colon and scheme.lower() in known:
@@ -131,4 +130,10 @@ def make_host(spec: str) -> Host:
     point = _points().get(scheme.lower()) if colon else None
     if point is None:
         raise _unknown(spec)
-    return point.load()(spec)
+    kind = point.load()
+    try:
+        return kind(spec)
+    except DataferryError:
+        raise
+    except ValueError:  # urlsplit: a port of letters, half an IPv6 address; its text may hold a password
+        raise BadName(f"{redact_url(spec)!r} holds no URL that can be read") from None

@@ -15,8 +15,8 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 from ..download.backoff import backoff
 from ..download.response import decoded, retry_after, server_time
-from ..errors import HostRefused, Reason, TransferError
-from ..registry.names import redact_url
+from ..errors import HostRefused, Reason, TransferError, printable
+from ..registry.names import redact_url, shortened
 
 if TYPE_CHECKING:
     from ..config.settings import Settings
@@ -163,10 +163,10 @@ def error_message(response: Response) -> str:
         answer = json_module.loads(response.body)
     except (ValueError, RecursionError):
         text = response.body[:200].decode(errors="replace").strip()
-        return "" if text.startswith("<") else text
+        return "" if text.startswith("<") else printable(text)
     if not isinstance(answer, dict):
-        return str(answer)[:300]
-    words = [str(answer[key]) for key in ("message", "error", "code") if answer.get(key)][:1]
+        return _text(answer)
+    words = [_text(answer[key]) for key in ("message", "error", "code") if answer.get(key)][:1]
     several = answer.get("errors")
     if isinstance(several, list):
         words += [_item(item) for item in several[:5]]
@@ -174,9 +174,12 @@ def error_message(response: Response) -> str:
 
 
 def _item(item: object) -> str:
-    if not isinstance(item, dict):
-        return str(item)
-    return str(item.get("message") or item.get("code") or json_module.dumps(item))
+    return _text((item.get("message") or item.get("code") or item) if isinstance(item, dict) else item)
+
+
+def _text(value: object) -> str:
+    """What a server says, which may be anything that JSON can hold."""
+    return printable(value[:500]) if isinstance(value, str) else shortened(value)
 
 
 def _seconds_to_wait(response: Response) -> float | None:

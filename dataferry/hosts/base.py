@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from ..download.source import Part, Source
 from ..errors import BadName, DataferryError, PublishError, TransferError
-from ..registry.names import check_name, redact_url
+from ..registry.names import check_name, redact_url, shortened
 
 if TYPE_CHECKING:
     from ..config.credentials import Token
@@ -661,13 +661,13 @@ def checked_files(place: str, files: Mapping[str, HostedFile]) -> tuple[dict[str
 
 def _impossible(file: HostedFile) -> str:
     if file.size is not None and (type(file.size) is not int or not 0 <= file.size <= _LARGEST):
-        return f"the size {file.size!r}"
+        return f"the size {shortened(file.size)}"
     for kind, form in _DIGEST.items():
         digest = getattr(file, kind)
         if digest is not None and (not isinstance(digest, str) or not form(digest.lower())):
-            return f"the {kind} {digest!r}"
+            return f"the {kind} {shortened(digest)}"
     for key, value in file.locators.items():
         legal = type(value) is int or (isinstance(value, str) and 0 < len(value) <= _LONGEST_LOCATOR)
         if not legal or key in {"", "sha256", "size"} or not f"{key}{value}".isprintable():
-            return f"the id {value!r} ({key})"
+            return f"the id {shortened(value)} ({shortened(key)})"
     return ""

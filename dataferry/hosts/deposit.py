@@ -57,6 +57,15 @@ def read_options(spec: str, *known: str) -> tuple[str, dict[str, str]]:
     return rest, options
 
 
+#: Pages of a list, and bytes of each, that are read: GitHub itself shows 10,000 releases, 100 a page.
+MOST_PAGES, PAGE_BYTES = 100, 4 << 20
+
+
+def endless_list(place: str) -> TransferError:
+    """The error for a list that has a further page each time."""
+    return TransferError(place, f"its list has more than {MOST_PAGES} pages", kind="list", final=True)
+
+
 def is_status(error: BaseException, *statuses: int) -> bool:
     """Whether a host answered with one of these statuses."""
     return isinstance(error, HostRefused) and error.status in statuses

@@ -19,7 +19,17 @@ from ..registry.names import close_names, redact_url
 from .about import as_list, authors
 from .api_client import ApiClient, FileBody, Response, error_message
 from .base import Credential, HostedFile, Limits, Moved, Notes, Publisher, Source, Upload
-from .deposit import ArchiveApi, DepositHost, DepositPublisher, DraftFile, is_status, read_options
+from .deposit import (
+    MOST_PAGES,
+    PAGE_BYTES,
+    ArchiveApi,
+    DepositHost,
+    DepositPublisher,
+    DraftFile,
+    endless_list,
+    is_status,
+    read_options,
+)
 from .doi import DOI, foreign_doi, without_resolver
 
 if TYPE_CHECKING:
@@ -34,8 +44,8 @@ if TYPE_CHECKING:
 _API = "https://api.figshare.com/v2/"
 _OWN_SERVERS = (".figshare.com", ".figsh.com")
 _ID = re.compile(r"([1-9][0-9]{0,17})(?:\.v([1-9][0-9]{0,5}))?")
-_OWN_DOI = re.compile(r"10\.6084/m9\.figshare\.([1-9][0-9]*)(?:\.v([1-9][0-9]*))?")
-_PAGE = re.compile(r"/articles/(?:[^/]+/){0,2}([1-9][0-9]*)(?:/([1-9][0-9]*))?/?")
+_OWN_DOI = re.compile(r"10\.6084/m9\.figshare\.([1-9][0-9]{0,17})(?:\.v([1-9][0-9]{0,5}))?")
+_PAGE = re.compile(r"/articles/(?:[^/]+/){0,2}([1-9][0-9]{0,17})(?:/([1-9][0-9]{0,5}))?/?")
 _FORMS = "figshare:14763051, figshare:14763051.v2, figshare:10.6084/m9.figshare.14763051, or figshare:new to publish"
 
 
@@ -93,7 +103,7 @@ def _read_article(rest: str, spec: str) -> tuple[int | None, int | None, str]:
     if re.search(r"[/.]c\.[0-9]+(?:\.v[0-9]+)?$", doi):
         raise BadName(f"{doi} is a collection, which has no files itself: name one of its articles")
     plain, _, version = doi.rpartition(".v")
-    pinned = plain and version.isascii() and version.isdigit()
+    pinned = plain and re.fullmatch("[0-9]{1,6}", version)
     return (None, int(version), plain) if pinned else (None, None, doi)
 
 
@@ -155,12 +165,13 @@ class _Api(ArchiveApi):
     def pages(self, path: str) -> list[dict[str, Any]]:
         """A whole list, however many pages it has."""
         items: list[dict[str, Any]] = []
-        while True:
-            query = {"page": len(items) // _PAGE_SIZE + 1, "page_size": _PAGE_SIZE}
-            page = list(self.json("GET", path, query=query))
+        for number in range(1, MOST_PAGES + 1):
+            query = {"page": number, "page_size": _PAGE_SIZE}
+            page = list(self.json("GET", path, query=query, max_bytes=PAGE_BYTES))
             items += page
             if len(page) < _PAGE_SIZE:
                 return items
+        raise endless_list(f"{self.base}{path}")
 
     def files(self, path: str, details: Mapping[str, Any] | None = None) -> list[DraftFile]:
         """The files of an article, the newest last."""

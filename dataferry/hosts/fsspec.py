@@ -285,7 +285,7 @@ class _Opener:
 def _typed(value: str) -> Any:
     if value.lower() in {"true", "false"}:
         return value.lower() == "true"
-    return int(value) if value.isdigit() else value
+    return int(value) if re.fullmatch("[0-9]{1,18}", value) else value
 
 
 def _public_base(protocol: str, place: str, path: str, options: Mapping[str, Any]) -> str:

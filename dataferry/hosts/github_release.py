@@ -22,7 +22,17 @@ from ..registry.names import check_name
 from .about import as_list, authors, full_name
 from .api_client import FileBody, error_message
 from .base import Credential, HostedFile, Limits, Locators, Moved, Notes, Part, Publisher, Source, Upload
-from .deposit import ArchiveApi, DepositHost, DepositPublisher, DraftFile, is_status, read_options
+from .deposit import (
+    MOST_PAGES,
+    PAGE_BYTES,
+    ArchiveApi,
+    DepositHost,
+    DepositPublisher,
+    DraftFile,
+    endless_list,
+    is_status,
+    read_options,
+)
 from .github import api_url, github_credentials, is_ref, is_repository
 
 if TYPE_CHECKING:
@@ -122,13 +132,14 @@ class _Api(ArchiveApi):
 
     def pages(self, path: str) -> Iterator[Any]:
         """The items of a list, asked for in pages of 100."""
-        reply = self.call("GET", path, query={"per_page": 100})
-        while True:
+        reply = self.call("GET", path, query={"per_page": 100}, max_bytes=PAGE_BYTES)
+        for _ in range(MOST_PAGES):
             yield from reply.json()
             found = _NEXT.search(reply.headers.get("Link", ""))
             if not found:
                 return
-            reply = self.call("GET", found[1])
+            reply = self.call("GET", found[1], max_bytes=PAGE_BYTES)
+        raise endless_list(f"{self.base}{path}")
 
     def release(self, path: str) -> _Release | None:
         """The release at a path, with its assets; None if there is none that this token sees."""
@@ -296,7 +307,7 @@ class GitHubReleaseHost(DepositHost["_Api"]):
         server, part = urlsplit(self.server), options.get("part", str(_WHOLE_BYTES))
         if not may_get_login(server.scheme, server.hostname or ""):
             raise _bad(spec, "server= is an https URL")
-        if not part.isascii() or not part.isdigit() or not 0 < int(part) <= _WHOLE_BYTES:
+        if not re.fullmatch("[0-9]{1,10}", part) or not 0 < int(part) <= _WHOLE_BYTES:
             raise _bad(spec, f"part= is a number of bytes from 1 to {_WHOLE_BYTES}")
         self.part = int(part) if "part" in options else None
 
@@ -345,7 +356,7 @@ class GitHubReleaseHost(DepositHost["_Api"]):
         api = self.connect(settings, self.token(settings))
         files: list[DraftFile] = []
         number, first = 1, self.tag
-        while release := api.tagged(_further_tag(first, number)):
+        while number <= MOST_PAGES and (release := api.tagged(_further_tag(first, number))):
             first = release.tag if number == 1 else first
             locators = {self.locator: release.tag} if number > 1 else {}
             files = release.files(self.part, locators, api.login) + files

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import RegistryError
-from .entry import Entry, is_url, shortened
-from .names import check_name
+from .entry import Entry, is_url
+from .names import check_name, shortened
 
 #: Hexadecimal digits of each hash; the weak ones show damage, and not an attack.
 DIGITS = {"sha256": 64, "sha512": 128, "sha1": 40, "md5": 32}

@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from ..errors import RegistryError
-from .names import check_name
+from .names import LARGEST, check_name, shortened
 
 _is_sha256 = re.compile(r"[0-9a-fA-F]{64}").fullmatch
 #: One letter in front of a colon is a drive of Windows.
 is_url = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:\S+").fullmatch
-_LARGEST = (1 << 63) - 1
 
 
 class Entry(NamedTuple):
@@ -52,7 +51,7 @@ def check_entry(name: object, sha256: object, size: object = None, locators: obj
     name = check_name(name)
     if not isinstance(sha256, str) or not _is_sha256(sha256):
         raise RegistryError(f"sha256 of {name!r} is 64 hexadecimal digits, not {shortened(sha256)}")
-    if size is not None and (type(size) is not int or not 0 <= size <= _LARGEST):
+    if size is not None and (type(size) is not int or not 0 <= size <= LARGEST):
         raise RegistryError(f"size of {name!r} is a number of bytes, not {shortened(size)}")
     if not locators:
         return Entry(name, sha256.lower(), size)
@@ -73,11 +72,3 @@ def _joined(name: str, value: object) -> str:
     if not isinstance(urls, list) or not urls or not all(isinstance(url, str) and is_url(url) for url in urls):
         raise RegistryError(f"url of {name!r} is a URL or a list of URLs, not {shortened(value)}")
     return " ".join(urls)
-
-
-def shortened(value: object) -> str:
-    """A value for an error text."""
-    if isinstance(value, int) and abs(value) > _LARGEST:  # Python refuses to print thousands of digits
-        return "so large a number"
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."

@@ -16,6 +16,8 @@ from ..errors import BadName
 LONGEST_PART = 255
 #: Bytes in a whole name, so that a cache folder in front of it still fits a path.
 LONGEST_NAME = 1024
+#: The most bytes of a file.
+LARGEST = (1 << 63) - 1
 
 _PLAIN = re.compile(r"[A-Za-z0-9_+=@,][A-Za-z0-9_.+=@,-]*(?:/[A-Za-z0-9_+=@,][A-Za-z0-9_.+=@,-]*)*").fullmatch
 #: Where a server is named, also by a host of its own kind: ``webdav:https://host/path/``.
@@ -42,6 +44,17 @@ def is_name(name: object) -> bool:
     return True
 
 
+def shortened(value: object) -> str:
+    """A value for an error text."""
+    if isinstance(value, int) and abs(value) > LARGEST:
+        return "so large a number"
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # a.a.a... of TOML, or thousands of digits within a list
+        return f"so large a {type(value).__name__}"
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
 def check_prefix(path: str) -> str:
     """A path in front of names, as a URL has it: empty, or a legal name and a slash; raises `BadName`."""
     from urllib.parse import unquote
@@ -59,11 +72,10 @@ def quoted_name(name: str) -> str:
 
 def _check_slowly(name: object) -> str:
     if not isinstance(name, str):
-        raise BadName(f"a name is a string, not {type(name).__name__}: {name!r}")
+        raise BadName(f"a name is a string, not {type(name).__name__}: {shortened(name)}")
 
     def bad(why: str) -> BadName:
-        short = name if len(name) <= 80 else name[:77] + "..."
-        return BadName(f"{short!r} is not a legal name: {why}")
+        return BadName(f"{shortened(name)} is not a legal name: {why}")
 
     if not name:
         raise bad("it is empty")

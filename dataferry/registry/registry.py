@@ -17,7 +17,7 @@ from typing import Any
 from ..errors import BadName, RegistryError
 from .checksum_lists import ListedFiles
 from .entry import Entry, check_entry
-from .names import check_name, check_url, close_names
+from .names import check_name, check_url, close_names, shortened
 from .packages import package_at, release_of
 from .toml_values import TomlValues
 
@@ -123,7 +123,7 @@ class Registry(Mapping[str, Entry]):
                 raise values.error(f"{{version}} is for dataurl alone; write the release into {mirror!r}", "mirrors")
         self.timeout: float | None = values.typed(table, "timeout", (int, float), None)
         if self.timeout is not None and not 0 < self.timeout < 1e6:
-            raise values.error(f"timeout is a number of seconds above 0, not {self.timeout!r}", "timeout")
+            raise values.error(f"timeout is a number of seconds above 0, not {shortened(self.timeout)}", "timeout")
         self.env: str = values.typed(table, "env", str, "")
         self.cache_env: str = values.typed(table, "cache_env", str, "")
         self.strict: bool = values.typed(table, "strict", bool, False)
@@ -261,7 +261,7 @@ class Registry(Mapping[str, Entry]):
             if isinstance(value, Entry):
                 return value if value.name == name else value._replace(name=name)
             if not isinstance(value, Mapping):
-                raise RegistryError(f"the entry of {name!r} is a table with size and sha256, not {value!r}")
+                raise RegistryError(f"the entry of {name!r} is a table with size and sha256, not {shortened(value)}")
             locators = dict(value)
             sha256, size = locators.pop("sha256", None), locators.pop("size", None)
             if isinstance(sha256, str) and sha256.startswith("sha256:"):
@@ -304,10 +304,27 @@ _LONG = 100_000
 
 
 def _tables(text: str) -> dict[str, Any]:
-    import tomllib
-
     if len(text) > _LONG and (tables := _read_blocks(text)) is not None:
         return tables
+    return _loads(text)
+
+
+#: Parts of a dotted key, ``a.b.c``. tomllib takes minutes and gigabytes for one of 30,000 parts.
+_MOST_PARTS = 100
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"|\'[^\']*\'')
+_is_part = re.compile(r"[ \t]*[\w-]+[ \t]*").fullmatch
+
+
+def _loads(text: str) -> dict[str, Any]:
+    import tomllib
+
+    for line in text.split("\n"):
+        if line.count(".") > _MOST_PARTS:
+            parts = 0
+            for part in _STRING.sub("s", line).split("."):
+                parts = parts + 1 if _is_part(part) else 0
+                if parts > _MOST_PARTS:
+                    raise ValueError(f"a key of more than {_MOST_PARTS} parts: {shortened(line)}")
     return tomllib.loads(text)
 
 
@@ -332,7 +349,7 @@ def _read_blocks(text: str) -> dict[str, Any] | None:
         return None
     try:
         # each part is whole TOML by itself, so no string or array goes over where they meet
-        before, after = tomllib.loads(text[:start]), tomllib.loads(rest)
+        before, after = _loads(text[:start]), _loads(rest)
     except tomllib.TOMLDecodeError:
         return None
     if "files" in before or "files" in after or before.keys() & after.keys():

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import BadName, DataferryError
+from .names import shortened
 
 _TYPES: dict[Any, str] = {bool: "true or false", str: "a string", dict: "a table"}
 
@@ -29,7 +30,7 @@ class TomlValues:
         """The value of a key, if it is of the right type."""
         value = table.get(key, default)
         if value is not default and (not isinstance(value, kind) or (kind is not bool and isinstance(value, bool))):
-            raise self.error(f"{where}{key} is {_TYPES.get(kind, 'a number')}, not {value!r}", key)
+            raise self.error(f"{where}{key} is {_TYPES.get(kind, 'a number')}, not {shortened(value)}", key)
         return value
 
     def strings(self, table: Mapping[str, Any], key: str, where: str = "") -> list[str]:
@@ -38,7 +39,7 @@ class TomlValues:
         if isinstance(value, str):
             return [value]
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise self.error(f"{where}{key} is a string or a list of strings, not {value!r}", key)
+            raise self.error(f"{where}{key} is a string or a list of strings, not {shortened(value)}", key)
         return value
 
     def check(self, check: Callable[[str], object], value: str, key: str) -> None:
