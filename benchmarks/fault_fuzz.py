@@ -13,6 +13,7 @@ import argparse
 import collections
 import hashlib
 import json
+import os
 import random
 import tempfile
 import time
@@ -292,17 +293,20 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0, help="of the first case; a case is repeated with its seed")
     parser.add_argument("--threads", type=int, default=16)
-    parser.add_argument("--json", type=Path, help="write each case")
+    parser.add_argument("--json", type=Path, default=Path(os.devnull), help="write each case")
     options = parser.parse_args()
-    with ThreadPoolExecutor(options.threads) as pool:
-        results = list(pool.map(case, range(options.seed, options.seed + options.cases)))
-    if options.json:
-        options.json.write_text("\n".join(map(json.dumps, results)))
-    counts = collections.Counter(result["outcome"].split()[0] for result in results)
-    bad = [result for result in results if result["outcome"].split()[0] not in ("right", "error", "another")]
-    print(f"{len(results)} cases: " + ", ".join(f"{count} {word}" for word, count in counts.most_common()))
-    for result in bad:
-        print(json.dumps(result))
+    counts, bad = collections.Counter[str](), 0
+    with ThreadPoolExecutor(options.threads) as pool, options.json.open("w") as file:
+        for result in pool.map(case, range(options.seed, options.seed + options.cases)):
+            word = result["outcome"].split()[0]
+            counts[word] += 1
+            file.write(json.dumps(result) + "\n")
+            if word not in ("right", "error", "another"):
+                bad += 1
+                print(json.dumps(result), flush=True)
+            if not counts.total() % 5000:
+                print(f"{counts.total()} cases so far", flush=True)
+    print(f"{counts.total()} cases: " + ", ".join(f"{count} {word}" for word, count in counts.most_common()))
     raise SystemExit(bool(bad))
 
 
