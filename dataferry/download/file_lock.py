@@ -25,7 +25,7 @@ except ImportError:
 
 
 _table = threading.Lock()
-_locked: set[tuple[str, int]] = set()
+_locked: dict[str, set[int]] = {}
 _files: dict[str, int] = {}
 
 
@@ -50,14 +50,15 @@ class FileLock:
         """Try to take it, without waiting; with `force` also where another process seems to have it."""
         place, byte = self._key
         with _table:
-            if self._key in _locked:
+            locked = _locked.setdefault(place, set())
+            if byte in locked:
                 return force
             fd = _file(place)
             self._on_disk = fd >= 0 and _lock(fd, byte)
             if not self._on_disk and fd >= 0 and not force:
                 return False
             self._mine = True
-            _locked.add(self._key)
+            locked.add(byte)
             return True
 
     def release(self) -> None:
@@ -67,13 +68,13 @@ class FileLock:
         place, byte = self._key
         with _table:
             self._mine = False
-            _locked.discard(self._key)
+            _locked[place].discard(byte)
             fd = _files.get(place, -1)
             if fd < 0:
                 return
             if self._on_disk:
                 _unlock(fd, byte)
-            if not any(other == place for other, _ in _locked):
+            if not _locked[place]:
                 # No lock is left to lose, and an open file would keep the file system from being unmounted.
                 os.close(_files.pop(place))
 

@@ -53,6 +53,8 @@ class Candidates:
         self.overrides |= {name: (path, "the call") for name, path in (overrides or {}).items()}
         self.folders = self._folders([make_folder(f, "the call") for f in folders])
         self.cache = cache_folder(cache, "the call") if cache else layout.chosen_cache(registry.cache_env)
+        home = layout.own_home()
+        self._stamps = [layout.stamps_of(home)] if home else []
 
     def _folders(self, first: list[Folder]) -> list[Folder]:
         found = list(first)
@@ -128,11 +130,10 @@ class Candidates:
             verdict = examine(candidate.path, None, (), "")
             return verdict._replace(note="taken as it is") if verdict.accepted else verdict
         by_size = candidate.kind == "folder" and self.settings.verify != "always"
-        own = layout.own_home()
         return examine(
             candidate.path,
             entry,
-            [layout.stamps_of(own)] if own else [],
+            self._stamps,
             candidate.path,
             hash_up_to=HASHED_IN_FOLDERS if by_size else None,
             rehash=rehash,

@@ -288,10 +288,10 @@ class Resolver:
         registry = self.registry
         results: dict[str, str | DataferryError] = {}
         entries: list[Entry] = []
-        offline = offline_reason()
+        offline, hosts = offline_reason(), self.host_specs()
         for name, tried in missing.items():
             entry = registry.find(name)
-            if not self._hosts_of(entry) or (entry is None and not registry.dataurl):
+            if not (entry.urls or hosts if entry is not None else registry.dataurl):
                 results[name] = self._without_host(name, entry, tried)
             elif offline:
                 remedy = self._prefetch(name) if entry else self._not_registered(name)
