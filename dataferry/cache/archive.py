@@ -13,6 +13,7 @@ import os
 import shutil
 import stat
 import tarfile
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +24,7 @@ from typing import IO, Any
 from ..errors import ArchiveError, CacheError, DataferryError, MissingExtra
 from ..files import sync_files
 from ..portable import too_long
-from ..registry.names import close_names
+from ..registry.names import LONGEST_PART, close_names
 
 _BLOCK = 1 << 20
 #: Seconds to wait for another process that unpacks the same archive.
@@ -141,9 +142,9 @@ def _extract(archive: str, private: str, wanted: Sequence[str] | None, limits: L
     with _opened(archive, limits) as members:
         for member in members:
             name = _checked(archive, member.name)
-            if name.casefold() in seen and not member.is_folder:
+            if _folded(name) in seen and not member.is_folder:
                 raise ArchiveError(archive, f"has two members called {name!r} where a file system folds case")
-            seen.add(name.casefold())
+            seen.add(_folded(name))
             if member.is_folder:
                 if wanted is None and name:
                     os.makedirs(os.path.join(private, name), exist_ok=True)
@@ -159,6 +160,11 @@ def _extract(archive: str, private: str, wanted: Sequence[str] | None, limits: L
         close = close_names(missing[0], names)
         hint = f"; it has {' and '.join(map(repr, close))}" if close else ""
         raise ArchiveError(archive, f"has no member {missing[0]!r}{hint}")
+
+
+def _folded(name: str) -> str:
+    """What names have in common that are one on some disks: APFS also folds composed and decomposed letters."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _matches(name: str, wanted: str) -> bool:
@@ -200,9 +206,10 @@ def _checked(archive: str, name: str) -> str:
         raise ArchiveError(archive, f"has an absolute name, {name!r}")
     if ".." in parts:
         raise ArchiveError(archive, f"has a name that leads out of its folder, {name!r}")
-    if any(not part or part == "." for part in parts) or any(ord(c) < 32 or ord(c) == 127 for c in plain):
+    unprintable = any(ord(c) < 32 or 127 <= ord(c) < 160 for c in plain)
+    if any(part in {"", "."} or len(os.fsencode(part)) > LONGEST_PART for part in parts) or unprintable:
         raise ArchiveError(archive, f"has a name that no file can have, {name!r}")
-    if parts == [_STAMP]:
+    if parts[:1] and _folded(parts[0]) == _STAMP:
         raise ArchiveError(archive, f"has a member called {_STAMP!r}, a name that dataferry needs")
     return "/".join(parts)
 
