@@ -182,6 +182,7 @@ def _look_up(hosts: Mapping[str, Sequence[str | Host]], asked: Mapping[str, Entr
             by_spec.setdefault(spec, {})[name] = entry
     for spec, wanted in by_spec.items():
         line = redact_url(spec if isinstance(spec, str) else spec.spec)
+        host = None
         try:
             with guarded(line):
                 host = make_host(spec) if isinstance(spec, str) else spec
@@ -189,9 +190,10 @@ def _look_up(hosts: Mapping[str, Sequence[str | Host]], asked: Mapping[str, Entr
                     continue
                 answer = {name: list(sources) for name, sources in host.look_up(wanted, settings).items()}
         except DataferryError as error:
-            failure = Failure(f"host {line}", str(error), getattr(error, "kind", Reason.ERROR))
-            for name in wanted:
-                reasons.setdefault(name, []).append(failure)
+            if host is not None:  # else its declaration is wrong, which `known_sources` has said
+                failure = Failure(f"host {line}", str(error), getattr(error, "kind", Reason.ERROR))
+                for name in wanted:
+                    reasons.setdefault(name, []).append(failure)
             continue
         for name, sources in answer.items():
             if name in wanted:

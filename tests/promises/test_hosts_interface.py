@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from dataferry import PackageData
 from dataferry.config.settings import Settings
-from dataferry.errors import BadName
+from dataferry.errors import BadName, FileUnavailable
 from dataferry.hosts import host_kind, host_names, make_host
 from dataferry.hosts.base import Host, HostedFile, checked_files
 
@@ -52,6 +53,14 @@ def test_an_unknown_scheme_is_one_short_line(spec: str, reason: str) -> None:
         make_host(spec)
     assert str(caught.value).startswith(reason[:-1])
     assert len(str(caught.value)) < 120
+
+
+@pytest.mark.parametrize("spec", ["nosuch:1", "zenodo:x", "fsspec:file:///x/", "https://[::1/"])
+def test_a_declaration_that_is_wrong_is_one_line_of_an_error(spec: str, make_package: Callable[..., str]) -> None:
+    package = make_package({"a.bin": b"a"}, head=f'mirrors = ["{spec}"]')
+    with pytest.raises(FileUnavailable) as caught:
+        PackageData(package, show_progress=False).get("a.bin")
+    assert str(caught.value).count(f"host {spec}: ") == 1
 
 
 def test_credentials_are_declared_and_found_without_asking(monkeypatch: pytest.MonkeyPatch) -> None:
