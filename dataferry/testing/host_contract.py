@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from urllib.parse import urlsplit
@@ -94,11 +94,15 @@ class HostContract:
         """Make the host, for files below a base URL with a slash at its end, or from one of the `secrets`."""
         raise NotImplementedError(f"{type(self).__name__} needs host_at()")
 
-    @contextmanager
-    def serving(self, files: Mapping[str, bytes]) -> Iterator[Host]:
+    def serving(self, files: Mapping[str, bytes]) -> AbstractContextManager[Host]:
         """Serve files, by name, and give the host that reads them; at the end the server is gone."""
-        with RangeServer(files) as server:
-            yield self.host_at(server.url)
+
+        @contextmanager  # a decorated method would have a narrower type, which an override could not have
+        def serve() -> Iterator[Host]:
+            with RangeServer(files) as server:
+                yield self.host_at(server.url)
+
+        return serve()
 
     def entry(self, name: str, data: bytes) -> Entry | None:
         """What the registry holds of a file, its size and sha256; override it to add the host's locator."""
