@@ -182,12 +182,12 @@ def _text(value: object) -> str:
     return printable(value[:500]) if isinstance(value, str) else shortened(value)
 
 
-def _seconds_to_wait(response: Response) -> float | None:
-    """The seconds after which the server takes another request; None if it does not say."""
+def _rate_limit(response: Response) -> tuple[bool, float | None]:
+    """Whether the server limits requests, and the seconds that it asks to wait; None if it does not say."""
     wait = retry_after(response.headers, response.status)
     if wait is None and response.status in {403, 429} and _LIMIT.search(error_message(response)):
-        return _A_MINUTE
-    return wait
+        wait = _A_MINUTE
+    return response.status == 429 or (response.status == 403 and wait is not None), wait
 
 
 def _refusal(response: Response, wait: float | None) -> TransferError:
@@ -291,20 +291,12 @@ class ApiClient:
         place = f"{method} {redact_url(url)}"
         if query:
             url = f"{url}{'&' if '?' in url else '?'}{urlencode(query)}"
-        own = dict(self.headers) if urlsplit(url)[:2] in self._own else {}
-        if json is not None:
-            body = json_module.dumps(json).encode()
-            own["Content-Type"] = "application/json"
-        elif body is not None:
-            own["Content-Type"] = "application/octet-stream"
-        given = {name.lower() for name in headers or ()}
-        own = {name: value for name, value in own.items() if name.lower() not in given} | dict(headers or {})
+        sent, fields = self._content(url, json, body, headers or {})
+        format_ = () if any(name.lower() == "accept" for name in fields) else (("Accept", "application/json"),)
         harmless = method in _HARMLESS if again is None else again
-        sent = _Bytes(body) if isinstance(body, bytes) else body
-        format_ = () if any(name.lower() == "accept" for name in own) else (("Accept", "application/json"),)
         for attempt in range(1, _TRIES + 1):
             transfer = Transfer(url, place, format_)
-            transfer.private, transfer.method, transfer.follow = tuple(own.items()), method, redirect
+            transfer.private, transfer.method, transfer.follow = tuple(fields.items()), method, redirect
             transfer.body, transfer.large = sent, sent is not None and len(sent) > _LARGE
             transfer.whole, transfer.most = True, max_bytes
             transfer.fresh = not harmless or attempt > 1  # a kept connection may have ended, or have bytes left over
@@ -317,21 +309,32 @@ class ApiClient:
                 _log.info("%s: %s; trying again", place, error.reason)
                 time.sleep(backoff(attempt - 1, FIRST_PAUSE))
                 continue
-            status = response.status
-            _log.debug("%s: %d", place, status)
-            wait = _seconds_to_wait(response)
-            limited = status == 429 or (status == 403 and wait is not None)
-            redirected = not redirect and 300 <= status < 400
-            if not limited and (200 <= status < 300 or status in accept or redirected):
+            _log.debug("%s: %d", place, response.status)
+            redirected = not redirect and 300 <= response.status < 400
+            limited, wait = _rate_limit(response)
+            if not limited and (200 <= response.status < 300 or response.status in accept or redirected):
                 return response
-            retried = limited or status == 503 or (harmless and status in _AGAIN)
+            retried = limited or response.status == 503 or (harmless and response.status in _AGAIN)
             if not retried or attempt == _TRIES or (wait or 0) > LONGEST_WAIT:
                 raise _refusal(response, wait if retried else None)
             seconds = max(wait or 0, backoff(attempt - 1, FIRST_PAUSE))
             level = logging.WARNING if seconds > SILENT else logging.INFO
-            _log.log(level, "%s: HTTP %d; trying again in %.0f s", place, status, seconds)
+            _log.log(level, "%s: HTTP %d; trying again in %.0f s", place, response.status, seconds)
             time.sleep(seconds)
         raise AssertionError  # the last attempt returns or raises
+
+    def _content(
+        self, url: str, json: object, body: bytes | FileBody | None, given: Mapping[str, str]
+    ) -> tuple[_Bytes | FileBody | None, dict[str, str]]:
+        """What is sent to a URL, and the headers; those of the client only to its own hosts."""
+        fields = dict(self.headers) if urlsplit(url)[:2] in self._own else {}
+        if json is not None:
+            body, fields["Content-Type"] = json_module.dumps(json).encode(), "application/json"
+        elif body is not None:
+            fields["Content-Type"] = "application/octet-stream"
+        names = {name.lower() for name in given}
+        fields = {name: value for name, value in fields.items() if name.lower() not in names} | dict(given)
+        return _Bytes(body) if isinstance(body, bytes) else body, fields
 
     def _once(self, transfer: Transfer, timeout: float, max_bytes: int) -> Response:
         from ..download.session import Network, borrowed
