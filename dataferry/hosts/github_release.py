@@ -200,39 +200,47 @@ class _Release:
         found = self.assets.get(name.lower())
         return found if found is not None and found.name == name else None
 
+    def assets_of(self, name: str) -> list[DraftFile]:
+        """The complete assets of a file in order, however it was divided."""
+        base = asset_name(name)
+        found = [asset for asset in self.assets.values() if asset.complete and _base_of(asset.name) == base]
+        return sorted(found, key=lambda asset: asset.name)
+
     def files(self, part: int | None, locators: Locators, login: Mapping[str, str]) -> list[DraftFile]:
         """The files that it has; assets that no name leads to, and files with a missing part, are left out."""
         groups: dict[str, list[DraftFile]] = {}
-        for name in sorted(self.assets):
-            if (asset := self.assets[name]).complete:
+        for _, asset in sorted(self.assets.items()):
+            if asset.complete:
                 groups.setdefault(_base_of(asset.name), []).append(asset)
-        files = []
-        for base, assets in groups.items():
-            name, size = file_name(base) or "", sum(asset.size or 0 for asset in assets)
-            if name and [(asset.name, asset.size) for asset in assets] == pieces(name, size, part):
-                sha256, data = assets[0].sha256 if len(assets) == 1 else None, {"assets": assets}
-                files.append(DraftFile(size, sha256, None, locators, name, name, data=data, login=login))
-        return files
+        named = [(file_name(base), assets) for base, assets in groups.items()]
+        files = [_ReleaseFile.of(name, assets, part, locators=locators, login=login) for name, assets in named if name]
+        return [file for file in files if file.is_whole]
 
-    def assets_of(self, name: str) -> list[DraftFile]:
-        """The complete assets of a file, however it was divided."""
-        base = asset_name(name)
-        return [asset for asset in self.assets.values() if asset.complete and _base_of(asset.name) == base]
 
-    def compare(self, upload: Upload, part: int | None) -> HostedFile | None:
-        """What it has of a file here; None unless all parts are complete. Parts are compared with those of the file."""
-        wanted = pieces(upload.name, upload.size, part)
-        there = {asset.name: asset for asset in self.assets_of(upload.name)}
-        size = sum(asset.size or 0 for asset in there.values())
-        if there.keys() - dict(wanted):  # divided in another way, so it has another size
-            return HostedFile(size)
-        if len(there) < len(wanted):
-            return None
-        if len(wanted) == 1 or size != upload.size:
-            return HostedFile(size, there[wanted[0][0]].sha256 if len(wanted) == 1 else None)
-        same = {piece.is_in(there[piece.asset]) for piece in _pieces_of(upload, part)}
-        # any digest but that of the file says what matters
-        return HostedFile(size, "0" * 64 if False in same else None if None in same else upload.sha256)
+@dataclass(frozen=True, slots=True)
+class _ReleaseFile(DraftFile):
+    """A file of a release: an asset, or the parts that it is divided into. ``part`` is their size."""
+
+    assets: Sequence[DraftFile] = ()
+    part: int | None = None
+
+    @classmethod
+    def of(cls, name: str, assets: Sequence[DraftFile], part: int | None, **known: Any) -> _ReleaseFile:
+        """The file that these assets are; ``known`` are its locators and the login for it."""
+        size, sha256 = sum(asset.size or 0 for asset in assets), assets[0].sha256 if len(assets) == 1 else None
+        return cls(size, sha256, name=name, key=name, assets=assets, part=part, **known)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no part is missing, and each has the size that readers expect."""
+        return [(asset.name, asset.size) for asset in self.assets] == pieces(self.name, self.size, self.part)
+
+    def matches(self, upload: Upload) -> bool | None:
+        """Parts have digests of their own, and are compared with those of the local file."""
+        if self.size != upload.size:
+            return False
+        same = {piece.is_in(asset) for piece, asset in zip(_pieces_of(upload, self.part), self.assets, strict=False)}
+        return False if False in same else None if None in same else True
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,7 +356,8 @@ class GitHubReleaseHost(DepositHost["_Api"]):
 
     def places(self, file: DraftFile) -> Sequence[Source]:
         headers = {**file.login, "Accept": "application/octet-stream"}
-        parts = tuple(Part(asset.key, asset.size or 0) for asset in file.data["assets"])
+        assets = file.assets if isinstance(file, _ReleaseFile) else ()
+        parts = tuple(Part(asset.key, asset.size or 0) for asset in assets)
         return [Source(parts[0].url, self.redacted, headers, parts if len(parts) > 1 else ())]
 
     def public_files(self, settings: Settings) -> list[DraftFile]:
@@ -450,23 +459,26 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
         if commits.status == 409:
             reason = "the repository is empty, and a tag needs a commit"
             raise self.error(reason, "Push a first commit, a README for example")
-        # only classic tokens have scopes; `permissions` is the role of the user, not what the token may
-        if (scopes := reply.headers.get("X-OAuth-Scopes")) is not None:
-            if not repository.get("permissions", {}).get("push"):
-                raise self._too_weak("its user has no write access to the repository")
-            if not {scope.strip() for scope in scopes.split(",")} & {"repo", "public_repo"}:
-                raise self._too_weak(f"its scopes are: {scopes or 'none'}")
-        else:
-            # notes are computed and not kept, and it takes the same right as a release
-            path, ask = f"{api.repository}/releases/generate-notes", {"tag_name": "dataferry-asks-for-rights"}
-            reply = api.call("POST", path, json=ask, accept={403, 404, 422}, again=True)
-            if reply.status in {403, 404}:
-                raise self._too_weak(error_message(reply))
+        self._check_token(reply.headers.get("X-OAuth-Scopes"), repository)
         if self._tag == LATEST:
             if (latest := api.tagged(LATEST)) is None:
                 reason = f"{self.host.repository} has no release yet that could be the latest one"
                 raise self.error(reason, "Name a tag: @data-v1")
             self._tag = latest.tag
+
+    def _check_token(self, scopes: str | None, repository: Mapping[str, Any]) -> None:
+        """Only classic tokens have scopes; a repository's ``permissions`` are those of the user, not of the token."""
+        if scopes is not None:
+            if not repository.get("permissions", {}).get("push"):
+                raise self._too_weak("its user has no write access to the repository")
+            if not {scope.strip() for scope in scopes.split(",")} & {"repo", "public_repo"}:
+                raise self._too_weak(f"its scopes are: {scopes or 'none'}")
+            return
+        # notes are computed and not kept, and it takes the same right as a release
+        path, ask = f"{self.api.repository}/releases/generate-notes", {"tag_name": "dataferry-asks-for-rights"}
+        reply = self.api.call("POST", path, json=ask, accept={403, 404, 422}, again=True)
+        if reply.status in {403, 404}:
+            raise self._too_weak(error_message(reply))
 
     def _too_weak(self, message: str) -> AccessDenied:
         reason = f"the token of {self.origin} may not publish releases there ({message})"
@@ -484,7 +496,8 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
         if other := [name for name in other if place[name] in strict]:
             raise self._other_bytes(other)
         # what is in a draft without a digest cannot be compared from outside: `upload` does that
-        found = {name: file for name, file in files.items() if file.sha256 or place[name] not in drafts}
+        compared = {u.name for u in uploads if u.name in files and files[u.name].matches(u) is not None}
+        found = {name: file for name, file in files.items() if name in compared or place[name] not in drafts}
         first = self._series.get(self._tag)
         new = [upload.name for upload in uploads if upload.name not in found]
         if new and first is not None and first.immutable:
@@ -505,11 +518,13 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
         return upload.name in self._damaged
 
     def named(self, upload: Upload) -> list[DraftFile]:
-        """The complete file in one of the releases, with these bytes or others."""
+        """The file in one of the releases, with these bytes or others; parts of these bytes do not make one."""
+        wanted = {asset for asset, _ in pieces(upload.name, upload.size, self.host.part)}
         for tag, release in self._series.items():
-            if (file := release.compare(upload, self.host.part)) is not None:
+            assets = release.assets_of(upload.name)
+            if not {asset.name for asset in assets} < wanted:
                 self._place[upload.name] = tag
-                return [DraftFile(file.size, file.sha256, None, self._locators(tag), upload.name, upload.name)]
+                return [_ReleaseFile.of(upload.name, assets, self.host.part, locators=self._locators(tag))]
         return []
 
     def complete(self, upload: Upload) -> DraftFile | None:
@@ -665,14 +680,14 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
         release, wanted = self._series[tag], _pieces_of(upload, self.host.part)
         for piece in wanted:
             there = release.asset(piece.asset)
-            damaged = upload.name in self._damaged and there is not None and not piece.is_in(there)
-            if damaged and len(release.assets) < self.most_assets:
-                self._send_piece(release, upload, replace(piece, asset=piece.substitute), notes, moved)
-            if damaged and there is not None:
+            if there is not None and upload.name in self._damaged and not piece.is_in(there):
+                # the new bytes arrive first, so that a killed run leaves one of the two
+                if len(release.assets) < self.most_assets:
+                    self._send_piece(release, upload, replace(piece, asset=piece.substitute), notes, moved)
                 self._delete_asset(release, there)
                 there = None
             substitute = release.asset(piece.substitute)
-            if substitute is not None and piece.is_in(substitute) is not False and there is None:
+            if there is None and substitute is not None and piece.is_in(substitute) is not False:
                 wanted_name = {"name": piece.asset, "label": piece.label}
                 self._keep(release, _asset(self.api.json("PATCH", substitute.key, json=wanted_name, again=True)))
             self._send_piece(release, upload, piece, notes, moved)
