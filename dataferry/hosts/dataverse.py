@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-from ..errors import AccessDenied, BadName, TransferError
+from ..errors import AccessDenied, BadName
 from ..registry.names import redact_url
 from .about import as_list, authors, name_parts
 from .api_client import FileBody
@@ -55,6 +55,7 @@ class DataverseHost(DepositHost["_Api"]):
 
     schemes = ("dataverse",)
     example = "dataverse:new"
+    record_noun = "dataset"
 
     def __init__(self, spec: str) -> None:
         super().__init__(spec)
@@ -65,7 +66,7 @@ class DataverseHost(DepositHost["_Api"]):
         if "server" not in options and rest != "new" and (error := foreign_doi(doi, "Harvard Dataverse")):
             raise error
         self.server, self.collection = options.get("server", _HARVARD), options.get("collection", ":root")
-        self.record = self.dataset = "" if rest == "new" else f"doi:{doi}"
+        self.record = "" if rest == "new" else f"doi:{doi}"
         self.locator = f"dataverse:{urlsplit(self.server).netloc}"
 
     @property
@@ -86,13 +87,6 @@ class DataverseHost(DepositHost["_Api"]):
         query = "?format=original" if "originalFileName" in file.data["dataFile"] else ""
         return [Source(f"{self.server}api/access/datafile/{file.key}{query}", self.redacted)]
 
-    def public_files(self, settings: Settings) -> list[DraftFile]:
-        """All files of the newest public version."""
-        files = self.connect(settings, self.token(settings)).files(self.record, ":latest-published")
-        if files is None:
-            raise TransferError(self.redacted, f"there is no public dataset {self.record}", kind="list", final=True)
-        return files
-
     def publisher(self, settings: Settings, about: Mapping[str, Any]) -> Publisher:
         return DataversePublisher(self, settings, about)
 
@@ -110,14 +104,15 @@ class _Api(ArchiveApi):
         """The ``data`` of an answer."""
         return super().json(method, path, **how).get("data")
 
-    def about(self, dataset: str, method: str, path: str, more: Mapping[str, str] = {}, **how: Any) -> Any:
+    def dataset(self, record: str, method: str, path: str, more: Mapping[str, str] = {}, **how: Any) -> Any:
         """The ``data`` of an answer about a dataset."""
-        query = {"persistentId": dataset, **more}
+        query = {"persistentId": record, **more}
         return self.json(method, f"datasets/:persistentId/{path}", query=query, **how)
 
-    def files(self, dataset: str, version: str) -> list[DraftFile] | None:
-        """The files of a version; None where there is none, or not for whoever asks."""
-        found = self.about(dataset, "GET", f"versions/{version}/files", accept=_ABSENT)
+    def files(self, record: str, *, draft: bool) -> list[DraftFile] | None:
+        """Of a dataset without a draft, ``:latest`` is the newest public version."""
+        version = ":latest" if draft else ":latest-published"
+        found = self.dataset(record, "GET", f"versions/{version}/files", accept=_ABSENT)
         return None if found is None else [self.file(item) for item in found]
 
     def file(self, item: Mapping[str, Any]) -> DraftFile:
@@ -154,7 +149,7 @@ class DataversePublisher(DepositPublisher[_Api]):
         return str(user.get("displayName") or user.get("identifier"))
 
     def check_record(self) -> None:
-        rights = self.api.about(self.record, "GET", "userPermissions", accept=_ABSENT)
+        rights = self.api.dataset(self.record, "GET", "userPermissions", accept=_ABSENT)
         if rights is not None and not (rights.get("canEditDataset") and rights.get("canPublishDataset")):
             raise AccessDenied(self.at(), "this account may not edit and publish the dataset", self.remedy)
         if not self.sees(self.record):
@@ -177,16 +172,11 @@ class DataversePublisher(DepositPublisher[_Api]):
         """Take the mark out of the title; what else a dataset says is edited on its page."""
         if new:
             fields = {"fields": [{"typeName": "title", "value": str(self.about["title"]).strip()}]}
-            self.api.about(self.record, "PUT", "editMetadata", {"replace": "true"}, json=fields)
+            self.api.dataset(self.record, "PUT", "editMetadata", {"replace": "true"}, json=fields)
 
     def make(self, title: str) -> str:
         path = f"dataverses/{quote(self.host.collection, safe=':')}/datasets"
         return str(self.api.json("POST", path, json=self._body(title))["persistentId"])
-
-    def sees(self, draft: str) -> bool:
-        """Whether the account sees a draft of a dataset, or may make one."""
-        with self.translated_errors():
-            return self.api.files(draft, ":latest") is not None
 
     def own_titles(self) -> Iterable[tuple[str, str]]:
         """Datasets with the mark of a killed run, as far as the search knows them."""
@@ -195,24 +185,17 @@ class DataversePublisher(DepositPublisher[_Api]):
         )
         return [(str(item["global_id"]), str(item["name"])) for item in found.get("items", [])]
 
-    def list_files(self) -> list[DraftFile]:
-        """The files of the draft, or of the newest version where there is none."""
-        return self.api.files(self.record, ":latest") or []
-
-    def public_files(self) -> list[DraftFile]:
-        return self.api.files(self.record, ":latest-published") or []
-
     def delete(self, file: DraftFile) -> None:
         self.api.json("DELETE", f"files/{file.key}", accept=(404,))
 
     def publish(self) -> None:
         self._wait_for_locks()
-        self.api.about(self.record, "POST", "actions/:publish", {"type": "major"})
+        self.api.dataset(self.record, "POST", "actions/:publish", {"type": "major"})
 
     def _wait_for_locks(self) -> None:
         """An ingest, a workflow, or an earlier publication keeps others out for a while; a review does for long."""
         for _ in self.waiting(_LOCKED, "the dataset is no longer locked"):
-            locks = {str(lock.get("lockType")) for lock in self.api.about(self.record, "GET", "locks") or []}
+            locks = {str(lock.get("lockType")) for lock in self.api.dataset(self.record, "GET", "locks") or []}
             if not locks:
                 return
             if "InReview" in locks:
@@ -227,7 +210,7 @@ class DataversePublisher(DepositPublisher[_Api]):
         self._wait_for_locks()
         with _Form(upload, {"tabIngest": "false", "restrict": "false", **folder}, moved) as body:
             headers = {"Content-Type": f"multipart/form-data; boundary={body.boundary}"}
-            added = self.api.about(self.record, "POST", "add", body=body, headers=headers, again=False, timeout=600.0)
+            added = self.api.dataset(self.record, "POST", "add", body=body, headers=headers, again=False, timeout=600.0)
         file = self.add(self.api.file(added["files"][0]))
         if file.name != upload.name or file.matches(upload) is False:
             raise self.other_bytes(upload, file)

@@ -1,9 +1,8 @@
 """The deposit protocol of archives: find or make a draft, add files, verify their digests, publish; each step once.
 
-An archive says how it lists, takes, removes and publishes files (the methods that raise `NotImplementedError`). What is
-the same everywhere is here: a draft of a killed run is found again, no file is sent twice, nobody's file is replaced
-that was not meant to be, nothing becomes public before the archive has the right digest of every file, and an answer
-that was lost is no failure.
+An archive's module says how to call its API (the methods that raise `NotImplementedError`). What all archives share is
+here: a draft of a killed run is found again, no file is sent twice, nobody's file is replaced by mistake, nothing
+becomes public before the archive has the right digest of every file, and a lost answer is no failure.
 """
 
 from __future__ import annotations
@@ -137,6 +136,10 @@ class ArchiveApi(ApiClient):
         response = self.call("GET", path, accept=absent, **how)
         return None if response.status in absent else response.json()
 
+    def files(self, record: str, *, draft: bool) -> list[DraftFile] | None:
+        """The files of a record's draft, or of its newest public version, the newest last; None if there is none."""
+        raise NotImplementedError
+
 
 _Api = TypeVar("_Api", bound=ArchiveApi)
 
@@ -144,8 +147,9 @@ _Api = TypeVar("_Api", bound=ArchiveApi)
 class DepositHost(Host, Generic[_Api]):
     """One record of an archive, as a line of ``dataferry.toml`` declares it."""
 
-    #: The record's id; empty where the line asks for a new one.
+    #: The record's id, empty where the line asks for a new one; and what this archive calls a record.
     record: str = ""
+    record_noun = "record"
 
     @abstractmethod
     def connect(self, settings: Settings, token: Token | None) -> _Api:
@@ -158,11 +162,19 @@ class DepositHost(Host, Generic[_Api]):
 
     def public_files(self, settings: Settings) -> list[DraftFile]:
         """The files that this user can read, the newest last."""
-        raise NotImplementedError
+        files = self.connect(settings, self.token(settings)).files(self.record, draft=False)
+        if files is None:
+            reason = f"there is no public {self.record_noun} {self.record}"
+            raise TransferError(self.redacted, reason, kind="list", final=True)
+        return files
+
+    def unpublished(self) -> TransferError:
+        """The error of a line that asks for a new record."""
+        return TransferError(self.redacted, "it is yet to be made: publish to it first", kind="list", final=True)
 
     def _listed(self, settings: Settings) -> list[DraftFile]:
         if not self.record:
-            raise TransferError(self.redacted, "it is yet to be made: publish to it first", kind="list", final=True)
+            raise self.unpublished()
         return self.public_files(settings)
 
     def hosted(self, settings: Settings) -> Mapping[str, HostedFile]:
@@ -217,7 +229,7 @@ class DepositPublisher(Publisher, Generic[_Api]):
         self.notes: Notes = {}
         self.lock = Lock()
 
-    # -- what an archive has to say -----------------------------------------------------------------------------------
+    # -- the calls of an archive's API --------------------------------------------------------------------------------
 
     def account(self) -> str:
         """Whose token it is."""
@@ -231,13 +243,17 @@ class DepositPublisher(Publisher, Generic[_Api]):
         """Send ``[about]``; the title of a new record has a mark until then."""
         raise NotImplementedError
 
-    @abstractmethod
     def list_files(self) -> list[DraftFile]:
         """All files of the draft."""
+        files = self.api.files(self.record, draft=True)
+        if files is None:  # it was there a moment ago
+            reason = f"the token no longer gives access to this {self.host.record_noun}"
+            raise AccessDenied(self.at(), reason, self.remedy)
+        return files
 
-    @abstractmethod
     def public_files(self) -> list[DraftFile]:
         """All files of the newest public version."""
+        return self.api.files(self.record, draft=False) or []
 
     @abstractmethod
     def send(self, upload: Upload, begun: DraftFile | None, notes: Notes, moved: Moved) -> DraftFile:
@@ -257,7 +273,7 @@ class DepositPublisher(Publisher, Generic[_Api]):
 
     def sees(self, draft: str) -> bool:
         """Whether the author may change a draft or record."""
-        raise NotImplementedError
+        return self.api.files(draft, draft=True) is not None
 
     def own_titles(self) -> Iterable[tuple[str, str]]:
         """Ids and titles of the author's newest drafts."""
@@ -319,7 +335,7 @@ class DepositPublisher(Publisher, Generic[_Api]):
 
     @contextmanager
     def translated_errors(self, name: str = "") -> Iterator[None]:
-        """Send requests; what the archive refuses is an error of publishing that says what helps."""
+        """Turn what the archive refuses into an error of publishing, with what helps."""
         try:
             yield
         except HostRefused as error:
@@ -536,19 +552,21 @@ class DepositPublisher(Publisher, Generic[_Api]):
     def _publish(self, files: Mapping[str, DraftFile]) -> None:
         """Publish, and wait until it shows; an answer may be all that was lost."""
         failed: TransferError | None = None
-        try:
-            with self.translated_errors():
+        with self.translated_errors():
+            try:
                 self.publish()
-        except TransferError as error:
-            failed = error
-        seconds = self.patience[1] if failed is None else min(self.patience[1], _LOST_ANSWER)
-        for _ in self.waiting(seconds, "what was published shows"):
-            if {file.bytes_of for file in files.values()} <= self._public().keys():
-                return
-        if failed is not None:
-            raise failed
+            except TransferError as error:
+                if error.final:
+                    raise
+                failed = error
+            seconds = self.patience[1] if failed is None else min(self.patience[1], _LOST_ANSWER)
+            for _ in self.waiting(seconds, "the publication is public"):
+                if {file.bytes_of for file in files.values()} <= self._public().keys():
+                    return
+            if failed is not None:
+                raise failed
         raise self.error(
-            "it was submitted and is not public yet: a curator may have to approve it first",
+            "it was submitted and is not public yet: perhaps a curator has to approve it first",
             f"{_AGAIN} once it is public; nothing will be uploaded twice",
         )
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 import sys
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -33,8 +32,6 @@ from .deposit import (
 from .doi import DOI, foreign_doi, without_resolver
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ..config.credentials import Token
     from ..config.settings import Settings
 
@@ -49,40 +46,10 @@ _PAGE = re.compile(r"/articles/(?:[^/]+/){0,2}([1-9][0-9]{0,17})(?:/([1-9][0-9]{
 _FORMS = "figshare:14763051, figshare:14763051.v2, figshare:10.6084/m9.figshare.14763051, or figshare:new to publish"
 
 
-@dataclass(frozen=True, slots=True)
-class _Declared:
-    """An article (its id, or a DOI that has to be looked up, or a new one) and its server."""
-
-    article: int | None
-    version: int | None
-    doi: str
-    new: bool
-    api: str
-    downloads: str
-
-    def may_see_token(self, url: str) -> bool:
-        """Whether a URL is at the server itself or at its download host."""
-        target, api = urlsplit(url), urlsplit(self.api)
-        return target.scheme == api.scheme and target.netloc in {
-            api.netloc,
-            f"ndownloader.{api.netloc.removeprefix('api.')}",
-        }
-
-
-def _read_spec(spec: str) -> _Declared:
+def _read_article(rest: str, spec: str) -> tuple[int | None, int | None, str]:
+    """The article of a line, its version, and its DOI where only Figshare can say which article has it."""
     if any(c.isspace() or not c.isprintable() for c in spec):
         raise BadName(f"{redact_url(spec)!r} is not of the form {_FORMS}")
-    rest, options = read_options(spec, "server", "downloads")
-    api = options.get("server", _API)
-    server = urlsplit(api)
-    # each of Figshare's own installations, as its sandbox figsh.com, has both names
-    apart = f"{server.scheme}://ndownloader.{server.netloc[4:]}/" if server.netloc.startswith("api.") else ""
-    article, version, doi = _read_article(rest, spec)
-    downloads = options.get("downloads", apart)
-    return _Declared(article, version, doi, rest == "new", api, downloads)
-
-
-def _read_article(rest: str, spec: str) -> tuple[int | None, int | None, str]:
     if rest == "new":
         return None, None, ""
     path = urlsplit(rest).path if rest.startswith(("http://", "https://")) and "doi.org" not in rest else ""
@@ -162,22 +129,27 @@ class _Api(ArchiveApi):
             found = self.json("GET", "account")
         return dict(found)
 
-    def pages(self, path: str) -> list[dict[str, Any]]:
-        """A whole list, however many pages it has."""
+    def pages(self, path: str) -> list[dict[str, Any]] | None:
+        """A whole list, however many pages it has; None if there is none."""
         items: list[dict[str, Any]] = []
         for number in range(1, MOST_PAGES + 1):
-            query = {"page": number, "page_size": _PAGE_SIZE}
-            page = list(self.json("GET", path, query=query, max_bytes=PAGE_BYTES))
+            page = self.find(path, query={"page": number, "page_size": _PAGE_SIZE}, max_bytes=PAGE_BYTES)
+            if page is None:
+                return None
             items += page
             if len(page) < _PAGE_SIZE:
                 return items
         raise endless_list(f"{self.base}{path}")
 
-    def files(self, path: str, details: Mapping[str, Any] | None = None) -> list[DraftFile]:
-        """The files of an article, the newest last."""
-        folders = (details or {}).get("folder_structure") or {}
-        items = sorted(self.pages(f"{path}/files"), key=lambda item: int(item["id"]))
-        return [self.file(item, str(folders.get(str(item["id"])) or "")) for item in items]
+    def files(self, record: str, *, draft: bool) -> list[DraftFile] | None:
+        return self.files_at(f"account/articles/{record}" if draft else f"articles/{record}")
+
+    def files_at(self, path: str, folders: Mapping[str, str] = {}) -> list[DraftFile] | None:
+        """The files of an article or a version, in the folders of its ``folder_structure``."""
+        if (items := self.pages(f"{path}/files")) is None:
+            return None
+        items.sort(key=lambda item: int(item["id"]))
+        return [self.file(item, folders.get(str(item["id"]), "")) for item in items]
 
     def file(self, item: Mapping[str, Any], folder: str = "") -> DraftFile:
         """A file; its bytes are complete when their digest is there."""
@@ -194,15 +166,17 @@ class _Api(ArchiveApi):
             login=self.login,
         )
 
-    def article_of_doi(self, declared: _Declared, place: str) -> int:
-        """The id of the article with a DOI; some have one only with their version."""
-        for doi in (f"{declared.doi}.v{declared.version}", declared.doi):
+    def article_of(self, host: FigshareHost) -> str:
+        """The id of the declared article; some have a DOI only with their version."""
+        if host.article is not None:
+            return str(host.article)
+        for doi in (f"{host.doi}.v{host.version}", host.doi):
             for item in self.json("GET", "articles", query={"doi": doi, "page_size": 10}):
                 known = str(item.get("doi", "")).lower()
                 if known == doi or known.rpartition(".v")[0] == doi:
-                    return int(item["id"])
-        reason = f"no public article of Figshare has the DOI {declared.doi}: it is another archive's, or mistyped"
-        raise TransferError(place, reason, kind="status", final=True)
+                    return str(item["id"])
+        reason = f"no public article of Figshare has the DOI {host.doi}: it is another archive's, or mistyped"
+        raise TransferError(host.redacted, reason, kind="status", final=True)
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------
@@ -229,29 +203,39 @@ class FigshareHost(DepositHost["_Api"]):
     locator = "figshare"
     schemes = ("figshare",)
     example = "figshare:1"
+    record_noun = "article"
 
     def __init__(self, spec: str) -> None:
         super().__init__(spec)
-        self.declared = _read_spec(spec)
-        self.record = str(self.declared.article or self.declared.doi)
+        rest, options = read_options(spec, "server", "downloads")
+        self.article, self.version, self.doi = _read_article(rest, spec)
+        self.record = str(self.article or self.doi)
+        self.server = options.get("server", _API)
+        server = urlsplit(self.server)
+        # each of Figshare's own installations, as its sandbox figsh.com, has a host for downloads beside api.
+        self._ndownloader = f"{server.scheme}://ndownloader.{server.netloc.removeprefix('api.')}/"
+        beside = self._ndownloader if server.netloc.startswith("api.") else ""
+        self.download_server = options.get("downloads", beside)
 
     @property
     def credentials(self) -> tuple[Credential, ...]:
-        server = urlsplit(self.declared.api)
+        server = urlsplit(self.server)
         own = server.scheme == "https" and (server.hostname or "").endswith(_OWN_SERVERS)
         page = "https://figshare.com/account/applications (it may do what you may)"
         return (Credential("Figshare", server.netloc, ("FIGSHARE_TOKEN",), page=page, own=own),)
 
     def connect(self, settings: Settings, token: Token | None) -> _Api:
-        return _Api(settings, self.declared.api, token)
+        return _Api(settings, self.server, token)
 
     def downloads(self, number: int | str, login: Mapping[str, str] | None = None) -> list[Source]:
-        """The download host, then the interface, which also answers where a firewall keeps programs from the former."""
-        bases = [self.declared.downloads + "files/"] if self.declared.downloads else []
-        bases.append(self.declared.api + "file/download/")
-        # a package may name any download host
-        seen = {base: dict(login or {}) if self.declared.may_see_token(base) else {} for base in bases}
-        return [Source(f"{base}{number}", self.redacted, headers) for base, headers in seen.items()]
+        """The download host, then the API, which also answers where a firewall keeps programs from the former."""
+        login = login or {}
+        sources = [Source(f"{self.server}file/download/{number}", self.redacted, login)]
+        if self.download_server:
+            own = self.download_server == self._ndownloader  # a package may name any download host
+            url = f"{self.download_server}files/{number}"
+            sources.insert(0, Source(url, self.redacted, login if own else {}))
+        return sources
 
     def places(self, file: DraftFile) -> Sequence[Source]:
         linked = file.data.get("is_link_only") and file.data.get("download_url")
@@ -260,27 +244,26 @@ class FigshareHost(DepositHost["_Api"]):
 
     def public_files(self, settings: Settings) -> list[DraftFile]:
         """All files of the article, or of the version that is pinned; of a private one with the user's token."""
-        declared, api = self.declared, self.connect(settings, None)
-        article = declared.article or api.article_of_doi(declared, self.redacted)
-        path = f"articles/{article}/versions/{declared.version}" if declared.version else f"articles/{article}"
+        api = self.connect(settings, None)
+        article = api.article_of(self)
+        path = f"articles/{article}/versions/{self.version}" if self.version else f"articles/{article}"
         details = api.find(path)
         if details is not None and details.get("files"):
-            return api.files(path, details)
+            return api.files_at(path, details.get("folder_structure") or {}) or []
+        reason = f"there is no public article {article}"
         if details is not None:
             until = f" until {str(details['embargo_date'])[:10]}" if details.get("embargo_date") else ""
             reason = f"its files are under embargo{until}" if details.get("is_embargoed") else "it has no files"
-        elif declared.version and api.find(f"articles/{article}") is not None:
-            reason = f"there is no version {declared.version}"
-        else:
-            reason = f"there is no public article {article}"
+        elif self.version and api.find(f"articles/{article}") is not None:
+            reason = f"there is no version {self.version}"
         if (token := self.token(settings)) is None:
-            reason += f"; to read a private article, {self.credentials[0].remedy}"
-            raise TransferError(self.redacted, reason, kind="list", final=True)
-        owner, path = self.connect(settings, token), f"account/articles/{article}"
+            remedy = f"to read a private article, {self.credentials[0].remedy}"
+            raise TransferError(self.redacted, f"{reason}; {remedy}", kind="list", final=True)
+        owner = self.connect(settings, token)
         with suppress(HostRefused):
             owner.account()
-        if (details := owner.find(path)) is not None:
-            return owner.files(path, details)
+        if (files := owner.files(article, draft=True)) is not None:
+            return files
         reason += f", and the token in {token.origin} opens no private one"
         raise TransferError(self.redacted, reason, kind="list", final=True)
 
@@ -324,19 +307,14 @@ class FigsharePublisher(DepositPublisher[_Api]):
     # -- only reading
 
     def account(self) -> str:
-        line = self.host.declared
-        if line.version is not None:
+        if self.host.version is not None:
             remedy = "name the article without a version: the files become its next version"
             raise self.error("a published version never changes", remedy)
         self._account = self.api.account()
-        if line.doi:
-            self.record = str(self.api.article_of_doi(line, self.host.redacted))
+        if self.host.doi:
+            self.record = self.api.article_of(self.host)
         names = (self._account.get("first_name"), self._account.get("last_name"))
         return f"{' '.join(filter(None, names)) or 'account'} ({self._account.get('id')})"
-
-    def sees(self, draft: str) -> bool:
-        with self.translated_errors():
-            return self.api.find(f"account/articles/{draft}") is not None
 
     def check_record(self) -> None:
         """Whether the account may change the article, and everybody will see its files."""
@@ -402,14 +380,7 @@ class FigsharePublisher(DepositPublisher[_Api]):
         return str(made.get("entity_id") or str(made["location"]).rstrip("/").rpartition("/")[2])
 
     def own_titles(self) -> Iterable[tuple[str, str]]:
-        return [(str(item["id"]), str(item.get("title", ""))) for item in self.api.pages("account/articles")]
-
-    def list_files(self) -> list[DraftFile]:
-        return self.api.files(self._path)
-
-    def public_files(self) -> list[DraftFile]:
-        path = f"articles/{self.record}"
-        return [] if self.api.find(path) is None else self.api.files(path)
+        return [(str(item["id"]), str(item.get("title", ""))) for item in self.api.pages("account/articles") or []]
 
     def delete(self, file: DraftFile) -> None:
         self.api.call("DELETE", f"{self._path}/files/{file.key}", accept=(404,))

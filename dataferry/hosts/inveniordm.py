@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -35,16 +34,8 @@ _PAGE = re.compile(r"/(?:records?|uploads|deposit)/([^/]+)(?:/.*)?")
 _OWN_DOI = re.compile(r"10\.(?:5281|5072)/zenodo\.([1-9][0-9]*)", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class _Declared:
-    """A server with a slash at its end, a record (empty for a new one), and a DOI that has to be that record's."""
-
-    server: str
-    record: str
-    doi: str = ""
-
-
-def _read_zenodo(spec: str, server: str) -> _Declared:
+def _read_zenodo(spec: str, server: str) -> str:
+    """The record of a line of Zenodo or its sandbox."""
     scheme, _, rest = spec.partition(":")
     prefix, other = ("10.5072", "zenodo") if "sandbox." in server else ("10.5281", "zenodo-sandbox")
     doi, host = without_resolver(rest), urlsplit(server).hostname
@@ -69,10 +60,11 @@ def _read_zenodo(spec: str, server: str) -> _Declared:
     if rest != _NEW and not _NUMBER.fullmatch(rest):
         forms = f"{scheme}:4924875, {scheme}:{prefix}/zenodo.4924875, or {scheme}:new to publish"
         raise BadName(f"{redact_url(spec)!r} names no record; write {forms}")
-    return _Declared(server, "" if rest == _NEW else rest)
+    return rest
 
 
-def _read_address(spec: str) -> _Declared:
+def _read_address(spec: str) -> tuple[str, str, str]:
+    """The server of a line, with a slash at its end, the record, and a DOI that has to be that record's."""
     forms = "inveniordm:https://host/abcde-12345, or inveniordm:https://host/new to publish"
     url = spec.partition(":")[2]
     if DOI.fullmatch(doi := without_resolver(url)):
@@ -94,7 +86,7 @@ def _read_address(spec: str) -> _Declared:
     good = parts.scheme in {"http", "https"} and host and not parts.query and not parts.fragment
     if not good or not url.isprintable() or not _ID.fullmatch(record):
         raise BadName(f"{redact_url(spec)!r} names no record; write {forms}")
-    return _Declared(f"{parts.scheme}://{parts.netloc}/", "" if record == _NEW else record, declared_doi)
+    return f"{parts.scheme}://{parts.netloc}/", record, declared_doi
 
 
 # -- the interface ----------------------------------------------------------------------------------------------------
@@ -115,9 +107,9 @@ class _Api(ArchiveApi):
         found: dict[str, Any] | None = self.find(f"{_record(record)}/versions/latest")
         return found
 
-    def files(self, record: str, *, draft: bool = False) -> list[DraftFile]:
-        """The files of a version or a draft."""
-        return self.read_files(record, self.json("GET", f"{_draft(record) if draft else _record(record)}/files"))
+    def files(self, record: str, *, draft: bool) -> list[DraftFile] | None:
+        found = self.find(f"{_draft(record) if draft else _record(record)}/files")
+        return None if found is None else self.read_files(record, found)
 
     def read_files(self, record: str, answer: Mapping[str, Any]) -> list[DraftFile]:
         """The files of which the server speaks."""
@@ -175,27 +167,24 @@ class InvenioHost(DepositHost["_Api"]):
 
     def __init__(self, spec: str) -> None:
         super().__init__(spec)
-        self.declared = self._read(spec)
-        self.record = self.declared.record
+        self.server, record, self.doi = self._read(spec)
+        self.record = "" if record == _NEW else record
         # one key for each server: a package may have mirrors at two of them
-        self.locator = self._locator()
+        self.locator = self.locator or f"inveniordm:{urlsplit(self.server).netloc}"
 
-    def _read(self, spec: str) -> _Declared:
+    def _read(self, spec: str) -> tuple[str, str, str]:
         return _read_address(spec)
 
-    def _locator(self) -> str:
-        return f"inveniordm:{urlsplit(self.declared.server).netloc}"
-
     def line(self, record: str) -> str:
-        return f"inveniordm:{self.declared.server}{record}"
+        return f"inveniordm:{self.server}{record}"
 
     @property
     def credentials(self) -> tuple[Credential, ...]:
         """A token with two scopes; none over unencrypted HTTP, but for loopback."""
-        server = urlsplit(self.declared.server)
+        server = urlsplit(self.server)
         if not may_get_login(server.scheme, server.hostname or ""):
             return ()
-        page = f"{self.declared.server}account/settings/applications/"
+        page = f"{self.server}account/settings/applications/"
         rights = "the scopes deposit:write and deposit:actions" if self._own_token else ""
         provider = self._provider if self._own_token else server.hostname or ""
         return (Credential(provider, server.netloc, (self._variable,), (), page, rights, self._own_token),)
@@ -206,11 +195,11 @@ class InvenioHost(DepositHost["_Api"]):
         return [self.source(record, name)] if record else []
 
     def _pinned(self, entry: Entry | None) -> str:
-        return str((entry.locators.get(self.locator) if entry is not None else None) or self.declared.record)
+        return str((entry.locators.get(self.locator) if entry is not None else None) or self.record)
 
     def source(self, record: str, name: str, login: Mapping[str, str] | None = None) -> Source:
         """The place of a file in a version of a record."""
-        url = f"{self.declared.server}api/{_record(record)}/files/{quote(name)}/content"
+        url = f"{self.server}api/{_record(record)}/files/{quote(name)}/content"
         return Source(url, self.redacted, dict(login or {}))
 
     def look_up(self, wanted: Mapping[str, Entry | None], settings: Settings) -> Mapping[str, Sequence[Source]]:
@@ -255,12 +244,12 @@ class InvenioHost(DepositHost["_Api"]):
         return InvenioPublisher(self, settings, about)
 
     def connect(self, settings: Settings, token: Token | None) -> _Api:
-        return _Api(settings, self.declared.server, self.locator, token)
+        return _Api(settings, self.server, self.locator, token)
 
     def public_record(self, api: _Api, record: str) -> dict[str, Any]:
         """A published version (of all versions the newest one), or a `TransferError` that says why there is none."""
         if not record:
-            raise TransferError(self.redacted, "a new record has no files yet", kind="list", final=True)
+            raise self.unpublished()
         try:
             found: dict[str, Any] | None = api.find(_record(record))
         except HostRefused as error:
@@ -275,7 +264,7 @@ class InvenioHost(DepositHost["_Api"]):
             raise TransferError(self.redacted, reason, final=True)
         pids = [found.get("pids") or {}, (found.get("parent") or {}).get("pids") or {}]
         dois = [str((pid.get("doi") or {}).get("identifier", "")).lower() for pid in pids]
-        if self.declared.doi and self.declared.doi not in dois:
+        if self.doi and self.doi not in dois:
             reason = f"the record {found.get('id')} has the DOI {dois[0] or '(none)'}"
             remedy = "write the id in the address of the record's page in place of the DOI"
             raise TransferError(self.redacted, f"{reason}: {remedy}", kind="doi", final=True)
@@ -283,7 +272,7 @@ class InvenioHost(DepositHost["_Api"]):
 
     def _public_files(self, api: _Api, record: Mapping[str, Any]) -> list[DraftFile]:
         try:
-            return [file for file in api.files(record["id"]) if file.complete]
+            return [file for file in api.files(record["id"], draft=False) or [] if file.complete]
         except TransferError as error:
             if not is_status(error, 401, 403):
                 raise
@@ -313,14 +302,12 @@ class ZenodoHost(InvenioHost):
 
     schemes = ("zenodo",)
     example = "zenodo:1"
+    locator = "zenodo"
+    server = "https://zenodo.org/"
     _provider, _variable, _own_token = "Zenodo", "ZENODO_TOKEN", True
-    server: ClassVar[str] = "https://zenodo.org/"
 
-    def _read(self, spec: str) -> _Declared:
-        return _read_zenodo(spec, self.server)
-
-    def _locator(self) -> str:
-        return self.schemes[0]
+    def _read(self, spec: str) -> tuple[str, str, str]:
+        return self.server, _read_zenodo(spec, self.server), ""
 
     def line(self, record: str) -> str:
         return f"{self.schemes[0]}:{record}"
@@ -342,8 +329,9 @@ class ZenodoSandboxHost(ZenodoHost):
 
     schemes = ("zenodo-sandbox",)
     example = "zenodo-sandbox:1"
-    _provider, _variable = "Zenodo's sandbox", "ZENODO_SANDBOX_TOKEN"
+    locator = "zenodo-sandbox"
     server = "https://sandbox.zenodo.org/"
+    _provider, _variable = "Zenodo's sandbox", "ZENODO_SANDBOX_TOKEN"
 
 
 # -- publishing -------------------------------------------------------------------------------------------------------
@@ -464,7 +452,7 @@ class InvenioPublisher(DepositPublisher[_Api]):
         else:
             self._draft = self.api.json("GET", _draft(self.record or self.once(str(self.about["title"]).strip())))
         self.record = self.notes["draft"] = str(self._draft["id"])
-        self.draft_page = f"{self.host.declared.server}uploads/{self.record}"
+        self.draft_page = f"{self.host.server}uploads/{self.record}"
         self.refresh()
         if not self.files and (self._newest is not None or (self._draft.get("versions") or {}).get("index", 1) > 1):
             self.files = self.api.read_files(self.record, self.api.json("POST", f"{self._path}/actions/files-import"))
@@ -486,9 +474,6 @@ class InvenioPublisher(DepositPublisher[_Api]):
     def make(self, title: str) -> str:
         """Make a record's first draft; its mark goes with the metadata."""
         return str(self._described("POST", "records", title)["id"])
-
-    def sees(self, draft: str) -> bool:
-        return self.api.find(_draft(draft)) is not None
 
     def own_titles(self) -> Iterable[tuple[str, str]]:
         title = f"{str(self.about['title']).strip()[:200]} {self.notes['mark']}"
@@ -521,7 +506,7 @@ class InvenioPublisher(DepositPublisher[_Api]):
                 self.files += files
 
     def list_files(self) -> list[DraftFile]:
-        return self.api.files(self.record, draft=True) if self._draft else self._version_files()
+        return super().list_files() if self._draft else self._version_files()
 
     def public_files(self) -> list[DraftFile]:
         version = self.api.find(_record(self.record))
@@ -530,7 +515,7 @@ class InvenioPublisher(DepositPublisher[_Api]):
         return self._version_files()
 
     def _version_files(self) -> list[DraftFile]:
-        return self.api.files(self._newest["id"]) if self._newest is not None else []
+        return self.api.files(self._newest["id"], draft=False) or [] if self._newest is not None else []
 
     def delete(self, file: DraftFile) -> None:
         self.api.call("DELETE", self._file_path(file.name), accept=[404])

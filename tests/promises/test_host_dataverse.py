@@ -54,7 +54,7 @@ KEY = "key-ann"
 def test_lines(line: str, server: str, dataset: str) -> None:
     host = make_host(line)
     assert isinstance(host, DataverseHost)
-    assert (host.server, host.dataset) == (server, dataset)
+    assert (host.server, host.record) == (server, dataset)
 
 
 @pytest.mark.parametrize(

@@ -48,8 +48,8 @@ def token(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_lines(line: str, article: int | None, version: int | None, doi: str) -> None:
-    declared = FigshareHost(line).declared
-    assert (declared.article, declared.version, declared.doi, declared.new) == (article, version, doi, False)
+    host = FigshareHost(line)
+    assert (host.article, host.version, host.doi) == (article, version, doi)
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,13 @@ def test_every_step_may_fail_once(figshare: Any, author: Author, method: str, pa
         assert figshare.received[article_name(name)] == len(data)
 
 
+def test_a_publication_of_which_only_the_answer_is_lost(figshare: Any, author: Author) -> None:
+    figshare.fault("POST", "/publish$", lost=True)
+    assert author.publish(FILES).keys() == FILES.keys()
+    [article] = figshare.articles.values()
+    assert len(article.versions) == 1
+
+
 def test_the_service_gives_an_upload_up(figshare: Any, author: Author) -> None:
     def abort() -> None:
         next(iter(figshare.files.values())).aborted = True

@@ -49,7 +49,7 @@ from dataferry.testing.author import Author
 def test_lines(line: str, server: str, record: str) -> None:
     host = make_host(line)
     assert isinstance(host, InvenioHost)
-    assert (host.declared.server, host.declared.record) == (server, record)
+    assert (host.server, host.record) == (server, record)
 
 
 @pytest.mark.parametrize(
