@@ -10,11 +10,10 @@ import logging
 import os
 import posixpath
 import re
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, wait
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeVar, cast
 from urllib.parse import parse_qsl, quote, urlsplit
@@ -24,6 +23,7 @@ from ..download.origin import host_option
 from ..download.source import Source
 from ..errors import AccessDenied, BadName, Conflict, DataferryError, MissingExtra, PublishError, TransferError
 from ..registry.names import check_url, quoted_name, redact_url
+from ..threads import in_time
 from .base import Host, HostedFile, HostStatus, Locators, Moved, Notes, Publisher, Upload
 
 if TYPE_CHECKING:
@@ -226,19 +226,7 @@ class FsspecHost(Host):
 
     def in_time(self, do: Callable[..., _T], *args: object, **options: object) -> _T:
         """Call a library in a thread of its own, that is left alone if no answer comes."""
-        future: Future[_T] = Future()
-
-        def run() -> None:
-            try:
-                future.set_result(do(*args, **options))
-            except BaseException as error:  # noqa: BLE001 - raised by the caller
-                future.set_exception(error)
-
-        threading.Thread(target=run, name="dataferry-fsspec", daemon=True).start()
-        wait([future], self.answer_within)
-        if not future.done():
-            raise TimeoutError(f"no answer within {self.answer_within:g} s")
-        return future.result()
+        return in_time(self.answer_within, partial(do, *args, **options))
 
     def _connect(self, purpose: str) -> tuple[Any, str]:
         settings = load_settings()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from ..cache import astropy_cache
@@ -154,23 +154,12 @@ def _ask_hosts(
     """Ask the hosts where files are, in a thread, so that the deadline ends the wait for a host's own code."""
     if options.left is None:
         return _look_up(hosts, wanted, settings)
-    answers: list[_Answers | BaseException] = []
+    from ..threads import in_time
 
-    def ask() -> None:
-        try:
-            answers.append(_look_up(hosts, wanted, settings))
-        except BaseException as error:  # noqa: BLE001 - raised again by who waits
-            answers.append(error)
-
-    thread = threading.Thread(target=ask, name="dataferry-look-up", daemon=True)
-    if options.left:
-        thread.start()
-        thread.join(options.left)
-    if not answers:
-        return {}, {name: [options.passed] for name in wanted}
-    if isinstance(answers[0], BaseException):
-        raise answers[0]
-    return answers[0]
+    with suppress(TimeoutError):
+        if options.left:
+            return in_time(options.left, partial(_look_up, hosts, wanted, settings))
+    return {}, {name: [options.passed] for name in wanted}
 
 
 def _look_up(hosts: Mapping[str, Sequence[str | Host]], asked: Mapping[str, Entry], settings: Settings) -> _Answers:

@@ -89,12 +89,16 @@ class Where(NamedTuple):
             "steps": [step._asdict() for step in self.steps],
         }
 
+    @property
+    def _known(self) -> str:
+        if self.entry is None:
+            return "not registered"
+        size = "" if self.entry.size is None else f"{self.entry.size} bytes, "
+        return f"{size}sha256 {self.entry.sha256[:12]}..."
+
     def __str__(self) -> str:
-        entry = self.entry
-        size = "" if entry is None or entry.size is None else f"{entry.size} bytes, "
-        known = "not registered" if entry is None else f"{size}sha256 {entry.sha256[:12]}..."
         width = max((len(step.note) for step in self.steps), default=0)
-        lines = [f"{self.name} ({known})"]
+        lines = [f"{self.name} ({self._known})"]
         lines += [
             f"  {'->' if step.found else '  '} {step.kind:<8} {step.note:<{width}}  {step.place}  [{step.origin}]"
             for step in self.steps
@@ -105,9 +109,6 @@ class Where(NamedTuple):
         """A table for notebooks."""
         from html import escape
 
-        entry = self.entry
-        size = "" if entry is None or entry.size is None else f"{entry.size} bytes, "
-        known = "not registered" if entry is None else f"{size}sha256 {entry.sha256[:12]}…"
         rows = "".join(
             f"<tr><td>{'→' if step.found else ''}</td>"
             + "".join(f'<td style="text-align:left">{escape(text)}</td>' for text in (step.kind, step.note, step.place))
@@ -115,7 +116,7 @@ class Where(NamedTuple):
             for step in self.steps
         )
         head = "".join(f'<th style="text-align:left">{word}</th>' for word in ("", "kind", "found", "place", "origin"))
-        return f"<b>{escape(self.name)}</b> ({escape(known)})<table><tr>{head}</tr>{rows}</table>"
+        return f"<b>{escape(self.name)}</b> ({escape(self._known)})<table><tr>{head}</tr>{rows}</table>"
 
 
 def contact_of(package: str, about: Mapping[str, Any]) -> str:

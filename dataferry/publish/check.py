@@ -14,9 +14,9 @@ from ..errors import DataferryError, FileUnavailable, NeedsNetwork, TransferErro
 from ..hosts import make_host
 from ..hosts.base import guarded
 from ..registry.names import redact_url
+from ..threads import in_threads
 from .plan import series_of
 from .sampling import State, sample
-from .threads import in_threads
 
 if TYPE_CHECKING:
     from ..config.settings import Settings

@@ -19,10 +19,10 @@ from ..hosts.base import Upload
 from ..lookup.configured_hosts import engine_settings, offline_reason
 from ..registry.entry import Entry
 from ..registry.names import check_name, check_public, redact_url
+from ..threads import in_threads
 from .proof import fetch_back
 from .state import Checkpoint, rates, read_known
 from .steps import CONFLICT, HOSTED, NEW_VERSION, PUBLISHED, REPAIR, UPLOAD, HostPlan, Plan, Step
-from .threads import in_threads
 
 if TYPE_CHECKING:
     from ..hosts.base import HostedFile

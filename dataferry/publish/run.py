@@ -15,12 +15,12 @@ from pathlib import Path
 from ..errors import AccessDenied, Conflict, DataferryError, PublishError, WrongBytes
 from ..registry.editor import RegistryEditor
 from ..registry.entry import Entry
+from ..threads import in_threads
 from .plan import as_error, check_declared, series_of, steps_at
 from .progress import UploadProgress
 from .proof import fetch_back, not_proven
 from .state import Checkpoint, rates, read_known
 from .steps import HOSTED, NEW_VERSION, PUBLISHED, REPAIR, HostPlan, Outcome, Plan, Step
-from .threads import in_threads
 
 #: After so many failures in a row the host is not asked for every other file as well.
 _MOST_FAILURES = 3

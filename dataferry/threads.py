@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
+from functools import partial
 from typing import TypeVar
 
 _T = TypeVar("_T")
@@ -16,6 +17,23 @@ _R = TypeVar("_R")
 _GRACE = 0.5
 #: Seconds between looks for Ctrl-C: a thread of ours may receive the signal, which ends no wait of the main thread.
 _LOOK = 0.1
+
+
+def in_time(seconds: float, do: Callable[[], _T]) -> _T:
+    """Call something that may never answer in a thread that is left alone then; raises `TimeoutError`."""
+    future: Future[_T] = Future()
+    threading.Thread(target=_fill, args=(future, do), name="dataferry-call", daemon=True).start()
+    wait([future], seconds)
+    if not future.done():
+        raise TimeoutError(f"no answer within {seconds:g} s")
+    return future.result()
+
+
+def _fill(future: Future[_T], do: Callable[[], _T]) -> None:
+    try:
+        future.set_result(do())
+    except BaseException as error:  # noqa: BLE001 - raised by whoever wants the result
+        future.set_exception(error)
 
 
 def in_threads(
@@ -32,12 +50,9 @@ def in_threads(
         with suppress(IndexError):  # the queue is empty
             while True:
                 future, item = queue.popleft()
-                try:
-                    future.set_result(do(item))
-                except BaseException as error:  # noqa: BLE001 - raised by whoever wants the result
-                    future.set_exception(error)
+                _fill(future, partial(do, item))
 
-    threads = [threading.Thread(target=work, name="dataferry-publish", daemon=True) for _ in futures[:most]]
+    threads = [threading.Thread(target=work, name="dataferry-worker", daemon=True) for _ in futures[:most]]
     for thread in threads:
         thread.start()
     try:
