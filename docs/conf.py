@@ -39,6 +39,9 @@ highlight_language = "none"
 # the examples of the command line hold "--"
 smartquotes = False
 
+# "get()" and not "PackageData.get()" in the narrow list of a page's contents
+toc_object_entries_show_parents = "hide"
+
 # signatures carry the types; the pages of functions need no list of the members' types again
 autodoc_typehints = "none"
 autodoc_class_signature = "mixed"
