@@ -115,12 +115,7 @@ def may_get_login(scheme: str, host: str) -> bool:
 
 def is_loopback(host: str) -> bool:
     """Whether a host is this machine, by its usual names."""
-    import ipaddress
-
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
+    return host.strip("[]") in {"127.0.0.1", "localhost", "::1"}
 
 
 def _netrc() -> tuple[str, netrc.netrc | None]:
