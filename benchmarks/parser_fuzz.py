@@ -273,7 +273,7 @@ CONFIG = """offline = false
 verify = "always"
 site = "nersc"
 folder_timeout = 0.5
-cache = "/tmp/cache"
+cache = "/var/cache"
 fsspec_protocols = ["dask"]
 folders = ["/shared", "~/data"]
 

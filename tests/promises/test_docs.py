@@ -26,7 +26,7 @@ from astropy.utils import data as astropy_data
 import dataferry
 from dataferry import Offline, Registry
 from dataferry.cli.app import dataferry as commands
-from dataferry.config.settings import DATA_VARIABLE, OFFLINE_VARIABLE, load_settings
+from dataferry.config.settings import load_settings
 from dataferry.testing import RangeServer
 
 PAGES = [
@@ -150,18 +150,6 @@ def test_public_names_are_on_the_interface_page(repository: Path) -> None:
         if name != "__version__" and name not in dataferry.errors.__all__ and f":: {name}\n" not in page
     }
     assert missing == set()
-
-
-def test_every_key_and_variable_is_described(repository: Path) -> None:
-    from dataferry.config import settings
-    from dataferry.config.sites import _NAMING
-    from dataferry.download.origin import ROOT_VARIABLES
-    from dataferry.registry import registry
-
-    page = (repository / "docs" / "toml.rst").read_text()
-    variables = {DATA_VARIABLE, OFFLINE_VARIABLE, *_NAMING, *ROOT_VARIABLES}
-    keys = registry._KEYS | settings._TOP | settings._PACKAGE
-    assert {word for word in variables | keys if not re.search(rf"\b{word}\b", page)} == set()
 
 
 @pytest.fixture

@@ -57,7 +57,7 @@ from .s3_shop import no_aws_keys, shop
 from .stores import azurite, sshd
 from .suite import forks, suite
 from .web import apache, caddy, lighttpd, nginx, python_http, tls_ca
-from .webdav import webdav, webdav_module
+from .webdav import webdav, webdav_installed, webdav_module
 
 __all__ = [
     "ann",
@@ -95,5 +95,6 @@ __all__ = [
     "tinyproxy",
     "tls_ca",
     "webdav",
+    "webdav_installed",
     "webdav_module",
 ]

@@ -54,32 +54,38 @@ class Dav:
         }
 
 
+@pytest.fixture(scope="session")
+def webdav_installed(need: Any, repository: Path, once: Callable[..., Path], real_environ: dict[str, str]) -> Path:
+    """Install the example ``dataferry_webdav`` into a folder, as a third party's package; once for a run."""
+
+    def make(folder: Path) -> None:
+        source = folder / "source"
+        source.mkdir()
+        for file in ("pyproject.toml", "dataferry_webdav.py", "README.rst"):
+            (source / file).write_bytes((repository / "examples/dataferry_webdav" / file).read_bytes())
+        # without isolation where setuptools is new enough, so that no index is needed
+        isolated = not _has_setuptools(77)
+        how = [] if isolated else ["--no-build-isolation"]
+        pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", *how, "--target", folder / "site", source]
+        done = subprocess.run(pip, env=real_environ, capture_output=True, text=True)
+        unreachable = isolated and "No matching distribution" in done.stderr
+        need.that("index", not unreachable, "the package index gives no setuptools to build with")
+        if done.returncode:
+            pytest.fail(done.stderr, pytrace=False)
+
+    return once("example-webdav", make) / "site"
+
+
 @pytest.fixture(scope="module")
-def webdav_module(
-    need: Any, repository: Path, tmp_path_factory: pytest.TempPathFactory, real_environ: dict[str, str]
-) -> Iterator[Path]:
-    """The example ``dataferry_webdav``, installed as a third party's package into a folder on the path."""
-    target = tmp_path_factory.mktemp("plugin")
-    source = tmp_path_factory.mktemp("source") / "dataferry_webdav"
-    source.mkdir()
-    for file in ("pyproject.toml", "dataferry_webdav.py", "README.rst"):
-        (source / file).write_bytes((repository / "examples/dataferry_webdav" / file).read_bytes())
-    # without isolation where setuptools is new enough, so that no index is needed
-    isolated = not _has_setuptools(77)
-    how = [] if isolated else ["--no-build-isolation"]
-    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", *how, "--target", target, source]
-    done = subprocess.run(pip, env=real_environ, capture_output=True, text=True)
-    unreachable = isolated and "No matching distribution" in done.stderr
-    need.that("index", not unreachable, "the package index gives no setuptools to build with")
-    if done.returncode:
-        pytest.fail(done.stderr, pytrace=False)
+def webdav_module(webdav_installed: Path) -> Iterator[Path]:
+    """The folder where `webdav_installed` is; it is on the path."""
     hosts = importlib.import_module("dataferry.hosts")
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(target))
+        patch.syspath_prepend(str(webdav_installed))
         old = os.environ.get("PYTHONPATH")
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(target), *([old] if old else [])]))
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(webdav_installed), *([old] if old else [])]))
         _forget(hosts)
-        yield target
+        yield webdav_installed
     sys.modules.pop("dataferry_webdav", None)
     _forget(hosts)
 

@@ -214,3 +214,14 @@ def test_tests_reach_loopback_only() -> None:
 def test_tests_have_a_home_of_their_own(home: Path) -> None:
     assert Path.home() == home
     assert not [name for name in os.environ if name.startswith(("DATAFERRY_", "ASTROPY_"))]
+
+
+def test_every_key_and_variable_is_described(repository: Path) -> None:
+    from dataferry.config.settings import _KEYS, _PACKAGE_KEYS, DATA_VARIABLE, OFFLINE_VARIABLE
+    from dataferry.config.sites import _NAMING
+    from dataferry.download.origin import ROOT_VARIABLES
+    from dataferry.registry import registry
+
+    page = (repository / "docs" / "toml.rst").read_text()
+    words = {DATA_VARIABLE, OFFLINE_VARIABLE, *_NAMING, *ROOT_VARIABLES} | registry._KEYS | _KEYS | _PACKAGE_KEYS
+    assert {word for word in words if not re.search(rf"\b{word}\b", page)} == set()
