@@ -5,13 +5,15 @@ One module a host, found by the entry-point group ``dataferry.hosts``. Those of 
 
 from __future__ import annotations
 
-from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Protocol
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from ..errors import BadName, DataferryError
 from ..registry.names import close_names, redact_url
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from .base import Host
 
 __all__ = ["host_kind", "host_names", "make_host"]
@@ -19,42 +21,29 @@ __all__ = ["host_kind", "host_names", "make_host"]
 _GROUP = "dataferry.hosts"
 
 
-class _Point(Protocol):
-    def load(self) -> type[Host]: ...
-
-
-class _BuiltIn:
-    """Stands for an entry point of dataferry itself where its metadata are not installed."""
-
-    def __init__(self, kind: type[Host]) -> None:
-        self.load = partial(_same, kind)
-
-
-def _same(kind: type[Host]) -> type[Host]:
-    return kind
-
-
 @lru_cache(maxsize=1)
-def _points() -> dict[str, _Point]:
+def _points() -> dict[str, EntryPoint]:
     from importlib.metadata import entry_points
 
-    points: dict[str, _Point] = {point.name: point for point in entry_points(group=_GROUP)}
+    points = {point.name: point for point in entry_points(group=_GROUP)}
     # a frozen program, or a package that was copied without its .dist-info, has no entry points of dataferry
-    return points if "https" in points else {**_built_in(), **points}
+    return points if "https" in points else _built_in() | points
 
 
-def _built_in() -> dict[str, _Point]:
+def _built_in() -> dict[str, EntryPoint]:
     from importlib import import_module
+    from importlib.metadata import EntryPoint
     from pkgutil import iter_modules
 
     from .base import Host
 
-    found: dict[str, _Point] = {}
-    for module in iter_modules(__path__):
-        for kind in vars(import_module(f"{__name__}.{module.name}")).values():
-            if isinstance(kind, type) and issubclass(kind, Host):
-                found |= {scheme: _BuiltIn(kind) for scheme in vars(kind).get("schemes", ())}
-    return found
+    modules = [import_module(f"{__name__}.{module.name}") for module in iter_modules(__path__)]
+    values = [value for module in modules for value in vars(module).values()]
+    kinds = [value for value in values if isinstance(value, type) and issubclass(value, Host)]
+    places = {
+        scheme: f"{kind.__module__}:{kind.__name__}" for kind in kinds for scheme in vars(kind).get("schemes", ())
+    }
+    return {scheme: EntryPoint(scheme, place, _GROUP) for scheme, place in places.items()}
 
 
 def host_names() -> list[str]:
@@ -88,7 +77,8 @@ def host_kind(scheme: str) -> type[Host]:
     """
     if scheme not in _points():
         raise _unknown(f"{scheme}:")
-    return _points()[scheme].load()
+    kind: type[Host] = _points()[scheme].load()
+    return kind
 
 
 def _unknown(spec: str) -> BadName:
@@ -127,10 +117,9 @@ def make_host(spec: str) -> Host:
         If no installed host handles the scheme, or it refuses the rest.
     """
     scheme, colon, _ = spec.partition(":")
-    point = _points().get(scheme.lower()) if colon else None
-    if point is None:
+    if not colon or scheme.lower() not in _points():
         raise _unknown(spec)
-    kind = point.load()
+    kind = host_kind(scheme.lower())
     try:
         return kind(spec)
     except DataferryError:

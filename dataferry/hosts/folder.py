@@ -57,11 +57,11 @@ class FolderHost(Host):
         unknown = ", ".join(sorted(options.keys() - _OPTIONS))
         url, lfs = options.get("url", ""), options.get("lfs", "")
         for wrong, reason in (
-            (self.folder[:1] not in {"/", "~", "$"}, "is no absolute folder; write folder:/path?url=https://host/"),
+            (self.folder[:1] not in {"/", "~", "$"}, "the path must be absolute: folder:/path?url=https://host/"),
             (unknown, f"unknown option {unknown!r}; there are {', '.join(sorted(_OPTIONS))}"),
-            (not url, "does not say at which URL the folder is published; add ?url=https://host/path/"),
+            (not url, "it does not say at which URL the folder is published: add ?url=https://host/path/"),
             (lfs not in {"", "0", "1"}, f"lfs is 1 or 0, not {lfs!r}"),
-            (re.match("[^/]*//[^/]*@", url), "everybody reads the URL; logins belong into config.toml"),
+            (re.match("[^/]*//[^/]*@", url), "everybody reads the URL; a login belongs in config.toml"),
         ):
             if wrong:
                 raise BadName(f"{self.redacted}: {reason}")
@@ -115,7 +115,7 @@ class FolderPublisher(Publisher):
         super().__init__(host, settings, about)
         self.root, self._problem = expand_folder(host.folder)
         self._repository: Repository | None = None
-        self._serves_git = False
+        self._serves_git = self._is_missing = False
 
     @property
     def declared(self) -> str:
@@ -152,7 +152,9 @@ class FolderPublisher(Publisher):
         url = self.host.url + quoted_name(name)
         with ApiClient(self.settings.as_anonymous(), self.host.url) as client:
             try:
-                client.call("HEAD", url, accept=() if name else range(300, 500))
+                # of an empty folder NGINX and Apache answer 403, Caddy 404
+                answer = client.call("HEAD", url, accept=() if name else range(300, 500))
+                self._is_missing = answer.status == 404
                 if os.path.lexists(os.path.join(self.root, ".git")):
                     self._serves_git = client.call("HEAD", ".git/HEAD", accept=range(300, 500)).status == 200
             except TransferError as error:
@@ -161,11 +163,14 @@ class FolderPublisher(Publisher):
                 raise PublishError(self.host.redacted, f"{there}{redact_url(url)}: {error.reason}", remedy) from error
 
     def remarks(self, uploads: Sequence[Upload]) -> Sequence[str]:
-        """Where the web server gives away the repository."""
-        if not self._serves_git:
-            return ()
-        refusal = "nginx: location ~ /\\.git { return 404; }  Apache: RedirectMatch 404 /\\.git"
-        return [f"{redact_url(self.host.url)}.git/ is served to everybody: let the web server refuse it ({refusal})"]
+        """What the answers of the web server mean that are no reason to stop."""
+        url, found = redact_url(self.host.url), []
+        if self._is_missing:
+            found.append(f"{url} answers 404; if the web server does not publish {self.root} there, correct ?url=")
+        if self._serves_git:
+            refusal = "nginx: location ~ /\\.git { return 404; }  Apache: RedirectMatch 404 /\\.git"
+            found.append(f"{url}.git/ is served to everybody: let the web server refuse it ({refusal})")
+        return found
 
     def hosted(self, uploads: Sequence[Upload]) -> Mapping[str, HostedFile]:
         """What lies in the folder under the names; hashed where no stamp vouches for it."""

@@ -54,9 +54,7 @@ class GitLFSHost(Host):
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
             raise BadName(f"{self.redacted} is not git-lfs: with the http or https URL of a repository")
         if parts.username is not None:
-            raise BadName(
-                f"{self.redacted}: everybody reads this line; user and password belong into config.toml or .netrc"
-            )
+            raise BadName(f"{self.redacted}: everybody reads this; user and password belong in config.toml or .netrc")
         if not url.endswith("/info/lfs"):
             url += "/info/lfs" if url.endswith(".git") else ".git/info/lfs"
         self._server = url + "/"

@@ -4,15 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from .base import Credential
-
-if TYPE_CHECKING:
-    from ..config.credentials import Token
-    from ..config.settings import Settings
-
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?/(?!\.\.?\Z)[A-Za-z0-9._-]+(?<!\.git)").fullmatch
 _NO_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|\A[/.-]|[/.]\Z|/\.|\.lock(?:/|\Z)").search
@@ -73,12 +67,6 @@ def github_credentials(server: str) -> tuple[Credential, ...]:
     first = Credential("GitHub", name, variables, tool, page, rights, own)
     api = urlsplit(api_url(server)).netloc
     return (first, Credential("GitHub", api)) if api != name else (first,)
-
-
-def github_token(server: str, settings: Settings, *, publishing: bool = False) -> Token | None:
-    """The user's token for a server; `publishing`: the user named it, and not only a package."""
-    found = (credential.find(settings, publishing=publishing) for credential in github_credentials(server))
-    return next((token for token in found if token is not None), None)
 
 
 def _of_github(name: str) -> bool:

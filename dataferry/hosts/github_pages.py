@@ -93,8 +93,8 @@ class GitHubPagesHost(Host):
             (not is_repository(self.repository), f"{self.repository!r} is not an owner and a repository"),
             (at and not is_ref(self.branch), f"{self.branch!r} is not a branch"),
             (unknown, f"{unknown!r} is not known (there are: {', '.join(sorted(_OPTIONS))})"),
-            ("git" in options and "url" not in options, "with git= it also says url=, the site's URL"),
-            (logins, "everybody reads this line; credentials belong into the environment or config.toml"),
+            ("git" in options and "url" not in options, "a declaration with git= also says url=, the URL of the site"),
+            (logins, "everybody reads this; credentials belong in the environment or config.toml"),
         ):
             if wrong:
                 raise BadName(f"{self.redacted}: {reason}")
@@ -213,6 +213,12 @@ class GitHubPagesPublisher(Publisher):
         self._lock = threading.Lock()
         self._staged: dict[str, tuple[Upload, str]] = {}
         self._waiting = 0
+
+    @property
+    def declared(self) -> str:
+        """The site alone where the repository is a path of this machine, or needs the author's ssh key."""
+        local = urlsplit(self.host.git).scheme not in {"http", "https"}
+        return self.host.site if local else self.host.spec
 
     def check_rights(self) -> str:
         """Ask for the branch, and whether a push would be taken, without pushing."""
@@ -377,7 +383,11 @@ class GitHubPagesPublisher(Publisher):
     def _wait_until_served(self, files: Mapping[str, Listed]) -> None:
         """Wait until the site's own catalog lists files: then this build of the site is the one that is served."""
         with ApiClient(self.settings.as_anonymous(), self.host.site) as client:
+            reason, announced = "", False
             for _ in tries(SERVED_WITHIN, 0.2):
+                if reason and not announced:
+                    self.notify(f"{self.host.site}: waiting up to {SERVED_WITHIN:.0f} s until the site has the files")
+                    announced = True
                 try:
                     # another query each time: caches keep an answer for minutes
                     answer = client.call("GET", CATALOG, query={"at": time.time_ns()}).body

@@ -63,14 +63,15 @@ class Bucket:
         query = parse_qsl(parts.query, keep_blank_values=True)
         check(
             not any("@" in text for text in (parts.netloc, *(value for _, value in query))),
-            "credentials do not belong into a declaration; readers need none, and authors keep theirs for AWS",
+            "credentials do not belong in a declaration: readers need none, and authors keep theirs for AWS",
         )
         check(parts.scheme.lower() == "s3" and not parts.fragment, form)
         given = dict.fromkeys(_OPTIONS, "")
         for word, value in query:
             close = close_names(word, list(_OPTIONS))
             hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(_OPTIONS)}"
-            check(given.get(word) == "", f"{word!r} in its query is unknown or given twice; {hint}")
+            check(word in given, f"unknown option {word!r}; {hint}")
+            check(not given[word], f"the option {word!r} is given twice")
             pattern, expected = _OPTIONS[word]
             check(re.fullmatch(pattern, value, re.ASCII), f"{word} is {expected}, not {value!r}")
             given[word] = value.rstrip("/")

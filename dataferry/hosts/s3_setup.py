@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import PublishError
 from .s3_client import Bucket, S3Client, response_of
@@ -27,98 +27,124 @@ _LIFECYCLE: dict[str, Any] = {
 _UNKNOWN_THERE = {400, 405, 501}
 
 
+class _Step(NamedTuple):
+    text: str
+    is_done: Callable[[], bool]
+    do: Callable[[], object]
+    #: Not every store knows this setting, and data can be published without it.
+    optional: bool = False
+
+
 def set_up(client: S3Client, *, dry: bool) -> Iterator[tuple[str, str]]:
     """Make a bucket that everybody can read, or only look, step by step; what others configured there stays.
 
-    Gives what was seen to, and ``already so``, ``to do``, ``done`` or ``unknown to this store``.
+    Gives each step, and ``already so``, ``to do``, ``done`` or ``unknown to this store``.
     """
-    declared, boto, bucket = client.bucket, client.boto, {"Bucket": client.bucket.name}
-    aws = not declared.endpoint
-    bucket_to_come = False
+    bucket, *settings = _Setup(client).steps()
+    state = _take(client, bucket, dry=dry)
+    yield bucket.text, state
+    bucket_is_missing = state == "to do"
+    for step in settings:
+        yield step.text, "to do" if bucket_is_missing else _take(client, step, dry=dry)
 
-    def see_to(
-        text: str, is_done: Callable[[], bool], do: Callable[[], object], *, optional: bool = False
-    ) -> tuple[str, str]:
-        try:
-            with client.translated_errors(text):
-                if not bucket_to_come and is_done():
-                    return text, "already so"
-                if dry:
-                    return text, "to do"
-                do()
-        except PublishError as error:
-            if optional and response_of(error)[1] in _UNKNOWN_THERE:
-                return text, "unknown to this store"
-            raise
-        return text, "done"
 
-    def read(operation: str, none: str) -> dict[str, Any]:
-        """What the bucket has; nothing if the store's word is that it has none."""
+def _take(client: S3Client, step: _Step, *, dry: bool) -> str:
+    try:
+        with client.translated_errors(step.text):
+            if step.is_done():
+                return "already so"
+            if dry:
+                return "to do"
+            step.do()
+    except PublishError as error:
+        if step.optional and response_of(error)[1] in _UNKNOWN_THERE:
+            return "unknown to this store"
+        raise
+    return "done"
+
+
+class _Setup:
+    """The settings of one bucket."""
+
+    def __init__(self, client: S3Client) -> None:
+        self.client, self.declared, self.boto = client, client.bucket, client.boto
+        self.bucket = {"Bucket": client.bucket.name}
+        self.public = {
+            "Sid": _PUBLIC,
+            "Effect": "Allow",
+            "Principal": "*",
+            "Action": ["s3:GetObject", "s3:GetObjectVersion"],
+            "Resource": [_arn(client.bucket, "*")],
+        }
+
+    def steps(self) -> list[_Step]:
+        """What has to be so, the bucket itself first."""
+        return [
+            _Step(f"the bucket {self.declared.name} at {self.declared.server}", self._exists, self._create),
+            _Step("no block of public policies", self._is_open, self._open, optional=bool(self.declared.endpoint)),
+            _Step("everybody may read objects and their versions", self._is_public, self._make_public),
+            _Step("versions are kept, so that a name's old bytes stay", self.client.versioned, self._keep_versions),
+            self._rule("web pages may read, also pieces of files (CORS)", "cors", "CORS", _CORS),
+            self._rule(
+                "unfinished uploads are removed after 30 days", "lifecycle_configuration", "Lifecycle", _LIFECYCLE
+            ),
+        ]
+
+    def _read(self, operation: str, none: str) -> dict[str, Any]:
+        """What the bucket has; nothing if the store answers that it has none."""
         answer: dict[str, Any] = {}
-        with client.translated_errors(operation, unless={none}):
-            answer |= getattr(boto, operation)(**bucket)
+        with self.client.translated_errors(operation, unless={none}):
+            answer |= getattr(self.boto, operation)(**self.bucket)
         return answer
 
-    def create() -> None:
-        region = boto.meta.region_name
-        elsewhere = aws and region != "us-east-1"
-        where = {"CreateBucketConfiguration": {"LocationConstraint": region}} if elsewhere else {}
-        boto.create_bucket(**bucket, **where)
+    def _exists(self) -> bool:
+        return bool(self._read("list_objects_v2", "NoSuchBucket"))
 
-    def block() -> dict[str, bool]:
-        answer = read("get_public_access_block", "NoSuchPublicAccessBlockConfiguration")
+    def _create(self) -> None:
+        region = self.boto.meta.region_name
+        elsewhere = not self.declared.endpoint and region != "us-east-1"
+        where = {"CreateBucketConfiguration": {"LocationConstraint": region}} if elsewhere else {}
+        self.boto.create_bucket(**self.bucket, **where)
+
+    def _block(self) -> dict[str, bool]:
+        answer = self._read("get_public_access_block", "NoSuchPublicAccessBlockConfiguration")
         return dict(answer.get("PublicAccessBlockConfiguration", {}))
 
-    def unblock() -> None:
+    def _is_open(self) -> bool:
+        block = self._block()
+        return not (block.get("BlockPublicPolicy") or block.get("RestrictPublicBuckets"))
+
+    def _open(self) -> None:
         # ACLs stay blocked: the policy is enough
-        opened = {"BlockPublicPolicy": False, "RestrictPublicBuckets": False}
-        boto.put_public_access_block(**bucket, PublicAccessBlockConfiguration=block() | opened)
+        block = self._block() | {"BlockPublicPolicy": False, "RestrictPublicBuckets": False}
+        self.boto.put_public_access_block(**self.bucket, PublicAccessBlockConfiguration=block)
 
-    def is_open() -> bool:
-        found = block()
-        return not (found.get("BlockPublicPolicy") or found.get("RestrictPublicBuckets"))
-
-    def statements() -> list[dict[str, Any]]:
-        policy = read("get_bucket_policy", "NoSuchBucketPolicy").get("Policy", '{"Statement": []}')
+    def _statements(self) -> list[dict[str, Any]]:
+        policy = self._read("get_bucket_policy", "NoSuchBucketPolicy").get("Policy", '{"Statement": []}')
         return list(json.loads(policy)["Statement"])
 
-    public = {
-        "Sid": _PUBLIC,
-        "Effect": "Allow",
-        "Principal": "*",
-        "Action": ["s3:GetObject", "s3:GetObjectVersion"],
-        "Resource": [_arn(declared, "*")],
-    }
+    def _is_public(self) -> bool:
+        return self.public in self._statements()
 
-    def publish() -> None:
-        kept = [statement for statement in statements() if statement.get("Sid") != _PUBLIC]
-        boto.put_bucket_policy(**bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [*kept, public]}))
+    def _make_public(self) -> None:
+        kept = [statement for statement in self._statements() if statement.get("Sid") != _PUBLIC]
+        policy = {"Version": "2012-10-17", "Statement": [*kept, self.public]}
+        self.boto.put_bucket_policy(**self.bucket, Policy=json.dumps(policy))
 
-    def see_to_rule(text: str, kind: str, entries: str, configuration: str, rule: dict[str, Any]) -> tuple[str, str]:
+    def _keep_versions(self) -> None:
+        self.boto.put_bucket_versioning(**self.bucket, VersioningConfiguration={"Status": "Enabled"})
+
+    def _rule(self, text: str, operation: str, kind: str, rule: dict[str, Any]) -> _Step:
+        """One rule of ours in a list of rules, by its ID."""
+        configuration, entries = f"{kind}Configuration", "CORSRules" if kind == "CORS" else "Rules"
 
         def rules() -> list[dict[str, Any]]:
-            return list(read(f"get_bucket_{kind}", f"NoSuch{configuration}").get(entries, ()))
+            return list(self._read(f"get_bucket_{operation}", f"NoSuch{configuration}").get(entries, ()))
 
         def add() -> None:
-            getattr(boto, f"put_bucket_{kind}")(**bucket, **{configuration: {entries: [*rules(), rule]}})
+            getattr(self.boto, f"put_bucket_{operation}")(**self.bucket, **{configuration: {entries: [*rules(), rule]}})
 
-        return see_to(text, lambda: any(other.get("ID") == rule["ID"] for other in rules()), add, optional=True)
-
-    text = f"the bucket {declared.name} at {declared.server}"
-    _, state = see_to(text, lambda: bool(read("list_objects_v2", "NoSuchBucket")), create)
-    bucket_to_come = state == "to do"
-    yield text, state
-    yield see_to("no block of public policies", is_open, unblock, optional=not aws)
-    yield see_to("everybody may read objects and their versions", lambda: public in statements(), publish)
-    yield see_to(
-        "versions are kept, so that a name's old bytes stay",
-        client.versioned,
-        lambda: boto.put_bucket_versioning(**bucket, VersioningConfiguration={"Status": "Enabled"}),
-    )
-    text = "web pages may read, also pieces of files (CORS)"
-    yield see_to_rule(text, "cors", "CORSRules", "CORSConfiguration", _CORS)
-    text = "unfinished uploads are removed after 30 days"
-    yield see_to_rule(text, "lifecycle_configuration", "Rules", "LifecycleConfiguration", _LIFECYCLE)
+        return _Step(text, lambda: any(other.get("ID") == rule["ID"] for other in rules()), add, optional=True)
 
 
 def _arn(bucket: Bucket, below: str = "") -> str:

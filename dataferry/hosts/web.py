@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ..download.source import Source
-from ..errors import HostRefused, RegistryError, TransferError
+from ..errors import HostRefused, PublishError, RegistryError, TransferError
 from ..registry.catalog import SUMS
 from ..registry.checksum_lists import read_list
 from ..registry.names import check_url, quoted_name, redact_url
-from .base import Host, HostedFile
+from .base import Host, HostedFile, Publisher
 
 if TYPE_CHECKING:
     from ..config.settings import Settings
@@ -36,6 +36,11 @@ class WebHost(Host):
 
     def __init__(self, spec: str) -> None:
         super().__init__(check_url(spec, "the host's URL"))
+
+    def publisher(self, settings: Settings, about: Mapping[str, Any]) -> Publisher:
+        """None; the error names the folder behind the server."""
+        remedy = f"on the machine that has the folder of this server: --to 'folder:/path/to/it?url={self.redacted}'"
+        raise PublishError(self.redacted, "dataferry can read from a web server, but not publish to it", remedy)
 
     def sources(self, name: str, entry: Entry | None) -> Sequence[Source]:
         """One URL: the base URL and the quoted name."""

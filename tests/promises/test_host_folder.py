@@ -465,6 +465,21 @@ def test_a_mistyped_url_is_found_before_anything_is_copied(tmp_path: Path) -> No
         publish({"a.fits": source}, f"folder:{www}/there?url={server.url}there/", tmp_path / "r.toml", progress=False)
 
 
+def test_a_note_says_that_the_url_of_an_empty_folder_is_not_there(
+    tmp_path: Path, nginx: Callable[..., Any], command: Callable[..., Any]
+) -> None:
+    (tmp_path / "www" / "there").mkdir(parents=True)
+    source = a_file(tmp_path / "a.fits", b"a")
+    (tmp_path / "dataferry.toml").touch()
+    url = nginx(tmp_path / "www").url
+    words = ["publish", str(source), "--dry-run", "--package", str(tmp_path / "dataferry.toml"), "--to"]
+    wrong = command(*words, f"folder:{tmp_path}/www/there?url={url}their/")
+    assert wrong.exit_code == 0
+    assert f"note: {url}their/ answers 404" in wrong.stderr and "correct ?url=" in wrong.stderr
+    right = command(*words, f"folder:{tmp_path}/www/there?url={url}there/")
+    assert right.exit_code == 0 and "404" not in right.stderr
+
+
 def test_the_dry_run_finds_that_there_is_no_room(tmp_path: Path, need: Any, command: Callable[..., Any]) -> None:
     need.that("mount", os.geteuid() == 0, "only root mounts")
     www = tmp_path / "www"

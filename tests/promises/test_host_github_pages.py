@@ -440,6 +440,20 @@ def test_a_site_that_is_not_served(site: Site, tmp_path: Path, monkeypatch: pyte
     assert site.commits() == 1
 
 
+def test_a_repository_on_this_machine_stays_private_and_a_wait_is_no_silence(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(github_pages, "SERVED_WITHIN", 1.0)
+    registry, source = tmp_path / "registry.toml", a_file(tmp_path / "one.dat", b"one")
+    repository = bare(tmp_path / "not served.git", "gh-pages")
+    with pytest.raises(PublishError, match="pushed, but after"):
+        publish({"one.dat": source}, f"github-pages:ann/data?git=file://{repository}&url={site.url}", registry)
+    assert f"{site.url}: waiting up to 1 s" in capfd.readouterr().err
+    local = site.spec.replace(site.git.url, f"file://{site.repository.parent.parent}/")
+    publish({"one.dat": source}, local, registry, progress=False)
+    assert site.url in registry.read_text() and str(tmp_path.parent) not in registry.read_text()
+
+
 def test_a_private_repository(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stranger, a wrong token, one that may only read; a repository that is not there."""
     site.git.rules(private=True)
