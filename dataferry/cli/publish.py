@@ -132,7 +132,7 @@ def _print_plan(plan: Plan) -> None:
     heads = [str(number) if len(hosts) > 1 else "ACTION" for number in range(1, len(hosts) + 1)]
     echo("  ".join([f"{'SIZE':>8}", *(f"{head:<11}" for head in heads), "NAME"]))
     for name, upload in plan.uploads.items():
-        actions = [host.steps[name].action if name in host.steps else "-" for host in hosts]
+        actions = [host.files[name].action if name in host.files else "-" for host in hosts]
         cells = ["is there" if action == "hosted" else action for action in actions]
         echo("  ".join([f"{size_text(upload.size):>8}", *(f"{cell:<11}" for cell in cells), name]))
     for number, host in enumerate(hosts, 1):

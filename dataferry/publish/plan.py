@@ -20,9 +20,9 @@ from ..lookup.configured_hosts import engine_settings, offline_reason
 from ..registry.entry import Entry
 from ..registry.names import check_name, check_public, redact_url
 from ..threads import in_threads
+from .outcome import CONFLICT, HOSTED, NEW_VERSION, PUBLISHED, REPAIR, UPLOAD, FilePlan, HostPlan, Plan
 from .proof import fetch_back
 from .state import Checkpoint, rates, read_known
-from .steps import CONFLICT, HOSTED, NEW_VERSION, PUBLISHED, REPAIR, UPLOAD, HostPlan, Plan, Step
 
 if TYPE_CHECKING:
     from ..hosts.base import HostedFile
@@ -93,7 +93,7 @@ def plan(
     if reason := offline_reason():
         problems.append(NeedsNetwork("publishing", [(redact_url(spec), f"not asked: {reason}") for spec in specs]))
     elif rest:
-        for found in in_threads(lambda host: _steps_of(whole, host, rest, progress), whole.hosts, len(specs)):
+        for found in in_threads(lambda host: _files_of(whole, host, rest, progress), whole.hosts, len(specs)):
             problems += found
         # whether a host keeps versions may show only when it was asked
         problems += _other_bytes(whole, rest).values()
@@ -191,20 +191,20 @@ def _hosts_left_behind(plan: Plan) -> list[str]:
 # -- one host ----------------------------------------------------------------------------------------------------------
 
 
-def _steps_of(plan: Plan, host: HostPlan, uploads: Sequence[Upload], progress: bool) -> list[DataferryError]:
-    """Check rights, files and limits at a host; the host's plan gets the steps, the caller the problems."""
+def _files_of(plan: Plan, host: HostPlan, uploads: Sequence[Upload], progress: bool) -> list[DataferryError]:
+    """Check rights, files and limits at a host; the host's plan gets the files, the caller the problems."""
     publisher = host.publisher
     problems = [*_beyond_limits(host, uploads), *_without_locators(plan, host, uploads)]
     occupied: Mapping[str, int] = {}
     try:
         host.who = publisher.check_rights()
         _log.debug("%s: %s", host.redacted, host.who)
-        for step in steps_at(plan, host, uploads, progress):
-            if step.error is None:
-                host.steps[step.name] = step
+        for file in files_at(plan, host, uploads, progress):
+            if file.error is None:
+                host.files[file.name] = file
             else:
-                problems.append(step.error)
-        if todo := [step.upload for step in host.to_send]:
+                problems.append(file.error)
+        if todo := [file.upload for file in host.to_send]:
             host.remarks = tuple(publisher.remarks(todo))
             if publisher.limits.total_bytes is not None or publisher.limits.files is not None:
                 occupied = publisher.occupied()
@@ -217,55 +217,55 @@ def _steps_of(plan: Plan, host: HostPlan, uploads: Sequence[Upload], progress: b
     return problems
 
 
-def steps_at(plan: Plan, host: HostPlan, uploads: Sequence[Upload], progress: bool) -> list[Step]:
-    """What has to be done with each file at a host as it is now; a step of a conflict has the error."""
+def files_at(plan: Plan, host: HostPlan, uploads: Sequence[Upload], progress: bool) -> list[FilePlan]:
+    """What has to be done with each file at a host as it is now; one in conflict has the error."""
     hosted = host.publisher.hosted(uploads)
     host.declared = host.publisher.declared
     # another machine, or another host, may have registered a file of which this host gives nothing but the size
     proven: Mapping[str, str] = {} if plan.repair else Checkpoint(plan.registry, host.spec).proven
-    steps = []
+    files = []
     for upload in uploads:
         there = hosted.get(upload.name)
         if there is None:
-            steps.append(Step(upload, host.redacted, UPLOAD))
+            files.append(FilePlan(upload, host.redacted, UPLOAD))
         elif (there.matches(upload) or proven.get(upload.name) == upload.sha256) and _is_published(
             plan, host, upload, there
         ):
-            steps.append(Step(upload, host.redacted, PUBLISHED, there, proven=True))
+            files.append(FilePlan(upload, host.redacted, PUBLISHED, there, proven=True))
         else:
-            steps.append(Step(upload, host.redacted, HOSTED, there, locators=dict(there.locators)))
+            files.append(FilePlan(upload, host.redacted, HOSTED, there, locators=dict(there.locators)))
     # where the host gives no digest, what it has is fetched
-    unclear = [step for step in steps if step.action == HOSTED]
-    to_fetch = [step for step in unclear if step.hosted is not None and step.hosted.matches(step.upload) is None]
+    unclear = [file for file in files if file.action == HOSTED]
+    to_fetch = [file for file in unclear if file.hosted is not None and file.hosted.matches(file.upload) is None]
     fetched: Mapping[str, str | DataferryError] = {}
     if to_fetch:
-        entries = [Entry(step.name, step.upload.sha256, step.size, step.locators) for step in to_fetch]
-        workdirs = [Path(incoming()), *(step.upload.path.absolute().parent for step in to_fetch)]
+        entries = [Entry(file.name, file.upload.sha256, file.size, file.locators) for file in to_fetch]
+        workdirs = [Path(incoming()), *(file.upload.path.absolute().parent for file in to_fetch)]
         fetched = fetch_back(host.declared, entries, plan.settings, workdirs, progress, compare=False)
-    for step in unclear:
-        _decide(step, fetched.get(step.name), plan, host)
-    for step in steps:
-        _log.debug("%s: %s", step.label, step.error or step.action)
-    return steps
+    for file in unclear:
+        _decide(file, fetched.get(file.name), plan, host)
+    for file in files:
+        _log.debug("%s: %s", file.label, file.error or file.action)
+    return files
 
 
-def _decide(step: Step, fetched: str | DataferryError | None, plan: Plan, host: HostPlan) -> None:
+def _decide(file: FilePlan, fetched: str | DataferryError | None, plan: Plan, host: HostPlan) -> None:
     """What has to be done with a file where the host has something under its name."""
-    publisher, upload, hosted = host.publisher, step.upload, step.hosted
+    publisher, upload, hosted = host.publisher, file.upload, file.hosted
     if isinstance(fetched, DataferryError):
         reason = f"the host has a file under this name, and it cannot be compared: {fetched}"
-        step.action, step.error = CONFLICT, Conflict(step.label, reason)
+        file.action, file.error = CONFLICT, Conflict(file.label, reason)
         return
     if hosted is None or (fetched == upload.sha256 if fetched else hosted.matches(upload)):
-        step.compared = fetched is not None
+        file.compared = fetched is not None
         return
-    entry = plan.known.find(step.name)
+    entry = plan.known.find(file.name)
     damaged = entry is not None and entry.sha256 == upload.sha256 and host.declared in plan.registered_hosts()
     if damaged and plan.repair and publisher.repairs:
-        step.action = REPAIR
+        file.action = REPAIR
         return
     if plan.new_version and publisher.versioned:
-        step.action = NEW_VERSION
+        file.action = NEW_VERSION
         return
     if damaged:
         remedy = "The registry has your file, so the host's copy is damaged or was changed"
@@ -280,7 +280,7 @@ def _decide(step: Step, fetched: str | DataferryError | None, plan: Plan, host: 
         remedy += ", or publish a new version of the data with --new-version" if publisher.versioned else ""
     other = f"{hosted.size} bytes" if hosted.size not in {None, upload.size} else "with another digest"
     reason = f"the host has another file under this name ({other})"
-    step.action, step.error = CONFLICT, Conflict(step.label, reason, remedy)
+    file.action, file.error = CONFLICT, Conflict(file.label, reason, remedy)
 
 
 def _is_published(plan: Plan, host: HostPlan, upload: Upload, hosted: HostedFile) -> bool:

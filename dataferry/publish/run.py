@@ -16,11 +16,11 @@ from ..errors import AccessDenied, Conflict, DataferryError, PublishError, Wrong
 from ..registry.editor import RegistryEditor
 from ..registry.entry import Entry
 from ..threads import in_threads
-from .plan import as_error, check_declared, series_of, steps_at
+from .outcome import HOSTED, NEW_VERSION, PUBLISHED, REPAIR, FilePlan, HostPlan, Outcome, Plan
+from .plan import as_error, check_declared, files_at, series_of
 from .progress import UploadProgress
 from .proof import fetch_back, not_proven
 from .state import Checkpoint, rates, read_known
-from .steps import HOSTED, NEW_VERSION, PUBLISHED, REPAIR, HostPlan, Outcome, Plan, Step
 
 #: After so many failures in a row the host is not asked for every other file as well.
 _MOST_FAILURES = 3
@@ -37,7 +37,7 @@ def run(plan: Plan, *, jobs: int | None = None, wait: float | None = None, progr
     """Do what a plan without problems says; `Outcome.check` raises what failed. Arguments as for `publish`."""
     outcome = Outcome(plan)
     stop = threading.Event()
-    to_send = [step.size for host in plan.hosts for step in host.to_send]
+    to_send = [file.size for host in plan.hosts for file in host.to_send]
     uploads = UploadProgress(to_send, progress, stop)
     hosts = [_HostRun(plan, host, uploads, jobs, wait) for host in plan.hosts]
     try:
@@ -54,8 +54,8 @@ def run(plan: Plan, *, jobs: int | None = None, wait: float | None = None, progr
 
 def _register(host: _HostRun, outcome: Outcome) -> None:
     """Write what is proven at one host into the registry, and the host's part of the outcome."""
-    steps = host.plan.steps.values()
-    proven = [step for step in steps if step.proven and step.action != PUBLISHED]
+    files = host.plan.files.values()
+    proven = [file for file in files if file.proven and file.action != PUBLISHED]
     failed: DataferryError | None = None
     if proven:
         try:
@@ -63,20 +63,20 @@ def _register(host: _HostRun, outcome: Outcome) -> None:
         except DataferryError as error:
             failed = error
             error.add_note("the files are at the host and proven; the same command registers them")
-            for step in proven:
-                step.proven = False
-    outcome.files += steps
+            for file in proven:
+                file.proven = False
+    outcome.files += files
     # files that failed together share the error
-    errors = [host.plan.failure, *(step.error for step in steps), failed]
+    errors = [host.plan.failure, *(file.error for file in files), failed]
     outcome.errors += {id(error): error for error in errors if error is not None}.values()
     if failed is None:
         host.forget_proven()
 
 
-def _write(host: _HostRun, steps: Sequence[Step]) -> list[Path]:
+def _write(host: _HostRun, files: Sequence[FilePlan]) -> list[Path]:
     plan = host.whole
     editor = RegistryEditor(plan.registry)
-    editor.put(host.entries(steps), replace=plan.new_version)
+    editor.put(host.entries(files), replace=plan.new_version)
     known = read_known(plan.registry)
     if host.declared != known.dataurl:
         first = not (known.dataurl or known.mirrors)
@@ -92,7 +92,7 @@ def _write(host: _HostRun, steps: Sequence[Step]) -> list[Path]:
 
 
 class _HostRun:
-    """One host's part of a run: upload, make public, prove. Its plan's steps say what became of each file."""
+    """One host's part of a run: upload, make public, prove. Its plan's files say what became of each file."""
 
     def __init__(
         self, whole: Plan, plan: HostPlan, uploads: UploadProgress, jobs: int | None, wait: float | None
@@ -106,7 +106,7 @@ class _HostRun:
         self._failures = 0
 
     def run(self) -> _HostRun:
-        """All of it; what fails is stored in the steps and in the plan's ``failure``."""
+        """All of it; what fails is stored in the files and in the plan's ``failure``."""
         if self.plan.failure is not None:
             return self
         checkpoint = self._checkpoint
@@ -115,7 +115,7 @@ class _HostRun:
                 self._may_forget = True
                 self._wait_for_lock()
                 self._publish()
-            else:  # a run that was killed after its last step may have left notes
+            else:  # a run that was killed at its end may have left notes
                 self._may_forget = checkpoint.folder.exists() and checkpoint.acquire()
         except Exception as error:  # noqa: BLE001 - one host's failure does not stop the others
             self.plan.failure = as_error(error, self.plan.redacted)
@@ -123,29 +123,29 @@ class _HostRun:
             checkpoint.release()
         return self
 
-    def entries(self, steps: Sequence[Step]) -> list[Entry]:
+    def entries(self, files: Sequence[FilePlan]) -> list[Entry]:
         """The entries of files as the registry has them; a text registry has no locators."""
         known, entries = read_known(self.whole.registry), []
-        for step in steps:
-            locators = step.locators if known.keeps_locators(step.name) else {}
-            entries.append(Entry(step.name, step.upload.sha256, step.size, locators))
+        for file in files:
+            locators = file.locators if known.keeps_locators(file.name) else {}
+            entries.append(Entry(file.name, file.upload.sha256, file.size, locators))
         return entries
 
     def forget_proven(self) -> None:
         """Drop the notes of what is proven and registered."""
         if not self._may_forget:
             return
-        proven = [step for step in self.plan.steps.values() if step.proven]
-        for step in proven:
-            self._checkpoint.forget_file(step.name, step.upload.sha256)
-        if undigested := {step.name: step.upload.sha256 for step in proven if not self._gives_digest(step)}:
+        proven = [file for file in self.plan.files.values() if file.proven]
+        for file in proven:
+            self._checkpoint.forget_file(file.name, file.upload.sha256)
+        if undigested := {file.name: file.upload.sha256 for file in proven if not self._gives_digest(file)}:
             self._checkpoint.proven.replace({**self._checkpoint.proven, **undigested})
-        if self.plan.failure is None and len(proven) == len(self.plan.steps):
+        if self.plan.failure is None and len(proven) == len(self.plan.files):
             self._checkpoint.forget_host()
 
-    def _gives_digest(self, step: Step) -> bool:
+    def _gives_digest(self, file: FilePlan) -> bool:
         """Whether the host itself will say that it has these bytes, when the next run asks."""
-        return self.publisher.tells_digests and (step.hosted is None or step.hosted.matches(step.upload) is not None)
+        return self.publisher.tells_digests and (file.hosted is None or file.hosted.matches(file.upload) is not None)
 
     # -- the steps -----------------------------------------------------------------------------------------------------
 
@@ -158,64 +158,64 @@ class _HostRun:
             waited = True
             self._uploads.sleep(0.2)
         if waited:
-            uploads = [step.upload for step in self.plan.to_send]
+            uploads = [file.upload for file in self.plan.to_send]
             now = replace(self.whole, known=read_known(self.whole.registry))
-            self.plan.steps |= {step.name: step for step in steps_at(now, self.plan, uploads, progress=False)}
+            self.plan.files |= {file.name: file for file in files_at(now, self.plan, uploads, progress=False)}
 
     def _publish(self) -> None:
         checkpoint, publisher = self._checkpoint, self.publisher
         to_send, hosted = self.plan.to_send, self.plan.doing(HOSTED)
         publisher.notify = self._uploads.notify
-        publisher.superseded = {step.name: step.hosted for step in self.plan.doing(NEW_VERSION) if step.hosted}
+        publisher.superseded = {file.name: file.hosted for file in self.plan.doing(NEW_VERSION) if file.hosted}
         # what was proven once is no proof of what goes now
-        going = {step.name for step in [*to_send, *hosted]}
+        going = {file.name for file in [*to_send, *hosted]}
         if going & checkpoint.proven.keys():
             checkpoint.proven.replace({n: sha256 for n, sha256 in checkpoint.proven.items() if n not in going})
         if to_send:
-            if damaged := [step.name for step in self.plan.doing(REPAIR)]:
+            if damaged := [file.name for file in self.plan.doing(REPAIR)]:
                 publisher.discard(damaged)
-            publisher.begin([step.upload for step in to_send], checkpoint.host)
+            publisher.begin([file.upload for file in to_send], checkpoint.host)
             self._upload(to_send)
-        there = [*(step for step in to_send if step.sent), *hosted]
-        complete = all(step.sent for step in to_send)
+        there = [*(file for file in to_send if file.sent), *hosted]
+        complete = all(file.sent for file in to_send)
         self._uploads.check()
         if complete and there:
             every = [
-                step.upload for step in self.plan.steps.values() if step.sent or step.action in (HOSTED, PUBLISHED)
+                file.upload for file in self.plan.files.values() if file.sent or file.action in (HOSTED, PUBLISHED)
             ]
             found = publisher.finish(every, checkpoint.host)
-            for step in there:
-                step.locators.update(found.get(step.name, {}))
+            for file in there:
+                file.locators.update(found.get(file.name, {}))
         self.declared = check_declared(publisher.declared)
         if self.declared == self.plan.declared:
-            for step in hosted:
-                step.proven = step.compared
-        self._prove([step for step in there if not step.proven], complete)
+            for file in hosted:
+                file.proven = file.compared
+        self._prove([file for file in there if not file.proven], complete)
 
-    def _prove(self, steps: Sequence[Step], complete: bool) -> None:
+    def _prove(self, files: Sequence[FilePlan], complete: bool) -> None:
         """Fetch back what arrived, again and again while the host may not yet serve it."""
-        left = list(steps)
+        left = list(files)
         patience = 0.0 if not complete else self.publisher.seconds_until_served() if self._wait is None else self._wait
         until, pause, waited = time.monotonic() + patience, 0.5, False
         progress = self._uploads.proof(self._suffix)
         while left:
-            began, size = time.monotonic(), sum(step.size for step in left)
+            began, size = time.monotonic(), sum(file.size for file in left)
             # if the cache has no space, the author's own disk may have it
-            workdirs = [self._checkpoint.folder, *(step.upload.path.absolute().parent for step in left)]
+            workdirs = [self._checkpoint.folder, *(file.upload.path.absolute().parent for file in left)]
             results = fetch_back(self.declared, self.entries(left), self.whole.settings, workdirs, progress)
-            for step in left:
-                result = results[step.name]
-                step.proven = result == step.upload.sha256
-                step.error = None if step.proven else not_proven(step.label, result, complete)
-            left = [step for step in left if not step.proven]
+            for file in left:
+                result = results[file.name]
+                file.proven = result == file.upload.sha256
+                file.error = None if file.proven else not_proven(file.label, result, complete)
+            left = [file for file in left if not file.proven]
             if not left:
                 self._measure("back", size, began)
             seconds = until - time.monotonic()
             if not left or seconds <= 0:
                 return
             if not waited:
-                files = f"{len(left)} of {len(steps)} files"
-                self._uploads.notify(f"{self.plan.redacted}: waiting up to {seconds:.0f} s until users get {files}")
+                which = f"{len(left)} of {len(files)} files"
+                self._uploads.notify(f"{self.plan.redacted}: waiting up to {seconds:.0f} s until users get {which}")
             waited = True
             self._uploads.sleep(min(pause, seconds))
             pause = min(10.0, pause * 1.6)
@@ -227,47 +227,47 @@ class _HostRun:
 
     # -- uploads, several at a time ------------------------------------------------------------------------------------
 
-    def _upload(self, steps: Sequence[Step]) -> None:
+    def _upload(self, files: Sequence[FilePlan]) -> None:
         began = time.monotonic()
         # what is large is begun first, so that no long one is left for the end
-        order = sorted(steps, key=lambda step: -step.size if step.size > _LARGE else 0)
-        for _ in in_threads(self._try_upload, order, min(len(steps), self._jobs or self.publisher.parallel)):
+        order = sorted(files, key=lambda file: -file.size if file.size > _LARGE else 0)
+        for _ in in_threads(self._try_upload, order, min(len(files), self._jobs or self.publisher.parallel)):
             pass
-        skipped = [step for step in steps if not step.sent and step.error is None]
+        skipped = [file for file in files if not file.sent and file.error is None]
         word = "file was" if len(skipped) == 1 else "files were"
         error = PublishError(self.plan.redacted, f"{len(skipped)} further {word} not tried after so many failures")
-        for step in skipped:
-            step.error = error
-        self._measure("up", sum(step.size for step in steps if step.sent), began)
+        for file in skipped:
+            file.error = error
+        self._measure("up", sum(file.size for file in files if file.sent), began)
 
-    def _try_upload(self, step: Step) -> None:
-        """Upload a file, unless too many others failed; its step has the locators, or why it did not arrive."""
+    def _try_upload(self, file: FilePlan) -> None:
+        """Upload a file, unless too many others failed; it gets its locators, or why it did not arrive."""
         self._uploads.check()
         if self._failures >= _MOST_FAILURES:
             return
-        label = step.name + self._suffix
+        label = file.name + self._suffix
         try:
-            self._check_unchanged(step)
-            _log.debug("%s: uploading %d bytes", step.label, step.size)
-            notes = self._checkpoint.file(step.name, step.upload.sha256)
-            moved = partial(self._uploads.moved, label, step.size)
-            step.locators = dict(self.publisher.upload(step.upload, notes, moved))
-            self._check_unchanged(step)
-            _log.debug("%s: uploaded %s", step.label, step.locators or "")
-            step.sent = True
+            self._check_unchanged(file)
+            _log.debug("%s: uploading %d bytes", file.label, file.size)
+            notes = self._checkpoint.file(file.name, file.upload.sha256)
+            moved = partial(self._uploads.moved, label, file.size)
+            file.locators = dict(self.publisher.upload(file.upload, notes, moved))
+            self._check_unchanged(file)
+            _log.debug("%s: uploaded %s", file.label, file.locators or "")
+            file.sent = True
             self._failures = 0
         except Exception as error:  # noqa: BLE001 - one failure does not stop the others
-            step.error = as_error(error, step.label)
+            file.error = as_error(error, file.label)
             if isinstance(error, AccessDenied):
                 self._failures = _MOST_FAILURES
             elif not isinstance(error, Conflict | WrongBytes):  # these say nothing of the host
                 self._failures += 1
-        self._uploads.end(label, step.size, step.sent)
+        self._uploads.end(label, file.size, file.sent)
 
-    def _check_unchanged(self, step: Step) -> None:
-        path = step.upload.path
+    def _check_unchanged(self, file: FilePlan) -> None:
+        path = file.upload.path
         try:
-            same = self.whole.digests[step.name].holds(os.stat(path))
+            same = self.whole.digests[file.name].holds(os.stat(path))
         except OSError as error:
             raise WrongBytes(f"{path}: {error.strerror or error}") from error
         if not same:

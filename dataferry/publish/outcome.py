@@ -32,7 +32,7 @@ _SENT = (UPLOAD, NEW_VERSION, REPAIR)
 
 
 @dataclass
-class Step:
+class FilePlan:
     """One file at one host: what happens with it, and after the run what was done.
 
     Parameters
@@ -98,7 +98,7 @@ class HostPlan:
         Its publisher.
     who : str
         Who publishes, as reported by the host.
-    steps : dict of str to Step
+    files : dict of str to FilePlan
         Name -> what happens with the file.
     failure : DataferryError or None
         Why the host cannot be used now. The run continues with the other hosts.
@@ -114,7 +114,7 @@ class HostPlan:
     host: Host
     publisher: Publisher
     who: str = ""
-    steps: dict[str, Step] = field(default_factory=dict)
+    files: dict[str, FilePlan] = field(default_factory=dict)
     failure: DataferryError | None = None
     declared: str = ""
     rates: tuple[float | None, float | None] = (None, None)
@@ -125,19 +125,19 @@ class HostPlan:
         """The host, without credentials."""
         return self.host.redacted
 
-    def doing(self, *actions: str) -> list[Step]:
-        """The steps with one of some actions."""
-        return [step for step in self.steps.values() if step.action in actions]
+    def doing(self, *actions: str) -> list[FilePlan]:
+        """The files with one of some actions."""
+        return [file for file in self.files.values() if file.action in actions]
 
     @property
-    def to_send(self) -> list[Step]:
-        """The steps that upload a file."""
+    def to_send(self) -> list[FilePlan]:
+        """The files that are uploaded."""
         return self.doing(*_SENT)
 
     @property
     def bytes_to_go(self) -> int:
         """The bytes that are uploaded."""
-        return sum(step.size for step in self.to_send)
+        return sum(file.size for file in self.to_send)
 
     @property
     def seconds(self) -> float | None:
@@ -145,7 +145,7 @@ class HostPlan:
         up, back = self.rates
         if not up or not back:
             return None
-        return self.bytes_to_go / up + sum(step.size for step in self.doing(*_SENT, HOSTED)) / back
+        return self.bytes_to_go / up + sum(file.size for file in self.doing(*_SENT, HOSTED)) / back
 
 
 @dataclass
@@ -210,10 +210,10 @@ class Plan:
             errors += [error for error in failures if error not in errors]
         raise_all(errors, f"nothing was published: {len(errors)} problems")
 
-    def __iter__(self) -> Iterator[tuple[HostPlan, Step]]:
+    def __iter__(self) -> Iterator[tuple[HostPlan, FilePlan]]:
         for host in self.hosts:
-            for step in host.steps.values():
-                yield host, step
+            for file in host.files.values():
+                yield host, file
 
 
 @dataclass
@@ -224,7 +224,7 @@ class Outcome:
     ----------
     plan : Plan
         What was planned.
-    files : list of Step
+    files : list of FilePlan
         What was done with each file at each host; empty after a dry run.
     written : list of Path
         The files of the registry that changed.
@@ -233,7 +233,7 @@ class Outcome:
     """
 
     plan: Plan
-    files: list[Step] = field(default_factory=list)
+    files: list[FilePlan] = field(default_factory=list)
     written: list[Path] = field(default_factory=list)
     errors: list[DataferryError] = field(default_factory=list)
 
@@ -251,12 +251,12 @@ class Outcome:
     def as_json(self) -> dict[str, Any]:
         """What was done or would be, as values that fit JSON."""
         files = []
-        for _, step in self.plan:
-            row: dict[str, Any] = {key: getattr(step, key) for key in ("name", "host", "size", "action")}
-            row["sha256"] = step.upload.sha256
+        for _, file in self.plan:
+            row: dict[str, Any] = {key: getattr(file, key) for key in ("name", "host", "size", "action")}
+            row["sha256"] = file.upload.sha256
             if self.files:
-                error = None if step.error is None else str(step.error)
-                row |= {"uploaded": step.sent, "published": step.proven, "error": error}
+                error = None if file.error is None else str(file.error)
+                row |= {"uploaded": file.sent, "published": file.proven, "error": error}
             files.append(row)
         return {
             "registry": str(self.plan.registry),
