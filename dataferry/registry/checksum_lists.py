@@ -21,6 +21,7 @@ _BY_DIGITS = {digits: algorithm for algorithm, digits in DIGITS.items()}
 
 _is_hex = re.compile(r"[0-9a-fA-F]+").fullmatch
 _ROW = re.compile(rb"([0-9a-f]{64})  ([0-9]{1,18})  (.+)").fullmatch
+_LONGEST_LINE = 1 << 16
 #: How BSD and macOS print a checksum.
 _TAGGED = re.compile(r"(\w+) ?\((.+)\) ?= ?([0-9a-fA-F]+)").fullmatch
 
@@ -53,6 +54,8 @@ def parse_line(line: str) -> Row | None:
     line = line.rstrip("\r\n")
     if not line.strip() or line.lstrip().startswith("#"):
         return None
+    if len(line) > _LONGEST_LINE:  # shlex is quadratic
+        raise ValueError(f"a line of {len(line)} characters")
     if tagged := _TAGGED(line.strip()):
         return _row(tagged[2], f"{tagged[1].replace('-', '')}:{tagged[3]}")
     first, _, rest = line.partition(" ")
@@ -199,12 +202,13 @@ class ListedFiles:
                 continue  # a longer name begins with this one
             start, end = data.rfind(b"\n", 0, at) + 1, data.find(b"\n", at + 1)
             row = _ROW(data, start, end)
-            if row is not None and row.start(3) != at + 2:
-                continue  # "sha256  5  x  5.fits" ends with another name
+            if row is not None and at + 2 < row.start(3):
+                continue  # of "sha256  5  5" the size
             try:
                 entry = _parse_bytes(data[start:end])
             except ValueError:
                 return None
+            at = end - 1  # "sha256  5  x  5.fits" ends with another name
             if entry is not None and entry.name == name:
                 if found is not None:
                     return None

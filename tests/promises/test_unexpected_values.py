@@ -15,7 +15,7 @@ import pytest
 from click.testing import Result
 
 from dataferry import PackageData
-from dataferry.errors import DataferryError, FileUnavailable, RegistryError, SettingsError
+from dataferry.errors import DataferryError, FileUnavailable, RegistryError, SettingsError, UnknownFile
 from dataferry.testing import Cut, Fault, RangeServer, Status
 
 DATA = random.Random(1).randbytes(3_000_000)
@@ -52,6 +52,25 @@ def test_a_registry(text: str, make_package: Callable[..., str]) -> None:
     package = make_package({}, head=text)
     with pytest.raises(RegistryError, match="dataferry.toml"):
         PackageData(package).names()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f'"{"x" * 3_000_000}"',
+        f"{SHA256}  {'./' * 1_000_000}a.bin",
+        f"{SHA256}  5  x{'  a.bin' * 300_000}",
+        f"#{'  a.bin' * 300_000}",
+        f"x{'  a.bin' * 300_000}",
+    ],
+    ids=lambda line: line[60:80],
+)
+def test_long_lines_of_a_text_registry(line: str, tmp_path: Path) -> None:
+    (tmp_path / "files.txt").write_text(f"{line}\n{SHA256}  5  other.dat\n")
+    (tmp_path / "dataferry.toml").write_text('dataurl = "https://h.example/"\nregistry = "files.txt"\nstrict = true\n')
+    data = PackageData("none", registry=tmp_path / "dataferry.toml")
+    with pytest.raises(UnknownFile if line.startswith("#") else RegistryError):
+        data.where("a.bin")
 
 
 def test_dots_in_text_are_no_key(make_package: Callable[..., str]) -> None:
