@@ -2,8 +2,10 @@
 
 Each tool downloads one file of 3 MB in a process of its own, from a server with a fault in its first two answers, and
 is called once more if it failed. Then it is killed at random moments of a first download and called again, and twenty
-processes ask for the file at the same time. Printed is how often a tool ended with the right file, with an error, with
-another file, or not within 30 s, and how often the server sent the file. astropy has no hash to compare with.
+processes ask for the file at the same time. At last twenty processes with four threads each want twelve files from a
+server that cuts and refuses some requests, and are killed at random and started again. Printed is how often a tool
+ended with the right file, with an error, with another file, or not within 30 s (of the last work 120 s), and how often
+the server sent the file. astropy has no hash to compare with.
 """
 
 from __future__ import annotations
@@ -31,6 +33,25 @@ CALLS = {
     "path = download_file(url, cache=True, show_progress=False, timeout=3)",
     "pooch": "import pooch; path = pooch.retrieve(url, 'sha256:' + sha256)",
 }
+CROWD = """
+import hashlib, random, sys, threading
+url, seed, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
+pairs = [(url + word.split("=")[0], word.split("=")[1]) for word in sys.argv[4:]]
+def work(number):
+    for url, sha256 in random.Random(f"{{seed}} {{number}}").sample(pairs, len(pairs)):
+        try:
+            {}
+            with open(path, "rb") as file:
+                right = hashlib.sha256(file.read()).hexdigest() == sha256
+            print("right" if right else "OTHER", flush=True)
+        except Exception as error:
+            print("error", type(error).__name__, flush=True)
+crowd = [threading.Thread(target=work, args=(number,)) for number in range(threads)]
+for thread in crowd: thread.start()
+for thread in crowd: thread.join()
+"""
+PROCESSES, THREADS = 20, 4
+FILES = {f"{i}.bin": random.Random(i).randbytes((50_000, 700_000, 3_000_000)[i % 3]) for i in range(12)}
 CODE = "import sys; url, sha256 = sys.argv[1:]; {}; sys.stdout.write(str(path))"
 FAULTS = {
     "cut": testing.Cut(1_000_000),
@@ -50,9 +71,13 @@ FAULTS = {
 
 
 def start(tool: str, url: str, home: Path) -> subprocess.Popen[str]:
+    return run(home, CODE.format(CALLS[tool]), url, SHA256)
+
+
+def run(home: Path, *words: str) -> subprocess.Popen[str]:
     places = {"HOME": home, "XDG_CACHE_HOME": home / ".cache", "XDG_CONFIG_HOME": home / ".config"}
     env = {**os.environ, **{name: str(place) for name, place in places.items()}}
-    words = [sys.executable, "-c", CODE.format(CALLS[tool]), url, SHA256]
+    words = (sys.executable, "-c", *words)
     return subprocess.Popen(words, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
 
@@ -103,17 +128,65 @@ def crowd(tool: str) -> None:
     print(f"{tool:10} 20 processes at once: {dict(counts)}; {sent:.1f} x the bytes", flush=True)
 
 
+def killed_crowd(tool: str, kills: int) -> None:
+    dice, counts, numbers = random.Random(1), collections.Counter[str](), iter(range(10_000))
+    code = CROWD.format(CALLS[tool].replace("; ", ";").replace(";", "\n            "))
+    pairs = [f"{name}={hashlib.sha256(data).hexdigest()}" for name, data in FILES.items()]
+    with RangeServer(dict(FILES), rate=20_000_000) as server, home() as folder:
+        for name in list(FILES)[::3]:
+            server.fault(name, testing.Cut(after=20_000), first=2)
+        server.fault("1.bin", testing.Status(503), first=3)
+        server.fault("2.bin", testing.Reset(after=1_000_000), first=3)
+
+        def begin(threads: int = THREADS) -> subprocess.Popen[str]:
+            return run(Path(folder), code, server.url, str(next(numbers)), str(threads), *pairs)
+
+        def end(process: subprocess.Popen[str]) -> None:
+            try:
+                text = process.communicate(timeout=120)[0]
+            except subprocess.TimeoutExpired:
+                process.kill()
+                text = process.communicate()[0] + "\nno end in 120 s"
+            counts.update(line for line in text.splitlines() if line in {"right", "OTHER"} or line[:2] in {"er", "no"})
+
+        crowd = [begin() for _ in range(PROCESSES)]
+        killed = 0
+        while killed < kills:
+            time.sleep(dice.uniform(0.0, 0.3))
+            victim = dice.randrange(PROCESSES)
+            killed += crowd[victim].poll() is None
+            crowd[victim].kill()
+            end(crowd[victim])
+            crowd[victim] = begin()
+        for process in crowd:
+            end(process)
+        during, counts = dict(counts), collections.Counter[str]()
+        sent = sum(request.sent for request in server.requests) / sum(map(len, FILES.values()))
+        end(begin(1))
+        found = [path.lstat() for path in Path(folder).rglob("*") if not path.is_dir()]
+        left = sum({stat.st_ino: stat.st_size for stat in found}.values()) - sum(map(len, FILES.values()))
+    print(f"{tool:10} {PROCESSES} processes x {THREADS} threads, {killed} kills: {during}; {sent:.1f} x the bytes")
+    print(f"{tool:10} afterwards one process: {dict(counts)}; {left} bytes besides the files", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--kills", type=int, default=20, help="of one process; of the crowd it is five times as many")
+    parser.add_argument("--only", choices=["faults", "kills", "crowd", "killed crowd"])
     options = parser.parse_args()
     for tool in CALLS:
         if importlib.util.find_spec(tool) is None:
             print(f"{tool} is not installed")
             continue
-        faults(tool)
-        kills(tool, options.kills)
-        crowd(tool)
+        works = {
+            "faults": lambda tool=tool: faults(tool),
+            "kills": lambda tool=tool: kills(tool, options.kills),
+            "crowd": lambda tool=tool: crowd(tool),
+            "killed crowd": lambda tool=tool: killed_crowd(tool, 5 * options.kills),
+        }
+        for name, work in works.items():
+            if options.only in (None, name):
+                work()
 
 
 if __name__ == "__main__":

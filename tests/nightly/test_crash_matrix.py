@@ -52,11 +52,17 @@ ASTROPY = """
 from astropy.utils.data import cache_contents, get_cached_urls
 get_cached_urls(), cache_contents()
 """
-PLAIN = """
+PEERS = {
+    "astropy": """
 import sys
 from astropy.utils.data import download_file
-download_file(sys.argv[1], cache=True, show_progress=False)
-"""
+print(download_file(sys.argv[1], cache=True, show_progress=False))
+""",
+    "pooch": """
+import sys, pooch
+print(pooch.retrieve(sys.argv[1], sys.argv[2], progressbar=False))
+""",
+}
 UNPACK = """
 import sys
 from dataferry import PackageData
@@ -306,14 +312,22 @@ def test_an_error_of_the_disk_at_each_change(name: str, case: Case) -> None:
     matrix(case, name, [ERROR_KINDS] if ALL else [[kind] for kind in ERROR_KINDS])
 
 
-def test_astropy_itself_for_comparison(case: Case) -> None:
-    """How often astropy's own download leaves a cache that astropy cannot read."""
+@pytest.mark.parametrize("peer", PEERS)
+def test_peers_for_comparison(peer: str, case: Case) -> None:
+    """What the next call of another tool gives after a kill at each change, and how often astropy's cache is broken."""
+    pytest.importorskip(peer)
     case.save()
-    words = case.python(PLAIN, case.server.url_of("other.dat"))
-    found, broken = positions(case, words), 0
+    data = FILES["maps/small.bin"]
+    known = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    words = case.python(PEERS[peer], case.server.url_of("maps/small.bin"), known)
+    found, outcomes = positions(case, words), Counter[str]()
     for name, number in found:
         case.restore()
         case.traced(words, name, "-e", f"inject={name}:signal=KILL:when={number}")
-        done = subprocess.run(case.python(ASTROPY), env=case.env, capture_output=True, text=True)
-        broken += done.returncode != 0
-    report(f"astropy's download_file: {len(found)} positions tried, {broken} leave a cache that cannot be read")
+        done = subprocess.run(words, env=case.env, cwd=case.home, capture_output=True, text=True)
+        path = done.stdout.splitlines()[-1] if done.returncode == 0 else ""
+        outcomes["error" if not path else "right" if Path(path).read_bytes() == data else "other file"] += 1
+        if peer == "astropy":
+            listed = subprocess.run(case.python(ASTROPY), env=case.env, capture_output=True, text=True)
+            outcomes["cache that cannot be read"] += listed.returncode != 0
+    report(f"{peer}: {len(found)} positions tried, the next call: {dict(outcomes)}")
