@@ -49,7 +49,7 @@ def error_of(curl: Any, code: int, text: str, place: str, proxy: str | None) -> 
     via = f" through the proxy {redact_url(proxy)}" if proxy else ""
     text = text.replace(proxy, redact_url(proxy)) if proxy else text
     if code == pycurl.E_OPERATION_TIMEDOUT:
-        if curl.getinfo(pycurl.PRETRANSFER_TIME):
+        if "too slow" in text:  # since libcurl 8.20 its times are set in both cases
             return TransferError(place, "the server sent too few bytes", kind=Reason.STALL)
         return TransferError(place, f"no connection in time{via}", kind=Reason.TIMEOUT)
     tunnel = int(curl.getinfo(pycurl.HTTP_CONNECTCODE))

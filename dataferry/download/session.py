@@ -57,7 +57,7 @@ class Network:
     settings : Settings
         User agent, logins, certificates.
     connect_timeout, stall_timeout : float
-        Seconds to wait for a connection, and for the next bytes.
+        Seconds to wait for a connection, and for the next bytes; the first are never more than the second.
     logins : bool
         Whether the logins of the settings and of ``.netrc`` are sent.
     """
@@ -67,7 +67,7 @@ class Network:
     ) -> None:
         self.settings = settings
         self.logins = logins
-        self.connect_timeout = connect_timeout
+        self.connect_timeout = min(connect_timeout, stall_timeout)
         self.stall_timeout = stall_timeout
         self._agent = settings.user_agent
         self._origins: dict[tuple[str, bool], Origin] = {}

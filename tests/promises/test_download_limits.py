@@ -6,6 +6,7 @@ import dataclasses
 import gzip
 import hashlib
 import random
+import socket
 import subprocess
 import sys
 import threading
@@ -57,6 +58,21 @@ def test_an_answer_that_trickles_in_any_phase_comes_to_an_end(tmp_path: Path) ->
             assert result == BODY, told
         else:
             assert result == {Reason.ABSENT if phase == "error-body" else Reason.STALL}, told
+
+
+@pytest.mark.parametrize("mirror", [True, False])
+def test_the_timeout_holds_while_a_connection_is_made(mirror: bool, tmp_path: Path) -> None:
+    """The other end takes the connection and never says a word of TLS, as behind some firewalls."""
+    with socket.create_server(("127.0.0.1", 0)) as silent, RangeServer({"a.bin": BODY}) as good:
+        url = f"https://127.0.0.1:{silent.getsockname()[1]}/a.bin"
+        mirrors = [good.url_of("a.bin")] if mirror else []
+        options: dict[str, Any] = {"folder": tmp_path, "timeout": 0.1, "deadline": 8, "progress": False}
+        if mirror:
+            assert Path(dataferry.retrieve(url, KNOWN, mirrors=mirrors, **options)).read_bytes() == BODY
+        else:
+            with pytest.raises(FileUnavailable) as caught:
+                dataferry.retrieve(url, KNOWN, **options)
+            assert {failure.kind for failure in caught.value.failures} == {Reason.TIMEOUT}
 
 
 def test_a_mirror_takes_over_from_one_that_is_hardly_alive(tmp_path: Path) -> None:
