@@ -15,6 +15,9 @@ def main() -> None:
     from .app import dataferry
     from .output import INTERRUPTED, MACHINE
 
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # who started this has closed it, as some daemons do
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
     try:
         dataferry(prog_name="dataferry")
     except SystemExit as end:

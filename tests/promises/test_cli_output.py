@@ -156,6 +156,16 @@ def test_a_full_disk_behind_stdout_is_an_error(package, tmp_path):
     assert run.stderr == "error: the output cannot be written: No space left on device\n"
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("command", ["get", "check --offline"])
+def test_closed_streams_are_no_error(command, closed, package, tmp_path):
+    env = os.environ | {"PYTHONPATH": str(tmp_path / "packages")}
+    expected = subprocess.run([PROGRAM, *command.split(), package], capture_output=True, env=env).returncode
+    run = subprocess.run(f"{PROGRAM} {command} {package} {closed}", shell=True, capture_output=True, text=True, env=env)
+    assert run.returncode == expected
+    assert "Traceback" not in run.stderr
+
+
 def test_a_reader_that_has_enough_is_no_error(package, tmp_path):
     env = {"PYTHONPATH": str(tmp_path / "packages"), "PATH": os.environ["PATH"]}
     run = subprocess.run(
