@@ -174,7 +174,7 @@ def _not_the_file(path: str, name: str) -> tuple[Reason, str] | None:
     """What came in place of the file, as far as its first bytes show: a login page, a git-lfs pointer, nothing."""
     with open(path, "rb") as file:
         head = file.read(1024)
-    return describe_body(head, None, name)
+    return describe_body(head, None, name) if head else (Reason.EMPTY, "the server sent an empty body")
 
 
 class _OneAtATime:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 #: These show damage, and not an attack.
 _WEAK = frozenset({"md5", "sha1"})
+_LONGEST_TIMEOUT = 1e6  # seconds
 _WITHOUT_NETWORK = "where there is a network, run the same call once"
 _warned: set[str] = set()
 
@@ -82,7 +83,7 @@ def retrieve(
     Raises
     ------
     BadName
-        If the URL, the hash or the name is not legal.
+        If the URL, the hash, the name or the timeout is not legal.
     FileUnavailable
         If the file is not available; the error names each URL with its reason.
     Offline
@@ -92,6 +93,8 @@ def retrieve(
     """
     urls = [check_file_url(each) for each in (url, *mirrors)]
     algorithm, digest = _hash(known_hash)
+    if timeout is not None and not 0 < timeout < _LONGEST_TIMEOUT:
+        raise BadName(f"timeout is a number of seconds above 0, not {timeout!r}")
     name = check_name(name) if name is not None else _name_of(urls[0])
     key = cache_key or url
     place = _Place(key, name, folder, algorithm, digest)

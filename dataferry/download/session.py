@@ -12,8 +12,9 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from string import punctuation
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from ..errors import MissingExtra, Reason, TransferError
 from ..portable import after_fork
@@ -155,7 +156,8 @@ class Transfer:
     _head: Head | None = None
 
     def __init__(self, url: str, place: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
-        self.url = url
+        # Users and APIs write blanks and umlauts; they are sent as curl and browsers send them.
+        self.url = url if url.isascii() and " " not in url else quote(url, safe=punctuation)
         self.place = place
         self.headers = headers
         self.lines: list[bytes] = []

@@ -16,7 +16,7 @@ import pytest
 from astropy.utils import data as astropy_data
 
 from dataferry import FileUnavailable, PackageData
-from dataferry.testing import RangeServer
+from dataferry.testing import Empty, Fault, RangeServer
 
 NAME, RIGHT, OTHER = "maps/a.fits", b"right bytes\n" * 100, b"wrong bytes\n" * 100
 
@@ -530,3 +530,13 @@ def test_a_page_in_place_of_an_unregistered_file_is_no_file(make_package, caplog
             PackageData(package, show_progress=False).get("typo.fits")
         assert not astropy_data.is_url_in_cache(server.url + "typo.fits")
     assert "nothing is verified" in caplog.text
+
+
+@pytest.mark.parametrize("fault", [Fault(), Empty()], ids=["200", "202"])
+def test_an_empty_answer_in_place_of_an_unregistered_file_is_no_file(fault, make_package):
+    with RangeServer({NAME: RIGHT, "typo.fits": b""}) as server:
+        server.fault("typo.fits", fault)
+        package = make_package({NAME: RIGHT}, head=f'dataurl = "{server.url}"')
+        with pytest.raises(FileUnavailable, match="empty body"):
+            PackageData(package, show_progress=False).get("typo.fits")
+        assert not astropy_data.is_url_in_cache(server.url + "typo.fits")

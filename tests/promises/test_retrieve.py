@@ -168,3 +168,16 @@ def test_an_opener_reads_the_url():
     assert dataferry.retrieve(url, f"sha256:{SHA}", opener=opener) == path and asked == [url]
     with pytest.raises(FileUnavailable, match="md5"):
         dataferry.retrieve(url, f"md5:{'0' * 32}", cache_key="https://other.invalid/x", opener=opener, progress=False)
+
+
+@pytest.mark.parametrize("name", ["maps/é.fits", "maps/a b.fits"])
+def test_blanks_and_umlauts_are_sent_as_browsers_send_them(name):
+    with RangeServer({name: MAP}) as server:
+        path = dataferry.retrieve(server.url + name, f"sha256:{SHA}", progress=False)
+        assert Path(path).read_bytes() == MAP
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), 1e300])
+def test_a_timeout_that_is_none_is_refused(server, timeout):
+    with pytest.raises(BadName, match="timeout is a number of seconds"):
+        dataferry.retrieve(server.url_of("v1/map.fits"), timeout=timeout, progress=False)
