@@ -152,8 +152,7 @@ class DataversePublisher(DepositPublisher[_Api]):
         rights = self.api.dataset(self.record, "GET", "userPermissions", accept=_ABSENT)
         if rights is not None and not (rights.get("canEditDataset") and rights.get("canPublishDataset")):
             raise AccessDenied(self.at(), "this account may not edit and publish the dataset", self.remedy)
-        if not self.sees(self.record):
-            raise AccessDenied(self.at(), "this account sees no such dataset", self.remedy)
+        super().check_record()
 
     def problem(self, upload: Upload) -> str:
         """A name that Dataverse changes, or a file that it unpacks."""

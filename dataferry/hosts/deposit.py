@@ -237,10 +237,11 @@ class DepositPublisher(Publisher, Generic[_Api]):
 
     def check_record(self) -> None:
         """Raise `AccessDenied` or `PublishError` if the account may not publish to the record."""
-        raise NotImplementedError
+        if not self.sees(self.record):
+            raise AccessDenied(self.at(), f"this account sees no such {self.host.record_noun}", self.remedy)
 
     def describe(self, *, new: bool) -> None:
-        """Send ``[about]``; the title of a new record has a mark until then."""
+        """Send ``[about]``: the title of a new record has a mark until then, and an old one needs no ``[about]``."""
         raise NotImplementedError
 
     def list_files(self) -> list[DraftFile]:

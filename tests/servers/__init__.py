@@ -15,6 +15,7 @@ fixture              call
 ``sshd``             ``sshd.declared(folder)``: SFTP for this user; ``sshd.trust(home)``: his key, and its own
 ``azurite``          ``azurite.container(name, public=True)``: blobs of Azure
 ``dataverse``        a `Dataverse` that runs: datasets, drafts, versions, locks; plays faults
+``depot``            ``with depot() as site``: the archive of docs/write_a_host.rst; ``depot_module``: its host
 ``figshare``         a `Figshare` that runs: accounts, articles, uploads in parts, downloads by redirect
 ``github``           GitHub's releases, with ``github.spec("v1")`` to read from and publish to
 ``invenio_standin``  an `InvenioStandIn` that runs: records, drafts, versions, files; plays faults
@@ -41,6 +42,7 @@ from __future__ import annotations
 
 from .counted_link import counted_link
 from .dataverse import dataverse
+from .depot import depot, depot_module
 from .figshare import figshare
 from .git_hosts import giftless, giftless_python, git_http, lfs_token, pages
 from .github import github
@@ -68,6 +70,8 @@ __all__ = [
     "counted_link",
     "dataverse",
     "delay_proxy",
+    "depot",
+    "depot_module",
     "figshare",
     "forks",
     "giftless",
