@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _WITHOUT_SCREEN = ("agg", "pdf", "ps", "svg", "cairo", "template")
-_WIDTH = 1600
+_WIDTH = 1200
 _PANELS_A_ROW = 3
 _MOST_IMAGE_PIXELS = 2000
 
@@ -217,7 +217,8 @@ def _draw_panel(figure: Any, axes: Any, sky: NDArray[Any], inside: NDArray[Any],
         low, high = -max(-low, high), max(-low, high)
     colours = mpl.colormaps["RdBu_r" if signed else "viridis"]
     # colours in double precision would take the memory of four more skies
-    rgba = colours(mpl.colors.Normalize(low, high)(np.nan_to_num(sky, nan=low)), bytes=True).astype("f4") / 255
+    rgba = colours(mpl.colors.Normalize(low, high)(np.nan_to_num(sky, nan=low)), bytes=True).astype("f4")
+    rgba /= 255
     rgba[inside & ~np.isfinite(sky)] = (0.5, 0.5, 0.5, 1.0)
     rgba[~inside] = 0.0
     axes.imshow(rgba, origin="lower", aspect="equal", interpolation="nearest")

@@ -70,8 +70,12 @@ def test_the_gravitational_wave_map(real_file):
     assert prob.unit == u.pix**-1
     assert prob.value.sum() == pytest.approx(1.0)
     theirs = hp.read_map(path, 0)
-    for nside in (1, 32, 1024):
+    for nside in (1, 32):
         np.testing.assert_array_equal(maps.read_map(path, nside=nside).value, hp.ud_grade(theirs, nside))
+    # copies of a run of pixels: of the whole sky healpy alone would take 400 MB
+    run = np.arange(5_000_000, 6_000_000)
+    parents = hp.nest2ring(512, hp.ring2nest(1024, run) // 4)
+    np.testing.assert_array_equal(maps.read_map(path, nside=1024, pixels=run).value, theirs[parents])
     np.testing.assert_array_equal(maps.read_map(path, pixels=[7, 99, 500_000]).value, theirs[[7, 99, 500_000]])
     assert "NESTED" in maps.info(path)
     ours, values = maps.read_partial(path)
