@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import itertools
 import math
+import operator
 import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, SupportsIndex
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
@@ -254,8 +255,10 @@ def choose_hdu(source: ByteSource, wanted: int | str | None = None) -> Hdu:
     None takes the first that says it is a HEALPix map, then the first binary table, then the first image with as many
     pixels in one row as a map has.
     """
-    if not isinstance(wanted, str | SupportsIndex | None):
-        raise source.context.error(f"hdu={wanted!r} is neither a number nor a name")
+    try:
+        wanted = wanted if isinstance(wanted, str | None) else operator.index(wanted)
+    except TypeError as error:
+        raise source.context.error(f"hdu={wanted!r} is neither a number nor a name") from error
     seen, tables, images = [], [], []
     for hdu in hdus(source):
         name = hdu.word("EXTNAME")

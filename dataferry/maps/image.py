@@ -140,7 +140,7 @@ def _bounds(
             for part in parts
             if part is not None
         ]
-    except (IndexError, TypeError, ValueError) as error:
+    except (IndexError, OverflowError, TypeError, ValueError) as error:
         raise context.error(f"section {section!r} does not fit an image of shape {shape}: {error}") from error
     at = axes.index(...) if ... in axes else len(axes)
     axes[at : at + 1] = [slice(None)] * (len(shape) - len(axes) + (at < len(axes)))

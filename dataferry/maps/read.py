@@ -22,7 +22,7 @@ from .values import UNSEEN, means
 # in units of nside: a run of RING pixels that has less is not worth whole tiles of a NESTED map
 _FEW_RINGS = 96
 # pixels that may be in memory twice
-_SMALL = 1 << 20
+_SMALL = 1 << 18
 # fewer pixels are read one by one, narrower rows as a whole
 _FEW, _NARROW = 4096, 256
 

@@ -92,7 +92,7 @@ class _NestedToRing:
     rings: range
 
     def __post_init__(self) -> None:
-        nside, tile, reader = self.nside, self.tile, self.reader
+        tile, reader = self.tile, self.reader
         size, columns, width = tile * tile, reader.columns, reader.columns[0].width
         # values keep the byte order of the file until they are in their place, if all have one type
         as_stored = all(c.plain and c.dtype == columns[0].dtype for c in columns)
@@ -112,29 +112,34 @@ class _NestedToRing:
         # where a tile has pixel 0 of each field, and the others from there; bits of the pixel number add up
         offsets = [offset // width if self.in_rows else k * size for k, offset in enumerate(in_row)]
         stride = size // per_row * step
-
-        def address(pixels: Ints) -> Ints:
-            return pixels // per_row * step + pixels % per_row
-
-        self.start = first_of_ring(nside, self.rings.start)
-        self.slots = nside // tile + 2
+        self.start = first_of_ring(self.nside, self.rings.start)
+        self.slots = self.nside // tile + 2
         buffer = np.empty((4, self.slots * 2 * stride), self.dtype)
         self.buffer = buffer.reshape(-1, stride)
         # gathers move bytes, whatever their order means
         moved = buffer.view(f"u{self.dtype.itemsize}")
         self.planes = [[quarter[offset:] for quarter in moved] for offset in offsets]
         self.loaded: dict[int, int] = {}
+        self._make_tables(per_row, step, stride)
+        # pixels of each quarter that one gather handles: more are faster, but are to be few beside the map
+        self.most = (128 if len(self.rings) > self.nside else 32) * max(self.nside, 256)
+        self.index = np.empty(self.most, "i8")
+        self.gathered = np.empty(4 * self.most, moved.dtype)
+
+    def _make_tables(self, per_row: int, step: int, stride: int) -> None:
+        """Of the strip's x, and of its y: what they add up to is a pixel's place in the buffer of its quarter."""
+        tile = self.tile
+
+        def address(pixels: Ints) -> Ints:
+            return pixels // per_row * step + pixels % per_row
+
         bits = spread_bits(np.arange(tile, dtype="i8"))
-        along = np.arange(2 * nside)
+        along = np.arange(2 * self.nside)
         self.x = (along // tile % self.slots) * (2 * stride) + address(bits)[along % tile]
         # reversed, as y falls where x grows; the margins are for the unused corners of a band of a polar cap
         by_y = (along // tile % 2) * stride + address(2 * bits)[along % tile]
         margin = np.zeros(2 * tile, "i8")
         self.y = np.concatenate([margin, by_y[::-1], margin])
-        # pixels of each quarter that one gather handles: more are faster, but are to be few beside the map
-        self.most = (128 if len(self.rings) > nside else 32) * max(nside, 256)
-        self.index = np.empty(self.most, "i8")
-        self.gathered = np.empty(4 * self.most, moved.dtype)
 
     def bands(self, first: int, last: int) -> None:
         self.loaded.clear()

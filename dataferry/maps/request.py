@@ -66,13 +66,11 @@ class MapRequest:
         threads: int = 0,
         listed: bool = False,
     ) -> None:
-        self.layout, self.context = layout, layout.context
+        self.layout, self.context, self.fill, self.out = layout, layout.context, fill, out
         if not isinstance(cast("object", fill), Real):  # numpy's are registered as such
             raise self.context.error(f"fill={fill!r} is not a number")
-        self.fill = fill
         if out is not None and not isinstance(out, np.ndarray):
             raise self.context.error(f"out must be a numpy array, not a {type(out).__name__}")
-        self.out = out
         columns = layout.pick(field)
         if not columns:
             raise self.context.error("no field is asked for")

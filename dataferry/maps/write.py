@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy import units as u
@@ -107,14 +107,9 @@ def write_map(
         raise context.error(f"order={order!r} is neither RING nor NESTED")
     numbers = None if pixels is None else _unmasked(pixels, context)
     nside = _checked_nside(fields, numbers, nside, word, context)
-    count = len(fields)
-    if names is None:
-        names = _NAMES[:count] if count in (1, 3) else [f"FIELD_{k}" for k in range(count)]
-    titles = [names] if isinstance(names, str) else list(names)
-    if len(titles) != count:
-        raise context.error(f"{len(titles)} names for {count} fields")
+    titles = _titles(names, len(fields), context)
     columns: list[NDArray[Any]] = list(fields)
-    units = [text] * count
+    units = [text] * len(fields)
     if numbers is not None:
         columns = [numbers.astype("i8" if nside > 8192 else "i4"), *columns]
         titles, units = ["PIXEL", *titles], ["", *units]
@@ -124,9 +119,22 @@ def write_map(
     except MapError:
         raise
     except (ValueError, TypeError) as error:
-        raise context.error(f"the header cannot be written: {error}") from error
+        raise context.error(f"the table cannot be written: {error}") from error
     _write_file(target, context, table, overwrite=overwrite)
     return target
+
+
+def _titles(names: str | Sequence[str] | None, count: int, context: Context) -> list[str]:
+    if names is None:
+        return list(_NAMES[:count]) if count in (1, 3) else [f"FIELD_{k}" for k in range(count)]
+    if not isinstance(names, Sequence):
+        raise context.error(f"names={names!r} is no list of names")
+    titles = [names] if isinstance(names, str) else [str(name) for name in names]
+    if len(titles) != count:
+        raise context.error(f"{len(titles)} names for {count} fields")
+    if len({title.upper() for title in titles}) < count:
+        raise context.error("several fields have one name", "names= gives each its own; upper and lower case are one")
+    return titles
 
 
 def _with_unit(values: ArrayLike, unit: Any, context: Context) -> tuple[str, NDArray[Any]]:
@@ -167,13 +175,16 @@ def _unmasked(values: Any, context: Context) -> NDArray[Any]:
 
 
 def _checked_nside(fields: Any, pixels: Any, nside: Any, order: str, context: Context) -> int:
-    whole = isinstance(nside, SupportsIndex) and not isinstance(nside, bool)
-    if nside is not None and not (whole and 0 < operator.index(nside) <= MAX_NSIDE):
+    try:
+        stated = None if nside is None else operator.index(nside)
+    except TypeError:
+        stated = 0
+    if stated is not None and (isinstance(nside, bool) or not 0 < stated <= MAX_NSIDE):
         raise context.error(f"nside={nside!r} is no integer from 1 to 2**29")
-    found = nside_of(fields.shape[1]) if pixels is None else operator.index(nside or 0)
+    found = nside_of(fields.shape[1]) if pixels is None else stated or 0
     if pixels is None:
-        if not found or nside not in (None, found):
-            of_nside = f" of NSIDE={nside}" if nside else ""
+        if not found or stated not in (None, found):
+            of_nside = f" of NSIDE={stated}" if stated else ""
             raise context.error(f"{fields.shape[1]} values are no whole-sky map{of_nside}")
     elif not found or pixels.shape != fields.shape[1:] or pixels.dtype.kind not in "iu":
         raise context.error("a partial map needs nside, and an integer pixel number for each value")

@@ -313,3 +313,19 @@ def test_no_map_in_the_file(tmp_path):
 def test_a_url_without_remote():
     with pytest.raises(MapError, match="remote=True"):
         maps.read_map("https://user:secret@example.org/a.fits")
+
+
+@pytest.mark.parametrize("wrong", [np.arange(2), np.array([]), 1.5 * u.K])
+def test_numbers_that_are_arrays(tmp_path, wrong):
+    path = maps.write_map(tmp_path / "a.fits", np.arange(12.0))
+    for read in (maps.read_map, maps.header):
+        with pytest.raises(MapError, match="neither a number nor a name"):
+            read(path, hdu=wrong)
+    with pytest.raises(MapError, match="no integer from 1"):
+        maps.write_map(tmp_path / "b.fits", np.arange(12.0), nside=wrong)
+
+
+def test_a_section_that_no_integer_holds(tmp_path):
+    fits.PrimaryHDU(np.zeros((4, 5))).writeto(tmp_path / "a.fits")
+    with pytest.raises(MapError, match="section"):
+        maps.cutout(tmp_path / "a.fits", (10**30, 0))

@@ -308,3 +308,13 @@ def test_the_header_of_another_map(tmp_path, hdu):
     with fits.open(path, checksum=True) as opened:
         opened.verify("exception")
     assert maps.read_map(path).value.tolist() == list(range(12))
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [(["a", "A"], "several fields have one name"), (5, "no list of names"), (["a"], "1 names for 2")],
+)
+def test_names_that_do_not_name_the_fields(tmp_path, names, words):
+    with pytest.raises(MapError, match=words):
+        maps.write_map(tmp_path / "a.fits", np.zeros((2, 12)), names=names)
+    assert not any(tmp_path.iterdir())
