@@ -31,7 +31,8 @@ _BLOCK = 1 << 20
 _LONGEST_WAIT = 600.0
 #: The end of the name of a folder that is not whole yet.
 UNPACKING = ".unpacking"
-_STAMP = ".dataferry-unpacked"
+#: In the folder of an archive: what was unpacked, and the folder of the members, which has nothing else in it.
+_STAMP, _MEMBERS = "stamp.json", "members"
 _BROKEN = (
     EOFError,
     OSError,
@@ -69,14 +70,14 @@ class _Member:
 def unpack(
     archive: str, folder: str, *, members: Sequence[str] | None = None, sha256: str = "", limits: Limits = Limits()
 ) -> str:
-    """Unpack an archive into a folder that becomes visible by one rename, when all of it is there.
+    """Unpack an archive below a folder that becomes visible by one rename, and give the folder of its members.
 
     A folder that an earlier call made of the same archive and members is used again. Processes wait for each other, so
     that one of them does the work; where locks do not work each does it, and one result stays.
     """
     stamp = {"archive": sha256 or _identity(archive), "members": members and list(members)}
     if _stamp_of(folder) == stamp:
-        return folder
+        return os.path.join(folder, _MEMBERS)
     from filelock import FileLock, Timeout
 
     try:
@@ -94,15 +95,16 @@ def unpack(
             raise
         space = f"{error.strerror or error}; an unpacked archive needs more space"
         raise CacheError(f"{folder}: {too_long(str(error.filename or '')) or space}") from error
-    return folder
+    return os.path.join(folder, _MEMBERS)
 
 
 def _unpack(archive: str, folder: str, stamp: dict[str, Any], members: Sequence[str] | None, limits: Limits) -> None:
     private = f"{folder}.{os.getpid()}.{os.urandom(4).hex()}{UNPACKING}"
-    os.makedirs(private)
+    inside = os.path.join(private, _MEMBERS)
+    os.makedirs(inside)
     try:
         try:
-            _extract(archive, private, members, limits)
+            _extract(archive, inside, members, limits)
         except ArchiveError:
             raise
         except _BROKEN as error:
@@ -209,8 +211,6 @@ def _checked(archive: str, name: str) -> str:
     unprintable = any(ord(c) < 32 or 127 <= ord(c) < 160 for c in plain)
     if any(part in {"", "."} or len(os.fsencode(part)) > LONGEST_PART for part in parts) or unprintable:
         raise ArchiveError(archive, f"has a name that no file can have, {name!r}")
-    if parts[:1] and _folded(parts[0]) == _STAMP:
-        raise ArchiveError(archive, f"has a member called {_STAMP!r}, a name that dataferry needs")
     return "/".join(parts)
 
 

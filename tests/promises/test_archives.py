@@ -54,11 +54,7 @@ def made(make_package):
 
 def tree(folder: str) -> dict[str, bytes]:
     root = Path(folder)
-    return {
-        str(path.relative_to(root)): path.read_bytes()
-        for path in root.rglob("*")
-        if path.is_file() and not path.name.startswith(".dataferry")
-    }
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("mode", ["zip", "w", "w:gz", "w:bz2", "w:xz"])
