@@ -309,15 +309,14 @@ def test_a_path_that_would_be_gone_is_not_given(command, package, server, home, 
     assert (tmp_path / "out" / "maps" / "a.fits").read_bytes() == b"a" * 5000, copied.stderr
 
 
-def test_what_the_demo_says_to_try_can_be_typed(need, tmp_path):
+def test_what_the_demo_says_to_try_can_be_typed(command, need, tmp_path):
     for library in ("healpy", "matplotlib"):
         need.module(library)
     run = subprocess.run([PROGRAM, "demo"], cwd=tmp_path, capture_output=True, text=True)
     lines = re.findall(r"^  (dataferry [a-z -]+?)  ", run.stdout.partition("Try next")[2], re.MULTILINE)
     assert len(lines) == 4
     for line in lines:
-        done = subprocess.run([PROGRAM, *line.split()[1:]], capture_output=True, text=True)
-        assert done.returncode == 0, line
+        assert command(*line.split()[1:]).exit_code == 0, line
 
 
 # -- errors that help --------------------------------------------------------------------------------------------------

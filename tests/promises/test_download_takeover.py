@@ -83,7 +83,10 @@ print(sorted({os.waitpid(child, 0)[1] for child in children}))
 """
 
 
-@pytest.mark.parametrize("how", ["nothing", "ENOLCK", "ENOSYS", "EIO", "EOPNOTSUPP"])
+SAME = [pytest.param(error, marks=pytest.mark.nightly) for error in ("ENOSYS", "EIO", "EOPNOTSUPP")]
+
+
+@pytest.mark.parametrize("how", ["nothing", "ENOLCK", *SAME])
 def test_where_locks_do_not_work_there_are_few_downloads(how: str, make_package: Make) -> None:
     one_connection()
     with RangeServer({NAME: DATA}, rate=6 * MB) as server:

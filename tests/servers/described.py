@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -110,8 +111,7 @@ def descriptions(own: str, *theirs: str, gaps: Any = None) -> Sequence[Descripti
 
     ``gaps`` is called with each of the provider's, to add what it is known to leave out.
     """
-    path = Path(__file__).resolve().parents[1] / "descriptions" / own
-    found = [Description(path, yaml.safe_load(path.read_text()))]
+    found = [_own(Path(__file__).resolve().parents[1] / "descriptions" / own)]
     folder = os.environ.get(SPECS) or _SPECS
     for given in (Path(folder, name) for name in theirs if folder):
         told = json.loads(given.read_text()) if given.suffix == ".json" else yaml.safe_load(given.read_text())
@@ -119,6 +119,12 @@ def descriptions(own: str, *theirs: str, gaps: Any = None) -> Sequence[Descripti
             gaps(told)
         found.append(Description(given, told, partial=True))
     return found
+
+
+@cache
+def _own(path: Path) -> Description:
+    """To read and to check it takes a quarter of a second, and each server of each test wants it."""
+    return Description(path, yaml.safe_load(path.read_text()))
 
 
 #: As the run found it: tests have an environment of their own.
