@@ -163,7 +163,7 @@ def remove(target: str, names: tuple[str, ...], dry_run: bool, as_json: bool) ->
 
     path = find_target(target)
     if not path.is_file():
-        raise RegistryError(f"{path} is not there, so no file is registered")
+        raise RegistryError(f"{path} does not exist, so no file is registered")
     editor, registered = RegistryEditor(path), Registry(path).names()
     wanted: dict[str, None] = {}
     for name in names:

@@ -103,7 +103,7 @@ def size(as_json: bool) -> None:
     rows.append((sum(size for size, _ in rows), "in all"))
     for total, text in rows:
         echo(f"{size_text(total):>8}  {text}")
-    for home in homes() or [f"{layout.cache_folders()[0]} (nothing of dataferry there yet)"]:
+    for home in homes() or [f"{layout.cache_folders()[0]} (nothing there yet)"]:
         echo(f"          {home}")
 
 

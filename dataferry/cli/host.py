@@ -119,7 +119,7 @@ def policy(bucket: str, region: str, endpoint: str, prefix: str, as_json: bool) 
         return
     echo("")
     if parsed.endpoint:
-        echo(f"Give this policy to the user at {parsed.endpoint}; how is in the manual of the store.")
+        echo(f"Give this policy to the user at {parsed.endpoint}; the manual of the store explains how.")
         return
     for line in user_commands(parsed):
         echo(line)

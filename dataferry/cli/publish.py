@@ -103,7 +103,7 @@ def _registered_here(path: Path) -> dict[str, Path]:
     from ..package_data import PackageData
 
     if not path.is_file():
-        raise BadName(f"{path} is not there, so no file is registered: name the files to publish")
+        raise BadName(f"{path} does not exist, so no file is registered: name the files to publish")
     package = package_name(path)
     data = PackageData(package, registry=path, show_progress=False)
     found: dict[str, Path] = {}

@@ -30,7 +30,7 @@ def check_file_url(url: str) -> str:
     """Return the URL of a file if it can be one. Raises `BadName`."""
     scheme, colon, _ = url.partition(":")
     if not colon:
-        raise BadName(f"{url!r} is no URL: it has no scheme, such as https://")
+        raise BadName(f"{url!r} is not a URL: it has no scheme, such as https://")
     if scheme.lower() not in {"http", "https"}:
         split_url(url)
         return url
@@ -52,7 +52,7 @@ def split_url(url: str) -> tuple[str, str]:
     if bare.startswith(("http://", "https://")):
         base, slash, name = bare.rpartition("/")
         return base + slash, name + mark + options
-    problem = BadName(f"{redact_url(url)!r} names no file: it reads {bare.partition(':')[0]}:.../NAME")
+    problem = BadName(f"{redact_url(url)!r} names no file: write {bare.partition(':')[0]}:.../NAME")
     starts = [match.end() for match in re.finditer(r"\.git/", bare)] or [m.end() for m in re.finditer("/", bare)]
     for start in starts:
         spec, name = bare[:start], bare[start:]
@@ -73,7 +73,7 @@ def _of_doi(url: str) -> str:
         match = pattern.match(url, len("doi:"))
         if match and url[match.end() : match.end() + 1] == "/":
             return spec.format(match[1]) + url[match.end() :]
-    raise BadName(f"{url!r}: the DOI is of none of Zenodo, Figshare and Dataverse, or no file's name follows it")
+    raise BadName(f"{url!r}: the DOI does not belong to Zenodo, Figshare or Dataverse, or no file name follows it")
 
 
 class FileHost(Host):

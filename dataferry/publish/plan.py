@@ -154,7 +154,7 @@ def _not_writable(path: Path) -> list[DataferryError]:
     folder = next((f for f in target.parents if f.exists()), target.parent)
     if os.access(folder, os.W_OK | os.X_OK):
         return []
-    return [CacheError(f"{path} cannot be written: no right to write in {folder}")]
+    return [CacheError(f"{path} cannot be written: you have no permission to write in {folder}")]
 
 
 def _other_bytes(plan: Plan, uploads: Iterable[Upload]) -> dict[str, DataferryError]:
@@ -184,7 +184,9 @@ def _hosts_left_behind(plan: Plan) -> list[str]:
     if not changed or not others:
         return []
     what = changed[0] if len(changed) == 1 else f"{len(changed)} files"
-    refused = "keep the old bytes, which users of the new registry are refused there; new names would go everywhere"
+    refused = (
+        "keep the old bytes, and the new registry rejects these; with a new name, every host can have the new bytes"
+    )
     return [f"{what}: {', '.join(others)} {refused}"]
 
 
@@ -302,7 +304,7 @@ def _beyond_limits(host: HostPlan, uploads: Iterable[Upload]) -> list[DataferryE
     for upload in uploads:
         reason = host.publisher.problem(upload)
         if limits.file_bytes is not None and upload.size > limits.file_bytes:
-            reason = f"it has {upload.size} bytes, and the host takes {limits.file_bytes} in one file at the most"
+            reason = f"it has {upload.size} bytes, and the host takes {limits.file_bytes} per file"
         elif not upload.size and not limits.empty:
             reason = "it is empty, and the host takes no empty files"
         if reason:
@@ -339,7 +341,7 @@ def _without_locators(plan: Plan, host: HostPlan, uploads: Sequence[Upload]) -> 
     if all(host.host.sources(upload.name, Entry(upload.name, upload.sha256, upload.size)) for upload in listed):
         return []
     reason = f"it needs an id for each file ({host.host.locator}), and the text registry {known.list_path} has none"
-    remedy = f"Take the key `registry` out of {known.path} and publish again: the entries go to its [files] then"
+    remedy = f"Remove the key `registry` from {known.path} and publish again: the entries then go to [files]"
     return [PublishError(host.redacted, reason, remedy)]
 
 

@@ -56,7 +56,7 @@ def entries_at(spec: str, patterns: Sequence[str] = (), *, show_progress: bool =
     if patterns:
         hosted = {name: file for name, file in hosted.items() if any(fnmatch.fnmatchcase(name, p) for p in patterns)}
     if not hosted:
-        which = f" that fits {' or '.join(patterns)}" if patterns else ""
+        which = f" that matches {' or '.join(patterns)}" if patterns else ""
         left_out = f"; left out: {'; '.join(skipped[:3])}" if skipped else ""
         raise BadName(f"{host.redacted} has no file{which}{left_out}")
     unknown = {name: file for name, file in hosted.items() if not file.sha256}

@@ -84,7 +84,7 @@ def _check_slowly(name: object) -> str:
     except UnicodeEncodeError:
         raise bad("it holds half a character (a surrogate)") from None
     if len(encoded) > LONGEST_NAME:
-        raise bad(f"it has {len(encoded)} bytes, and {LONGEST_NAME} are the most")
+        raise bad(f"it has {len(encoded)} bytes, and at most {LONGEST_NAME} are allowed")
     if any(unicodedata.category(c) in {"Cc", "Zl", "Zp"} for c in name):
         raise bad("it holds a control character")
     if "\\" in name:
