@@ -128,12 +128,14 @@ def _registered_here(path: Path) -> dict[str, Path]:
 
 
 def _print_plan(plan: Plan) -> None:
+    from ..publish import Action
+
     hosts = plan.hosts
     heads = [str(number) if len(hosts) > 1 else "ACTION" for number in range(1, len(hosts) + 1)]
     echo("  ".join([f"{'SIZE':>8}", *(f"{head:<11}" for head in heads), "NAME"]))
     for name, upload in plan.uploads.items():
         actions = [host.files[name].action if name in host.files else "-" for host in hosts]
-        cells = ["is there" if action == "hosted" else action for action in actions]
+        cells = ["is there" if action == Action.HOSTED else action for action in actions]
         echo("  ".join([f"{size_text(upload.size):>8}", *(f"{cell:<11}" for cell in cells), name]))
     for number, host in enumerate(hosts, 1):
         _note_host(host, f"{number}: " if len(hosts) > 1 else "")
@@ -142,14 +144,16 @@ def _print_plan(plan: Plan) -> None:
 
 
 def _note_host(host: HostPlan, number: str = "") -> None:
+    from ..publish import Action
+
     if host.failure is not None:
-        note(f"{number}{host.host.redacted}: it cannot be published to now, see below")
+        note(f"{number}{host.redacted}: it cannot be published to now, see below")
         return
     todo = len(host.to_send)
     parts = [f"{todo} to upload, {size_text(host.bytes_to_go)}{_duration(host.seconds)}"] if todo else []
-    parts += [f"{len(there)} there already"] if (there := host.doing("hosted", "published")) else []
+    parts += [f"{len(there)} there already"] if (there := host.doing(Action.HOSTED, Action.PUBLISHED)) else []
     parts += [host.who] if host.who else []
-    note(f"{number}{host.host.redacted}: {'; '.join(parts) or 'nothing to do'}")
+    note(f"{number}{host.redacted}: {'; '.join(parts) or 'nothing to do'}")
     _note_remarks(host.remarks, "  ")
 
 
@@ -167,14 +171,16 @@ def _duration(seconds: float | None) -> str:
 
 
 def _print_outcome(outcome: Outcome) -> None:
+    from ..publish import Action
+
     several = len(outcome.plan.hosts) > 1
     for file in outcome.files:
         if file.error is not None or not file.proven:
             sign, word = style("x", fg="red", bold=True), "failed"
         elif file.sent:
-            sign, word = "+", "repaired" if file.action == "repair" else "published"
+            sign, word = "+", "repaired" if file.action == Action.REPAIR else "published"
         else:
-            sign, word = ("=", "unchanged") if file.action == "published" else ("~", "proven")
+            sign, word = ("=", "unchanged") if file.action == Action.PUBLISHED else ("~", "proven")
         host = f"  {file.host}" if several else ""
         echo(f"{sign} {word:<9}  {size_text(file.size):>8}  {file.name}{host}")
     proven = sum(1 for file in outcome.files if file.proven)

@@ -11,11 +11,11 @@ import os
 from collections.abc import Mapping, Sequence
 
 from .check import Finding, State, check
-from .outcome import FilePlan, HostPlan, Outcome, Plan
+from .outcome import Action, FilePlan, HostPlan, Outcome, Plan
 from .plan import plan
 from .run import run
 
-__all__ = ["FilePlan", "Finding", "HostPlan", "Outcome", "Plan", "State", "check", "plan", "publish", "run"]
+__all__ = ["Action", "FilePlan", "Finding", "HostPlan", "Outcome", "Plan", "State", "check", "plan", "publish", "run"]
 
 
 def publish(

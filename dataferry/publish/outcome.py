@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,19 +17,24 @@ if TYPE_CHECKING:
     from ..registry.registry import Registry
 
 
-#: It is uploaded.
-UPLOAD = "upload"
-#: It is uploaded; the host keeps the old bytes under the old locator.
-NEW_VERSION = "new version"
-#: It is uploaded in place of a damaged copy: the registry has its sha256, the host has other bytes.
-REPAIR = "repair"
-#: The host has these bytes; they are fetched back and registered.
-HOSTED = "hosted"
-#: The host has these bytes and the registry knows.
-PUBLISHED = "published"
-#: The host has other bytes, or none that could be compared.
-CONFLICT = "conflict"
-_SENT = (UPLOAD, NEW_VERSION, REPAIR)
+class Action(StrEnum):
+    """What happens with a file at a host."""
+
+    #: It is uploaded.
+    UPLOAD = "upload"
+    #: It is uploaded; the host keeps the old bytes under the old locator.
+    NEW_VERSION = "new version"
+    #: It is uploaded in place of a damaged copy: the registry has its sha256, the host has other bytes.
+    REPAIR = "repair"
+    #: The host has these bytes; they are fetched back and registered.
+    HOSTED = "hosted"
+    #: The host has these bytes, and the registry knows: there is nothing to do.
+    PUBLISHED = "published"
+    #: The host has other bytes, or none that could be compared.
+    CONFLICT = "conflict"
+
+
+_SENT = (Action.UPLOAD, Action.NEW_VERSION, Action.REPAIR)
 
 
 @dataclass
@@ -41,9 +47,8 @@ class FilePlan:
         The file.
     host : str
         The host, without credentials.
-    action : str
-        ``"upload"``, ``"new version"``, ``"repair"`` (the host's copy is damaged), ``"hosted"`` (it is there, and will
-        be proven and registered), ``"published"`` (there is nothing to do) or ``"conflict"``.
+    action : Action
+        What happens with it.
     hosted : HostedFile or None
         What the host has under the name.
     compared : bool
@@ -60,7 +65,7 @@ class FilePlan:
 
     upload: Upload
     host: str
-    action: str
+    action: Action
     hosted: HostedFile | None = None
     compared: bool = False
     sent: bool = False
@@ -125,7 +130,7 @@ class HostPlan:
         """The host, without credentials."""
         return self.host.redacted
 
-    def doing(self, *actions: str) -> list[FilePlan]:
+    def doing(self, *actions: Action) -> list[FilePlan]:
         """The files with one of some actions."""
         return [file for file in self.files.values() if file.action in actions]
 
@@ -145,7 +150,7 @@ class HostPlan:
         up, back = self.rates
         if not up or not back:
             return None
-        return self.bytes_to_go / up + sum(file.size for file in self.doing(*_SENT, HOSTED)) / back
+        return self.bytes_to_go / up + sum(file.size for file in self.doing(*_SENT, Action.HOSTED)) / back
 
 
 @dataclass

@@ -20,7 +20,7 @@ from ..lookup.configured_hosts import engine_settings, offline_reason
 from ..registry.entry import Entry
 from ..registry.names import check_name, check_public, redact_url
 from ..threads import in_threads
-from .outcome import CONFLICT, HOSTED, NEW_VERSION, PUBLISHED, REPAIR, UPLOAD, FilePlan, HostPlan, Plan
+from .outcome import Action, FilePlan, HostPlan, Plan
 from .proof import fetch_back
 from .state import Checkpoint, rates, read_known
 
@@ -229,15 +229,15 @@ def files_at(plan: Plan, host: HostPlan, uploads: Sequence[Upload], progress: bo
     for upload in uploads:
         there = hosted.get(upload.name)
         if there is None:
-            files.append(FilePlan(upload, host.redacted, UPLOAD))
+            files.append(FilePlan(upload, host.redacted, Action.UPLOAD))
         elif (there.matches(upload) or proven.get(upload.name) == upload.sha256) and _is_published(
             plan, host, upload, there
         ):
-            files.append(FilePlan(upload, host.redacted, PUBLISHED, there, proven=True))
+            files.append(FilePlan(upload, host.redacted, Action.PUBLISHED, there, proven=True))
         else:
-            files.append(FilePlan(upload, host.redacted, HOSTED, there, locators=dict(there.locators)))
+            files.append(FilePlan(upload, host.redacted, Action.HOSTED, there, locators=dict(there.locators)))
     # where the host gives no digest, what it has is fetched
-    unclear = [file for file in files if file.action == HOSTED]
+    unclear = [file for file in files if file.action == Action.HOSTED]
     to_fetch = [file for file in unclear if file.hosted is not None and file.hosted.matches(file.upload) is None]
     fetched: Mapping[str, str | DataferryError] = {}
     if to_fetch:
@@ -256,7 +256,7 @@ def _decide(file: FilePlan, fetched: str | DataferryError | None, plan: Plan, ho
     publisher, upload, hosted = host.publisher, file.upload, file.hosted
     if isinstance(fetched, DataferryError):
         reason = f"the host has a file under this name, and it cannot be compared: {fetched}"
-        file.action, file.error = CONFLICT, Conflict(file.label, reason)
+        file.action, file.error = Action.CONFLICT, Conflict(file.label, reason)
         return
     if hosted is None or (fetched == upload.sha256 if fetched else hosted.matches(upload)):
         file.compared = fetched is not None
@@ -264,10 +264,10 @@ def _decide(file: FilePlan, fetched: str | DataferryError | None, plan: Plan, ho
     entry = plan.known.find(file.name)
     damaged = entry is not None and entry.sha256 == upload.sha256 and host.declared in plan.registered_hosts()
     if damaged and plan.repair and publisher.repairs:
-        file.action = REPAIR
+        file.action = Action.REPAIR
         return
     if plan.new_version and publisher.versioned:
-        file.action = NEW_VERSION
+        file.action = Action.NEW_VERSION
         return
     if damaged:
         remedy = "The registry has your file, so the host's copy is damaged or was changed"
@@ -282,7 +282,7 @@ def _decide(file: FilePlan, fetched: str | DataferryError | None, plan: Plan, ho
         remedy += ", or publish a new version of the data with --new-version" if publisher.versioned else ""
     other = f"{hosted.size} bytes" if hosted.size not in {None, upload.size} else "with another digest"
     reason = f"the host has another file under this name ({other})"
-    file.action, file.error = CONFLICT, Conflict(file.label, reason, remedy)
+    file.action, file.error = Action.CONFLICT, Conflict(file.label, reason, remedy)
 
 
 def _is_published(plan: Plan, host: HostPlan, upload: Upload, hosted: HostedFile) -> bool:

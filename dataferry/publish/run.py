@@ -16,7 +16,7 @@ from ..errors import AccessDenied, Conflict, DataferryError, PublishError, Wrong
 from ..registry.editor import RegistryEditor
 from ..registry.entry import Entry
 from ..threads import in_threads
-from .outcome import HOSTED, NEW_VERSION, PUBLISHED, REPAIR, FilePlan, HostPlan, Outcome, Plan
+from .outcome import Action, FilePlan, HostPlan, Outcome, Plan
 from .plan import as_error, check_declared, files_at, series_of
 from .progress import UploadProgress
 from .proof import fetch_back, not_proven
@@ -55,7 +55,7 @@ def run(plan: Plan, *, jobs: int | None = None, wait: float | None = None, progr
 def _register(host: _HostRun, outcome: Outcome) -> None:
     """Write what is proven at one host into the registry, and the host's part of the outcome."""
     files = host.plan.files.values()
-    proven = [file for file in files if file.proven and file.action != PUBLISHED]
+    proven = [file for file in files if file.proven and file.action != Action.PUBLISHED]
     failed: DataferryError | None = None
     if proven:
         try:
@@ -111,7 +111,7 @@ class _HostRun:
             return self
         checkpoint = self._checkpoint
         try:
-            if self.plan.to_send or self.plan.doing(HOSTED):
+            if self.plan.to_send or self.plan.doing(Action.HOSTED):
                 self._may_forget = True
                 self._wait_for_lock()
                 self._publish()
@@ -164,15 +164,15 @@ class _HostRun:
 
     def _publish(self) -> None:
         checkpoint, publisher = self._checkpoint, self.publisher
-        to_send, hosted = self.plan.to_send, self.plan.doing(HOSTED)
+        to_send, hosted = self.plan.to_send, self.plan.doing(Action.HOSTED)
         publisher.notify = self._uploads.notify
-        publisher.superseded = {file.name: file.hosted for file in self.plan.doing(NEW_VERSION) if file.hosted}
+        publisher.superseded = {file.name: file.hosted for file in self.plan.doing(Action.NEW_VERSION) if file.hosted}
         # what was proven once is no proof of what goes now
         going = {file.name for file in [*to_send, *hosted]}
         if going & checkpoint.proven.keys():
             checkpoint.proven.replace({n: sha256 for n, sha256 in checkpoint.proven.items() if n not in going})
         if to_send:
-            if damaged := [file.name for file in self.plan.doing(REPAIR)]:
+            if damaged := [file.name for file in self.plan.doing(Action.REPAIR)]:
                 publisher.discard(damaged)
             publisher.begin([file.upload for file in to_send], checkpoint.host)
             self._upload(to_send)
@@ -181,7 +181,9 @@ class _HostRun:
         self._uploads.check()
         if complete and there:
             every = [
-                file.upload for file in self.plan.files.values() if file.sent or file.action in (HOSTED, PUBLISHED)
+                file.upload
+                for file in self.plan.files.values()
+                if file.sent or file.action in (Action.HOSTED, Action.PUBLISHED)
             ]
             found = publisher.finish(every, checkpoint.host)
             for file in there:
