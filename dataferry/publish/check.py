@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -122,24 +122,33 @@ def check(
     specs = resolver.host_specs()
     if reason := offline_reason():
         raise NeedsNetwork("the check", [(f"host {redact_url(spec)}", f"not asked: {reason}") for spec in specs])
-    settings = engine_settings().as_anonymous()
+    settings, candidates = engine_settings().as_anonymous(), resolver.candidates()
     hidden = deep or not progress or not sys.stderr.isatty()  # fetching has bars of its own
     bar = tqdm(total=len(specs) * len(entries), unit="file", desc="checking", leave=False, delay=0.5, disable=hidden)
-    # hosts of one series divide its files and versions among them
-    series = [series_of(spec) for spec in specs]
+
+    def findings() -> Iterator[tuple[str, Finding]]:
+        with bar:
+            for spec in specs:
+                for finding in _HostCheck(spec, candidates, settings, jobs, progress).findings(entries, deep):
+                    bar.update()
+                    yield spec, finding
+
+    yield from _settle_series(findings(), specs)
+
+
+def _settle_series(found: Iterable[tuple[str, Finding]], specs: Sequence[str]) -> Iterator[Finding]:
+    """Hosts of one series divide its files and versions among them: what one lacks, another one may have."""
+    series = {spec: series_of(spec) for spec in specs}
+    shared = {name for name, hosts in Counter(series.values()).items() if name and hosts > 1}
     unsettled: list[tuple[str, Finding]] = []
     good: dict[tuple[str, str], str] = {}
-    with bar:
-        for spec, name in zip(specs, series, strict=True):
-            host_check = _HostCheck(spec, resolver.candidates(), settings, jobs, progress)
-            for finding in host_check.findings(entries, deep):
-                bar.update()
-                if name and series.count(name) > 1:
-                    if finding.state is State.BAD:
-                        unsettled.append((name, finding))
-                        continue
-                    good[name, finding.name] = finding.host
-                yield finding
+    for spec, finding in found:
+        name = series[spec]
+        if name in shared and finding.state is State.BAD:
+            unsettled.append((name, finding))
+            continue
+        good[name, finding.name] = finding.host
+        yield finding
     for name, finding in unsettled:
         other = good.get((name, finding.name))
         if other and finding.kind in _OTHER_RELEASE:

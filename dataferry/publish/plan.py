@@ -184,9 +184,7 @@ def _hosts_left_behind(plan: Plan) -> list[str]:
     if not changed or not others:
         return []
     what = changed[0] if len(changed) == 1 else f"{len(changed)} files"
-    refused = (
-        "keep the old bytes, and the new registry rejects these; with a new name, every host can have the new bytes"
-    )
+    refused = "keep the old bytes, which users of the new registry reject; a new name would work at every host"
     return [f"{what}: {', '.join(others)} {refused}"]
 
 
