@@ -436,6 +436,9 @@ class FsspecPublisher(Publisher):
         self.host.check_installed()
         if _surely_no_login(self.host.known):
             raise self._denied("no login was found for this store")
+        if self.host.known is _AZURE and not self.host.public:
+            remedy = f"declare {self.host.url}?account_name=ACCOUNT"
+            raise PublishError(self.host.redacted, "users cannot know which storage account this is", remedy)
         with self._connection() as (system, folder), suppress(FileNotFoundError):
             self.host.in_time(system.ls, folder)
         return f"through {type(system).__name__} with its own login"
@@ -468,7 +471,14 @@ class FsspecPublisher(Publisher):
         """What lies there under the names."""
         names = {upload.name for upload in uploads}
         with self._connection() as (system, folder):
-            return {name: file for name, file in self.host.files_in(system, folder).items() if name in names}
+            found = self.host.files_in(system, folder)
+            # adlfs lists nothing where there is no container, and Azure would refuse each file
+            container = "" if found or self.host.known is not _AZURE else folder.partition("/")[0]
+            if container and not self.host.in_time(system.exists, container):
+                make = f"az storage container create --name {container} --public-access blob"
+                reason = f"there is no container {container!r} in this account"
+                raise PublishError(self.host.redacted, reason, f"compare the name, or make it: {make}")
+        return {name: file for name, file in found.items() if name in names}
 
     def discard(self, names: Sequence[str]) -> None:
         """Remove damaged copies."""

@@ -354,6 +354,22 @@ class TestPublishToAzure(PublishContract):
         assert not author.registry.exists()
 
 
+def test_a_container_that_is_not_there_is_found_by_the_dry_run(
+    azurite: Any, home: Path, tmp_path: Path, command: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", azurite.connection)
+    source = tmp_path / "dust.fits"
+    source.write_bytes(b"dust")
+    (tmp_path / "dataferry.toml").touch()
+    words = ["publish", str(source), "--dry-run", "--package", str(tmp_path / "dataferry.toml"), "--to"]
+    mistyped = command(*words, "abfs://mistyped/v1/?account_name=devstoreaccount1")
+    assert mistyped.exit_code != 0
+    assert "no container 'mistyped'" in mistyped.stderr and "az storage container create" in mistyped.stderr
+    unnamed = command(*words, "abfs://mistyped/v1/")
+    assert unnamed.exit_code != 0
+    assert "which storage account" in unnamed.stderr and "account_name=" in unnamed.stderr
+
+
 def test_a_user_in_the_declaration_is_found_by_the_dry_run(
     sshd: Any, home: Path, tmp_path: Path, command: Callable[..., Result]
 ) -> None:
