@@ -12,6 +12,7 @@ import lzma
 import os
 import shutil
 import stat
+import struct
 import tarfile
 import unicodedata
 import zipfile
@@ -34,10 +35,14 @@ UNPACKING = ".unpacking"
 #: In the folder of an archive: what was unpacked, and the folder of the members, which has nothing else in it.
 _STAMP, _MEMBERS = "stamp.json", "members"
 _BROKEN = (
+    ArithmeticError,
     EOFError,
+    LookupError,
+    MemoryError,  # lzma takes as much as the header of a stream asks for
     OSError,
     RuntimeError,
     ValueError,
+    struct.error,
     zlib.error,
     lzma.LZMAError,
     zipfile.BadZipFile,
@@ -288,7 +293,7 @@ def _zip_members(archive: str, file: zipfile.ZipFile) -> Iterator[_Member]:
             raise ArchiveError(archive, f"has a link or a special file, {info.filename!r}")
         if info.flag_bits & 1:
             raise ArchiveError(archive, "is encrypted", "unpack it yourself: dataferry cannot enter a password")
-        yield _Member(info.filename, info.file_size, info.is_dir(), partial(file.open, info))
+        yield _Member(info.filename, info.file_size, info.filename.endswith("/"), partial(file.open, info))
 
 
 def _tar_members(archive: str, file: tarfile.TarFile) -> Iterator[_Member]:

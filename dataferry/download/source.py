@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import urlsplit
 
 from ..registry.names import redact_url
 
@@ -52,8 +53,11 @@ class Source:
     opener: Callable[[int], BinaryIO] | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.url, str):  # as a provider may answer
-            raise TypeError(f"a URL is a text, and not {type(self.url).__name__}")
+        for url in (self.url, *(part.url for part in self.parts)):  # as a provider may answer
+            if not isinstance(url, str):
+                raise TypeError(f"a URL is a text, and not {type(url).__name__}")
+            if "[" in url or "]" in url or not url.isascii():
+                urlsplit(url)  # raises ValueError for half an address of IPv6
 
     @property
     def redacted(self) -> str:

@@ -140,6 +140,8 @@ def _read_hdu(source: ByteSource, index: int, start: int, text: bytes) -> Hdu:
         axes = axes[:-1]  # random groups, as radio interferometers wrote them
     items = math.prod(axes) if axes else 0
     hdu.size = abs(hdu.number("BITPIX")) // 8 * hdu.number("GCOUNT", 1) * (hdu.number("PCOUNT") + items)
+    if hdu.size >= 1 << 62:  # no file has an offset behind it
+        raise context.error(f"its data would have {hdu.size} bytes", "the header may be damaged")
     return hdu
 
 
@@ -168,14 +170,15 @@ def columns_of(source: ByteSource, hdu: Hdu) -> list[Column]:
     if len(axes) != 2 or hdu.number("BITPIX") != 8:
         raise hdu.context.error(f"a binary table has NAXIS=2 and BITPIX=8, this one {len(axes)} and {hdu['BITPIX']!r}")
     columns: list[Column] = []
-    at = 0
+    at: int = 0
+    width: int | None = 0
     for number in range(1, hdu.number("TFIELDS") + 1):
         column, width = _table_column(hdu, number, at, *axes)
         columns.append(column)
         if width is None:  # nobody knows where the columns after it begin
-            return columns
+            break
         at += width
-    if at != axes[1]:
+    if at > axes[1] or (width is not None and at < axes[1]):
         raise hdu.context.error(f"its columns take {at} bytes a row, but NAXIS1 says {axes[1]}")
     return columns
 

@@ -61,7 +61,7 @@ def check_entry(name: object, sha256: object, size: object = None, locators: obj
     if "url" in found:
         found["url"] = _joined(name, found["url"])
     for key, value in found.items():
-        if type(value) is not str and type(value) is not int:
+        if type(value) is not str and (type(value) is not int or abs(value) > LARGEST):
             raise RegistryError(f"{key} of {name!r} is a string or an integer, not {shortened(value)}")
     return Entry(name, sha256.lower(), size, found)
 

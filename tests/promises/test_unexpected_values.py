@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import gzip
 import hashlib
+import io
 import json
 import os
 import random
+import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import Result
 
-from dataferry import PackageData
-from dataferry.errors import DataferryError, FileUnavailable, RegistryError, SettingsError, UnknownFile
+from dataferry import PackageData, maps
+from dataferry.errors import (
+    ArchiveError,
+    DataferryError,
+    FileUnavailable,
+    MapError,
+    RegistryError,
+    SettingsError,
+    UnknownFile,
+)
 from dataferry.testing import Cut, Fault, RangeServer, Status
 
 DATA = random.Random(1).randbytes(3_000_000)
@@ -42,6 +56,7 @@ def nested(depth: int) -> Any:
         f"[folders]\nany{DEEP} = 1",
         f'[files."a.bin"]\nsha256 = [{HEX}]',
         f'[files."a.bin"]\nsize{DEEP} = 1',
+        f'[files."a.bin"]\nsha256 = "{SHA256}"\nfigshare = {HEX}',
         f"env{'.a' * 30_000} = 1",
         f"[{'a.' * 30_000}a]",
         f'x = {{ "a"{" . b" * 30_000} = 1 }}',
@@ -180,12 +195,23 @@ def github(server: RangeServer, package: str, monkeypatch: pytest.MonkeyPatch) -
     return caught.value
 
 
+RELEASE = {"id": 5, "tag_name": "v1", "draft": False, "upload_url": "https://h/", "html_url": "https://h/"}
+RELEASES = "api/v3/repos/o/r/releases"
+
+
+@pytest.mark.parametrize("url", ["http://[", "https://\u2100.example/", 5, None])
+def test_the_url_of_an_asset(url: Any, make_package: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    asset = {"id": 7, "name": "a.bin", "url": url, "state": "uploaded", "size": 3_000_000}
+    release, assets = json.dumps(RELEASE).encode(), json.dumps([asset]).encode()
+    with RangeServer({f"{RELEASES}/tags/v1": release, f"{RELEASES}/5/assets": assets}) as server:
+        assert "github-release" in str(github(server, make_package({}), monkeypatch))
+
+
 def test_a_list_with_a_further_page_each_time_ends(
     make_package: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    release = {"id": 5, "tag_name": "v1", "draft": False, "upload_url": "https://h/", "html_url": "https://h/"}
-    assets = "api/v3/repos/o/r/releases/5/assets"
-    with RangeServer({"api/v3/repos/o/r/releases/tags/v1": json.dumps(release).encode(), assets: b"[]"}) as server:
+    assets = f"{RELEASES}/5/assets"
+    with RangeServer({f"{RELEASES}/tags/v1": json.dumps(RELEASE).encode(), assets: b"[]"}) as server:
         server.fault(assets, Headers(Link=f'<{server.url}{assets}>; rel="next"'))
         error = github(server, make_package({}), monkeypatch)
         assert "more than 100 pages" in str(error)
@@ -202,6 +228,57 @@ def test_the_reason_of_an_interface(
         assert "422" in str(error)
         assert "\x1b" not in str(error)
         assert str(error).encode()
+
+
+@pytest.mark.parametrize("url", ["http://[", "https://\u2100.example/", "http://[::1/x", 5, None, "http://a:99999/"])
+def test_a_url_that_an_interface_answers(url: Any, make_package: Callable[..., str]) -> None:
+    found = {"objects": [{"oid": SHA256, "size": 3_000_000, "actions": {"download": {"href": url}}}]}
+    with RangeServer({}) as server, RangeServer({"a.bin": DATA}) as other:
+        server.fault("*", Answer(b"HTTP/1.1 200 OK", json.dumps(found).encode()))
+        mirrors = [f"git-lfs:{server.url}o/r.git"]
+        package = make_package({})
+        with pytest.raises(FileUnavailable, match="git-lfs"):
+            PackageData(package, files={"a.bin": SHA256}, mirrors=mirrors, show_progress=False).get("a.bin")
+        data = PackageData(package, files={"a.bin": SHA256}, mirrors=[*mirrors, other.url], show_progress=False)
+        assert Path(data.get("a.bin")).read_bytes() == DATA
+
+
+def test_a_member_without_a_name(tmp_path: Path, make_package: Callable[..., str]) -> None:
+    with zipfile.ZipFile(packed := io.BytesIO(), "w") as archive:
+        archive.writestr("x", b"x")
+    data = bytearray(packed.getvalue())
+    at = data.index(b"PK\x01\x02")
+    data[at + 28] = 0
+    del data[at + 46]
+    end = data.index(b"PK\x05\x06")
+    data[end + 12] -= 1
+    with RangeServer({"a.zip": bytes(data)}) as server:
+        package = make_package({"a.zip": bytes(data)}, head=f'dataurl = "{server.url}"')
+        with pytest.raises(ArchiveError):
+            PackageData(package, show_progress=False).unpack("a.zip")
+
+
+@pytest.mark.parametrize("cards", [{"NAXIS1": 0, "TFORM2": ""}, {"NAXIS2": 10**30}, {"PCOUNT": 10**19}], ids=str)
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_header_of_fits(cards: dict[str, Any], packed: bool, tmp_path: Path) -> None:
+    path = tmp_path / "a.fits"
+    maps.write_map(path, np.zeros((2, 12 * 4**2), "f4"))
+    raw = path.read_bytes()
+    for key, value in cards.items():
+        at = raw.index(f"{key:8}=".encode(), 2880)
+        card = f"{key:8}= {value!r:>20}".ljust(80).encode()
+        raw = raw[:at] + card + raw[at + 80 :]
+    path = tmp_path / ("b.fits.gz" if packed else "b.fits")
+    path.write_bytes(gzip.compress(raw) if packed else raw)
+    for read in (
+        maps.read_map,
+        maps.info,
+        maps.header,
+        maps.read_partial,
+        partial(maps.cutout, section=(slice(0, 2),)),
+    ):
+        with contextlib.suppress(MapError):
+            read(path)
 
 
 @pytest.mark.parametrize(
