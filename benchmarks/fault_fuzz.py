@@ -70,6 +70,9 @@ HEADERS = (
     b"Content-Length: 0x10",
     b"Content-Length: 99999999999999999999999999",
     b"Content-Length: 3, 3",
+    b"Content-Length: " + b"9" * 5000,
+    b"Content-Range: bytes 0-" + b"9" * 5000 + b"/*",
+    b"Retry-After: " + b"9" * 5000,
     b"Content-Encoding: none",
     b"Content-Encoding: utf-8",
     b"Content-Encoding: gzip",
@@ -224,7 +227,9 @@ def case(seed: int) -> dict[str, Any]:
             for server in servers:
                 server.heal()
             outcomes, texts, more = attempt(Path(folder), files, registered, servers)
-            outcomes = [word if word == "right" else f"NOT HEALED: {word}" for word in outcomes]
+            # nobody can tell two answers with one ETag apart, unless a hash does
+            good = {"right", "another file"} if registered == "no" and "ETag" not in str(spoilt) else {"right"}
+            outcomes = [word if word in good else f"NOT HEALED: {word}" for word in outcomes]
             seconds = max(seconds, more)
         for server in servers:
             server.stop()
