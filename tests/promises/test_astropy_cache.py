@@ -283,6 +283,7 @@ def test_both_directions_with_astropy_seven(direction, xdg, astropy_seven, packa
         assert len(server.requests) == 1
 
 
+@pytest.mark.nightly
 @pytest.mark.usefixtures("astropy_leaks")
 def test_astropys_own_tests_pass_after_dataferry_used_the_cache(need, package, home, tmp_path):
     need.that("astropy's tests", importlib.util.find_spec("astropy.utils.tests.test_data"), "they are not installed")

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 
 
 def key(suite, *args, code=0):
-    command = [sys.executable, "-m", "dataferry", "cache", "key", *args]
-    env = {**os.environ, "PYTHONPATH": str(suite.folder)}
-    done = subprocess.run(command, cwd=suite.folder, env=env, capture_output=True, text=True)
+    done = suite.python("dataferry", "cache", "key", *args)
     assert done.returncode == code, done.stderr
     return done.stdout.strip() or done.stderr
 

@@ -203,6 +203,7 @@ def test_registry_describes_what_the_author_makes(installed: Path, hosted: Path,
     assert registry.read_bytes() == before
 
 
+@pytest.mark.nightly
 def test_missing_package_data_is_noticed(
     repository: Path, build: Callable[..., None], installed: Path, tmp_path: Path, real_environ: dict[str, str]
 ) -> None:

@@ -128,18 +128,30 @@ def test_a_file_that_just_changed_is_not_stamped(package, tmp_path, monkeypatch)
     assert "verified now" in str(PackageData(package).where(NAME))
 
 
-def test_a_file_over_one_gib_in_a_folder_is_hashed_only_on_demand(make_package, tmp_path, home):
+@pytest.fixture
+def large(make_package, tmp_path):
+    """A file of more than 1 GiB with another sha256 than is registered, in a folder of its package."""
     name, size = "big.bin", (1 << 30) + 1
     package = make_package(
         head=f'[files."{name}"]\nsize = {size}\nsha256 = "{"0" * 64}"\n[folders]\nany="{tmp_path}/own"'
     )
     big = put(tmp_path / "own", name, b"")
     os.truncate(big, size)
+    return package, name, big
+
+
+def test_a_file_over_one_gib_in_a_folder_is_hashed_only_on_demand(large, home):
+    package, name, big = large
     assert PackageData(package).get(name) == str(big)
     (home / ".config/dataferry").mkdir()
     (home / ".config/dataferry/config.toml").write_text('verify = "always"')
     with pytest.raises(FileUnavailable, match=r"big\.bin: sha256 is"):
         PackageData(package).get(name)
+
+
+@pytest.mark.nightly
+def test_verify_hashes_a_file_over_one_gib(large):
+    package, name, _ = large
     [(_, step)] = PackageData(package).verify(name)
     assert not step.found and "sha256 is" in step.note
 

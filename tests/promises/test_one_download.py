@@ -60,8 +60,14 @@ def test_64_processes_make_one_download(make_package: Make) -> None:
         assert sent(server) == len(DATA)
 
 
-@pytest.mark.parametrize("known", ["sha256", "md5", ""])
-@pytest.mark.parametrize("folder", [False, True])
+@pytest.mark.parametrize(
+    ("known", "folder"),
+    [
+        ("sha256", False),
+        ("", True),
+        *[pytest.param(*case, marks=pytest.mark.nightly) for case in (("sha256", True), ("md5", False), ("", False))],
+    ],
+)
 def test_processes_that_retrieve_a_url_make_one_download(known: str, folder: bool, tmp_path: Path) -> None:
     known_hash = f"{known}:{hashlib.new(known, DATA).hexdigest()}" if known else ""
     code = (

@@ -73,6 +73,16 @@ class Suite:
             lines.append(f'[files."{name}"]\nsize = {len(content)}\nsha256 = "{digest}"\n')
         self.write(f"{package}/data/dataferry.toml", "\n".join(lines))
 
+    def python(
+        self, module: str, *args: str, env: Mapping[str, str] = {}, cwd: Path | None = None, fresh: bool = False
+    ) -> subprocess.CompletedProcess[str]:
+        """Run ``python -m``; `fresh` for a Python that has imported nothing, and is started with its variables."""
+        env, cwd = {**os.environ, **env}, cwd or self.folder
+        if self.forks is not None and not fresh:
+            return self.forks.run(module, *args, cwd=cwd, env=env)
+        command = [sys.executable, "-m", module, *args]
+        return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=120)
+
     def run(
         self,
         *args: str,
@@ -81,7 +91,7 @@ class Suite:
         cwd: Path | None = None,
         fresh: bool = False,
     ) -> Ran:
-        """Run pytest; `fresh` for a Python that has imported nothing, and is started with the variables of `env`."""
+        """Run pytest; see `python`."""
         report = self.folder / "report.json"
         report.unlink(missing_ok=True)
         self.server.forget()
@@ -89,13 +99,8 @@ class Suite:
         wanted = {"xdist": "-n" in args, "doctestplus": "--doctest-plus" in args, "remotedata": remotedata}
         plugins = [word for name in ["dataferry", *filter(wanted.get, wanted)] for word in ("-p", _POINTS[name])]
         words = ["-rsfE", *plugins, f"--dataferry-report={report}", *args]
-        env = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONDONTWRITEBYTECODE": "", **env}
-        cwd = cwd or self.folder
-        if fresh or self.forks is None:
-            command = [sys.executable, "-m", "pytest", *words]
-            done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=120)
-        else:
-            done = self.forks.run("pytest", *words, cwd=cwd, env=env)
+        env = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONDONTWRITEBYTECODE": "", **env}
+        done = self.python("pytest", *words, env=env, cwd=cwd, fresh=fresh)
         text = done.stdout + done.stderr
         last = next((line for line in reversed(done.stdout.splitlines()) if " in " in line), "")
         found = re.findall(r"(\d+) (passed|failed|skipped|error|deselected)", last)
