@@ -6,6 +6,7 @@ import json
 import logging
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,8 @@ _AUTHOR_KEYS = {
 
 
 def as_list(value: object) -> list[Any]:
-    """A value that may stand alone, as a list."""
-    return list(value) if isinstance(value, list | tuple) else [value]
+    """A value that may stand alone, as a list; an empty one for None."""
+    return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
 
 
 def about_for(about: Mapping[str, Any], table: str) -> dict[str, Any]:
@@ -54,38 +55,52 @@ def require(about: Mapping[str, Any], keys: Sequence[str], provider: str, place:
         raise PublishError(place, "the title in [about] has less than 3 characters")
 
 
-def authors(about: Mapping[str, Any], place: str, *, ids: bool = False) -> list[dict[str, Any]]:
-    """The authors as tables with ``name`` or ``family``, ``given``, ``orcid``...; or an ``id`` if `ids`."""
-    return [_author(given, place, ids) for given in as_list(about.get("authors") or [])]
+@dataclass(frozen=True, slots=True)
+class Author:
+    """An author of the data; ``id`` is a number that an archive gave."""
+
+    id: object = None
+    name: str = ""
+    family: str = ""
+    given: str = ""
+    email: str = ""
+    orcid: str = ""
+    affiliations: Sequence[str] = ()
+    is_organization: bool = False
+
+    @property
+    def full_name(self) -> str:
+        """As people write the name."""
+        return self.name or f"{self.given} {self.family}".strip()
+
+    @property
+    def name_parts(self) -> tuple[str, str]:
+        """Family and given name: "Author, Ann" says which is which; of "Ann Author" the last word is the family's."""
+        family, comma, given = self.name.partition(",")
+        if not comma:
+            given, _, family = self.name.rpartition(" ")
+        return self.family or family.strip(), self.given or given.strip()
 
 
-def _author(given: object, place: str, ids: bool) -> dict[str, Any]:
+def authors(about: Mapping[str, Any], place: str, *, ids: bool = False) -> list[Author]:
+    """The authors; one may be only an ``id`` if `ids`. Raises `PublishError` for what is no author."""
+    return [_author(given, place, ids) for given in as_list(about.get("authors"))]
+
+
+def _author(given: object, place: str, ids: bool) -> Author:
     table: Mapping[Any, Any] = given if isinstance(given, Mapping) else {}
     if isinstance(given, str):
-        table = {"name": given.strip()}
+        table = {"name": given}
     elif ids and type(given) is int:
         table = {"id": given}
-    author = {_AUTHOR_KEYS[key]: value for key, value in table.items() if key in _AUTHOR_KEYS and value}
-    if not author.get("name") and not author.get("family") and not (ids and author.get("id")):
+    known = {_AUTHOR_KEYS[key]: value for key, value in table.items() if key in _AUTHOR_KEYS and value}
+    number, kind, affiliations = (known.pop(key, None) for key in ("id", "type", "affiliation"))
+    words = {key: str(value).strip() for key, value in known.items()}
+    if not words.get("name") and not words.get("family") and not (ids and number):
         raise PublishError(place, f"{given!r} in [about] is no author: write a name, or a table with name and orcid")
-    if author.get("orcid"):
-        author["orcid"] = re.sub(r"^https?://orcid\.org/", "", str(author["orcid"]).strip())
-    return author
-
-
-def full_name(author: Mapping[str, Any]) -> str:
-    """An author as people write the name."""
-    parts = (author.get("given"), author.get("family"))
-    return str(author.get("name") or " ".join(str(part) for part in parts if part))
-
-
-def name_parts(author: Mapping[str, Any]) -> tuple[str, str]:
-    """Family and given name: ``Author, Ann`` says which is which; of ``Ann Author`` the last word is the family's."""
-    name = str(author.get("name") or "")
-    family, comma, given = name.partition(",")
-    if not comma:
-        given, _, family = name.rpartition(" ")
-    return str(author.get("family") or family).strip(), str(author.get("given") or given).strip()
+    words["orcid"] = re.sub(r"^https?://orcid\.org/", "", words.get("orcid", ""))
+    organization = kind in {"organization", "organizational"} and "name" in words
+    return Author(number, affiliations=list(map(str, as_list(affiliations))), is_organization=organization, **words)
 
 
 def plain_license(text: str) -> str:

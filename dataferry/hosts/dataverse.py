@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 
 from ..errors import AccessDenied, BadName
 from ..registry.names import redact_url
-from .about import as_list, authors, name_parts
+from .about import Author, as_list, authors
 from .api_client import FileBody
 from .base import Credential, Limits, Moved, Notes, Publisher, Source, Upload
 from .deposit import ArchiveApi, DepositHost, DepositPublisher, DraftFile, read_options
@@ -218,9 +218,9 @@ class DataversePublisher(DepositPublisher[_Api]):
     def _body(self, title: str) -> dict[str, Any]:
         """``[about]`` as Dataverse takes it."""
         about, people = self.about, authors(self.about, self.at())
-        email = about.get("contact") or next((p["email"] for p in people if p.get("email")), self._email)
-        contact = {"datasetContactName": _full_name(people[0]), "datasetContactEmail": email}
-        keywords = [{"keywordValue": str(word)} for word in as_list(about.get("keywords") or [])]
+        email = about.get("contact") or next((person.email for person in people if person.email), self._email)
+        contact = {"datasetContactName": _family_first(people[0]), "datasetContactEmail": email}
+        keywords = [{"keywordValue": str(word)} for word in as_list(about.get("keywords"))]
         fields = {
             "title": title,
             "author": [_author(person) for person in people],
@@ -237,17 +237,16 @@ class DataversePublisher(DepositPublisher[_Api]):
         return {"datasetVersion": version}
 
 
-def _full_name(person: Mapping[str, Any]) -> str:
-    family, given = name_parts(person)
-    return f"{family}, {given}".strip(", ")
+def _family_first(person: Author) -> str:
+    return ", ".join(filter(None, person.name_parts))
 
 
-def _author(person: Mapping[str, Any]) -> dict[str, str]:
-    author = {"authorName": _full_name(person)}
-    if person.get("affiliation"):
-        author["authorAffiliation"] = str(as_list(person["affiliation"])[0])
-    if person.get("orcid"):
-        author |= {"authorIdentifierScheme": "ORCID", "authorIdentifier": str(person["orcid"])}
+def _author(person: Author) -> dict[str, str]:
+    author = {"authorName": _family_first(person)}
+    if person.affiliations:
+        author["authorAffiliation"] = person.affiliations[0]
+    if person.orcid:
+        author |= {"authorIdentifierScheme": "ORCID", "authorIdentifier": person.orcid}
     return author
 
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from ..download.backoff import tries
 from ..errors import AccessDenied, BadName, Conflict, HostRefused, PublishError, TransferError
 from ..registry.names import close_names, redact_url
-from .about import as_list, authors
+from .about import Author, as_list, authors
 from .api_client import ApiClient, FileBody, Response, error_message
 from .base import Credential, HostedFile, Limits, Moved, Notes, Publisher, Source, Upload
 from .deposit import (
@@ -532,7 +532,13 @@ def _same_site(url: str, base: str) -> bool:
     return one == other or (one.partition(".")[2] == other.partition(".")[2] and other.count(".") == 2)
 
 
-def _figshare_author(author: Mapping[str, Any]) -> dict[str, Any]:
-    renamed = {"orcid": "orcid_id", "given": "first_name", "family": "last_name"}
-    known = {"id", "name", "given", "family", "email", "orcid"}
-    return {renamed.get(key, key): value for key, value in author.items() if key in known}
+def _figshare_author(author: Author) -> dict[str, Any]:
+    fields = {
+        "id": author.id,
+        "name": author.name,
+        "first_name": author.given,
+        "last_name": author.family,
+        "email": author.email,
+        "orcid_id": author.orcid,
+    }
+    return {key: value for key, value in fields.items() if value}

@@ -19,7 +19,7 @@ from ..download.backoff import tries
 from ..download.response import server_time
 from ..errors import AccessDenied, BadName, Conflict, HostRefused, PublishError, TransferError
 from ..registry.names import check_name
-from .about import as_list, authors, full_name
+from .about import as_list, authors
 from .api_client import FileBody, error_message
 from .base import Credential, HostedFile, Limits, Locators, Moved, Notes, Part, Publisher, Source, Upload
 from .deposit import (
@@ -787,7 +787,7 @@ def _release_text(about: Mapping[str, Any], tag: str, place: str, *, further: bo
     title = str(about.get("title") or "Data files")
     lines = [str(about["description"])] if about.get("description") else []
     if people := authors(about, place):
-        lines.append("Authors: " + ", ".join(map(full_name, people)))
+        lines.append("Authors: " + ", ".join(author.full_name for author in people))
     known = {key: ", ".join(map(str, as_list(about[key]))) for key in ("license", "keywords") if about.get(key)}
     lines += [f"{key.capitalize()}: {value}" for key, value in known.items()]
     lines.append(

@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 from ..config.credentials import may_get_login
 from ..errors import AccessDenied, BadName, Conflict, HostRefused, PublishError, TransferError
 from ..registry.names import redact_url
-from .about import as_list, authors, name_parts
+from .about import Author, as_list, authors
 from .api_client import FileBody
 from .base import Credential, HostedFile, Limits, Moved, Notes, Publisher, Source, Upload
 from .deposit import ArchiveApi, DepositHost, DepositPublisher, DraftFile, is_status
@@ -602,13 +602,13 @@ def _rights(about: Mapping[str, Any], *, free: bool) -> list[dict[str, Any]]:
     return [{"title": {"en": name}} if free else {"id": name.lower()} for name in names]
 
 
-def _creator(author: Mapping[str, Any]) -> dict[str, Any]:
-    if author.get("type") in {"organization", "organizational"} and author.get("name"):
-        person: dict[str, Any] = {"type": "organizational", "name": author["name"]}
+def _creator(author: Author) -> dict[str, Any]:
+    if author.is_organization:
+        person: dict[str, Any] = {"type": "organizational", "name": author.name}
     else:
-        family, given = name_parts(author)
+        family, given = author.name_parts
         person = {"type": "personal", "family_name": family} | ({"given_name": given} if given else {})
-    if author.get("orcid"):
-        person["identifiers"] = [{"scheme": "orcid", "identifier": author["orcid"]}]
-    affiliations = [{"name": str(item)} for item in as_list(author.get("affiliation") or [])]
+    if author.orcid:
+        person["identifiers"] = [{"scheme": "orcid", "identifier": author.orcid}]
+    affiliations = [{"name": name} for name in author.affiliations]
     return {"person_or_org": person} | ({"affiliations": affiliations} if affiliations else {})
