@@ -100,14 +100,14 @@ class _Api(ArchiveApi):
         super().__init__(settings, f"{host.server}api/", token)
         self.locator = host.locator
 
-    def json(self, method: str, path: str, **how: Any) -> Any:
+    def json(self, method: str, path: str, **options: Any) -> Any:
         """The ``data`` of an answer."""
-        return super().json(method, path, **how).get("data")
+        return super().json(method, path, **options).get("data")
 
-    def dataset(self, record: str, method: str, path: str, more: Mapping[str, str] = {}, **how: Any) -> Any:
+    def dataset(self, record: str, method: str, path: str, more: Mapping[str, str] = {}, **options: Any) -> Any:
         """The ``data`` of an answer about a dataset."""
         query = {"persistentId": record, **more}
-        return self.json(method, f"datasets/:persistentId/{path}", query=query, **how)
+        return self.json(method, f"datasets/:persistentId/{path}", query=query, **options)
 
     def files(self, record: str, *, draft: bool) -> list[DraftFile] | None:
         """Of a dataset without a draft, ``:latest`` is the newest public version."""
@@ -143,7 +143,7 @@ class DataversePublisher(DepositPublisher[_Api]):
     host: DataverseHost
     _email = ""
 
-    def account(self) -> str:
+    def account_name(self) -> str:
         user = self.api.json("GET", "users/:me")
         self._email = str(user.get("email") or "")
         return str(user.get("displayName") or user.get("identifier"))
@@ -167,24 +167,24 @@ class DataversePublisher(DepositPublisher[_Api]):
             ': < > ; # " * | in names'
         )
 
-    def describe(self, *, new: bool) -> None:
+    def send_metadata(self, *, new: bool) -> None:
         """Take the mark out of the title; what else a dataset says is edited on its page."""
         if new:
             fields = {"fields": [{"typeName": "title", "value": str(self.about["title"]).strip()}]}
             self.api.dataset(self.record, "PUT", "editMetadata", {"replace": "true"}, json=fields)
 
-    def make(self, title: str) -> str:
+    def make_draft(self, title: str) -> str:
         path = f"dataverses/{quote(self.host.collection, safe=':')}/datasets"
         return str(self.api.json("POST", path, json=self._body(title))["persistentId"])
 
-    def own_titles(self) -> Iterable[tuple[str, str]]:
+    def own_drafts(self) -> Iterable[tuple[str, str]]:
         """Datasets with the mark of a killed run, as far as the search knows them."""
         found = self.api.json(
             "GET", "search", query={"q": f'"{self.notes["mark"]}"', "type": "dataset", "per_page": 25}
         )
         return [(str(item["global_id"]), str(item["name"])) for item in found.get("items", [])]
 
-    def delete(self, file: DraftFile) -> None:
+    def delete_file(self, file: DraftFile) -> None:
         self.api.json("DELETE", f"files/{file.key}", accept=(404,))
 
     def publish(self) -> None:
@@ -202,7 +202,7 @@ class DataversePublisher(DepositPublisher[_Api]):
         reason = f"the dataset is locked ({', '.join(sorted(locks))})"
         raise self.error(reason, "run the same command again later")
 
-    def send(self, upload: Upload, begun: DraftFile | None, notes: Notes, moved: Moved) -> DraftFile:
+    def send_file(self, upload: Upload, begun: DraftFile | None, notes: Notes, moved: Moved) -> DraftFile:
         """Add a file in one request; a request that was cut leaves nothing behind."""
         path = PurePosixPath(upload.name)
         folder = {} if str(path.parent) == "." else {"directoryLabel": str(path.parent)}

@@ -107,7 +107,7 @@ class ArchiveApi(ApiClient):
         self.log_in(self.login_form)
         self._counted: deque[float] = deque(maxlen=self.a_minute)
 
-    def call(self, method: str, path: str, **how: Any) -> Response:
+    def call(self, method: str, path: str, **options: Any) -> Response:
         """Send a request within the limits of the archive; see `ApiClient.call`."""
         if self.a_minute and method in self.counted:
             with self.lock:
@@ -117,7 +117,7 @@ class ArchiveApi(ApiClient):
             if due - now > SILENT:
                 _log.warning("%s takes %d requests a minute; waiting %.0f s", self.base, self.a_minute, due - now)
             time.sleep(due - now)
-        return super().call(method, path, **how)
+        return super().call(method, path, **options)
 
     def log_in(self, form: str) -> None:
         """Send the token, if there is one, in this form."""
@@ -126,14 +126,14 @@ class ArchiveApi(ApiClient):
         self.login = {self.login_header: form.format(secret)} if secret else {}
         self.headers |= self.login
 
-    def json(self, method: str, path: str, **how: Any) -> Any:
+    def json(self, method: str, path: str, **options: Any) -> Any:
         """The JSON that is answered."""
-        return self.call(method, path, **how).json()
+        return self.call(method, path, **options).json()
 
-    def find(self, path: str, absent: Collection[int] = (), **how: Any) -> Any:
+    def find(self, path: str, absent: Collection[int] = (), **options: Any) -> Any:
         """The JSON at a path; None if there is none."""
         absent = absent or self.absent
-        response = self.call("GET", path, accept=absent, **how)
+        response = self.call("GET", path, accept=absent, **options)
         return None if response.status in absent else response.json()
 
     def files(self, record: str, *, draft: bool) -> list[DraftFile] | None:
@@ -231,16 +231,16 @@ class DepositPublisher(Publisher, Generic[_Api]):
 
     # -- the calls of an archive's API --------------------------------------------------------------------------------
 
-    def account(self) -> str:
+    def account_name(self) -> str:
         """Whose token it is."""
         raise NotImplementedError
 
     def check_record(self) -> None:
         """Raise `AccessDenied` or `PublishError` if the account may not publish to the record."""
-        if not self.sees(self.record):
+        if not self.may_edit(self.record):
             raise AccessDenied(self.at(), f"this account sees no such {self.host.record_noun}", self.remedy)
 
-    def describe(self, *, new: bool) -> None:
+    def send_metadata(self, *, new: bool) -> None:
         """Send ``[about]``: the title of a new record has a mark until then, and an old one needs no ``[about]``."""
         raise NotImplementedError
 
@@ -257,26 +257,26 @@ class DepositPublisher(Publisher, Generic[_Api]):
         return self.api.files(self.record, draft=False) or []
 
     @abstractmethod
-    def send(self, upload: Upload, begun: DraftFile | None, notes: Notes, moved: Moved) -> DraftFile:
+    def send_file(self, upload: Upload, begun: DraftFile | None, notes: Notes, moved: Moved) -> DraftFile:
         """Send a file, or the rest of one that was begun."""
 
     @abstractmethod
-    def delete(self, file: DraftFile) -> None:
+    def delete_file(self, file: DraftFile) -> None:
         """Take a file out of the draft; versions that are public keep theirs."""
 
     @abstractmethod
     def publish(self) -> None:
         """Make the draft public."""
 
-    def make(self, title: str) -> str:
+    def make_draft(self, title: str) -> str:
         """Make a draft with a title, and return its id."""
         raise NotImplementedError
 
-    def sees(self, draft: str) -> bool:
+    def may_edit(self, draft: str) -> bool:
         """Whether the author may change a draft or record."""
         return self.api.files(draft, draft=True) is not None
 
-    def own_titles(self) -> Iterable[tuple[str, str]]:
+    def own_drafts(self) -> Iterable[tuple[str, str]]:
         """Ids and titles of the author's newest drafts."""
         raise NotImplementedError
 
@@ -351,37 +351,37 @@ class DepositPublisher(Publisher, Generic[_Api]):
     def check_rights(self) -> str:
         """Whose token it is, and whether the record is theirs."""
         with self.translated_errors():
-            who = self.account()
+            who = self.account_name()
             if not self.record:
                 require(self.about, self.needed, self.provider, self.at())
-                self.record = self.made_before()
+                self.record = self.earlier_record()
                 who += f", into {self.declared}, which was made before" if self.record else ""
             if self.record:
                 self.check_record()
         return f"{who}, with the token of {self.origin}"
 
-    def made_before(self) -> str:
+    def earlier_record(self) -> str:
         """The author's record that the registry declares: the same command means the same record."""
         lines = [spec for spec in self.registered if spec.partition(":")[0] in self.host.schemes]
         records = [(spec, type(self.host)(spec).record) for spec in lines]
-        return next((r for spec, r in records if r and spec == self.host.line(r) and self.sees(r)), "")
+        return next((r for spec, r in records if r and spec == self.host.line(r) and self.may_edit(r)), "")
 
-    def open(self, uploads: Sequence[Upload]) -> None:
+    def open_draft(self, uploads: Sequence[Upload]) -> None:
         """Find or make the draft, and describe it."""
         new = not self.record
         if new:
-            self.record = self.once(str(self.about["title"]).strip())
-        self.describe(new=new)
+            self.record = self.find_or_make_draft(str(self.about["title"]).strip())
+        self.send_metadata(new=new)
         self.refresh()
 
-    def once(self, title: str) -> str:
+    def find_or_make_draft(self, title: str) -> str:
         """The draft that an earlier run made, or a new one. A mark in its title finds one that could not be noted."""
         noted, mark = str(self.notes.get("draft") or ""), self.notes.get("mark")
         if not noted and mark:
-            noted = next((draft for draft, name in self.own_titles() if name.endswith(mark)), "")
-        if not noted or not self.sees(noted):
+            noted = next((draft for draft, name in self.own_drafts() if name.endswith(mark)), "")
+        if not noted or not self.may_edit(noted):
             mark = self.notes["mark"] = mark or f"[dataferry {uuid.uuid4().hex[:12]}]"
-            noted = self.make(f"{title[:200]} {mark}")
+            noted = self.make_draft(f"{title[:200]} {mark}")
         self.notes["draft"] = noted
         return noted
 
@@ -392,28 +392,30 @@ class DepositPublisher(Publisher, Generic[_Api]):
         with self.lock:
             self.files = files
 
-    def named(self, upload: Upload) -> list[DraftFile]:
+    def files_named(self, upload: Upload) -> list[DraftFile]:
         """The files under the name of one of ours, in the order of the archive; some archives keep several."""
         with self.lock:
             return [file for file in self.files if file.name == upload.name]
 
-    def complete(self, upload: Upload) -> DraftFile | None:
+    def complete_file(self, upload: Upload) -> DraftFile | None:
         """The file that has arrived with these bytes, as far as the archive reports digests.
 
         Of several it is the first one, so that two runs mean the same.
         """
-        same = (file for file in self.named(upload) if file.complete and file.matches(upload) is not False)
+        same = (file for file in self.files_named(upload) if file.complete and file.matches(upload) is not False)
         return next(same, None)
 
-    def conflicting(self, upload: Upload) -> DraftFile | None:
+    def conflicting_file(self, upload: Upload) -> DraftFile | None:
         """The newest file that has arrived under this name with other bytes."""
-        other = (file for file in reversed(self.named(upload)) if file.complete and file.matches(upload) is False)
+        other = (file for file in reversed(self.files_named(upload)) if file.complete and file.matches(upload) is False)
         return next(other, None)
 
-    def begun(self, upload: Upload) -> DraftFile | None:
+    def begun_file(self, upload: Upload) -> DraftFile | None:
         """The file that was announced with this name and these bytes, and of which something is missing."""
         announced = {None, upload.md5}
-        return next((file for file in self.named(upload) if not file.complete and file.announced in announced), None)
+        return next(
+            (file for file in self.files_named(upload) if not file.complete and file.announced in announced), None
+        )
 
     def add(self, file: DraftFile) -> DraftFile:
         """Note that a file of the draft is this command's, and what is known of it now."""
@@ -431,7 +433,7 @@ class DepositPublisher(Publisher, Generic[_Api]):
     def remove(self, file: DraftFile) -> None:
         """Take a file out of the draft."""
         with self.translated_errors(file.name):
-            self.delete(file)
+            self.delete_file(file)
         with self.lock:
             self.files = [other for other in self.files if other.key != file.key]
 
@@ -448,26 +450,26 @@ class DepositPublisher(Publisher, Generic[_Api]):
         if not self.record:
             return {}
         self.refresh()
-        found = {upload.name: self.complete(upload) or self.conflicting(upload) for upload in uploads}
+        found = {upload.name: self.complete_file(upload) or self.conflicting_file(upload) for upload in uploads}
         return {name: file for name, file in found.items() if file is not None}
 
     def begin(self, uploads: Sequence[Upload], notes: Notes) -> None:
         """Find or make the draft."""
         self.notes = notes
         with self.translated_errors():
-            self.open(uploads)
+            self.open_draft(uploads)
 
     def upload(self, upload: Upload, notes: Notes, moved: Moved) -> Locators:
         """Send one file, or the rest of it."""
-        if (there := self.complete(upload)) is not None:
+        if (there := self.complete_file(upload)) is not None:
             return there.locators
-        other = self.conflicting(upload)
+        other = self.conflicting_file(upload)
         if other is not None and not self.may_replace(upload, other):
             raise self.conflict(upload)
         if other is not None and self.one_of_a_name:
             self.remove(other)
         with self.translated_errors(upload.name):
-            return self.send(upload, self.begun(upload), notes, moved).locators
+            return self.send_file(upload, self.begun_file(upload), notes, moved).locators
 
     def conflict(self, upload: Upload) -> Conflict:
         """The error where the draft has a file that nobody asked to replace."""
@@ -507,7 +509,7 @@ class DepositPublisher(Publisher, Generic[_Api]):
         seconds = self.patience[0] + sum(upload.size for upload in uploads) / _DIGESTS_PER_SECOND
         for _ in self.waiting(seconds, f"{self.provider} has computed the digests"):
             self.refresh()
-            found = {upload.name: file for upload in uploads if (file := self.complete(upload)) is not None}
+            found = {upload.name: file for upload in uploads if (file := self.complete_file(upload)) is not None}
             waiting = [upload for upload in uploads if upload.name not in found]
             if not waiting:
                 return found
@@ -518,9 +520,9 @@ class DepositPublisher(Publisher, Generic[_Api]):
 
     def _refuse_lost(self, upload: Upload) -> None:
         """Raise an error for what no waiting will make right."""
-        if self.begun(upload) is not None:
+        if self.begun_file(upload) is not None:
             return
-        if spoiled := [file for file in self.named(upload) if file.complete and file.announced == upload.md5]:
+        if spoiled := [file for file in self.files_named(upload) if file.complete and file.announced == upload.md5]:
             raise self.other_bytes(upload, spoiled[0])
         reason = "the draft does not have these bytes; perhaps somebody else publishes to it at the same time"
         raise Conflict(self.at(upload.name), reason, _AGAIN)
@@ -539,7 +541,7 @@ class DepositPublisher(Publisher, Generic[_Api]):
         """A version has one file of a name, and none that only an earlier run wanted."""
         keys = {file.key for file in ours.values()}
         for upload in uploads:
-            for file in self.named(upload):
+            for file in self.files_named(upload):
                 if file.key in keys:
                     continue
                 if file.complete and not (file.matches(upload) or self.may_replace(upload, file)):

@@ -114,10 +114,10 @@ class _Api(ArchiveApi):
     login_form = "token {}"
     absent = (401, 403, 404)
 
-    def call(self, method: str, path: str, **how: Any) -> Response:
+    def call(self, method: str, path: str, **options: Any) -> Response:
         """Ask, and wait for an article that is locked: it is for a while after it was published."""
         for _ in tries(_LOCKED, 0.3):
-            response = super().call(method, path, **{**how, "accept": (409, 423, *how.get("accept", ()))})
+            response = super().call(method, path, **{**options, "accept": (409, 423, *options.get("accept", ()))})
             if response.status not in {409, 423}:
                 return response
         raise HostRefused(response.place, response.status, error_message(response))
@@ -306,7 +306,7 @@ class FigsharePublisher(DepositPublisher[_Api]):
 
     # -- only reading
 
-    def account(self) -> str:
+    def account_name(self) -> str:
         if self.host.version is not None:
             remedy = "name the article without a version: the files become its next version"
             raise self.error("a published version never changes", remedy)
@@ -343,13 +343,13 @@ class FigsharePublisher(DepositPublisher[_Api]):
 
     def _check_quota(self, uploads: Sequence[Upload]) -> None:
         """Refuse what Figshare would refuse later."""
-        account, going = self._account, [upload for upload in uploads if self.complete(upload) is None]
+        account, going = self._account, [upload for upload in uploads if self.complete_file(upload) is None]
         most = account.get("maximum_file_size") or _FREE_BYTES
         for upload in [upload for upload in going if upload.size > most]:
             reason = f"it has {upload.size} bytes, and the account takes {most} in one file"
             remedy = "Figshare lifts that on request for institutions, and sells Figshare+ for large data"
             raise PublishError(self.at(upload.name), reason, remedy)
-        needed = sum(upload.size for upload in going if self.begun(upload) is None)
+        needed = sum(upload.size for upload in going if self.begun_file(upload) is None)
         quota = account.get("quota") or sys.maxsize
         free = max(0, quota - (account.get("used_quota_private") or 0))
         if needed > free:
@@ -366,23 +366,23 @@ class FigsharePublisher(DepositPublisher[_Api]):
 
     # -- the draft
 
-    def describe(self, *, new: bool) -> None:
+    def send_metadata(self, *, new: bool) -> None:
         """Send what ``[about]`` says, and reserve a DOI if it asks for one."""
         if self._fields:
             self.api.call("PATCH", self._path, json=self._fields, again=True)
         if self.about.get("reserve_doi") and not self.api.json("GET", self._path).get("doi"):
             self.notes["doi"] = str(self.api.json("POST", f"{self._path}/reserve_doi", again=True).get("doi"))
 
-    def make(self, title: str) -> str:
+    def make_draft(self, title: str) -> str:
         """Make an article; its mark goes with the first change of the title."""
         new = {**self._fields, "title": title, "defined_type": self.about.get("type", "dataset")}
         made = self.api.json("POST", "account/articles", json=new)
         return str(made.get("entity_id") or str(made["location"]).rstrip("/").rpartition("/")[2])
 
-    def own_titles(self) -> Iterable[tuple[str, str]]:
+    def own_drafts(self) -> Iterable[tuple[str, str]]:
         return [(str(item["id"]), str(item.get("title", ""))) for item in self.api.pages("account/articles") or []]
 
-    def delete(self, file: DraftFile) -> None:
+    def delete_file(self, file: DraftFile) -> None:
         self.api.call("DELETE", f"{self._path}/files/{file.key}", accept=(404,))
 
     def publish(self) -> None:
@@ -390,7 +390,7 @@ class FigsharePublisher(DepositPublisher[_Api]):
 
     # -- one file: in the parts that the upload service wants, from where an earlier run stopped
 
-    def send(self, upload: Upload, begun: DraftFile | None, notes: Notes, moved: Moved) -> DraftFile:
+    def send_file(self, upload: Upload, begun: DraftFile | None, notes: Notes, moved: Moved) -> DraftFile:
         """Send the parts that the upload service has not yet got, and say that all are there."""
         for _ in range(_TIMES_AN_UPLOAD_BEGINS):
             file = self.add(begun or self._announce(upload))
@@ -414,7 +414,7 @@ class FigsharePublisher(DepositPublisher[_Api]):
         return file
 
     def _announce(self, upload: Upload) -> DraftFile:
-        path, known = f"{self._path}/files", {file.key for file in self.named(upload)}
+        path, known = f"{self._path}/files", {file.key for file in self.files_named(upload)}
         new = {"name": article_name(upload.name), "size": upload.size, "md5": upload.md5}
         try:
             made = self.api.json("POST", path, json=new)
@@ -423,7 +423,7 @@ class FigsharePublisher(DepositPublisher[_Api]):
         except TransferError:
             # the answer may have been lost and not the request
             self.refresh()
-            late = self.begun(upload)
+            late = self.begun_file(upload)
             if late is None or late.key in known:
                 raise
             return late

@@ -434,7 +434,7 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
 
     # -- rights: nothing is changed to find out
 
-    def account(self) -> str:
+    def account_name(self) -> str:
         """The user's login; an app has none."""
         user = self.api.find("user", {401, 403, 404}) or {}
         return str(user.get("login") or "an app")
@@ -517,7 +517,7 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
     def may_replace(self, upload: Upload, file: DraftFile) -> bool:
         return upload.name in self._damaged
 
-    def named(self, upload: Upload) -> list[DraftFile]:
+    def files_named(self, upload: Upload) -> list[DraftFile]:
         """The file in one of the releases, with these bytes or others; parts of these bytes do not make one."""
         wanted = {asset for asset, _ in pieces(upload.name, upload.size, self.host.part)}
         for tag, release in self._series.items():
@@ -527,8 +527,8 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
                 return [_ReleaseFile.of(upload.name, assets, self.host.part, locators=self._locators(tag))]
         return []
 
-    def complete(self, upload: Upload) -> DraftFile | None:
-        return None if upload.name in self._damaged else super().complete(upload)
+    def complete_file(self, upload: Upload) -> DraftFile | None:
+        return None if upload.name in self._damaged else super().complete_file(upload)
 
     def conflict(self, upload: Upload) -> Conflict:
         return self._other_bytes([upload.name])
@@ -595,7 +595,7 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
 
     # -- drafts
 
-    def open(self, uploads: Sequence[Upload]) -> None:
+    def open_draft(self, uploads: Sequence[Upload]) -> None:
         """Make drafts of the releases that are not there yet."""
         self.refresh()
         self._place |= self._placed(uploads)
@@ -624,7 +624,7 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
         self.notes["drafts"] = {other: kept for other, kept in self.notes["drafts"].items() if other != tag}
 
     def list_files(self) -> list[DraftFile]:
-        """Read the releases again: an asset can only be compared with the file here, see `named`."""
+        """Read the releases again: an asset can only be compared with the file here, see `files_named`."""
         self._series = self.api.series(self._tag)
         for tag, draft in self.notes.get("drafts", {}).items():
             if tag in self._series and self._series[tag].id != draft:
@@ -674,7 +674,7 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
 
     # -- assets: what is there already, what was cut, what somebody else sends at the same time
 
-    def send(self, upload: Upload, begun: DraftFile | None, notes: Notes, moved: Moved) -> DraftFile:
+    def send_file(self, upload: Upload, begun: DraftFile | None, notes: Notes, moved: Moved) -> DraftFile:
         """Upload the asset, or the parts that are not there yet."""
         tag = self._place[upload.name]
         release, wanted = self._series[tag], _pieces_of(upload, self.host.part)
@@ -778,7 +778,7 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
         with self.lock:
             release.assets.pop(asset.name.lower(), None)
 
-    def delete(self, file: DraftFile) -> None:  # no complete asset is ever removed
+    def delete_file(self, file: DraftFile) -> None:  # no complete asset is ever removed
         raise PublishError(self.at(file.name), "a file of a release stays")
 
 

@@ -376,13 +376,13 @@ class InvenioPublisher(DepositPublisher[_Api]):
 
     # -- only reading
 
-    def account(self) -> str:
+    def account_name(self) -> str:
         if not self.host.credentials:
             raise AccessDenied(self.host.redacted, "no token goes over unencrypted http", "Name the server by https")
         self.api.call("GET", "user/records", query={"size": 1})
         return "its owner"
 
-    def made_before(self) -> str:
+    def earlier_record(self) -> str:
         """The newest record of this title: a registry that names it may not have been written."""
         authors(self.about, self.host.redacted)
         return next(iter(self.api.own(str(self.about["title"]).strip(), published=True)), "")
@@ -437,7 +437,7 @@ class InvenioPublisher(DepositPublisher[_Api]):
 
     # -- the draft
 
-    def open(self, uploads: Sequence[Upload]) -> None:
+    def open_draft(self, uploads: Sequence[Upload]) -> None:
         """Find or make the draft, with metadata, and the files of the version before."""
         noted = str(self.notes.get("draft") or "")
         if noted and (version := self.api.find(_record(noted))) is not None and version["id"] == noted:
@@ -445,12 +445,14 @@ class InvenioPublisher(DepositPublisher[_Api]):
             self._newest = self.api.newest(noted) or version
             self.record = self._newest["id"]
             self.refresh()
-            if all(self.complete(upload) for upload in uploads):
+            if all(self.complete_file(upload) for upload in uploads):
                 return
         if self._newest is not None:  # the draft of the next version, also the one that is there
             self._draft = self.api.json("POST", f"{_record(self._newest['id'])}/versions", again=True)
         else:
-            self._draft = self.api.json("GET", _draft(self.record or self.once(str(self.about["title"]).strip())))
+            self._draft = self.api.json(
+                "GET", _draft(self.record or self.find_or_make_draft(str(self.about["title"]).strip()))
+            )
         self.record = self.notes["draft"] = str(self._draft["id"])
         self.draft_page = f"{self.host.server}uploads/{self.record}"
         self.refresh()
@@ -471,11 +473,11 @@ class InvenioPublisher(DepositPublisher[_Api]):
     def _path(self) -> str:
         return _draft(self.record)
 
-    def make(self, title: str) -> str:
+    def make_draft(self, title: str) -> str:
         """Make a record's first draft; its mark goes with the metadata."""
         return str(self._described("POST", "records", title)["id"])
 
-    def own_titles(self) -> Iterable[tuple[str, str]]:
+    def own_drafts(self) -> Iterable[tuple[str, str]]:
         title = f"{str(self.about['title']).strip()[:200]} {self.notes['mark']}"
         return [(record, title) for record in self.api.own(title, published=False)]
 
@@ -517,7 +519,7 @@ class InvenioPublisher(DepositPublisher[_Api]):
     def _version_files(self) -> list[DraftFile]:
         return self.api.files(self._newest["id"], draft=False) or [] if self._newest is not None else []
 
-    def delete(self, file: DraftFile) -> None:
+    def delete_file(self, file: DraftFile) -> None:
         self.api.call("DELETE", self._file_path(file.name), accept=[404])
 
     def _file_path(self, name: str) -> str:
@@ -528,7 +530,7 @@ class InvenioPublisher(DepositPublisher[_Api]):
 
     # -- one file
 
-    def send(self, upload: Upload, begun: DraftFile | None, notes: Notes, moved: Moved) -> DraftFile:
+    def send_file(self, upload: Upload, begun: DraftFile | None, notes: Notes, moved: Moved) -> DraftFile:
         """Send the bytes of a file, and say that all of them went."""
         if begun is not None and notes.get("sent"):
             with suppress(HostRefused):  # not all bytes had gone when an earlier run was killed
