@@ -143,17 +143,6 @@ class DataversePublisher(DepositPublisher[_Api]):
     host: DataverseHost
     _email = ""
 
-    def account_name(self) -> str:
-        user = self.api.json("GET", "users/:me")
-        self._email = str(user.get("email") or "")
-        return str(user.get("displayName") or user.get("identifier"))
-
-    def check_record(self) -> None:
-        rights = self.api.dataset(self.record, "GET", "userPermissions", accept=_ABSENT)
-        if rights is not None and not (rights.get("canEditDataset") and rights.get("canPublishDataset")):
-            raise AccessDenied(self.at(), "this account may not edit and publish the dataset", self.remedy)
-        super().check_record()
-
     def problem(self, upload: Upload) -> str:
         """A name that Dataverse changes, or a file that it unpacks."""
         path = PurePosixPath(upload.name)
@@ -167,15 +156,16 @@ class DataversePublisher(DepositPublisher[_Api]):
             ': < > ; # " * | in names'
         )
 
-    def send_metadata(self, *, new: bool) -> None:
-        """Take the mark out of the title; what else a dataset says is edited on its page."""
-        if new:
-            fields = {"fields": [{"typeName": "title", "value": str(self.about["title"]).strip()}]}
-            self.api.dataset(self.record, "PUT", "editMetadata", {"replace": "true"}, json=fields)
+    def account_name(self) -> str:
+        user = self.api.json("GET", "users/:me")
+        self._email = str(user.get("email") or "")
+        return str(user.get("displayName") or user.get("identifier"))
 
-    def make_draft(self, title: str) -> str:
-        path = f"dataverses/{quote(self.host.collection, safe=':')}/datasets"
-        return str(self.api.json("POST", path, json=self._body(title))["persistentId"])
+    def check_record(self) -> None:
+        rights = self.api.dataset(self.record, "GET", "userPermissions", accept=_ABSENT)
+        if rights is not None and not (rights.get("canEditDataset") and rights.get("canPublishDataset")):
+            raise AccessDenied(self.at(), "this account may not edit and publish the dataset", self.remedy)
+        super().check_record()
 
     def own_drafts(self) -> Iterable[tuple[str, str]]:
         """Datasets with the mark of a killed run, as far as the search knows them."""
@@ -183,6 +173,29 @@ class DataversePublisher(DepositPublisher[_Api]):
             "GET", "search", query={"q": f'"{self.notes["mark"]}"', "type": "dataset", "per_page": 25}
         )
         return [(str(item["global_id"]), str(item["name"])) for item in found.get("items", [])]
+
+    def make_draft(self, title: str) -> str:
+        path = f"dataverses/{quote(self.host.collection, safe=':')}/datasets"
+        return str(self.api.json("POST", path, json=self._body(title))["persistentId"])
+
+    def send_metadata(self, *, new: bool) -> None:
+        """Take the mark out of the title; what else a dataset says is edited on its page."""
+        if new:
+            fields = {"fields": [{"typeName": "title", "value": str(self.about["title"]).strip()}]}
+            self.api.dataset(self.record, "PUT", "editMetadata", {"replace": "true"}, json=fields)
+
+    def send_file(self, upload: Upload, begun: DraftFile | None, notes: Notes, moved: Moved) -> DraftFile:
+        """Add a file in one request; a request that was cut leaves nothing behind."""
+        path = PurePosixPath(upload.name)
+        folder = {} if str(path.parent) == "." else {"directoryLabel": str(path.parent)}
+        self._wait_for_locks()
+        with _Form(upload, {"tabIngest": "false", "restrict": "false", **folder}, moved) as body:
+            headers = {"Content-Type": f"multipart/form-data; boundary={body.boundary}"}
+            added = self.api.dataset(self.record, "POST", "add", body=body, headers=headers, again=False, timeout=600.0)
+        file = self.add(self.api.file(added["files"][0]))
+        if file.name != upload.name or file.matches(upload) is False:
+            raise self.other_bytes(upload, file)
+        return file
 
     def delete_file(self, file: DraftFile) -> None:
         self.api.json("DELETE", f"files/{file.key}", accept=(404,))
@@ -201,19 +214,6 @@ class DataversePublisher(DepositPublisher[_Api]):
                 break
         reason = f"the dataset is locked ({', '.join(sorted(locks))})"
         raise self.error(reason, "run the same command again later")
-
-    def send_file(self, upload: Upload, begun: DraftFile | None, notes: Notes, moved: Moved) -> DraftFile:
-        """Add a file in one request; a request that was cut leaves nothing behind."""
-        path = PurePosixPath(upload.name)
-        folder = {} if str(path.parent) == "." else {"directoryLabel": str(path.parent)}
-        self._wait_for_locks()
-        with _Form(upload, {"tabIngest": "false", "restrict": "false", **folder}, moved) as body:
-            headers = {"Content-Type": f"multipart/form-data; boundary={body.boundary}"}
-            added = self.api.dataset(self.record, "POST", "add", body=body, headers=headers, again=False, timeout=600.0)
-        file = self.add(self.api.file(added["files"][0]))
-        if file.name != upload.name or file.matches(upload) is False:
-            raise self.other_bytes(upload, file)
-        return file
 
     def _body(self, title: str) -> dict[str, Any]:
         """``[about]`` as Dataverse takes it."""

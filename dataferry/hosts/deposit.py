@@ -213,11 +213,13 @@ class DepositPublisher(Publisher, Generic[_Api]):
     versioned = True
     #: Whether a draft keeps one file of a name, so that the old one has to go before the new one comes.
     one_of_a_name = False
-    #: What ``[about]`` has to say for a new record; the table over it that is for this archive alone.
+    #: The keys of ``[about]`` that a new record needs; ``[about.<table>]`` is for this archive alone.
     needed: Sequence[str] = ("title", "authors")
     table = ""
-    #: Seconds in which the archive computes the digest of an empty file, and shows what was published.
+    #: Seconds until the archive has computed the digest of an empty file, and until what was published is public.
     patience = 600.0, 60.0
+    #: Where the author sees the draft.
+    draft_page = "its page"
 
     host: DepositHost[_Api]
 
@@ -229,7 +231,7 @@ class DepositPublisher(Publisher, Generic[_Api]):
         self.notes: Notes = {}
         self.lock = Lock()
 
-    # -- the calls of an archive's API --------------------------------------------------------------------------------
+    # -- the calls of an archive's API, in the order of a run ---------------------------------------------------------
 
     def account_name(self) -> str:
         """Whose token it is."""
@@ -239,6 +241,18 @@ class DepositPublisher(Publisher, Generic[_Api]):
         """Raise `AccessDenied` or `PublishError` if the account may not publish to the record."""
         if not self.may_edit(self.record):
             raise AccessDenied(self.at(), f"this account sees no such {self.host.record_noun}", self.remedy)
+
+    def may_edit(self, draft: str) -> bool:
+        """Whether the author may change a draft or record."""
+        return self.api.files(draft, draft=True) is not None
+
+    def own_drafts(self) -> Iterable[tuple[str, str]]:
+        """Ids and titles of the author's newest drafts."""
+        raise NotImplementedError
+
+    def make_draft(self, title: str) -> str:
+        """Make a draft with a title, and return its id."""
+        raise NotImplementedError
 
     def send_metadata(self, *, new: bool) -> None:
         """Send ``[about]``: the title of a new record has a mark until then, and an old one needs no ``[about]``."""
@@ -252,10 +266,6 @@ class DepositPublisher(Publisher, Generic[_Api]):
             raise AccessDenied(self.at(), reason, self.remedy)
         return files
 
-    def public_files(self) -> list[DraftFile]:
-        """All files of the newest public version."""
-        return self.api.files(self.record, draft=False) or []
-
     @abstractmethod
     def send_file(self, upload: Upload, begun: DraftFile | None, notes: Notes, moved: Moved) -> DraftFile:
         """Send a file, or the rest of one that was begun."""
@@ -268,20 +278,9 @@ class DepositPublisher(Publisher, Generic[_Api]):
     def publish(self) -> None:
         """Make the draft public."""
 
-    def make_draft(self, title: str) -> str:
-        """Make a draft with a title, and return its id."""
-        raise NotImplementedError
-
-    def may_edit(self, draft: str) -> bool:
-        """Whether the author may change a draft or record."""
-        return self.api.files(draft, draft=True) is not None
-
-    def own_drafts(self) -> Iterable[tuple[str, str]]:
-        """Ids and titles of the author's newest drafts."""
-        raise NotImplementedError
-
-    #: Where the author sees the draft.
-    draft_page: str = "its page"
+    def public_files(self) -> list[DraftFile]:
+        """All files of the newest public version."""
+        return self.api.files(self.record, draft=False) or []
 
     def remarks(self, uploads: Sequence[Upload]) -> Sequence[str]:
         """What cannot be undone."""
