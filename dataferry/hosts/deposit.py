@@ -515,7 +515,7 @@ class DepositPublisher(Publisher, Generic[_Api]):
             for upload in waiting:
                 self._refuse_lost(upload)
         reason = f"{self.provider} has not computed its digest after {seconds:.0f} s"
-        raise PublishError(self.at(waiting[0].name), reason, f"it is there: {_AGAIN} later to publish it")
+        raise PublishError(self.at(waiting[0].name), reason, f"the file is uploaded: {_AGAIN} later to publish it")
 
     def _refuse_lost(self, upload: Upload) -> None:
         """Raise an error for what no waiting will make right."""

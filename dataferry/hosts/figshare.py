@@ -221,7 +221,7 @@ class FigshareHost(DepositHost["_Api"]):
     def credentials(self) -> tuple[Credential, ...]:
         server = urlsplit(self.server)
         own = server.scheme == "https" and (server.hostname or "").endswith(_OWN_SERVERS)
-        page = "https://figshare.com/account/applications (it may do what you may)"
+        page = "https://figshare.com/account/applications (it has all your permissions)"
         return (Credential("Figshare", server.netloc, ("FIGSHARE_TOKEN",), page=page, own=own),)
 
     def connect(self, settings: Settings, token: Token | None) -> _Api:
@@ -321,7 +321,7 @@ class FigsharePublisher(DepositPublisher[_Api]):
         details = self.api.find(self._path)
         if details is None:
             public = self.api.find(f"articles/{self.record}")
-            reason = "the article is somebody else's" if public else "this account sees none of that number"
+            reason = "the article is somebody else's" if public else "this account has no article of that number"
             remedy = "have yourself added as a collaborator of its project, or publish to figshare:new"
             raise AccessDenied(self.declared, reason, remedy)
         if details.get("is_embargoed"):
@@ -338,7 +338,7 @@ class FigsharePublisher(DepositPublisher[_Api]):
             return ""
         return (
             f"Figshare has flat names of at most {_LONGEST_NAME} characters, and this one becomes {len(flat)} there: "
-            "give it a shorter name, or one with fewer characters beyond ASCII"
+            "give it a shorter name, or one with fewer characters that are not ASCII"
         )
 
     def _check_quota(self, uploads: Sequence[Upload]) -> None:
@@ -346,7 +346,7 @@ class FigsharePublisher(DepositPublisher[_Api]):
         account, going = self._account, [upload for upload in uploads if self.complete_file(upload) is None]
         most = account.get("maximum_file_size") or _FREE_BYTES
         for upload in [upload for upload in going if upload.size > most]:
-            reason = f"it has {upload.size} bytes, and the account takes {most} in one file"
+            reason = f"it has {upload.size} bytes, and the account allows {most} for one file"
             remedy = "Figshare lifts that on request for institutions, and sells Figshare+ for large data"
             raise PublishError(self.at(upload.name), reason, remedy)
         needed = sum(upload.size for upload in going if self.begun_file(upload) is None)
@@ -406,7 +406,7 @@ class FigsharePublisher(DepositPublisher[_Api]):
             self.api.call("POST", path, again=True)
         except TransferError as error:
             if (there := self.api.find(path)) is None:
-                reason = "somebody else, who publishes to the article as well, took the file out of its draft"
+                reason = "somebody else who publishes to the article removed the file from its draft"
                 raise Conflict(self.at(upload.name), reason, "run the same command again") from error
             # an earlier request may have done it, and only its answer was lost
             if there.get("status", "created") == "created":
@@ -523,7 +523,7 @@ class _Parts:
             self._moved(count)
 
     def _error(self, reason: str) -> PublishError:
-        return PublishError(self._place, reason, "what arrived is kept there: run it again to continue")
+        return PublishError(self._place, reason, "what arrived stays there: run the same command again to continue")
 
 
 def _same_site(url: str, base: str) -> bool:

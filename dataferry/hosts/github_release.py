@@ -371,8 +371,8 @@ class GitHubReleaseHost(DepositHost["_Api"]):
             files = release.files(self.part, locators, api.login) + files
             number += 1
         if number == 1:
-            reason = f"no published release {self.tag!r} of {self.repository} is seen; {self._for_private()}"
-            raise TransferError(self.redacted, reason, kind="token", final=True)
+            reason = f"there is no published release {self.tag!r} of {self.repository}, or it is private"
+            raise TransferError(self.redacted, f"{reason}; {self._for_private()}", kind="token", final=True)
         return files
 
     def publisher(self, settings: Settings, about: Mapping[str, Any]) -> Publisher:
@@ -663,7 +663,7 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
         except HostRefused as error:
             if is_status(error, 401, 403, 404):
                 raise self._too_weak(error.message) from error
-            reason, remedy = f"GitHub does not take the release {tag}: {error.message}", ""
+            reason, remedy = f"GitHub refuses the release {tag}: {error.message}", ""
             if "immutable release" in error.message:
                 reason = f"an immutable release had the tag {tag} once, and GitHub never allows it again"
                 remedy = f"Publish to @{_next_tag(self._tag)}"
@@ -779,7 +779,7 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
             release.assets.pop(asset.name.lower(), None)
 
     def delete_file(self, file: DraftFile) -> None:  # no complete asset is ever removed
-        raise PublishError(self.at(file.name), "a file of a release stays")
+        raise PublishError(self.at(file.name), "a complete file of a release is not deleted")
 
 
 def _release_text(about: Mapping[str, Any], tag: str, place: str, *, further: bool) -> tuple[str, str]:

@@ -77,7 +77,7 @@ def _read_address(spec: str) -> tuple[str, str, str]:
     except ValueError as error:
         raise BadName(f"what follows inveniordm: is no address: {error}") from None
     if parts.username is not None:
-        raise BadName(f"{redact_url(spec)!r}: users and passwords do not belong into a declaration")
+        raise BadName(f"{redact_url(spec)!r}: users and passwords do not belong in a declaration")
     path = parts.path.strip("/").removeprefix("doi/")
     # a DOI ends with the id of its record, perhaps behind a word and a point; public_record() sees whether
     declared_doi = path.lower() if DOI.fullmatch(path) else ""
@@ -378,7 +378,9 @@ class InvenioPublisher(DepositPublisher[_Api]):
 
     def account_name(self) -> str:
         if not self.host.credentials:
-            raise AccessDenied(self.host.redacted, "no token goes over unencrypted http", "Name the server by https")
+            raise AccessDenied(
+                self.host.redacted, "dataferry sends no token over unencrypted http", "write the server with https://"
+            )
         self.api.call("GET", "user/records", query={"size": 1})
         return "its owner"
 
@@ -432,34 +434,42 @@ class InvenioPublisher(DepositPublisher[_Api]):
     def problem(self, upload: Upload) -> str:
         """A folder ``container`` hides what is in it: the interface takes it for a look into an archive."""
         if "container" in upload.name.split("/")[1:]:
-            return "InvenioRDM gives no file with '/container' in its name; choose another name"
+            return "InvenioRDM serves no file with '/container' in its name; choose another name"
         return ""
 
     # -- the draft
 
     def open_draft(self, uploads: Sequence[Upload]) -> None:
         """Find or make the draft, with metadata, and the files of the version before."""
-        noted = str(self.notes.get("draft") or "")
-        if noted and (version := self.api.find(_record(noted))) is not None and version["id"] == noted:
-            # an earlier run published it, and the server's search did not know that
-            self._newest = self.api.newest(noted) or version
-            self.record = self._newest["id"]
-            self.refresh()
-            if all(self.complete_file(upload) for upload in uploads):
-                return
+        if self._was_published(uploads):
+            return
         if self._newest is not None:  # the draft of the next version, also the one that is there
             self._draft = self.api.json("POST", f"{_record(self._newest['id'])}/versions", again=True)
         else:
-            self._draft = self.api.json(
-                "GET", _draft(self.record or self.find_or_make_draft(str(self.about["title"]).strip()))
-            )
+            record = self.record or self.find_or_make_draft(str(self.about["title"]).strip())
+            self._draft = self.api.json("GET", _draft(record))
         self.record = self.notes["draft"] = str(self._draft["id"])
         self.draft_page = f"{self.host.server}uploads/{self.record}"
         self.refresh()
         if not self.files and (self._newest is not None or (self._draft.get("versions") or {}).get("index", 1) > 1):
             self.files = self.api.read_files(self.record, self.api.json("POST", f"{self._path}/actions/files-import"))
+        self.send_metadata(new=self._newest is None)
+        self._announce(uploads)
+
+    def _was_published(self, uploads: Sequence[Upload]) -> bool:
+        """Whether an earlier run published its draft with all files, and the server's search did not know that."""
+        noted = str(self.notes.get("draft") or "")
+        version = self.api.find(_record(noted)) if noted else None
+        if version is None or version["id"] != noted:
+            return False
+        self._newest = self.api.newest(noted) or version
+        self.record = self._newest["id"]
+        self.refresh()
+        return all(self.complete_file(upload) for upload in uploads)
+
+    def send_metadata(self, *, new: bool) -> None:
+        """Send ``[about]``, and reserve a DOI: a server on which DOIs are optional gives none without being asked."""
         if not (self._draft.get("pids") or {}).get("doi") and (self._draft.get("links") or {}).get("reserve_doi"):
-            # a server on which DOIs are optional gives none without being asked
             self.api.call("POST", f"{self._path}/pids/doi", accept=[400, 403, 404, 405])
             self._draft = self.api.json("GET", self._path)
         self._draft = self._described("PUT", self._path)
@@ -467,7 +477,6 @@ class InvenioPublisher(DepositPublisher[_Api]):
         if errors := [e for e in self._draft.get("errors") or [] if not str(e.get("field")).startswith("files")]:
             words = "; ".join(f"{e.get('field')}: {' '.join(map(str, e.get('messages') or []))}" for e in errors)
             raise self.error(f"its draft cannot be published: {words}", "correct [about]")
-        self._announce(uploads)
 
     @property
     def _path(self) -> str:
