@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, urlsplit
 
 from ..download.origin import host_option
 from ..errors import AccessDenied, BadName, MissingExtra, PublishError
@@ -19,6 +19,7 @@ from .base import HostedFile
 if TYPE_CHECKING:
     from ..config.settings import Settings
 
+_FORM = "a bucket is declared as s3://bucket/prefix/?region=..."
 _URL = r"https?://[\w.:\[\]-]+(?:/[\w.~%:+/-]*)?"
 #: What the query of a declaration may say. Objects of the frozen classes are restored before anybody can read them.
 _OPTIONS = {
@@ -50,35 +51,18 @@ class Bucket:
     """A part of a bucket, as a line declares it. Raises `BadName` if it is no such line, or contains credentials."""
 
     def __init__(self, spec: str) -> None:
-        form = "a bucket is declared as s3://bucket/prefix/?region=..."
         try:
             parts = urlsplit(spec)
         except ValueError as error:
-            raise BadName(f"{form}: {error}") from None
-
-        def check(right: object, why: str) -> None:
-            if not right:
-                raise BadName(f"s3://{parts.netloc.rpartition('@')[2]}{parts.path}: {why}")
-
-        query = parse_qsl(parts.query, keep_blank_values=True)
-        check(
-            not any("@" in text for text in (parts.netloc, *(value for _, value in query))),
-            "credentials do not belong in a declaration: readers need none, and authors keep theirs for AWS",
-        )
-        check(parts.scheme.lower() == "s3" and not parts.fragment, form)
-        given = dict.fromkeys(_OPTIONS, "")
-        for word, value in query:
-            close = close_names(word, list(_OPTIONS))
-            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(_OPTIONS)}"
-            check(word in given, f"unknown option {word!r}; {hint}")
-            check(not given[word], f"the option {word!r} is given twice")
-            pattern, expected = _OPTIONS[word]
-            check(re.fullmatch(pattern, value, re.ASCII), f"{word} is {expected}, not {value!r}")
-            given[word] = value.rstrip("/")
-        self.spec, self.name = spec, parts.netloc
-        self.region, self.endpoint, self.acl = given["region"], given["endpoint"], given["acl"]
-        legal = re.fullmatch(_OTHER_BUCKET if self.endpoint else _AWS_BUCKET, self.name)
-        check(legal, f"{self.name!r} is not a legal bucket name")
+            raise BadName(f"{_FORM}: {error}") from None
+        try:
+            given = _read_options(parts)
+            self.spec, self.name = spec, parts.netloc
+            self.region, self.endpoint, self.acl = given["region"], given["endpoint"], given["acl"]
+            if not re.fullmatch(_OTHER_BUCKET if self.endpoint else _AWS_BUCKET, self.name):
+                raise BadName(f"{self.name!r} is no name of a bucket")
+        except BadName as error:
+            raise BadName(f"s3://{parts.netloc.rpartition('@')[2]}{parts.path}: {error}") from None
         self.storage_class, self.requester_pays = given["class"], given["payer"] == "requester"
         #: What tells boto3 who pays.
         self.payer = {"RequestPayer": "requester"} if self.requester_pays else {}
@@ -112,6 +96,28 @@ class Bucket:
         return {"Bucket": self.name, "Key": self.prefix + name, **self.payer}
 
 
+def _read_options(parts: SplitResult) -> dict[str, str]:
+    """The options of a declaration, empty where it has none; raises `BadName` if it declares no bucket."""
+    query = parse_qsl(parts.query, keep_blank_values=True)
+    if any("@" in text for text in (parts.netloc, *(value for _, value in query))):
+        raise BadName("credentials do not belong in a declaration: readers need none, and authors keep theirs for AWS")
+    if parts.scheme.lower() != "s3" or parts.fragment:
+        raise BadName(_FORM)
+    given = dict.fromkeys(_OPTIONS, "")
+    for word, value in query:
+        if word not in given:
+            close = close_names(word, list(_OPTIONS))
+            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(_OPTIONS)}"
+            raise BadName(f"unknown option {word!r}; {hint}")
+        if given[word]:
+            raise BadName(f"the option {word!r} is given twice")
+        pattern, expected = _OPTIONS[word]
+        if not re.fullmatch(pattern, value, re.ASCII):
+            raise BadName(f"{word} is {expected}, not {value!r}")
+        given[word] = value.rstrip("/")
+    return given
+
+
 class S3Client:
     """A bucket through boto3: who asks, over which connections, and what the store's errors mean.
 
@@ -139,23 +145,7 @@ class S3Client:
         login = settings.hosts.get(label, {})
         key, secret = login.get("user") or None, login.get("password") or None
         self._key_place = f'[hosts."{label}"] of config.toml' if key else ""
-        cert = host_option(settings, server, "client_cert")
-        # many stores do not know the checksums that newer versions of boto3 send by default
-        checksums = "when_required" if bucket.endpoint else "when_supported"
-        options: dict[str, Any] = {
-            "signature_version": "s3v4",
-            "s3": {"addressing_style": "path" if bucket.path_style else "virtual"},
-            "max_pool_connections": 64,
-            "connect_timeout": 10,
-            # the standard mode gives up after a hundred retries of all requests together: 32 uploads have spent them
-            # when the network is away for three seconds
-            "retries": {"mode": "legacy", "total_max_attempts": int(os.environ.get("AWS_MAX_ATTEMPTS") or attempts)},
-            "user_agent_extra": settings.user_agent.split(" ")[0],
-            "ignore_configured_endpoint_urls": True,  # readers go where the declaration says
-            "request_checksum_calculation": checksums,
-            "response_checksum_validation": checksums,
-            "client_cert": tuple(cert) if isinstance(cert, list) else cert,
-        }
+        options = _boto_options(bucket, settings, attempts)
         with self.translated_errors("credentials"):
             core = Session()
             core.register_component("data_loader", _loader())
@@ -311,6 +301,26 @@ class S3Client:
             public = response_of(error)[0] != "NoSuchBucketPolicy"  # who may not ask sees it when the proof fails
         if not public:
             raise PublishError(bucket.spec, "users may not read what is put there: no policy allows it", _MAKE_PUBLIC)
+
+
+def _boto_options(bucket: Bucket, settings: Settings, attempts: int) -> dict[str, Any]:
+    cert = host_option(settings, urlsplit(bucket.server), "client_cert")
+    # many stores do not know the checksums that newer versions of boto3 send by default
+    checksums = "when_required" if bucket.endpoint else "when_supported"
+    return {
+        "signature_version": "s3v4",
+        "s3": {"addressing_style": "path" if bucket.path_style else "virtual"},
+        "max_pool_connections": 64,
+        "connect_timeout": 10,
+        # the standard mode gives up after a hundred retries of all requests together: 32 uploads have spent them
+        # when the network is away for three seconds
+        "retries": {"mode": "legacy", "total_max_attempts": int(os.environ.get("AWS_MAX_ATTEMPTS") or attempts)},
+        "user_agent_extra": settings.user_agent.split(" ")[0],
+        "ignore_configured_endpoint_urls": True,  # readers go where the declaration says
+        "request_checksum_calculation": checksums,
+        "response_checksum_validation": checksums,
+        "client_cert": tuple(cert) if isinstance(cert, list) else cert,
+    }
 
 
 @cache
