@@ -179,7 +179,7 @@ def _look_up(hosts: Mapping[str, Sequence[str | Host]], asked: Mapping[str, Entr
                     continue
                 answer = {name: list(sources) for name, sources in host.look_up(wanted, settings).items()}
         except DataferryError as error:
-            if host is not None:  # else its declaration is wrong, which `known_sources` has said
+            if host is not None:  # else its declaration is wrong, which `known_sources` reports
                 failure = Failure(f"host {line}", str(error), getattr(error, "kind", Reason.ERROR))
                 for name in wanted:
                     reasons.setdefault(name, []).append(failure)
