@@ -170,10 +170,10 @@ def loopback_only(request: pytest.FixtureRequest, _guards: None) -> Iterator[Non
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
-    """After each file, or a test that took much, give the memory back, which glibc keeps: a worker had up to 1.2 GB."""
+    """After tests that took much, give the memory back, which glibc keeps: a worker had up to 1.2 GB."""
     global _tidy  # noqa: PLW0603
     result = yield
-    if nextitem is None or nextitem.path != item.path or _resident() > _tidy + 50_000_000:
+    if _resident() > _tidy + 50_000_000:  # not after each file: a collection takes a quarter of a second of CPU
         gc.collect()
         with contextlib.suppress(AttributeError, OSError, TypeError):  # another libc
             ctypes.CDLL(None).malloc_trim(0)

@@ -168,8 +168,9 @@ def test_waiting_has_an_end(case, quay):
     here.seconds = 1000.0
     here.going_wrong["finish"] = lambda name: (here.public / "c.fits").unlink()
     began = time.monotonic()
-    with pytest.raises(PublishError, match="users do not get it"):
+    with pytest.raises(PublishError, match=r"users do not get it: http://\S+/c\.fits: .*404") as caught:
         case.publish(wait=0.6)
+    assert "Once everybody may read it, the same command proves and registers it" in str(caught.value)
     assert time.monotonic() - began < 60
     assert sorted(Registry(case.registry).names()) == ["maps/a.fits", "maps/b.fits"]
 
