@@ -50,7 +50,10 @@ class TestCut:
         assert author.users_get(["large.bin"]) == {"large.bin": data}
         assert shop.unfinished() == []
 
-    @pytest.mark.parametrize("notes", ["with notes", "on another machine"])
+    @pytest.mark.parametrize(
+        "notes",
+        [pytest.param("with notes", marks=pytest.mark.nightly), "on another machine"],  # the cut network has notes too
+    )
     def test_kill_9(self, shop: Any, link: Any, notes: str) -> None:
         author, data = shop.author(endpoint=link.url), os.urandom(self.SIZE)
         path = shop.folder / "large.bin"
