@@ -172,6 +172,13 @@ def _leads_to(path: str, target: str, contents: str) -> bool:
         return os.path.samefile(path, contents)
 
 
+def _mode(path: str) -> int:
+    try:
+        return os.lstat(path).st_mode
+    except FileNotFoundError:
+        return 0
+
+
 class Store:
     """The caches as one package sees them. Where they are is looked up once.
 
@@ -216,8 +223,9 @@ class Store:
             verdict, contents = self._find_entry(self.cache, name, entry, rehash)
             if verdict.accepted:
                 return self.readable(name, contents), verdict
-        for home in self._apart if entry is not None or self.chosen else ():
-            view = self._folder + file_name(name)
+        homes = self._apart if entry is not None or self.chosen else ()
+        second = layout.second_view_name(self.package, self.base, name) if homes else ""
+        for home, view in ((home, view) for home in homes for view in (self._folder + file_name(name), second)):
             path = f"{home}/{view}"
             try:
                 mode = os.lstat(path).st_mode
@@ -313,7 +321,9 @@ class Store:
 
     def unpacked(self, name: str, members: Sequence[str] | None) -> str:
         """The folder for an archive's members, on the file system of the cache."""
-        selection = "all" if members is None else hashlib.sha256("\n".join(members).encode()).hexdigest()[:16]
+        # the name is in it for file systems that fold case
+        digest = hashlib.sha256("\n".join([name, *(members or ())]).encode()).hexdigest()[:16]
+        selection = f"{'all' if members is None else 'part'}-{digest}"
         home = self.writable() or _for_this_process()
         return f"{home}/unpacked/{self._folder}{file_name(name)}/{selection}"
 
@@ -362,20 +372,29 @@ class Store:
         return self._keep_apart(name, sha256, content, reason)
 
     def _keep_apart(self, name: str, sha256: str, content: str | bytes, reason: str) -> str:
-        view, tried = self._folder + file_name(name), [] if self.chosen else [reason]
+        tried = [] if self.chosen else [reason]
         for home in dict.fromkeys([self.writable() or _for_this_process(), *self.homes[1:]]):
-            path = f"{home}/{view}"
+            view = self._folder + file_name(name)
             try:
+                if sha256 and self._is_of_another(home, view, sha256):
+                    view = layout.second_view_name(self.package, self.base, name)
+                path = f"{home}/{view}"
                 os.makedirs(os.path.dirname(path), exist_ok=True)
                 put_content(content, path)
             except OSError as error:
-                tried.append(f"{home}: {too_long(str(error.filename or path)) or error.strerror or error}")
+                tried.append(f"{home}: {too_long(str(error.filename or '')) or error.strerror or error}")
                 continue
             self._apart = list(dict.fromkeys([*self._apart, home]))
             if sha256:
                 self._verified(home, view, path, sha256)
             return path
         raise CacheError(f"{'; '.join(tried)}; set {CACHE_VARIABLE} to a folder with space")
+
+    def _is_of_another(self, home: str, view: str, sha256: str) -> bool:
+        """Whether another file has the name, spelt with other capitals; what this one had before has its stamp."""
+        if view in self._pending.get(home, ()) or not stat.S_ISREG(_mode(f"{home}/{view}")):
+            return False
+        return layout.stamps_of(home).read(view) is None and hash_file(f"{home}/{view}").sha256 != sha256
 
     def entry(self, name: str) -> str | None:
         """The path of a file in the cache, whatever its bytes, if it is there."""

@@ -6,6 +6,7 @@ below makes symbolic links, forks or FIFOs itself.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -204,3 +205,54 @@ def test_a_cache_without_links_or_capitals(exfat: Path, make_package: Any) -> No
             )
         assert len({request.name for request in server.requests}) == len(files)
         assert sum(request.sent for request in server.requests) < 1.1 * sum(map(len, files.values()))
+
+
+@pytest.fixture
+def ntfs(need: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A cache on NTFS as Windows mounts it: capitals are small letters, and some names are refused."""
+    need.that("mount", os.geteuid() == 0, "only root mounts")
+    make, mount = need("mkfs.ntfs"), need("lowntfs-3g")
+    image, place = tmp_path / "ntfs.img", tmp_path / "ntfs"
+    place.mkdir()
+    with open(image, "wb") as file:
+        file.truncate(64 << 20)
+    subprocess.run([make, "-q", "-F", "-Q", str(image)], check=True, capture_output=True)
+    options = "ignore_case,windows_names"
+    if subprocess.run([mount, "-o", options, str(image), str(place)], capture_output=True).returncode:
+        pytest.skip("there is no FUSE")
+    try:
+        (place / "cache").mkdir()
+        monkeypatch.setenv("ASTROPY_CACHE_DIR", str(place / "cache"))
+        monkeypatch.setenv("XDG_CACHE_HOME", str(place / "cache"))
+        yield place / "cache"
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@pytest.mark.parametrize("chosen", [False, True])
+def test_hard_links_where_capitals_are_small_letters(
+    without_posix: Run, ntfs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chosen: bool
+) -> None:
+    files = {"maps/a.fits": b"small", "maps/A.fits": b"large", "con/one:two.fits": b"other"}
+    if chosen:
+        monkeypatch.setenv("DATAFERRY_CACHE", str(ntfs / "chosen"))
+    lines = [f'[files."{name}"]\nsha256 = "{hashlib.sha256(content).hexdigest()}"' for name, content in files.items()]
+    with RangeServer(files) as server:
+        registry = tmp_path / "dataferry.toml"
+        registry.write_text("\n".join([f'dataurl = "{server.url}"', *lines]))
+        code = (
+            "import dataferry\n"
+            f"data = dataferry.PackageData('mypkg', registry={str(registry)!r}, show_progress=False)\n"
+            "print(*data.fetch(), sep='\\n')\n"
+            "assert all(step.found for _, step in data.verify())"
+        )
+        for _ in range(3):
+            done = without_posix("-c", code)
+            paths = [Path(line) for line in done.stdout.splitlines()]
+            assert [path.read_bytes() for path in paths] == list(files.values()), done.stderr
+            assert all(path.is_relative_to(ntfs) and not path.is_symlink() for path in paths)
+        assert len(server.requests) == len(files)
+    done = without_posix("-m", "dataferry", "cache", "clear", "--yes")
+    assert done.returncode == 0, done.stderr
+    # this driver lists all names in small letters, so dataferry does not know its own in a folder of the user's
+    assert not any(path.exists() for path in paths if path.name.islower())
