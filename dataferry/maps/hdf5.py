@@ -76,7 +76,8 @@ def _context(source: ByteSource, found: Any) -> Context:
 def _attributes(found: Any, numbers: Any) -> dict[str, Any]:
     """Those of the dataset, over those of its grid, over those of its group, of the groups above and of the file."""
     attrs = _own_attributes(found)
-    for grid in (numbers, found.parent.get(str(attrs.get("grid_mapping", "-")))):
+    mapping = str(attrs.get("grid_mapping"))
+    for grid in (numbers, *(item for name, item in found.parent.items() if name == mapping)):
         if grid is not None:
             own = _own_attributes(grid)
             own[_LEVEL] = own.get(_LEVEL, own.get("level"))  # xdggs; elsewhere a level may be a pressure
@@ -117,8 +118,8 @@ def _nside(attrs: dict[str, Any], count: int, context: Context, *, partial: bool
 
 
 def _order(attrs: dict[str, Any], context: Context) -> tuple[str, bool]:
-    word = str(_first(attrs, _ORDER_KEYS) or "").strip().upper()
-    nest = _first(attrs, _NEST_KEYS)
+    stated, nest = _first(attrs, _ORDER_KEYS), _first(attrs, _NEST_KEYS)
+    word = "" if stated is None else str(stated).strip().upper()
     if not word and nest is not None:
         word = "NESTED" if str(nest).lower() in ("true", "1", "1.0", "nest", "nested") else "RING"
     if word and word not in ORDERS:

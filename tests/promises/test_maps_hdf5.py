@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 import pytest
 from astropy import units as u
@@ -253,3 +255,15 @@ def test_a_part_of_the_sky_without_nside(h5py, tmp_path):
         made["ipix"], made["m"] = np.arange(5), np.arange(5.0)
     with pytest.raises(MapError, match="nside is missing"):
         maps.read_map(tmp_path / "a.h5")
+
+
+@pytest.mark.parametrize("value", [np.arange(2), np.array([]), b"\xff\xfe", 2.5, "", "."], ids=repr)
+@pytest.mark.parametrize(
+    "key", ["ordering", "nested", "nside", "refinement_level", "grid_mapping", "_FillValue", "units"]
+)
+def test_attributes_of_any_kind_are_read_or_named(h5py, tmp_path, key, value):
+    with h5py.File(tmp_path / "a.h5", "w") as made:
+        made["ipix"], made["m"] = np.arange(NPIX), np.arange(float(NPIX))
+        made["m"].attrs[key] = value
+    with suppress(MapError):
+        assert maps.read_map(tmp_path / "a.h5").size == NPIX
