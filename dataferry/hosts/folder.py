@@ -99,8 +99,6 @@ class FolderHost(Host):
 
     def publisher(self, settings: Settings, about: Mapping[str, Any]) -> Publisher:
         """See `Publisher`; for this machine only: the folder must be mounted here."""
-        if os.name != "posix":
-            raise PublishError(self.redacted, "folders are published to from POSIX systems only")
         return FolderPublisher(self, settings, about)
 
 
