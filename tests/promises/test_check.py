@@ -238,8 +238,8 @@ def test_errors(make_package: Callable[..., str], monkeypatch: pytest.MonkeyPatc
     (finding, *_) = check(PackageData(package))
     assert finding.state is State.BAD
     assert finding.kind == "connect"
-    with pytest.raises(UnknownFile):
+    with pytest.raises(UnknownFile, match=r"other\*"):
         list(check(PackageData(package), "other*"))
     monkeypatch.setenv("DATAFERRY_OFFLINE", "1")
-    with pytest.raises(Offline):
+    with pytest.raises(Offline, match="DATAFERRY_OFFLINE"):
         list(check(PackageData(package)))

@@ -6,15 +6,14 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from click.testing import Result
 
-from dataferry import PackageData, hosts
+from dataferry import PackageData
 from dataferry.hosts.base import Host, Source
 from dataferry.publish import Finding, State, check, publish
 from dataferry.registry import Registry
@@ -56,13 +55,10 @@ class ShedHost(Host):
 
 
 @pytest.fixture
-def shed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shed]:
-    points = {**hosts._points(), "shed": SimpleNamespace(load=lambda: ShedHost)}
-    monkeypatch.setattr(hosts, "_points", lambda: points)
-    hosts.make_host.cache_clear()
+def shed(install_host: Callable[[str, str, str], Any]) -> Shed:
+    install_host("shed", "ShedHost", "").ShedHost = ShedHost
     SHED.__init__()  # type: ignore[misc]
-    yield SHED
-    hosts.make_host.cache_clear()
+    return SHED
 
 
 def found(package: str, registry: Path | None = None, **options: bool) -> dict[str, Finding]:

@@ -68,6 +68,7 @@ def test_real_files_go_there_and_come_back(
 ) -> None:
     """An author on an empty machine publishes three FITS files; a user with an empty cache gets them."""
     found = sorted(Path(astropy.__file__).parent.rglob("*.fits"))[:3]
+    assert len(found) == 3
     registry = tmp_path / "mypkg" / "data" / "dataferry.toml"
     registry.parent.mkdir(parents=True)
     with webdav() as dav:

@@ -70,7 +70,7 @@ def test_a_new_version_and_the_old_one(figshare: Any, author: Author, make_packa
     figshare.locks_for = 0.3
     again = Author(figshare, author.folder, author.declared)
     changed = {**FILES, "b.fits": bytes_of("other")}
-    with pytest.raises(Conflict):
+    with pytest.raises(Conflict, match=r"b\.fits"):
         again.publish(changed)
     new = again.publish(changed, replace=True)
     [article] = figshare.articles.values()

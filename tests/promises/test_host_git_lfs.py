@@ -186,7 +186,7 @@ def test_a_push_that_loses_is_made_again(tmp_path: Path, monkeypatch: pytest.Mon
         publish({"ours.dat": a}, to_one, tmp_path / "1.toml", progress=False)
         assert times[0] == 3
         assert (one / "theirs.fits").read_bytes() == b.read_bytes()
-        with pytest.raises(Conflict):
+        with pytest.raises(Conflict, match=r"ours\.dat"):
             publish({"ours.dat": b}, to_two, tmp_path / "2.toml", progress=False)
     assert sorted(clone(f"file://{repository}", tmp_path / "clone")) == ["ours.dat", "theirs.fits"]
     lines = git(repository, "show", "main:.gitattributes").splitlines()

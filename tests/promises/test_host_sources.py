@@ -373,7 +373,7 @@ def test_errors_of_any_library_are_errors_of_the_file(given: Any, make_package: 
 
 
 def test_a_host_that_is_not_known_is_offline(given: Any, package_of: PackageOf) -> None:
-    with pytest.raises(Offline):
+    with pytest.raises(Offline, match="unknown"):
         package_of(given.stream(raising(socket.gaierror(-2, "unknown")))).get(NAME)
 
 

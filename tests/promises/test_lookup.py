@@ -353,7 +353,7 @@ def test_without_a_dataurl_there_is_nobody_to_ask(make_package):
 def test_a_bad_name_is_refused_before_any_look(package, name):
     data = PackageData(package)
     for call in (data.get, data.where, data.open, data.contents, data.fetch):
-        with pytest.raises(BadName):
+        with pytest.raises(BadName, match="name"):
             call(name)
 
 

@@ -155,7 +155,7 @@ def test_info_of_other_files(tmp_path):
     assert "no HEALPix map" in text
     partial = maps.write_map(tmp_path / "p.fits", np.ones(96), pixels=np.arange(96), nside=8)
     assert "12.50% of the sky, stored as pixel numbers" in maps.info(partial)
-    with pytest.raises(MapError):
+    with pytest.raises(MapError, match=r"nothing\.fits"):
         maps.info(tmp_path / "nothing.fits")
 
 

@@ -122,6 +122,7 @@ def test_files_that_are_no_maps(real_file, name):
 
 def test_headers_are_those_of_astropy(real_file):
     data = Path(str(real_file("astropy", "io/fits/tests/data/tb.fits"))).parent
+    compared = 0
     for path in sorted(data.glob("*.fits")):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -139,6 +140,8 @@ def test_headers_are_those_of_astropy(real_file):
                 except MapError:
                     continue  # made wrong on purpose
                 assert repr(ours).strip() == header.strip(), (path, index)
+                compared += 1
+    assert compared > 30
 
 
 @pytest.mark.nightly

@@ -59,7 +59,7 @@ def test_each_place_in_turn_and_the_log_says_which(server, package, tmp_path, ca
 def test_the_settings_of_astropy_are_as_before(server, package):
     before = (astropy_data.conf.dataurl, astropy_data.conf.dataurl_mirror, astropy_data.conf.remote_timeout)
     get(NAME, server, package, timeout=60)
-    with pytest.raises(FileUnavailable):
+    with pytest.raises(FileUnavailable, match="Not Found"):
         get("none", server, package)
     assert before == (astropy_data.conf.dataurl, astropy_data.conf.dataurl_mirror, astropy_data.conf.remote_timeout)
 
@@ -124,7 +124,7 @@ def test_offline_is_answered_at_once_but_the_cache_still_is_used(server, package
 
 def test_bad_input(server, package, make_package):
     for name in ("../x", "/etc/passwd", "", "a\0", "hash/0123"):
-        with pytest.raises(BadName):
+        with pytest.raises(BadName, match="name"):
             get(name, server, package)
     for name in ("with space.fits", "ü.fits"):
         with pytest.raises(BadName, match="register the file"):

@@ -192,10 +192,18 @@ def test_without_network_nothing_is_asked(case, quay, monkeypatch):
     assert not here.done
 
 
-@pytest.mark.parametrize(("files", "to"), [({}, "quay:a"), (FILES, []), (FILES, "nosuch:x"), (FILES, "nonsense")])
-def test_nothing_to_do_or_nowhere_to_go(case, quay, files, to):
+@pytest.mark.parametrize(
+    ("files", "to", "problem"),
+    [
+        ({}, "quay:a", "there is nothing to publish"),
+        (FILES, [], "no host is given to publish to"),
+        (FILES, "nosuch:x", "no host is installed for nosuch:"),
+        (FILES, "nonsense", "no host is installed for 'nonsense'"),
+    ],
+)
+def test_nothing_to_do_or_nowhere_to_go(case, quay, files, to, problem):
     quay()
-    with pytest.raises(BadName):
+    with pytest.raises(BadName, match=problem):
         case.publish(files, to)
 
 

@@ -57,7 +57,7 @@ def test_the_network_goes_before_the_files_are_fetched_back(case, quay):
 def test_one_file_that_fails_does_not_keep_the_others(case, quay):
     here = quay()
     here.going_wrong["upload"] = lambda name: gone(name) if name == "c.fits" else None
-    with pytest.raises(TransferError):
+    with pytest.raises(TransferError, match="the connection was reset"):
         case.publish()
     assert sorted(Registry(case.registry).names()) == ["maps/a.fits", "maps/b.fits"]
     del here.going_wrong["upload"]

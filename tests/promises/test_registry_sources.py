@@ -324,7 +324,7 @@ def test_a_registry_is_a_mapping(tmp_path):
     assert (len(registry), list(registry), "a" in registry, "x" in registry) == (2, ["a", "d/b"], True, False)
     assert registry["d/b"].size == 2 and registry.get("x") is None
     assert dict(registry) == {entry.name: entry for entry in registry.entries()}
-    with pytest.raises(KeyError):
+    with pytest.raises(KeyError, match="x"):
         registry["x"]
 
 

@@ -74,7 +74,7 @@ def test_a_file_without_a_size_goes_on(ranges: bool, make_package: Make) -> None
         server.fault("*", Status(404), skip=1)
         package = package_at(make_package, server)
         without_size(Path(PackageData(package).registry.path))
-        with pytest.raises(FileUnavailable):
+        with pytest.raises(FileUnavailable, match="404"):
             get(package)
         server.heal()
         server.forget()
@@ -101,7 +101,7 @@ def test_an_unregistered_file_goes_on_only_if_it_is_the_same(same: bool) -> None
     with RangeServer({NAME: DATA}) as server:
         server.fault("*", Cut(after=6 * MB), first=1)
         server.fault("*", Status(404), skip=1)
-        with pytest.raises(FileUnavailable):
+        with pytest.raises(FileUnavailable, match="404"):
             retrieve(server.url_of(NAME), progress=False)
     with RangeServer({NAME: now}, port=server.port) as again:
         assert Path(retrieve(again.url_of(NAME), progress=False)).read_bytes() == now

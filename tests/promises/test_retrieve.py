@@ -81,7 +81,7 @@ def test_a_plain_file_in_a_folder(server, tmp_path):
 
 
 def test_a_query_is_sent_and_is_no_part_of_the_name(server):
-    with pytest.raises(FileUnavailable):
+    with pytest.raises(FileUnavailable, match="404"):
         dataferry.retrieve(server.url_of("v1/none.fits") + "?download=1", f"sha256:{SHA}", progress=False)
     assert server.requests[-1].path.endswith("/v1/none.fits?download=1")
 
