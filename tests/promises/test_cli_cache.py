@@ -89,6 +89,7 @@ def test_clear_frees_the_space_in_astropys_cache(command, package, server, home)
     assert is_url_in_cache(server.url_of("plain.txt"))
     assert command("cache", "clear", "--yes").exit_code == 0
     assert kept(command) == []
+    assert not list(home.glob(f".cache/astropy/dataferry/**/{package}*")), "an empty folder is left"
     assert is_url_in_cache(server.url_of("plain.txt"))
     assert sum(p.stat().st_size for p in home.rglob("*") if p.is_file() and b"a" * 5000 in p.read_bytes()) == 0
     assert command("get", package, "maps/a.fits").exit_code == 0

@@ -222,3 +222,13 @@ def test_wrong_bytes_without_an_end(tmp_path: Path) -> None:
         bad = served(stack, DATA[LARGE], IgnoresRange(), OtherFile(), ENDS["cut"])
         here, errors = fetch(tmp_path, {"a": (bad, served(stack, DATA[LARGE]))}, DATA[LARGE])
     assert here == {"a": DATA[LARGE]}, errors
+
+
+@pytest.mark.parametrize("line", ["404 Gone fishing", "404"])
+def test_the_words_of_a_status_are_the_servers(line: str, make_package: Any) -> None:
+    """RFC 9112 lets a server leave them out."""
+    with RangeServer({"a.bin": b"data"}) as server:
+        server.fault("*", Garbage(f"HTTP/1.1 {line}\r\nContent-Length: 0\r\n\r\n".encode()))
+        data = PackageData(make_package({"a.bin": b"data"}, head=f'dataurl = "{server.url}"'), show_progress=False)
+        with pytest.raises(FileUnavailable, match=rf"a\.bin: answered {line}: not there"):
+            data.get("a.bin")

@@ -31,6 +31,12 @@ from dataferry.testing import FlippedByte, PublishContract
 # -- plans -------------------------------------------------------------------------------------------------------------
 
 
+def test_who_publishes_alone_is_warned_of_nothing(case, quay, caplog):
+    quay()
+    case.publish()
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == []
+
+
 def test_all_problems_of_all_files_are_said_together(case, quay):
     here = quay()
     here.limits = Limits(file_bytes=1000, total_bytes=2000, files=3, empty=False)

@@ -96,6 +96,8 @@ def test_a_file_that_is_not_text(tmp_path):
     ("line", "entry"),
     [
         (f"{SHA}  12  a b.fits", ("a b.fits", SHA, 12, {})),
+        (f"{SHA}  12  two  blanks.fits", ("two  blanks.fits", SHA, 12, {})),
+        (f"{SHA}  12  a b.fits  https://h/a", ("a b.fits", SHA, 12, {"url": "https://h/a"})),
         (f"{SHA}  a.fits", ("a.fits", SHA, None, {})),
         (f"{SHA} *a.fits", ("a.fits", SHA, None, {})),
         (f"a.fits sha256:{SHA}", ("a.fits", SHA, None, {})),
@@ -149,6 +151,17 @@ def test_mistakes_in_the_text_registry(tmp_path):
         listed(tmp_path, [f"{SHA}  1  b", "nonsense"]).names()
     with pytest.raises(RegistryError, match="'a' is registered in .*dataferry.toml as well"):
         listed(tmp_path, [f"{SHA}  1  a"]).names()
+
+
+def test_the_package_of_a_registry_is_the_folder_around_it(make_package):
+    package = make_package({"a.txt": b"a"})
+    assert Registry(PackageData(package).registry.path).package == package
+
+
+@pytest.mark.parametrize("package", ["csv.data", "csv.data.more", "no_such_package.data"])
+def test_what_is_in_no_package_is_no_package(package):
+    with pytest.raises(RegistryError, match=f"there is no package '{package}' here"):
+        PackageData(package).names()
 
 
 def test_a_package_is_found_without_importing_it(make_package, tmp_path):
