@@ -17,6 +17,7 @@ from dataferry_test_servers.downloads import (
     NAME,
     Make,
     cache,
+    crowd,
     environment,
     get,
     on_disk,
@@ -60,29 +61,13 @@ def test_a_frozen_downloader_is_passed_and_changes_nothing_afterwards(how: str, 
         assert hashlib.sha256(path.read_bytes()).hexdigest() == SHA
 
 
-CROWD = """
-import errno, fcntl, os, sys
-how = sys.argv[4]
+NO_LOCKS = """
+import errno, fcntl, os
 def nothing(*args):
     if how != "nothing":
         raise OSError(getattr(errno, how), os.strerror(getattr(errno, how)))
 fcntl.lockf = fcntl.flock = nothing
-from dataferry import PackageData
-import astropy.utils.data
-children = []
-for _ in range(8):
-    child = os.fork()
-    if not child:
-        try:
-            path = PackageData(sys.argv[1], show_progress=False).get(sys.argv[2])
-            os._exit(0 if os.path.getsize(path) == int(sys.argv[3]) else 3)
-        finally:
-            os._exit(4)
-    children.append(child)
-print(sorted({os.waitpid(child, 0)[1] for child in children}))
 """
-
-
 SAME = [pytest.param(error, marks=pytest.mark.nightly) for error in ("ENOSYS", "EIO", "EOPNOTSUPP")]
 
 
@@ -90,9 +75,8 @@ SAME = [pytest.param(error, marks=pytest.mark.nightly) for error in ("ENOSYS", "
 def test_where_locks_do_not_work_there_are_few_downloads(how: str, make_package: Make) -> None:
     one_connection()
     with RangeServer({NAME: DATA}, rate=6 * MB) as server:
-        words = [sys.executable, "-c", CROWD, package_at(make_package, server), NAME, str(len(DATA)), how]
-        crowd = subprocess.run(words, env=environment(), stdout=subprocess.PIPE, text=True, timeout=100)
-        assert crowd.stdout.strip() == "[0]"
+        eight = crowd(package_at(make_package, server), 8, before=f"how = {how!r}{NO_LOCKS}")
+        assert eight.communicate(timeout=100)[0].strip() == "[0]"
         assert sent(server) <= 2.5 * len(DATA)
         assert get(package_at(make_package, server)) == DATA
 

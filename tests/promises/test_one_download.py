@@ -15,6 +15,7 @@ from dataferry_test_servers.downloads import (
     MB,
     NAME,
     Make,
+    crowd,
     environment,
     get,
     on_disk,
@@ -29,34 +30,16 @@ from dataferry_test_servers.gate import Gate
 from dataferry import PackageData, Progress
 from dataferry.testing import RangeServer
 
-CROWD = """
-import os, sys
-from dataferry import PackageData
-import astropy.utils.data
-children = []
-for _ in range(64):
-    child = os.fork()
-    if not child:
-        try:
-            path = PackageData(sys.argv[1], show_progress=False).get(sys.argv[2])
-            os._exit(0 if os.path.getsize(path) == int(sys.argv[3]) else 3)
-        finally:
-            os._exit(4)
-    children.append(child)
-print(sorted({os.waitpid(child, 0)[1] for child in children}))
-"""
-
 
 def test_64_processes_make_one_download(make_package: Make) -> None:
     one_connection()
     with RangeServer({NAME: DATA}) as server:
         gate = Gate(3 * MB)
         server.fault("*", gate)
-        words = [sys.executable, "-c", CROWD, package_at(make_package, server), NAME, str(len(DATA))]
-        crowd = subprocess.Popen(words, env=environment(), stdout=subprocess.PIPE, text=True)
+        all_of_them = crowd(package_at(make_package, server), 64)
         until(lambda: gate.passed >= 2 * MB)
         gate.open()
-        assert crowd.communicate()[0].strip() == "[0]"
+        assert all_of_them.communicate()[0].strip() == "[0]"
         assert sent(server) == len(DATA)
 
 
@@ -77,10 +60,10 @@ def test_processes_that_retrieve_a_url_make_one_download(known: str, folder: boo
         gate = Gate(3 * MB)
         server.fault("*", gate)
         words = [sys.executable, "-c", code, server.url_of(NAME), known_hash, str(tmp_path) if folder else ""]
-        crowd = [subprocess.Popen(words, env=environment(), stdout=subprocess.PIPE, text=True) for _ in range(4)]
+        four = [subprocess.Popen(words, env=environment(), stdout=subprocess.PIPE, text=True) for _ in range(4)]
         until(lambda: gate.passed >= 2 * MB)
         gate.open()
-        paths = {process.communicate()[0].strip() for process in crowd}
+        paths = {process.communicate()[0].strip() for process in four}
         assert [Path(path).read_bytes() == DATA for path in paths] == [True]
         assert sent(server) < 1.2 * len(DATA)
 

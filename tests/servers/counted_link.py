@@ -75,20 +75,20 @@ class CountedLink:
             except OSError:
                 return
             if self.cut:
-                _reset(client)
+                reset(client)
                 continue
             try:
                 server = socket.create_connection(self._target)
             except OSError:
-                _reset(client)
+                reset(client)
                 continue
             with self._lock:
                 alive = not (self.cut or self._closed)
                 if alive:
                     self._pairs.add((client, server))
             if not alive:  # it was cut while this connection came in
-                _reset(client)
-                _reset(server)
+                reset(client)
+                reset(server)
                 continue
             for source, sink, count in ((client, server, True), (server, client, False)):
                 threading.Thread(
@@ -128,10 +128,11 @@ class CountedLink:
             pairs, self._pairs = self._pairs, set()
         for pair in pairs:
             for end in pair:
-                _reset(end)
+                reset(end)
 
 
-def _reset(end: socket.socket) -> None:
+def reset(end: socket.socket) -> None:
+    """End a connection with a TCP reset."""
     with contextlib.suppress(OSError):
         end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         end.shutdown(socket.SHUT_RDWR)

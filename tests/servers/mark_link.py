@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import struct
 import threading
 from collections.abc import Iterator
 
 import pytest
+
+from .counted_link import reset
 
 
 class MarkLink:
@@ -62,15 +63,15 @@ class MarkLink:
             try:
                 far = socket.create_connection(("127.0.0.1", self.target))
             except OSError:
-                _reset(near)
+                reset(near)
                 continue
             with self._lock:
                 alive = not self.cut.is_set() and listener is self._listener
                 if alive:
                     self._open += [near, far]
             if not alive:  # it was cut while this connection came in
-                _reset(near)
-                _reset(far)
+                reset(near)
+                reset(far)
                 return
             due = threading.Event()
             threading.Thread(target=self._up, args=(near, far, due), daemon=True).start()
@@ -112,14 +113,7 @@ class MarkLink:
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes whoever waits for a connection
         self._listener.close()
         for end in ends:
-            _reset(end)
-
-
-def _reset(end: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        end.shutdown(socket.SHUT_RDWR)
-    end.close()
+            reset(end)
 
 
 @pytest.fixture
