@@ -71,7 +71,8 @@ class Author:
 
 def empty_home(home: Path, patch: pytest.MonkeyPatch) -> None:
     """Make an empty home and go there, until the patch is undone."""
-    for variable, part in {"HOME": "", "XDG_CACHE_HOME": ".cache", "XDG_CONFIG_HOME": ".config"}.items():
+    homes = {"HOME": "", "USERPROFILE": "", "XDG_CACHE_HOME": ".cache", "XDG_CONFIG_HOME": ".config"}
+    for variable, part in homes.items():
         (home / part).mkdir(parents=True, exist_ok=True)
         patch.setenv(variable, str(home / part))
     for variable in ("ASTROPY_CACHE_DIR", "DATAFERRY_CACHE"):
