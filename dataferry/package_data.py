@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, TypeVar, overload
 
+from .config.folders import folder_list
 from .errors import BadName, FileUnavailable, RegistryError, UnknownFile
 from .files import place_files
 from .lookup.options import FetchOptions
@@ -36,7 +37,7 @@ class PackageData:
         The package, whose ``data/dataferry.toml`` declares the files.
     registry : path-like, optional
         A ``dataferry.toml`` elsewhere, for data without an installed package.
-    folders : iterable of path-like
+    folders : path-like or iterable of path-like
         Predefined folders that come before all others; ``~``, ``$VAR`` and ``${VAR}`` are expanded, and a relative
         one is below the current folder of this moment.
     cache : path-like, optional
@@ -71,12 +72,12 @@ class PackageData:
         package: str,
         *,
         registry: str | os.PathLike[str] | None = None,
-        folders: Iterable[str | os.PathLike[str]] = (),
+        folders: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = (),
         cache: str | os.PathLike[str] | None = None,
         overrides: Mapping[str, str | os.PathLike[str]] | None = None,
         files: Mapping[str, Any] | None = None,
         dataurl: str = "",
-        mirrors: Iterable[str] = (),
+        mirrors: str | Iterable[str] = (),
         strict: bool | None = None,
         show_progress: bool | Callable[[Progress], None] | None = True,
     ) -> None:
@@ -85,12 +86,16 @@ class PackageData:
         if files is not None:
             if registry is not None:
                 raise RegistryError("files= and registry= both declare the files: give one of them")
-            declared = {"files": dict(files), "dataurl": dataurl, "mirrors": list(mirrors)}
+            declared = {
+                "files": dict(files),
+                "dataurl": dataurl,
+                "mirrors": mirrors if isinstance(mirrors, str) else list(mirrors),
+            }
         elif dataurl or mirrors:
             raise RegistryError("dataurl= and mirrors= belong to files=; a dataferry.toml declares its own")
         self._arguments: dict[str, Any] = {
             "registry_path": None if registry is None else os.path.abspath(registry),
-            "folders": [_from_here(folder) for folder in folders],
+            "folders": [_from_here(folder) for folder in folder_list(folders)],
             "cache": _from_here(cache) if cache else None,
             "overrides": {check_name(name): _from_here(path) for name, path in (overrides or {}).items()},
             "declared": declared,
@@ -478,7 +483,7 @@ class RemoteData:
         The package that the data belongs to.
     dataurl : str, optional
         The base URL, for a package without a ``dataferry.toml``.
-    folders : iterable of path-like
+    folders : path-like or iterable of path-like
         Predefined folders, after the one of the environment variable.
     env : str, optional
         The environment variable that names a folder, for a package without a ``dataferry.toml``.
@@ -492,14 +497,14 @@ class RemoteData:
         self,
         package: str,
         dataurl: str | None = None,
-        folders: Iterable[str | os.PathLike[str]] = (),
+        folders: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = (),
         env: str | None = None,
         timeout: float | None = None,
         mirror: str | None = None,
     ) -> None:
         self.package = package
         self.data_url = dataurl
-        self.data_folders = [os.fspath(f) for f in folders]
+        self.data_folders = folder_list(folders)
         self.env = env
         self.timeout = timeout
         self.mirror = mirror

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .cache.astropy_cache import drop_entry, entry_path
 from .cache.layout import astropy_cache, url_key
-from .config.folders import folder_problem, make_folder
+from .config.folders import folder_list, folder_problem, make_folder
 from .config.settings import load_settings
 from .download.response import describe_body
 from .errors import BadName, Failure, FileUnavailable, Offline, Reason, RegistryError
@@ -34,7 +34,7 @@ def get_data_filename(
     package: str,
     dataurl: str,
     timeout: float | None = None,
-    folders: Iterable[str | os.PathLike[str]] = (),
+    folders: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = (),
     mirror: str | None = None,
     show_progress: bool = True,
 ) -> str:
@@ -54,7 +54,7 @@ def get_data_filename(
         The base URL, with a slash at its end.
     timeout : float, optional
         Give up on the server after this many seconds without an answer; astropy's ``remote_timeout`` by default.
-    folders : iterable of path-like
+    folders : path-like or iterable of path-like
         Predefined folders, the nearest first; ``~``, ``$VAR`` and ``${VAR}`` are expanded. Missing ones are skipped.
     mirror : str, optional
         A second base URL. astropy's own data server is never asked.
@@ -90,8 +90,8 @@ def get_data_filename(
     if mirror is not None:
         check_url(mirror, "mirror")
     tried: list[Failure] = []
-    for written in folders:
-        folder = make_folder(os.fspath(written), "folders")
+    for written in folder_list(folders):
+        folder = make_folder(written, "folders")
         problem = folder.problem or folder_problem(folder.path, 3.0)
         path = os.path.join(folder.path, name)
         if not problem and os.path.isfile(path):

@@ -16,6 +16,11 @@ from ..portable import after_fork
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 
 
+def folder_list(folders: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[str]:
+    """Folders of an argument, which may be a single one: the letters of its name are none."""
+    return [os.fspath(folder) for folder in ([folders] if isinstance(folders, str | os.PathLike) else folders)]
+
+
 class Folder(NamedTuple):
     """A local directory that may have the files already."""
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from astropy.utils import data as astropy_data
 
-from dataferry import FileUnavailable, PackageData
+from dataferry import FileUnavailable, PackageData, get_data_filename
 from dataferry.testing import Empty, Fault, RangeServer
 
 NAME, RIGHT, OTHER = "maps/a.fits", b"right bytes\n" * 100, b"wrong bytes\n" * 100
@@ -266,11 +266,13 @@ def test_relative_paths_mean_the_current_folder_of_the_call(package, tmp_path, m
     monkeypatch.chdir(tmp_path / "here")
     toml = PackageData(package).registry.path
     first = PackageData(package, folders=["."])
+    single = PackageData(package, folders=".")
     second = PackageData(package, overrides={NAME: "mine.fits"})
     third = PackageData("apart", registry=os.path.relpath(toml))
     bundled = put(toml.parent, NAME, RIGHT)
     monkeypatch.chdir(tmp_path)
-    assert first.get(NAME) == str(tmp_path / "here" / NAME)
+    assert first.get(NAME) == single.get(NAME) == str(tmp_path / "here" / NAME)
+    assert get_data_filename(NAME, package=package, dataurl=server.url, folders=tmp_path / "here") == first.get(NAME)
     assert second.get(NAME) == str(tmp_path / "here/mine.fits")
     assert third.get(NAME) == str(bundled)
     assert not server.requests
