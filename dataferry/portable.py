@@ -37,6 +37,7 @@ MOVES_OPEN_FILES = hasattr(os, "getuid")
 #: Windows lets nobody read the bytes that are locked, so the byte is one that no file has.
 _LOCKED_BYTE = 0x7FFFFFFE
 _LONGEST_PATH = 260
+_MANY_DESCRIPTORS = 1 << 12
 _seeking = threading.Lock()
 #: What Windows lets no name of a file have; its devices are files of every folder, whatever their suffix.
 _ILLEGAL = re.compile(r'[\x00-\x1f<>:"|?*\\%]|[. ](?=/|$)').sub
@@ -165,6 +166,18 @@ def fallocate(fd: int, mode: int, start: int, count: int) -> int:
         return errno.ENOSYS
     failed = function(fd, mode, ctypes.c_longlong(start), ctypes.c_longlong(count))
     return ctypes.get_errno() if failed else 0
+
+
+def free_descriptors() -> int:
+    """How many more files and connections this process may have open: a shell of macOS gives 256 to each process."""
+    try:
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        few = 0 <= limit < _MANY_DESCRIPTORS  # -1 is no limit
+        return limit - len(os.listdir("/dev/fd")) if few else _MANY_DESCRIPTORS
+    except (ImportError, OSError):  # Windows, or no /dev
+        return _MANY_DESCRIPTORS
 
 
 def is_alive(pid: int) -> bool:

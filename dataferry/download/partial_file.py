@@ -59,6 +59,7 @@ def disk_error(exc: OSError, place: object) -> CacheError:
         errno.EIO: f"the disk fails; {elsewhere} another place",
         errno.EROFS: f"the file system is read-only; {elsewhere} a place that can be written",
         errno.EACCES: f"it cannot be written by this user; {elsewhere} a place that can",
+        errno.EMFILE: "let this process open more files, as with ulimit -n 1024",
         errno.EPERM: f"it cannot be written by this user; {elsewhere} a place that can",
     }
     remedy = remedies.get(exc.errno or 0, f"{elsewhere} another place")

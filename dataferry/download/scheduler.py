@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import DataferryError, Reason, TransferError
+from ..portable import free_descriptors
 from .file_download import FileDownload, FileTransfer
 from .host_limiter import HostLimiter
 from .session import Network, Session, too_slow
@@ -28,6 +29,8 @@ _LOOK_FIRST, _LOOK_LATER = 0.05, 0.5  # seconds between two looks whether anothe
 _WORTH_A_RIVAL = 3.0  # seconds that a file would still need
 _TRIAL = 0.7  # seconds in which another mirror shows what it can
 _FASTER = 2.0
+# What is open for a file: its bytes, twice, and its journal; and its connections. The rest is for whoever calls.
+_DESCRIPTORS_ON_DISK, _DESCRIPTORS_AT_MOST, _SPARE_DESCRIPTORS = 3, 24, 32
 
 
 class Scheduler:
@@ -66,6 +69,7 @@ class Scheduler:
         self.workdir, self.find, self.store, self.patience = workdir, find, store, patience
         self.wake = session.wake
         self._session, self._network, self._jobs = session, network, jobs
+        self._descriptors = free_descriptors() - _SPARE_DESCRIPTORS
         self._deadline = deadline
         self._started = self._looked = self._lived = time.monotonic()
         self._until = None if deadline is None else self._started + deadline
@@ -189,7 +193,17 @@ class Scheduler:
             return False
         if self._jobs is not None and len(self._running) >= self._jobs:
             return False
+        if self._running and not self._fits():
+            return False
         return not (host.suspect and host.active)  # after a failure a single file finds out whether the host is back
+
+    def _fits(self) -> bool:
+        """Whether the process may open what one more file, or one more connection, needs."""
+        if (len(self._running) + 1) * _DESCRIPTORS_AT_MOST <= self._descriptors:
+            return True
+        on_disk = sum(file.body is not None for file in self._running)
+        connections = max(sum(host.active for host in self._hosts), self._session.most_idle)
+        return on_disk * _DESCRIPTORS_ON_DISK + connections + _DESCRIPTORS_ON_DISK < self._descriptors
 
     def _may_help(self, file: FileDownload, now: float) -> bool:
         state, segments = file.state, file.segments
@@ -197,6 +211,8 @@ class Scheduler:
             return False
         host = state.host
         if (not host.split and host.active) or state.source.opener is not None or not file.transfers:
+            return False
+        if not self._fits():
             return False
         # Where somebody got nothing lately, more of them would only keep each other trying.
         return not state.tries and host.active < host.target and host.paused_until <= now and not host.failures

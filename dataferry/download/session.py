@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from ..errors import MissingExtra, Reason, TransferError
-from ..portable import after_fork
+from ..portable import after_fork, free_descriptors
 from .origin import authorization, check_headers, check_url, host_option, proxy_for, redirect_target, trusted_roots
 from .response import Head, parse_head
 from .wake_up import WakeUp
@@ -215,7 +215,8 @@ class Session:
         self._selector.register(self._woken, selectors.EVENT_READ)
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
-        self._multi.setopt(pycurl.M_MAXCONNECTS, 128)
+        self.most_idle = max(4, min(128, free_descriptors() // 3))
+        self._multi.setopt(pycurl.M_MAXCONNECTS, self.most_idle)
 
     # -- what libcurl wants to wait for --------------------------------------------------------------------------------
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
 import signal
 import stat
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -183,6 +185,18 @@ threading.Thread.start = refused
 from dataferry import PackageData
 print(PackageData(sys.argv[1], show_progress=False).get(sys.argv[2]))
 """
+
+
+def test_where_few_files_may_be_open(make_package: Make) -> None:
+    """A shell of macOS gives 256 files and connections to each process."""
+    files = {f"{i}.bin": DATA[i * 1000 : i * 1000 + (1_100_000 if i % 3 else 20_000)] for i in range(90)}
+    with RangeServer(files, delay=0.05) as server:
+        package = make_package(files, head=f'dataurl = "{server.url}"')
+        words = [sys.executable, "-m", "dataferry", "get", "--quiet", package, "*"]
+        limit = partial(resource.setrlimit, resource.RLIMIT_NOFILE, (96, 96))
+        done = subprocess.run(words, env=environment(), capture_output=True, text=True, preexec_fn=limit)
+    assert done.returncode == 0, done.stderr
+    assert sorted(Path(path).name for path in done.stdout.split()) == sorted(files)
 
 
 def test_where_no_further_thread_may_be_started(make_package: Make) -> None:
