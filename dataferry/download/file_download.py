@@ -113,7 +113,8 @@ class FileDownload:
 
     def choose(self) -> SourceState | None:
         """Take the source to ask next; None if no source is worth asking any more."""
-        chosen = (choose([self.alone]) if self.alone is not None else None) or choose(self.states)
+        again = [self.alone] if self.alone is not None and not self.alone.wrong else []
+        chosen = choose(again) or choose(self.states)
         self.state = chosen or self.state
         return chosen
 
