@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from ..errors import SettingsError
 from ..registry.names import close_names
-from ..registry.toml_values import TomlValues
+from ..registry.toml_values import TomlValues, parse_toml
 from .folders import Folder, cache_folder, make_folder
 from .validation import check_hosts, check_sites, refuse_unknown
 
@@ -156,9 +156,7 @@ def _table(path: Path) -> dict[str, Any] | None:
         stat = os.stat(key)
         mark = (stat.st_mtime_ns, stat.st_size)
         if key not in _read or _read[key][0] != mark:
-            import tomllib
-
-            _read[key] = mark, tomllib.loads(path.read_bytes().removeprefix(b"\xef\xbb\xbf").decode())
+            _read[key] = mark, parse_toml(path.read_bytes().removeprefix(b"\xef\xbb\xbf").decode())
         return _read[key][1]
     except (FileNotFoundError, NotADirectoryError):
         return None

@@ -19,7 +19,7 @@ from .checksum_lists import ListedFiles
 from .entry import Entry, check_entry
 from .names import check_name, check_url, close_names, shortened
 from .packages import package_at, release_of
-from .toml_values import TomlValues
+from .toml_values import TomlValues, parse_toml
 
 _KEYS = {"dataurl", "mirrors", "timeout", "env", "cache_env", "registry", "strict", "folders", "files", "about"}
 _MOST_ROWS = 50  # of a table in a notebook
@@ -306,26 +306,7 @@ _LONG = 100_000
 def _tables(text: str) -> dict[str, Any]:
     if len(text) > _LONG and (tables := _read_blocks(text)) is not None:
         return tables
-    return _loads(text)
-
-
-#: Parts of a dotted key, ``a.b.c``. tomllib takes minutes and gigabytes for one of 30,000 parts.
-_MOST_PARTS = 100
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"|\'[^\']*\'')
-_is_part = re.compile(r"[ \t]*[\w-]+[ \t]*").fullmatch
-
-
-def _loads(text: str) -> dict[str, Any]:
-    import tomllib
-
-    for line in text.split("\n"):
-        if line.count(".") > _MOST_PARTS:
-            parts = 0
-            for part in _STRING.sub("s", line).split("."):
-                parts = parts + 1 if _is_part(part) else 0
-                if parts > _MOST_PARTS:
-                    raise ValueError(f"a key of more than {_MOST_PARTS} parts: {shortened(line)}")
-    return tomllib.loads(text)
+    return parse_toml(text)
 
 
 def _read_blocks(text: str) -> dict[str, Any] | None:
@@ -349,7 +330,7 @@ def _read_blocks(text: str) -> dict[str, Any] | None:
         return None
     try:
         # each part is whole TOML by itself, so no string or array goes over where they meet
-        before, after = _loads(text[:start]), _loads(rest)
+        before, after = parse_toml(text[:start]), parse_toml(rest)
     except tomllib.TOMLDecodeError:
         return None
     if "files" in before or "files" in after or before.keys() & after.keys():

@@ -1,4 +1,4 @@
-"""Checks of the values in a TOML file, the registry or the user's configuration; each error names the file."""
+"""TOML files, the registry and the user's configuration, and checks of their values; each error names the file."""
 
 from __future__ import annotations
 
@@ -10,6 +10,25 @@ from ..errors import BadName, DataferryError
 from .names import shortened
 
 _TYPES: dict[Any, str] = {bool: "true or false", str: "a string", dict: "a table"}
+
+#: Parts of a dotted key, ``a.b.c``. tomllib takes minutes and gigabytes for one of 30,000 parts.
+_MOST_PARTS = 100
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"|\'[^\']*\'')
+_is_part = re.compile(r"[ \t]*[\w-]+[ \t]*").fullmatch
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """The tables of a text; ValueError or RecursionError if it is not valid, or takes tomllib too long."""
+    import tomllib
+
+    for line in text.split("\n"):
+        if line.count(".") > _MOST_PARTS:
+            parts = 0
+            for part in _STRING.sub("s", line).split("."):
+                parts = parts + 1 if _is_part(part) else 0
+                if parts > _MOST_PARTS:
+                    raise ValueError(f"a key of more than {_MOST_PARTS} parts: {shortened(line)}")
+    return tomllib.loads(text)
 
 
 class TomlValues:

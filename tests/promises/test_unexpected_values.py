@@ -94,7 +94,9 @@ def test_dots_in_text_are_no_key(make_package: Callable[..., str]) -> None:
     assert PackageData(make_package({"a.bin": b"x"}, head=head)).names() == ["a.bin"]
 
 
-@pytest.mark.parametrize("line", [f"folders = [{HEX}]", f"site = [{HEX}]", f"site{DEEP} = 1", f"folders.any{DEEP} = 1"])
+@pytest.mark.parametrize(
+    "line", [f"folders = [{HEX}]", f"site = [{HEX}]", f"site{DEEP} = 1", f"site{'.a' * 30_000} = 1"]
+)
 def test_a_configuration(line: str, home: Path, make_package: Callable[..., str]) -> None:
     path = Path(os.environ["XDG_CONFIG_HOME"]) / "dataferry" / "config.toml"
     path.parent.mkdir(parents=True, exist_ok=True)
