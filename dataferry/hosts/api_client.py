@@ -199,6 +199,16 @@ def _refusal(response: Response, wait: float | None) -> TransferError:
     return TransferError(response.place, reason, kind=Reason.RATE, retry_after=wait, final=True)
 
 
+def _is_sound(response: Response, is_json: bool) -> bool:
+    """Whether an answer is one to the question, as far as can be seen."""
+    if not 200 <= response.status < 300:
+        return False
+    try:
+        return not is_json or not response.body or response.json() is not None
+    except TransferError:
+        return False
+
+
 class ApiClient:
     """The HTTP interface of one provider. Threads may share it.
 
@@ -292,7 +302,8 @@ class ApiClient:
         if query:
             url = f"{url}{'&' if '?' in url else '?'}{urlencode(query)}"
         sent, fields = self._content(url, json, body, headers or {})
-        format_ = () if any(name.lower() == "accept" for name in fields) else (("Accept", "application/json"),)
+        wanted = next((value for name, value in fields.items() if name.lower() == "accept"), "")
+        format_ = () if wanted else (("Accept", "application/json"),)
         harmless = method in _HARMLESS if again is None else again
         for attempt in range(1, _TRIES + 1):
             transfer = Transfer(url, place, format_)
@@ -312,6 +323,10 @@ class ApiClient:
             _log.debug("%s: %d", place, response.status)
             redirected = not redirect and 300 <= response.status < 400
             limited, wait = _rate_limit(response)
+            kept = transfer.reused and method == "GET" and attempt == 1
+            is_json = not wanted or "json" in wanted
+            if kept and not (limited or response.status in _AGAIN or _is_sound(response, is_json)):
+                continue  # it may have been left over there from the answer before
             if not limited and (200 <= response.status < 300 or response.status in accept or redirected):
                 return response
             retried = limited or response.status == 503 or (harmless and response.status in _AGAIN)

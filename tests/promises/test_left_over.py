@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import random
 import re
 from collections.abc import Callable
@@ -84,6 +86,25 @@ def test_what_a_host_does_not_have_is_asked_for_once(make_package: Callable[...,
         head = f'dataurl = "{server.url}"\nmirrors = ["{mirror.url}"]'
         assert len(PackageData(make_package(files, head=head), show_progress=False).fetch()) == 50
         assert len(server.requests) <= 51
+
+
+@pytest.mark.parametrize("late", LEFT_OVER)
+def test_an_interface_is_asked_again(
+    late: str, make_package: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with RangeServer(FILES) as downloads:
+        asset = {"id": 7, "name": "1.bin", "url": downloads.url_of("1.bin"), "state": "uploaded", "size": 20_000}
+        release = {"id": 5, "tag_name": "v1", "draft": False, "upload_url": "https://h/", "html_url": "https://h/"}
+        answers = {"tags/v1": release, "5/assets": [asset]}
+        found = {f"api/v3/repos/o/r/releases/{path}": json.dumps(answer).encode() for path, answer in answers.items()}
+        with RangeServer(found) as server:
+            server.fault("api/*", LateBytes(LEFT_OVER[late]))
+            monkeypatch.setenv("GH_HOST", server.url.removeprefix("http://").rstrip("/"))
+            monkeypatch.setenv("GH_ENTERPRISE_TOKEN", "secret")
+            files = {"1.bin": hashlib.sha256(FILES["1.bin"]).hexdigest()}
+            mirrors = [f"github-release:o/r@v1?server={server.url.rstrip('/')}"]
+            data = PackageData(make_package({}), files=files, mirrors=mirrors, show_progress=False)
+            assert Path(data.get("1.bin")).read_bytes() == FILES["1.bin"]
 
 
 @pytest.mark.parametrize("late", LEFT_OVER)
