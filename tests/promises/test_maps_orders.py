@@ -116,11 +116,14 @@ def test_runs_of_nested_pixels_that_cross_squares_faces_and_rows(tmp_path: Path,
     hp = pytest.importorskip("healpy")
     nside = 1024
     npix = 12 * nside**2
-    sky = np.arange(npix, dtype="i4").reshape(-1, per_row)
-    columns = [fits.Column(name, f"{per_row}J", array=sky + add) for name, add in (("A", 0), ("B", 1))]
-    table = fits.BinTableHDU.from_columns(columns)
+    rows = np.empty(npix // per_row, [(name, ">i4", per_row) for name in "AB"])
+    for add, name in enumerate("AB"):
+        rows[name] = np.arange(add, npix + add, dtype="i4").reshape(-1, per_row)
+    table = fits.BinTableHDU(rows)
+    del rows
     table.header.update({"NSIDE": nside, "ORDERING": "RING"})
     table.writeto(tmp_path / "map.fits")
+    del table
     face, square = nside**2, 512**2
     runs = [(4 * face, 4 * face + 3 * square), (5 * face - 5000, 5 * face + 5000), (4 * square - 1, 6 * square + 1)]
     rng = np.random.default_rng(per_row)
