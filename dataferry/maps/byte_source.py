@@ -23,10 +23,10 @@ from ..download.source import Source
 from ..errors import MapError, Offline, Reason, TransferError
 from ..portable import OPEN, read_into
 
-FIRST = 4 * 2880
+FIRST_RANGE = 4 * 2880
 """Most headers of maps end within so many bytes; it is also the first range that a server is asked for."""
 
-Named = str | os.PathLike[str] | Source
+PathOrSource = str | os.PathLike[str] | Source
 
 _IN_MEMORY = 1 << 26
 _CHUNK = 1 << 16  # may unpack to a thousand times as much
@@ -279,7 +279,7 @@ class RemoteFile(ByteSource):
             self._size += part.size
         self._start = b""
         first, last = self._parts[0], self._parts[-1]
-        self._start = self._read(first, 0, FIRST if first.size is None else min(FIRST, first.size))
+        self._start = self._read(first, 0, FIRST_RANGE if first.size is None else min(FIRST_RANGE, first.size))
         self._size = last.start + (last.size or 0)
 
     @property
@@ -328,7 +328,7 @@ def packed_by(first: bytes) -> tuple[str, str]:
     return next((found for magic, found in _PACKED.items() if first.startswith(magic)), ("", ""))
 
 
-def open_source(named: Named, *, remote: bool = False) -> ByteSource:
+def open_source(named: PathOrSource, *, remote: bool = False) -> ByteSource:
     """Open the bytes of a file: here, or with ``remote`` at a server."""
     if isinstance(named, str) and named.lower().startswith(("http://", "https://")):
         named = Source(named, named)

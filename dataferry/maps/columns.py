@@ -22,7 +22,7 @@ Task = TypeVar("Task")
 # what one pread brings: it stays in a processor's cache until it is converted, and is worth the change of threads
 BLOCK = 1 << 21
 # values that may be in memory at once, beside those that are wanted
-MOST = 1 << 22
+MOST_VALUES = 1 << 22
 _HUGE_PAGE = 1 << 21
 # fewer pixels than this are read run by run
 _FEW = 4096
@@ -154,7 +154,7 @@ class ColumnReader:
         for at in range(0, positions.size, _CHUNK):
             wanted[positions[at : at + _CHUNK] >> _BITS] = True
         numbers = np.flatnonzero(wanted)
-        if numbers.size << _BITS > max(MOST, 8 * positions.size):
+        if numbers.size << _BITS > max(MOST_VALUES, 8 * positions.size):
             return False
         # where each block lies in the buffers; blocks that follow one another are read by one task
         where = np.zeros(int(numbers[-1]) + 1, "i8")
@@ -185,7 +185,7 @@ class ColumnReader:
         # how many unwanted values are cheaper read than left out
         gap = max(1, self.source.gap * self.per_row // self.row_bytes)
         # a long run is divided so that no piece of the file is larger than what is read at once
-        breaks = np.flatnonzero((np.diff(positions) > gap) | (np.diff(positions // MOST) > 0)) + 1
+        breaks = np.flatnonzero((np.diff(positions) > gap) | (np.diff(positions // MOST_VALUES) > 0)) + 1
         tasks = list(pairwise([0, *breaks.tolist(), positions.size]))
 
         def work(runs: Iterator[tuple[int, int]]) -> None:

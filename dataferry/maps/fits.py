@@ -18,7 +18,7 @@ from astropy.io.fits import Header
 from astropy.io.fits.verify import VerifyError
 
 from ..errors import MapError
-from .byte_source import FIRST, BadCopy, ByteSource, Context, Memory, packed_by
+from .byte_source import FIRST_RANGE, BadCopy, ByteSource, Context, Memory, packed_by
 from .healpix import nside_of
 from .layout import MAX_NSIDE, ORDERS, Column, MapLayout
 
@@ -81,7 +81,7 @@ class Hdu:
         return self.compressed or self.kind in ("PRIMARY", "IMAGE")
 
     @property
-    def says_healpix(self) -> bool:
+    def states_healpix(self) -> bool:
         return self.word("PIXTYPE").upper() == "HEALPIX" or "NSIDE" in self
 
     @property
@@ -97,7 +97,7 @@ def hdus(source: ByteSource) -> Iterator[Hdu]:
     """Walk through the HDUs of a file; headers are read only as far as the walk goes."""
     start = 0
     for index in itertools.count():
-        text = source.pread(start, FIRST)
+        text = source.pread(start, FIRST_RANGE)
         if index == 0 and not text.startswith(b"SIMPLE  ="):
             raise source.context.error(*_not_fits(text), kind=BadCopy)
         if index and not text.startswith(b"XTENSION"):
@@ -269,7 +269,7 @@ def choose_hdu(source: ByteSource, wanted: int | str | None = None) -> Hdu:
         if wanted is not None:
             if wanted == hdu.index or (isinstance(wanted, str) and wanted.upper() == name.upper()):
                 return hdu
-        elif hdu.size and hdu.says_healpix:
+        elif hdu.size and hdu.states_healpix:
             return hdu
         elif hdu.kind == "BINTABLE" and not hdu.compressed:
             tables.append(hdu)

@@ -185,17 +185,7 @@ def _columns(source: ByteSource, found: Any, attrs: dict[str, Any]) -> list[Colu
     # of (3, npix) and (npix, 3) the long axis is the sky
     fields, npix = (1 if found.ndim == 1 else min(found.shape)), max(found.shape)
     by_field = found.ndim == 1 or found.shape[0] == fields
-    # HDF5 allows every byte order; numpy spells the native one "=" or "|"
-    dtype = found.dtype.newbyteorder("<" if found.dtype.isnative and np.little_endian else found.dtype.byteorder)
-    # behind a link to another file the offset is one in that file
-    start = found.id.get_offset() if found.file.filename == source.context.file else None
-    memory, logical = None, dtype.kind == "b"
-    if start is None or logical:  # also chunked, compressed or never written
-        data = np.ascontiguousarray(found[...])
-        if logical:
-            data = np.where(data, np.uint8(ord("T")), np.uint8(ord("F")))
-            dtype = data.dtype
-        memory, start = Memory(data.reshape(-1).view("u1").data, source.context), 0
+    dtype, start, memory = _stored(source, found)
     numbers = {key: attrs.get(key) for key in ("scale_factor", "add_offset", "_fillvalue", "missing_value")}
     wrong = [f"{k}={v!r} is not a number" for k, v in numbers.items() if not isinstance(v, int | float | None)]
     scale, zero, null, missing = numbers.values()
@@ -214,9 +204,24 @@ def _columns(source: ByteSource, found: Any, attrs: dict[str, Any]) -> list[Colu
             scale=1.0 if scale is None else scale,
             zero=0.0 if zero is None else zero,
             null=missing if null is None else null,
-            logical=logical,
+            logical=found.dtype.kind == "b",
             problem=wrong[0] if wrong else "",
             memory=memory,
         )
         for k in range(fields)
     ]
+
+
+def _stored(source: ByteSource, found: Any) -> tuple[np.dtype[Any], int, Memory | None]:
+    """The type of a dataset's values, and where they are: from an offset of the file, or in memory."""
+    # HDF5 allows every byte order; numpy spells the native one "=" or "|"
+    dtype = found.dtype.newbyteorder("<" if found.dtype.isnative and np.little_endian else found.dtype.byteorder)
+    # behind a link to another file the offset is one in that file
+    start = found.id.get_offset() if found.file.filename == source.context.file else None
+    if start is not None and dtype.kind != "b":
+        return dtype, start, None
+    data = np.ascontiguousarray(found[...])  # chunked, compressed or never written; logical values
+    if dtype.kind == "b":
+        data = np.where(data, np.uint8(ord("T")), np.uint8(ord("F")))
+        dtype = data.dtype
+    return dtype, 0, Memory(data.reshape(-1).view("u1").data, source.context)

@@ -12,8 +12,8 @@ import numpy as np
 from astropy.units import Quantity
 from numpy.typing import NDArray
 
-from .byte_source import ByteSource, Context, Named, open_source
-from .columns import MOST, ColumnReader
+from .byte_source import ByteSource, Context, PathOrSource, open_source
+from .columns import MOST_VALUES, ColumnReader
 from .fits import Hdu, choose_hdu, hdus, image_column, unpack_image
 from .units import units_of
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Index = slice | int | EllipsisType | None
 
 
-def header(path: Named, hdu: int | str | None = None, *, remote: bool = False) -> Header:
+def header(path: PathOrSource, hdu: int | str | None = None, *, remote: bool = False) -> Header:
     """Read the header of one HDU, and no data.
 
     Parameters
@@ -55,14 +55,14 @@ def header(path: Named, hdu: int | str | None = None, *, remote: bool = False) -
 def _any_hdu(source: ByteSource) -> Hdu:
     seen = []
     for hdu in hdus(source):
-        if hdu.size and hdu.says_healpix:
+        if hdu.size and hdu.states_healpix:
             return hdu
         seen.append(hdu)
     return next((hdu for hdu in seen if hdu.size), seen[0])
 
 
 def cutout(
-    path: Named,
+    path: PathOrSource,
     section: Sequence[Index] | Index,
     hdu: int | str | None = None,
     *,
@@ -170,7 +170,7 @@ def _read_section(
     if starts.size == 1:
         reader.stream(int(starts[0]), [into])
         return
-    step = max(1, MOST // length)
+    step = max(1, MOST_VALUES // length)
     for at in range(0, starts.size, step):
         some = (starts[at : at + step, None] + np.arange(length)).ravel()
         reader.take(some, [into[at * length : at * length + some.size]])

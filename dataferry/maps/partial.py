@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .columns import MOST, ColumnReader, Ints
+from .columns import MOST_VALUES, ColumnReader, Ints
 from .healpix import nest2ring, ring2nest
 from .layout import Column, MapLayout
 from .request import MapRequest, as_array
@@ -117,10 +117,10 @@ def _means_of_stored(request: MapRequest, pixels: Ints, out: NDArray[Any]) -> tu
     parents, starts, counts = np.unique(numbers // children, return_index=True, return_counts=True)
     stored: list[NDArray[Any]] = [np.empty(pixels.size, out.dtype) for _ in out]
     request.reader.stream(0, stored)
-    if children > MOST:
+    if children > MOST_VALUES:
         return parents, [_means_of_runs(values[rows], starts) for values in stored]
     low: list[NDArray[Any]] = [np.empty(parents.size, out.dtype) for _ in out]
-    step = MOST // children
+    step = MOST_VALUES // children
     for at in range(0, parents.size, step):
         n = min(step, parents.size - at)
         some = slice(starts[at], starts[at] + counts[at : at + n].sum())

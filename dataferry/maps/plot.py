@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..download.source import Source
 from ..errors import MapError, MissingExtra
-from .byte_source import Named, open_source
+from .byte_source import PathOrSource, open_source
 from .fits import Hdu, hdus
 from .hdf5 import is_hdf5
 from .healpix import ang2pix
@@ -32,7 +32,7 @@ _MOST_IMAGE_PIXELS = 2000
 
 
 def show(
-    path: Named,
+    path: PathOrSource,
     output: str | os.PathLike[str] | None = None,
     *,
     field: Fields = None,
@@ -92,7 +92,7 @@ def show(
     return target
 
 
-def _default_output(path: Named) -> Path:
+def _default_output(path: PathOrSource) -> Path:
     """A name for the plot in the current folder."""
     url = path.url if isinstance(path, Source) else os.fsdecode(path)
     name = Path(url.partition("?")[0]).name
@@ -102,7 +102,9 @@ def _default_output(path: Named) -> Path:
     return target
 
 
-def draw(path: Named, *, field: Fields = None, hdu: int | str | None = None, remote: bool = False) -> Figure | None:
+def draw(
+    path: PathOrSource, *, field: Fields = None, hdu: int | str | None = None, remote: bool = False
+) -> Figure | None:
     """Make the plot of a file.
 
     Parameters
@@ -135,7 +137,7 @@ def draw(path: Named, *, field: Fields = None, hdu: int | str | None = None, rem
             found = [h for h in hdus(source) if hdu is None or hdu in (h.index, h.word("EXTNAME"))]
         images = [h for h in found if h.is_image and h.size and len(h.shape) >= 2 and 0 not in h.shape]
         # an image that is not one row a field is no map, whatever its header copied: Mollweide views have NSIDE too
-        if any(h.says_healpix and h.size and h not in images for h in found):
+        if any(h.states_healpix and h.size and h not in images for h in found):
             raise
         if images:
             return _draw_image(path, images[0], remote=remote)
@@ -144,7 +146,7 @@ def draw(path: Named, *, field: Fields = None, hdu: int | str | None = None, rem
         raise
 
 
-def _draw_map(path: Named, field: Fields, hdu: int | str | None, *, remote: bool) -> Figure:
+def _draw_map(path: PathOrSource, field: Fields, hdu: int | str | None, *, remote: bool) -> Figure:
     from matplotlib.figure import Figure
 
     with open_map(path, hdu, remote=remote) as layout:
@@ -185,7 +187,7 @@ def _stated(text: str) -> str | None:
     return None
 
 
-def _draw_image(path: Named, hdu: Hdu, *, remote: bool) -> Figure:
+def _draw_image(path: PathOrSource, hdu: Hdu, *, remote: bool) -> Figure:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 

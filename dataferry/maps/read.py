@@ -10,8 +10,8 @@ import numpy as np
 from astropy.units import Quantity
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from .byte_source import Context, Named
-from .columns import BLOCK, MOST, ColumnReader, Ints, run_threads
+from .byte_source import Context, PathOrSource
+from .columns import BLOCK, MOST_VALUES, ColumnReader, Ints, run_threads
 from .healpix import first_of_ring, nest2ring, ring_of
 from .layout import Fields
 from .partial import fill_partial, in_order, stored_pixels
@@ -28,7 +28,7 @@ _FEW, _NARROW = 4096, 256
 
 
 def read_map(
-    path: Named,
+    path: PathOrSource,
     field: Fields = 0,
     *,
     nside: int | None = None,
@@ -138,7 +138,7 @@ def read_map(
 
 
 def read_partial(
-    path: Named,
+    path: PathOrSource,
     field: Fields = 0,
     *,
     unit: Any = None,
@@ -287,7 +287,7 @@ def _one_by_one(request: MapRequest, pixels: slice | Ints, out: NDArray[Any]) ->
 def _take_means(request: MapRequest, parents: Ints, out: NDArray[Any]) -> None:
     nside = request.layout.nside
     children = (nside // request.nside) ** 2
-    step = max(1, MOST // children)
+    step = max(1, MOST_VALUES // children)
     for at in range(0, parents.size, step):
         fine = (parents[at : at + step, None] * children + np.arange(children)).ravel()
         if request.layout.order == "RING":

@@ -13,7 +13,7 @@ import numpy as np
 from astropy.units import Quantity
 from numpy.typing import DTypeLike, NDArray
 
-from .byte_source import Memory, Named, open_source
+from .byte_source import Memory, PathOrSource, open_source
 from .columns import ColumnReader, Ints
 from .fits import choose_hdu, fits_layout
 from .hdf5 import hdf5_layout, is_hdf5
@@ -23,16 +23,16 @@ from .units import units_of
 from .values import UNSEEN, finish, holds, to_other_type
 
 _MOST_FILES = 64
-_known: dict[object, MapLayout] = {}
+_layouts: dict[object, MapLayout] = {}
 
 
 @contextmanager
-def open_map(named: Named, hdu: int | str | None = None, *, remote: bool = False) -> Iterator[MapLayout]:
+def open_map(named: PathOrSource, hdu: int | str | None = None, *, remote: bool = False) -> Iterator[MapLayout]:
     """Open a map; ``hdu`` is the number or name of its HDU, or of its dataset in an HDF5 file."""
     with open_source(named, remote=remote) as source:
         key = (source.context.file, source.stamp, repr(hdu))
-        if key in _known:
-            yield replace(_known[key], source=source)
+        if key in _layouts:
+            yield replace(_layouts[key], source=source)
         elif is_hdf5(source):
             yield hdf5_layout(source, hdu)
         else:
@@ -40,9 +40,9 @@ def open_map(named: Named, hdu: int | str | None = None, *, remote: bool = False
             layout = fits_layout(source, found)
             if source.stamp and not found.compressed:
                 # pieces of a file that is still what it was are read without another look at its headers
-                if len(_known) >= _MOST_FILES:
-                    _known.clear()
-                _known[key] = replace(layout, source=Memory(memoryview(b""), layout.context))
+                if len(_layouts) >= _MOST_FILES:
+                    _layouts.clear()
+                _layouts[key] = replace(layout, source=Memory(memoryview(b""), layout.context))
             yield layout
 
 

@@ -9,7 +9,7 @@ import os
 import numpy as np
 
 from ..errors import MapError
-from .byte_source import ByteSource, Named, open_source
+from .byte_source import ByteSource, PathOrSource, open_source
 from .columns import ColumnReader
 from .fits import Hdu, columns_of, hdus
 from .hdf5 import is_hdf5
@@ -28,7 +28,7 @@ class _Text(str):
         return f"<pre>{html.escape(self, quote=False)}</pre>"
 
 
-def info(path: Named, *, remote: bool = False) -> str:
+def info(path: PathOrSource, *, remote: bool = False) -> str:
     """Describe a file: HDUs, units, ordering, coverage, and how to load it in Python.
 
     Parameters
@@ -70,7 +70,7 @@ def info(path: Named, *, remote: bool = False) -> str:
     return _Text("\n".join(lines))
 
 
-def _printable(path: Named) -> str:
+def _printable(path: PathOrSource) -> str:
     return str(getattr(path, "redacted", None) or os.fsdecode(path))  # type: ignore[arg-type]
 
 
@@ -91,7 +91,7 @@ def _hdu_lines(source: ByteSource, hdu: Hdu) -> list[str]:
     return lines
 
 
-def _map_lines(path: Named, layout: MapLayout, *, remote: bool) -> list[str]:
+def _map_lines(path: PathOrSource, layout: MapLayout, *, remote: bool) -> list[str]:
     order = {"": "", "assumed": " (not stated; assumed)"}.get(layout.order_from, f" (from the {layout.order_from})")
     fields = f"{len(layout.columns)} field{'s' if len(layout.columns) != 1 else ''}"
     guess = " (a guess from the number of values: no keyword says so)" if layout.guessed else ""
@@ -102,7 +102,7 @@ def _map_lines(path: Named, layout: MapLayout, *, remote: bool) -> list[str]:
     return [*lines, "load it with", "  from dataferry import maps", *_load_lines(path, layout, remote=remote)]
 
 
-def _load_lines(path: Named, layout: MapLayout, *, remote: bool) -> list[str]:
+def _load_lines(path: PathOrSource, layout: MapLayout, *, remote: bool) -> list[str]:
     """The lines that read all fields that can be read, together where they have one unit."""
     fields = [k for k, column in enumerate(layout.columns) if not column.problem]
     extra = ", remote=True" if remote else ""
