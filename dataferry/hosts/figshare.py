@@ -321,7 +321,7 @@ class FigsharePublisher(DepositPublisher[_Api]):
         details = self.api.find(self._path)
         if details is None:
             public = self.api.find(f"articles/{self.record}")
-            reason = "the article is somebody else's" if public else "this account has no article of that number"
+            reason = "the article is somebody else's" if public else "this account sees none of that number"
             remedy = "have yourself added as a collaborator of its project, or publish to figshare:new"
             raise AccessDenied(self.declared, reason, remedy)
         if details.get("is_embargoed"):
@@ -346,7 +346,7 @@ class FigsharePublisher(DepositPublisher[_Api]):
         account, going = self._account, [upload for upload in uploads if self.complete_file(upload) is None]
         most = account.get("maximum_file_size") or _FREE_BYTES
         for upload in [upload for upload in going if upload.size > most]:
-            reason = f"it has {upload.size} bytes, and the account allows {most} for one file"
+            reason = f"it has {upload.size} bytes, and the account takes {most} in one file"
             remedy = "Figshare lifts that on request for institutions, and sells Figshare+ for large data"
             raise PublishError(self.at(upload.name), reason, remedy)
         needed = sum(upload.size for upload in going if self.begun_file(upload) is None)
@@ -523,7 +523,7 @@ class _Parts:
             self._moved(count)
 
     def _error(self, reason: str) -> PublishError:
-        return PublishError(self._place, reason, "what arrived stays there: run the same command again to continue")
+        return PublishError(self._place, reason, "what arrived stays there: run it again to continue")
 
 
 def _same_site(url: str, base: str) -> bool:

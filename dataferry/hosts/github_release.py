@@ -663,7 +663,7 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
         except HostRefused as error:
             if is_status(error, 401, 403, 404):
                 raise self._too_weak(error.message) from error
-            reason, remedy = f"GitHub refuses the release {tag}: {error.message}", ""
+            reason, remedy = f"GitHub does not take the release {tag}: {error.message}", ""
             if "immutable release" in error.message:
                 reason = f"an immutable release had the tag {tag} once, and GitHub never allows it again"
                 remedy = f"Publish to @{_next_tag(self._tag)}"
