@@ -30,7 +30,7 @@ _A_DATE = 1_000_000_000  # a reset later than this is a time and not a number of
 
 #: What a 4xx most often means for data files, and what to do about it.
 _HINTS = {
-    401: "a login is needed, over https: put a token or user and password for this host into config.toml or .netrc",
+    401: "a login is needed: put a token or user and password for this host into config.toml or .netrc (for https)",
     403: "not allowed, or not there",
     404: "not there",
     407: "the proxy wants a login: give user and password in the proxy's URL",
