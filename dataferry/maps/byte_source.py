@@ -61,14 +61,14 @@ class BadCopy(MapError):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The file, HDU and column that an error names."""
+    """The file, HDU (of HDF5 the dataset) and column that an error names."""
 
     file: str
-    hdu: int | None = None
+    hdu: int | str | None = None
     column: str = ""
 
     def __str__(self) -> str:
-        hdu = "" if self.hdu is None else f", HDU {self.hdu}"
+        hdu = "" if self.hdu is None else f", {'dataset' if isinstance(self.hdu, str) else 'HDU'} {self.hdu}"
         return self.file + hdu + (f", column {self.column}" if self.column else "")
 
     def in_column(self, number: int, name: str) -> Context:

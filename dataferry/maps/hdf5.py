@@ -58,7 +58,7 @@ def hdf5_layout(source: ByteSource, dataset: int | str | None) -> MapLayout:
             attrs = _attributes(found, numbers)
             columns = _columns(source, found, attrs)
             pixels = None if numbers is None else _columns(source, numbers, {})[0]
-            context = _context(source, found)
+            context, name = _context(source, found), found.name
     except OSError as error:
         raise source.context.error(f"is not a readable HDF5 file: {error}", "fetch it again") from error
     nside = _nside(attrs, columns[0].count, context, partial=pixels is not None)
@@ -66,11 +66,11 @@ def hdf5_layout(source: ByteSource, dataset: int | str | None) -> MapLayout:
     if order == "NESTED" and nside & (nside - 1):
         raise context.error(f"the ordering is NESTED, but nside={nside} is no power of two")
     guessed = not stated and _first(attrs, _NSIDE_KEYS) is None
-    return MapLayout(source, context, 0, nside, order, columns, pixels, "" if stated else "assumed", guessed)
+    return MapLayout(source, context, name, nside, order, columns, pixels, "" if stated else "assumed", guessed)
 
 
 def _context(source: ByteSource, found: Any) -> Context:
-    return Context(f"{source.context.file}, dataset {found.name}")
+    return Context(source.context.file, found.name)
 
 
 def _attributes(found: Any, numbers: Any) -> dict[str, Any]:

@@ -96,7 +96,7 @@ class MapLayout:
 
     source: ByteSource = field(repr=False)
     context: Context
-    hdu: int
+    hdu: int | str
     nside: int
     order: str
     columns: list[Column]

@@ -95,9 +95,9 @@ def read_map(
     astropy.units.Quantity
         Shape (npix,) for one field given alone, (fields, npix) for a sequence or None; npix is 12 * nside**2, or the
         number of ``pixels``. Native-endian, in ``order``. ``info.meta`` has ``nside``, ``order``, ``file``, ``hdu``,
-        ``fields``; ``order_from`` ("primary header" or "assumed") where the map's own header does not state the
-        ordering of the file; with ``comm`` the ``pixels`` of this rank; with ``remote`` ``moved_bytes`` and
-        ``verified`` (False).
+        ``fields`` (``hdu`` of HDF5 is the dataset); ``order_from`` ("primary header" or "assumed") where the map's own
+        header does not state the ordering of the file; with ``comm`` the ``pixels`` of this rank; with ``remote``
+        ``moved_bytes`` and ``verified`` (False).
 
     Raises
     ------

@@ -95,7 +95,8 @@ def _map_lines(path: PathOrSource, layout: MapLayout, *, remote: bool) -> list[s
     order = {"": "", "assumed": " (not stated; assumed)"}.get(layout.order_from, f" (from the {layout.order_from})")
     fields = f"{len(layout.columns)} field{'s' if len(layout.columns) != 1 else ''}"
     guess = " (a guess from the number of values: no keyword says so)" if layout.guessed else ""
-    lines = [f"HEALPix map in HDU {layout.hdu}{guess}: NSIDE {layout.nside}, {layout.order}{order}, {fields}"]
+    where = f"{'dataset' if isinstance(layout.hdu, str) else 'HDU'} {layout.hdu}"
+    lines = [f"HEALPix map in {where}{guess}: NSIDE {layout.nside}, {layout.order}{order}, {fields}"]
     if layout.coordinates:
         lines.append(f"  coordinates {layout.coordinates}")
     lines.append("  coverage " + _coverage(layout, remote=remote))
@@ -110,10 +111,12 @@ def _load_lines(path: PathOrSource, layout: MapLayout, *, remote: bool) -> list[
     if fields and (not any(stated.values())) and _has_known_unit(layout, fields):
         chosen = "" if fields == [0] == list(range(len(layout.columns))) else f", field={tuple(fields)}"
         return [f"  m = maps.read_map({_printable(path)!r}{chosen}{extra})"]
-    return [
-        f"  {_variable(layout.columns[k].name, k)} = maps.read_map({_printable(path)!r}, field={k}{stated[k]}{extra})"
-        for k in fields
-    ]
+    lines: dict[str, str] = {}
+    for k in fields:
+        word = _variable(layout.columns[k].name, k)
+        word = f"field_{k}" if word in lines else word  # T of K and T of s, "a b" and "a-b"
+        lines[word] = f"  {word} = maps.read_map({_printable(path)!r}, field={k}{stated[k]}{extra})"
+    return list(lines.values())
 
 
 def _has_known_unit(layout: MapLayout, fields: list[int]) -> bool:

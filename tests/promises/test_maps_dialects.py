@@ -404,3 +404,11 @@ def test_a_damaged_header_behind_the_map_does_not_hide_it(tmp_path):
     text = maps.info(path)
     assert "HDU 2: the file is truncated" in text and "HEALPix map in HDU 1" in text
     assert maps.read_map(path).value[5] == 5
+
+
+def test_the_lines_that_info_gives_have_a_name_for_each_field(tmp_path):
+    path = table(tmp_path / "a.fits", column("a b", unit="K"), column("a-b", unit="s"))
+    lines = [line.strip() for line in maps.info(path).splitlines() if "read_map" in line]
+    found: dict[str, object] = {"maps": maps}
+    exec("\n".join(lines), found)
+    assert (found["a_b"].unit, found["field_1"].unit) == (u.K, u.s)

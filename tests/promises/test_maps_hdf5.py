@@ -267,3 +267,17 @@ def test_attributes_of_any_kind_are_read_or_named(h5py, tmp_path, key, value):
         made["m"].attrs[key] = value
     with suppress(MapError):
         assert maps.read_map(tmp_path / "a.h5").size == NPIX
+
+
+def test_file_and_dataset_of_a_result_read_it_again(h5py, need, tmp_path):
+    need.module("matplotlib")
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as made:
+        made["sky/m"] = np.arange(float(NPIX))
+    meta = maps.read_map(path).info.meta
+    assert (meta["file"], meta["hdu"]) == (str(path), "/sky/m")
+    np.testing.assert_array_equal(maps.read_map(meta["file"], hdu=meta["hdu"]).value, np.arange(NPIX))
+    assert "map in dataset /sky/m" in maps.info(path)
+    assert "a.h5" in maps.draw(path).get_suptitle()
+    with pytest.raises(MapError, match="a.h5, dataset /sky/m"):
+        maps.read_map(path, pixels=[NPIX])
