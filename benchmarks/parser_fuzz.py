@@ -53,6 +53,8 @@ from dataferry.hosts.api_client import ApiClient, Headers, Response, error_messa
 from dataferry.hosts.base import checked_files, guarded
 from dataferry.registry.catalog import read_catalog, read_sums, sums_with
 from dataferry.registry.checksum_lists import read_rows
+from dataferry.registry.editor import RegistryEditor
+from dataferry.registry.entry import Entry
 from dataferry.registry.names import check_public, check_url, redact_url
 from dataferry.registry.registry import Registry
 
@@ -233,6 +235,17 @@ def registry_toml(dice: Dice, folder: Path) -> None:
         text += "".join(f'\n[files."{i}.bin"]\nsize = {i}\nsha256 = "{SHA256}"\n' for i in range(1000))
     (folder / "dataferry.toml").write_bytes(changed_text(dice, text, ODD_TOML))
     use(Registry(folder / "dataferry.toml"))
+
+
+def registry_editor(dice: Dice, folder: Path) -> None:
+    path = folder / "dataferry.toml"
+    path.write_bytes(changed_text(dice, TABLE, ODD_TOML))
+    editor = RegistryEditor(path)
+    editor.set_dataurl("https://h.example/")
+    editor.add_mirror("https://m.example/")
+    editor.put([Entry("new.bin", SHA256, 5), Entry("a.bin", SHA256, 0)], replace=True)
+    editor.save()
+    use(Registry(path))  # what was written can be read
 
 
 def registry_text(dice: Dice, folder: Path) -> None:
@@ -574,6 +587,7 @@ def fits_files(dice: Dice, folder: Path) -> None:
 
 PARSERS: dict[str, Callable[[Dice, Path], None]] = {
     "dataferry.toml": registry_toml,
+    "dataferry.toml, edited": registry_editor,
     "text registry": registry_text,
     "files in Python": registry_in_python,
     "checksum lists": checksum_lists,
