@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from ..download.backoff import backoff
@@ -365,12 +365,3 @@ class ApiClient:
         encoding = head.headers.get("content-encoding", "")
         text = decoded(b"".join(transfer.chunks), encoding, max_bytes, transfer.place)
         return Response(head.status, Headers(head.headers), text, transfer.place)
-
-    def close(self) -> None:
-        """Do nothing: idle connections are the process's, and are closed after some seconds."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()

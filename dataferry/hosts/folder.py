@@ -89,12 +89,12 @@ class FolderHost(Host):
             return dict(folder_files.files_in(path))
         from .api_client import ApiClient
 
-        with ApiClient(settings, self.url) as client:
-            try:
-                listed = read_catalog(client.call("GET", CATALOG).body)
-            except ValueError as error:
-                reason = f"the folder is not on this machine ({problem}), and {CATALOG} there cannot be read: {error}"
-                raise TransferError(redact_url(self.url + CATALOG), reason, kind="list", final=True) from None
+        client = ApiClient(settings, self.url)
+        try:
+            listed = read_catalog(client.call("GET", CATALOG).body)
+        except ValueError as error:
+            reason = f"the folder is not on this machine ({problem}), and {CATALOG} there cannot be read: {error}"
+            raise TransferError(redact_url(self.url + CATALOG), reason, kind="list", final=True) from None
         return {name: HostedFile(file.size, file.sha256) for name, file in listed.items()}
 
     def publisher(self, settings: Settings, about: Mapping[str, Any]) -> Publisher:
@@ -148,17 +148,17 @@ class FolderPublisher(Publisher):
         lists = (name for name in (CATALOG, SUMS) if os.path.isfile(self._path(name)))
         name = next(lists, "") or next((name for name, _ in folder_files.files_in(self.root)), "")
         url = self.host.url + quoted_name(name)
-        with ApiClient(self.settings.as_anonymous(), self.host.url) as client:
-            try:
-                # of an empty folder NGINX and Apache answer 403, Caddy 404
-                answer = client.call("HEAD", url, accept=() if name else range(300, 500))
-                self._is_missing = answer.status == 404
-                if os.path.lexists(os.path.join(self.root, ".git")):
-                    self._serves_git = client.call("HEAD", ".git/HEAD", accept=range(300, 500)).status == 200
-            except TransferError as error:
-                there = f"{name} lies in the folder, and " if name else ""
-                remedy = "compare ?url= with the address of the web server, and with the folder that it publishes"
-                raise PublishError(self.host.redacted, f"{there}{redact_url(url)}: {error.reason}", remedy) from error
+        client = ApiClient(self.settings.as_anonymous(), self.host.url)
+        try:
+            # of an empty folder NGINX and Apache answer 403, Caddy 404
+            answer = client.call("HEAD", url, accept=() if name else range(300, 500))
+            self._is_missing = answer.status == 404
+            if os.path.lexists(os.path.join(self.root, ".git")):
+                self._serves_git = client.call("HEAD", ".git/HEAD", accept=range(300, 500)).status == 200
+        except TransferError as error:
+            there = f"{name} lies in the folder, and " if name else ""
+            remedy = "compare ?url= with the address of the web server, and with the folder that it publishes"
+            raise PublishError(self.host.redacted, f"{there}{redact_url(url)}: {error.reason}", remedy) from error
 
     def remarks(self, uploads: Sequence[Upload]) -> Sequence[str]:
         """What the answers of the web server mean that are no reason to stop."""

@@ -78,11 +78,11 @@ class GitLFSHost(Host):
         objects = sorted({(e.sha256, e.size or 0) for e in entries.values() if e.sha256 != _EMPTY})
         found: dict[str, Source] = {_EMPTY: self._stream(_EMPTY, lambda start: io.BytesIO())}
         logins: Iterable[str] = chain([""], _logins(self._server, settings))
-        with ApiClient(settings, self._server) as client:
-            for start in range(0, len(objects), _BATCH):
-                answer, login = self._ask(client, objects[start : start + _BATCH], logins)
-                found |= self._answered(answer)
-                logins = [login]
+        client = ApiClient(settings, self._server)
+        for start in range(0, len(objects), _BATCH):
+            answer, login = self._ask(client, objects[start : start + _BATCH], logins)
+            found |= self._answered(answer)
+            logins = [login]
         return {name: [found[entry.sha256]] for name, entry in entries.items() if entry.sha256 in found}
 
     def _ask(self, client: ApiClient, objects: Sequence[tuple[str, int]], logins: Iterable[str]) -> tuple[Any, str]:

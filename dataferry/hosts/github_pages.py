@@ -135,15 +135,15 @@ class GitHubPagesHost(Host):
 
     def hosted(self, settings: Settings) -> Mapping[str, HostedFile]:
         """The files that the site's catalog lists, with sizes and sha256; without one, those of the branch."""
-        with ApiClient(settings, self.site) as client:
-            try:
-                listed = read_catalog(client.call("GET", CATALOG).body)
-                return {name: HostedFile(file.size, file.sha256) for name, file in listed.items()}
-            except ValueError:
-                pass
-            except HostRefused as error:
-                if error.status != 404:
-                    raise
+        client = ApiClient(settings, self.site)
+        try:
+            listed = read_catalog(client.call("GET", CATALOG).body)
+            return {name: HostedFile(file.size, file.sha256) for name, file in listed.items()}
+        except ValueError:
+            pass
+        except HostRefused as error:
+            if error.status != 404:
+                raise
         try:
             with contextlib.closing(Clone(self, settings, self.token(settings))) as clone:
                 clone.branch.fetch()
@@ -283,12 +283,12 @@ class GitHubPagesPublisher(Publisher):
         headers = {"Accept": "application/vnd.github+json"}
         headers |= {"Authorization": f"Bearer {self._token.secret}"} if self._token else {}
         path = f"repos/{self.host.repository}/git/trees/{self._branch.tip}"
-        with ApiClient(self.settings, api_url(f"{parts.scheme}://{parts.netloc}"), headers=headers) as api:
-            try:
-                tree = api.call("GET", path, query={"recursive": "1"}).json()["tree"]
-                return {str(item["path"]): int(item["size"]) for item in tree if item["type"] == "blob"}
-            except (TransferError, LookupError, TypeError, ValueError):  # another server, which has no such API
-                return {}
+        api = ApiClient(self.settings, api_url(f"{parts.scheme}://{parts.netloc}"), headers=headers)
+        try:
+            tree = api.call("GET", path, query={"recursive": "1"}).json()["tree"]
+            return {str(item["path"]): int(item["size"]) for item in tree if item["type"] == "blob"}
+        except (TransferError, LookupError, TypeError, ValueError):  # another server, which has no such API
+            return {}
 
     def _listed(self) -> dict[str, Listed]:
         try:
@@ -382,22 +382,22 @@ class GitHubPagesPublisher(Publisher):
 
     def _wait_until_served(self, files: Mapping[str, Listed]) -> None:
         """Wait until the site's own catalog lists files: then this build of the site is the one that is served."""
-        with ApiClient(self.settings.as_anonymous(), self.host.site) as client:
-            reason, announced = "", False
-            for _ in tries(SERVED_WITHIN, 0.2):
-                if reason and not announced:
-                    self.notify(f"{self.host.site}: waiting up to {SERVED_WITHIN:.0f} s until the site has the files")
-                    announced = True
-                try:
-                    # another query each time: caches keep an answer for minutes
-                    answer = client.call("GET", CATALOG, query={"at": time.time_ns()}).body
-                    if files.items() <= read_catalog(answer).items():
-                        return
-                    reason = "it still serves an older state"
-                except ValueError:
-                    reason = f"it serves something else as {CATALOG}"
-                except TransferError as error:
-                    reason = f"it does not serve {CATALOG}: {error.reason}"
+        client = ApiClient(self.settings.as_anonymous(), self.host.site)
+        reason, announced = "", False
+        for _ in tries(SERVED_WITHIN, 0.2):
+            if reason and not announced:
+                self.notify(f"{self.host.site}: waiting up to {SERVED_WITHIN:.0f} s until the site has the files")
+                announced = True
+            try:
+                # another query each time: caches keep an answer for minutes
+                answer = client.call("GET", CATALOG, query={"at": time.time_ns()}).body
+                if files.items() <= read_catalog(answer).items():
+                    return
+                reason = "it still serves an older state"
+            except ValueError:
+                reason = f"it serves something else as {CATALOG}"
+            except TransferError as error:
+                reason = f"it does not serve {CATALOG}: {error.reason}"
         branch = f"the branch {self.host.branch}" if self.host.branch else "the default branch"
         remedy = (
             f"in the repository's settings, Pages must publish {branch}; then run the same command again: what was "

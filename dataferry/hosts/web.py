@@ -54,8 +54,8 @@ class WebHost(Host):
         url = self.spec + SUMS
         login = authorization(urlsplit(url), settings)
         try:
-            with ApiClient(settings, self.spec, headers={"Authorization": login} if login else {}) as service:
-                text = service.call("GET", url, headers={"Accept": "*/*"}).body.decode()
+            service = ApiClient(settings, self.spec, headers={"Authorization": login} if login else {})
+            text = service.call("GET", url, headers={"Accept": "*/*"}).body.decode()
             return {entry.name: HostedFile(entry.size, entry.sha256) for entry in read_list(text, redact_url(url))}
         except HostRefused as error:
             reason = f"{error.reason}; a web server lists its files in a SHA256SUMS, which sha256sum writes"

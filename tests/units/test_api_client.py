@@ -70,9 +70,8 @@ def provider() -> Iterator[Provider]:
 
 
 @pytest.fixture
-def service(provider: Provider) -> Iterator[ApiClient]:
-    with ApiClient(Settings(), provider.url + "api/", headers={"Authorization": "Bearer s3cret"}) as service:
-        yield service
+def service(provider: Provider) -> ApiClient:
+    return ApiClient(Settings(), provider.url + "api/", headers={"Authorization": "Bearer s3cret"})
 
 
 OK: Answer = (200, {}, b'{"id": 7}')
@@ -162,11 +161,8 @@ def test_no_json_and_no_server_are_errors(provider: Provider, service: ApiClient
     provider.says("/api/x", (200, {}, b"<html>"))
     with pytest.raises(TransferError, match="not JSON"):
         service.call("GET", "x").json()
-    with (
-        ApiClient(Settings(), "http://127.0.0.1:9/") as nobody,
-        pytest.raises(TransferError, match="GET http://127.0.0.1:9/x: ") as caught,
-    ):
-        nobody.call("GET", "x")
+    with pytest.raises(TransferError, match="GET http://127.0.0.1:9/x: ") as caught:
+        ApiClient(Settings(), "http://127.0.0.1:9/").call("GET", "x")
     assert caught.value.kind == "connect"
 
 
@@ -178,8 +174,8 @@ def test_it_goes_through_the_users_proxy(
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
     provider.says("/api/x", OK)
-    with ApiClient(Settings(), provider.url + "api/") as service:
-        assert service.call("GET", "x").status == 200
+    service = ApiClient(Settings(), provider.url + "api/")
+    assert service.call("GET", "x").status == 200
     assert "via" in provider.asked[0][2]
 
 
@@ -187,8 +183,8 @@ def test_a_proxy_of_another_protocol_is_named(provider: Provider, monkeypatch: p
     monkeypatch.setenv("http_proxy", "ftp://ada:secret@127.0.0.1:1080")
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
-    with ApiClient(Settings(), provider.url) as api, pytest.raises(SettingsError, match="^http_proxy .*socks5h"):
-        api.call("GET", "x")
+    with pytest.raises(SettingsError, match="^http_proxy .*socks5h"):
+        ApiClient(Settings(), provider.url).call("GET", "x")
 
 
 def test_an_answer_has_a_longest_length(provider: Provider, service: ApiClient) -> None:
@@ -206,8 +202,8 @@ def test_an_answer_has_a_longest_length(provider: Provider, service: ApiClient) 
 def test_own_roots_are_trusted(nginx: Callable[..., Any], tls_ca: Any, tmp_path: Path) -> None:
     (tmp_path / "x").write_text("{}")
     server = nginx(tmp_path, tls=True)
-    with ApiClient(Settings(), server.url) as service, pytest.raises(TransferError, match="not trusted"):
-        service.call("GET", "x")
+    with pytest.raises(TransferError, match="not trusted"):
+        ApiClient(Settings(), server.url).call("GET", "x")
     settings = Settings(hosts={"127.0.0.1": {"ca_bundle": str(tls_ca.pem)}})
-    with ApiClient(settings, server.url) as service:
-        assert service.call("GET", "x").json() == {}
+    service = ApiClient(settings, server.url)
+    assert service.call("GET", "x").json() == {}
