@@ -685,7 +685,7 @@ def main() -> None:
         raise SystemExit(not run(names[0], options.seed, options.cases))
     words = [sys.executable, __file__, "--cases", str(options.cases), "--seed", str(options.seed)]
     failed = [name for name in names if subprocess.run([*words, name], check=False).returncode]
-    raise SystemExit(", ".join(failed))
+    raise SystemExit(", ".join(failed) or None)
 
 
 if __name__ == "__main__":

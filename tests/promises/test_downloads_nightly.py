@@ -52,3 +52,10 @@ def test_random_faults(repository: Path) -> None:
     words = [sys.executable, repository / "benchmarks" / "fault_fuzz.py", "--cases", "5000", "--threads", "12"]
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
+
+
+def test_random_input_for_every_parser(repository: Path) -> None:
+    words = [sys.executable, repository / "benchmarks" / "parser_fuzz.py", "--cases", "2000"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    sys.stdout.write(done.stdout)
+    assert done.returncode == 0, done.stdout + done.stderr
