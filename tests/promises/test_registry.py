@@ -57,6 +57,8 @@ FILE = f'[files."a"]\nsize = 1\nsha256 = "{SHA}"\n'
         "dataurl = x": r"not valid TOML.*line 1",
         f"{FILE}\n{FILE}": r"not valid TOML.*line 5",
         'dataurl = "https://h/d"': r"line 1: dataurl .* must end with a slash",
+        'dataurl = "https://h/a b/"': r"line 1: dataurl contains a space or a control character",
+        'dataurl = "https://h/\\u0001/"': r"line 1: dataurl contains a space or a control character",
         "\ndataurl = 3": r"line 2: dataurl is a string, not 3",
         'dataurls = "https://h/d/"': r"line 1: unknown key 'dataurls'; did you mean 'dataurl'\?",
         "mirrors = [1]": r"line 1: mirrors is a string or a list of strings",
