@@ -50,15 +50,14 @@ class FileLock:
         """Try to take it, without waiting; with `force` also where another process seems to have it."""
         place, byte = self._key
         with _table:
-            locked = _locked.setdefault(place, set())
-            if byte in locked:
+            if byte in _locked.get(place, ()):
                 return force
             fd = _file(place)
             self._on_disk = fd >= 0 and _lock(fd, byte)
             if not self._on_disk and fd >= 0 and not force:
                 return False
             self._mine = True
-            locked.add(byte)
+            _locked.setdefault(place, set()).add(byte)
             return True
 
     def release(self) -> None:
@@ -68,13 +67,16 @@ class FileLock:
         place, byte = self._key
         with _table:
             self._mine = False
-            _locked[place].discard(byte)
+            locked = _locked.get(place, set())  # a forked child has none
+            locked.discard(byte)
+            if not locked:
+                _locked.pop(place, None)
             fd = _files.get(place, -1)
             if fd < 0:
                 return
             if self._on_disk:
                 _unlock(fd, byte)
-            if not _locked[place]:
+            if not locked:
                 # No lock is left to lose, and an open file would keep the file system from being unmounted.
                 os.close(_files.pop(place))
 
