@@ -14,7 +14,6 @@ from .session import Transfer
 from .source import Wanted
 from .stream import StreamReader
 
-_HASHED_AT_ONCE = 1 << 25  # bytes up to which a thread would cost more time than it saves
 BEGINNING = 1024  # bytes by which a body is recognised
 
 
@@ -48,8 +47,7 @@ class SegmentedFile:
         self._hash: RollingHash | None = None
         if self.registered:
             self._hash = RollingHash(partial.fd, wake)
-            if size is None or size > _HASHED_AT_ONCE:
-                self._hash.start()
+            self._hash.start()
             self._hash.advance(partial.ranges.prefix())
         here = partial.ranges.prefix()
         self.segments = Segments([(here, None)] if size is None else list(partial.ranges.missing(size)))
