@@ -6,6 +6,7 @@ below makes symbolic links, forks or FIFOs itself.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -165,32 +166,39 @@ print(*data.fetch(), is_url_in_cache({server.url + "maps/a.fits"!r}), data.where
     assert run("-c", code.replace("*data.fetch()", "0, 0"))[2] == "False", "the entry is gone as well"
 
 
-@pytest.fixture
-def exfat(need: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A cache on exFAT: no links, no rights, and capitals are small letters."""
+@contextlib.contextmanager
+def cache_on_an_image(need: Any, folder: Path, make: list[str], mount: list[str], *, loop: bool) -> Iterator[Path]:
+    """A cache on a file system in a file, mounted through FUSE."""
     need.that("mount", os.geteuid() == 0, "only root mounts")
-    make, mount = need("mkfs.exfat"), need("mount.exfat-fuse")
-    image, place = tmp_path / "exfat.img", tmp_path / "exfat"
+    make[0], mount[0] = need(make[0]), need(mount[0])
+    image, place = folder / "image", folder / "mounted"
     place.mkdir()
     with open(image, "wb") as file:
         file.truncate(64 << 20)
-    subprocess.run([make, str(image)], check=True, capture_output=True)
-    found = subprocess.run(["losetup", "-f", "--show", str(image)], capture_output=True, text=True)
-    if found.returncode:
-        pytest.skip("there are no loop devices")
-    device = found.stdout.strip()
-    try:
-        if subprocess.run([mount, device, str(place)], capture_output=True).returncode:
+    subprocess.run([*make, str(image)], check=True, capture_output=True)
+    with contextlib.ExitStack() as stack:
+        device = str(image)
+        if loop:
+            found = subprocess.run(["losetup", "-f", "--show", device], capture_output=True, text=True)
+            if found.returncode:
+                pytest.skip("there are no loop devices")
+            device = found.stdout.strip()
+            stack.callback(subprocess.run, ["losetup", "-d", device], check=False)
+        if subprocess.run([*mount, device, str(place)], capture_output=True).returncode:
             pytest.skip("there is no FUSE")
-        try:
-            (place / "cache").mkdir()
-            monkeypatch.setenv("ASTROPY_CACHE_DIR", str(place / "cache"))
-            monkeypatch.setenv("XDG_CACHE_HOME", str(place / "cache"))
-            yield place / "cache"
-        finally:
-            subprocess.run(["umount", "-l", str(place)], check=True)
-    finally:
-        subprocess.run(["losetup", "-d", device], check=False)
+        stack.callback(subprocess.run, ["umount", "-l", str(place)], check=True)
+        (place / "cache").mkdir()
+        environment = stack.enter_context(pytest.MonkeyPatch.context())
+        environment.setenv("ASTROPY_CACHE_DIR", str(place / "cache"))
+        environment.setenv("XDG_CACHE_HOME", str(place / "cache"))
+        yield place / "cache"
+
+
+@pytest.fixture
+def exfat(need: Any, tmp_path: Path) -> Iterator[Path]:
+    """A cache on exFAT: no links, no rights, and capitals are small letters."""
+    with cache_on_an_image(need, tmp_path, ["mkfs.exfat"], ["mount.exfat-fuse"], loop=True) as cache:
+        yield cache
 
 
 def test_a_cache_without_links_or_capitals(exfat: Path, make_package: Any) -> None:
@@ -208,25 +216,11 @@ def test_a_cache_without_links_or_capitals(exfat: Path, make_package: Any) -> No
 
 
 @pytest.fixture
-def ntfs(need: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def ntfs(need: Any, tmp_path: Path) -> Iterator[Path]:
     """A cache on NTFS as Windows mounts it: capitals are small letters, and some names are refused."""
-    need.that("mount", os.geteuid() == 0, "only root mounts")
-    make, mount = need("mkfs.ntfs"), need("lowntfs-3g")
-    image, place = tmp_path / "ntfs.img", tmp_path / "ntfs"
-    place.mkdir()
-    with open(image, "wb") as file:
-        file.truncate(64 << 20)
-    subprocess.run([make, "-q", "-F", "-Q", str(image)], check=True, capture_output=True)
-    options = "ignore_case,windows_names"
-    if subprocess.run([mount, "-o", options, str(image), str(place)], capture_output=True).returncode:
-        pytest.skip("there is no FUSE")
-    try:
-        (place / "cache").mkdir()
-        monkeypatch.setenv("ASTROPY_CACHE_DIR", str(place / "cache"))
-        monkeypatch.setenv("XDG_CACHE_HOME", str(place / "cache"))
-        yield place / "cache"
-    finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)
+    mount = ["lowntfs-3g", "-o", "ignore_case,windows_names"]
+    with cache_on_an_image(need, tmp_path, ["mkfs.ntfs", "-q", "-F", "-Q"], mount, loop=False) as cache:
+        yield cache
 
 
 @pytest.mark.parametrize("chosen", [False, True])
