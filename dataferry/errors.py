@@ -245,6 +245,8 @@ class TransferError(DataferryError, OSError):
         Seconds that the server asked to wait.
     final : bool
         Whether another attempt at the same source cannot help.
+    sha256 : str
+        The hash of a whole file that arrived and is not the right one.
     """
 
     def __init__(
@@ -255,16 +257,18 @@ class TransferError(DataferryError, OSError):
         kind: Reason | str = Reason.ERROR,
         retry_after: float | None = None,
         final: bool = False,
+        sha256: str = "",
     ) -> None:
         self.place = place
         self.reason = reason
         self.kind = Reason(kind)
         self.retry_after = retry_after
         self.final = final
+        self.sha256 = sha256
         super().__init__(f"{place}: {reason}")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        again = partial(type(self), kind=self.kind, retry_after=self.retry_after, final=self.final)
+        again = partial(type(self), kind=self.kind, retry_after=self.retry_after, final=self.final, sha256=self.sha256)
         return again, (self.place, self.reason)
 
 
@@ -305,11 +309,14 @@ class Failure(NamedTuple):
         What happened, for people.
     kind : Reason
         The same in one word for programs.
+    sha256 : str
+        The hash of a whole file that arrived and is not the right one.
     """
 
     place: str
     reason: str
     kind: str = Reason.ERROR
+    sha256: str = ""
 
     @property
     def other_bytes(self) -> bool:

@@ -224,6 +224,9 @@ def _download(urls: Sequence[str], place: _Place, timeout: float, options: Fetch
         raise Offline(place.name, tried, _WITHOUT_NETWORK)
     wrong = any(failure.kind is Reason.SHA256 for failure in tried)
     remedy = "check the hash: a file that was changed on purpose has a new one" if wrong else "check the URL"
+    arrived = {failure.sha256 for failure in tried if failure.sha256}
+    if len(arrived) == 1:
+        remedy += f"; the file that arrived has sha256:{arrived.pop()}"
     raise FileUnavailable(place.name, tried, remedy)
 
 

@@ -384,13 +384,14 @@ class FileDownload:
         self.moved += len(body)
         headers = transfer.head.headers if transfer.head is not None else {}
         strange = None
-        if hashlib.sha256(body).hexdigest() != self.wanted.sha256:
+        digest = hashlib.sha256(body).hexdigest()
+        if digest != self.wanted.sha256:
             # The hash judges first: what else is strange explains why it is not the right one.
             strange = describe_body(body[:BEGINNING], headers, self.wanted.name) if body else None
             if error is not None and (strange is None or error.kind != Reason.CUT):
                 raise error
             check_body(headers, transfer.place, self.wanted.name, body[:BEGINNING], len(body), self.wanted.size)
-            raise other_file(transfer.state.source.redacted, strange)
+            raise other_file(transfer.state.source.redacted, digest, strange)
         for other in [other for other in self.transfers if other is not transfer]:
             self.drop_transfer(other)
             if transfer is self.rival:
@@ -439,9 +440,9 @@ class FileDownload:
         if not any(s.tries < state.tries for s in others):
             self.wait = state.host.backoff(state.tries)
 
-    def _try(self, state: SourceState, place: str, reason: str, kind: Reason) -> None:
+    def _try(self, state: SourceState, place: str, reason: str, kind: Reason, sha256: str = "") -> None:
         state.last = reason
-        failure = Failure(place, reason, kind)
+        failure = Failure(place, reason, kind, sha256)
         if failure not in self.tried:  # a file that is cut every megabyte has many
             self.tried += (failure,)
 
@@ -453,7 +454,7 @@ class FileDownload:
         """Note that all bytes arrived and are not the right ones: none of them is kept."""
         mixed = len(self.used_sources) > 1 or (self.body is not None and self.body.partial.resumed > 0)
         reason = error.reason + (" (bytes of several attempts)" if mixed else "")
-        self._try(state, error.place, reason, error.kind)
+        self._try(state, error.place, reason, error.kind, "" if mixed else error.sha256)
         self.drop()
         if state.doubtful(error.kind):
             return

@@ -193,7 +193,7 @@ class SegmentedFile:
             if digest is None:
                 return False
             if digest != self._wanted.sha256:
-                raise other_file(place, self.strange)
+                raise other_file(place, digest, self.strange)
         return True
 
     def close(self) -> None:
@@ -217,8 +217,8 @@ class SegmentedFile:
             self._hash.close()
 
 
-def other_file(place: str, strange: tuple[Reason, str] | None) -> TransferError:
+def other_file(place: str, sha256: str, strange: tuple[Reason, str] | None) -> TransferError:
     """The error for a file that is whole and not the right one."""
     text = "all bytes arrived, but their sha256 is not the registered one: another file has this name there"
     kind, reason = strange or (Reason.SHA256, text)
-    return TransferError(place, reason, kind=kind, final=strange is not None)
+    return TransferError(place, reason, kind=kind, final=strange is not None, sha256="" if strange else sha256)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
-from ..errors import DataferryError, FileUnavailable, NeedsNetwork, TransferError, UnknownFile
+from ..errors import DataferryError, Failure, FileUnavailable, NeedsNetwork, Reason, TransferError, UnknownFile
 from ..hosts import make_host
 from ..hosts.base import guarded
 from ..registry.names import redact_url
@@ -286,8 +286,8 @@ class _HostCheck:
             if isinstance(result, FileUnavailable):
                 # what a server answered says more than that the host itself could not be asked
                 failures = sorted(result.failures, key=lambda failure: not failure.place.startswith("host "))
-                where, reason, kind = failures[-1] if failures else ("", str(result), "fetch")
-                yield self._bad(name, reason, kind, where)
+                last = failures[-1] if failures else Failure("", str(result), Reason.FETCH)
+                yield self._bad(name, last.reason, last.kind, last.place)
             else:
                 where = result.source.redacted if result.source else self._redacted
                 yield Finding(name, self._redacted, where, State.PROVEN, "sha256 of all bytes")

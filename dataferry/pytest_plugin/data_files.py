@@ -147,9 +147,9 @@ def _failed(data: PackageData, name: str, error: DataferryError | None) -> Outco
     reason, state = _first_line(error), BROKEN
     if isinstance(error, FileUnavailable):
         wrong = [failure for failure in error.failures if failure.other_bytes]
-        place, why, _ = (wrong or error.failures or [Failure("", "no place is declared")])[-1]
+        last = (wrong or error.failures or [Failure("", "no place is declared")])[-1]
         state = WRONG if wrong else MISSING
-        reason = f"{name!r} of {data.package} is not available: {place}: {why}{_prefetch(data, name)}"
+        reason = f"{name!r} of {data.package} is not available: {last.place}: {last.reason}{_prefetch(data, name)}"
     return Outcome(data.package, name, state, reason=reason, detail=str(error))
 
 

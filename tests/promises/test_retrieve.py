@@ -95,6 +95,17 @@ def test_the_remedy_fits_the_reason(server):
         dataferry.retrieve("https://nowhere.invalid/map.fits", f"sha256:{SHA}", progress=False)
 
 
+@pytest.mark.parametrize("size", [10, 3_000_000], ids=["small", "large"])
+def test_a_wrong_sha256_tells_the_right_one(size):
+    """Who knows that the file was changed on purpose needs its new hash."""
+    content = os.urandom(size)
+    with RangeServer({"map.fits": content}) as server, pytest.raises(FileUnavailable) as caught:
+        dataferry.retrieve(server.url_of("map.fits"), f"sha256:{SHA}", progress=False)
+    found = hashlib.sha256(content).hexdigest()
+    assert str(caught.value).endswith(f"; the file that arrived has sha256:{found}")
+    assert {failure.sha256 for failure in caught.value.failures} == {found}
+
+
 def test_offline_says_so(server, monkeypatch):
     monkeypatch.setenv("DATAFERRY_OFFLINE", "1")
     with pytest.raises(Offline, match="DATAFERRY_OFFLINE"):
