@@ -7,6 +7,7 @@ administrator's in each folder of ``$XDG_CONFIG_DIRS`` (by default ``/etc/xdg``)
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -153,8 +154,10 @@ def _table(path: Path) -> dict[str, Any] | None:
     """One configuration file, parsed again only after it changed."""
     key = str(path)
     try:
-        stat = os.stat(key)
-        mark = (stat.st_mtime_ns, stat.st_size)
+        status = os.stat(key)
+        if stat.S_ISFIFO(status.st_mode) or (stat.S_ISCHR(status.st_mode) and not os.path.samefile(key, os.devnull)):
+            raise OSError("it is not a file")  # reading it might never end
+        mark = (status.st_mtime_ns, status.st_size)
         if key not in _read or _read[key][0] != mark:
             _read[key] = mark, parse_toml(path.read_bytes().removeprefix(b"\xef\xbb\xbf").decode())
         return _read[key][1]

@@ -23,6 +23,12 @@ from .toml_values import TomlValues, parse_toml
 
 _KEYS = {"dataurl", "mirrors", "timeout", "env", "cache_env", "registry", "strict", "folders", "files", "about"}
 _MOST_ROWS = 50  # of a table in a notebook
+_VARIABLE = re.compile(r"\$\{?(\w+)")
+#: How variables with a secret are called: GITHUB_TOKEN, AWS_ACCESS_KEY_ID, PGPASSWORD, https_proxy.
+_SECRET = re.compile(
+    r"(TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|APIKEY|PROXY|(^|_)(KEY|PASS|PAT|AUTH)|_PWD)(_|$)",
+    re.IGNORECASE,
+)
 
 
 class Registry(Mapping[str, Entry]):
@@ -129,6 +135,10 @@ class Registry(Mapping[str, Entry]):
         self.strict: bool = values.typed(table, "strict", bool, False)
         folders = values.typed(table, "folders", dict, {})
         self.folders = {site: tuple(values.strings(folders, site, "folders.")) for site in folders}
+        in_folders = [(found, site) for site in folders for found in _VARIABLE.findall(" ".join(self.folders[site]))]
+        for variable, key in ((self.env, "env"), (self.cache_env, "cache_env"), *in_folders):
+            if _SECRET.search(variable):
+                raise values.error(f"the variable {variable} may hold a secret, and paths are printed", key)
         self.about: dict[str, Any] = values.typed(table, "about", dict, {})
         files = values.typed(table, "files", dict, {})
         self._entries = {name: self._entry(name, value, text) for name, value in files.items()}

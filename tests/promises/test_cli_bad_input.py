@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 import unicodedata
@@ -206,6 +207,28 @@ def test_settings_that_cannot_be_used(command, package, home, monkeypatch, confi
     result = command("doctor")
     assert result.exit_code == 4
     assert reason in result.stdout
+
+
+@pytest.mark.parametrize("target", [None, "/dev/zero"])
+def test_settings_without_an_end(home, target):
+    path = home / ".config" / "dataferry" / "config.toml"
+    path.parent.mkdir()
+    if target:
+        path.symlink_to(target)
+    else:
+        os.mkfifo(path)
+    limits = {"timeout": 20, "preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))}
+    words = [sys.executable, "-m", "dataferry", "cache", "dir"]
+    result = subprocess.run(words, capture_output=True, text=True, check=False, **limits)
+    assert (result.returncode, result.stderr.count("\n")) == (4, 1)
+    assert f"{path}: it is not a file" in result.stderr
+
+
+def test_masked_settings(command, package, home):
+    path = home / ".config" / "dataferry" / "config.toml"
+    path.parent.mkdir()
+    path.symlink_to("/dev/null")
+    assert command("get", package, "small.txt").exit_code == 0
 
 
 def test_credentials_are_never_shown(command, make_package, monkeypatch):

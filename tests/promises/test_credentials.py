@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from dataferry import PackageData
-from dataferry.errors import FetchErrors
+from dataferry.errors import FetchErrors, RegistryError
 from dataferry.testing import Cut, RangeServer, RedirectTo, Status
 
 NAME, BYTES = "maps/a.fits", b"some bytes\n" * 1000
@@ -136,6 +136,33 @@ def test_nothing_secret_is_shown(
     for text in texts:
         assert SECRET not in text
         assert BASIC.split()[1] not in text
+
+
+SECRET_VARIABLES = ["GITHUB_TOKEN", "AWS_SECRET_ACCESS_KEY", "PGPASSWORD", "https_proxy", "SMTP_PWD", "GH_PAT"]
+
+
+@pytest.mark.parametrize("variable", SECRET_VARIABLES)
+@pytest.mark.parametrize("line", ['env = "{}"', 'cache_env = "{}"', '[folders]\nany = ["/data/$HOME", "/a/${{{}}}"]'])
+def test_no_folder_is_a_secret(
+    line: str, variable: str, make_package: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, SECRET)
+    package = make_package({NAME: BYTES}, head=f'dataurl = "http://127.0.0.1:9/"\n{line.format(variable)}')
+    for ask in ("where", "get"):
+        with pytest.raises(RegistryError, match=f"the variable {variable} may hold a secret") as caught:
+            getattr(PackageData(package), ask)(NAME)
+        assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("variable", ["MYPKG_DATA", "PWD", "TOKENIZERS_DATA", "DATA_PATH", "KEYBOARD", "PASSBAND_DATA"])
+def test_variables_of_folders(
+    variable: str, make_package: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / NAME).parent.mkdir()
+    (tmp_path / NAME).write_bytes(BYTES)
+    monkeypatch.setenv(variable, str(tmp_path))
+    package = make_package({NAME: BYTES}, head=f'dataurl = "http://127.0.0.1:9/"\nenv = "{variable}"')
+    assert PackageData(package).get(NAME) == str(tmp_path / NAME)
 
 
 @pytest.mark.parametrize("words", ["get -vv PKG NAME", "where -vv PKG NAME", "check -vv PKG", "doctor -vv PKG"])
