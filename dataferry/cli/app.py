@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from ..errors import DataferryError
 from .options import SHARED, Group, log_to_stderr
 from .output import INTERRUPTED, echo, exit_code, print_error, style
 
@@ -65,10 +66,16 @@ class Commands(Group):
         command = getattr(import_module(f".{module}", __package__), name or "command")
         return command if isinstance(command, click.Command) else None
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Read the command line, whose ``--help`` or ``--version`` may not be printable."""
+        try:
+            return super().make_context(*args, **extra)
+        except DataferryError as error:
+            print_error(error)
+            raise click.exceptions.Exit(exit_code(error)) from None
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; print its error and leave with the exit code for it."""
-        from ..errors import DataferryError
-
         if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
             ctx.color = False
         try:

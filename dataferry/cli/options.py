@@ -83,7 +83,24 @@ SHARED: list[click.Parameter] = [
 ]
 
 
-class Command(click.Command):
+def _print_help(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        echo(ctx.get_help())
+        ctx.exit()
+
+
+class _WithHelp(click.Command):
+    """Prints its help as all else: click's own would be a traceback where stdout is full."""
+
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        """Take the option of click with another way to print."""
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.callback = _print_help
+        return option
+
+
+class Command(_WithHelp):
     """A command that takes the shared options as well."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -91,7 +108,7 @@ class Command(click.Command):
         self.params += SHARED
 
 
-class Group(click.Group):
+class Group(_WithHelp, click.Group):
     """A group that answers a mistyped command with the close ones."""
 
     def resolve_command(

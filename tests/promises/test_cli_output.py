@@ -148,10 +148,14 @@ def test_a_servers_words_do_not_reach_the_terminal(command, make_package, hostil
 # -- pipes and files ---------------------------------------------------------------------------------------------------
 
 
-def test_a_full_disk_behind_stdout_is_an_error(package, tmp_path):
+@pytest.mark.parametrize(
+    "args", ["list {package}", "--help", "--version", "get --help", "cache --help", "cache size --help"]
+)
+def test_a_full_disk_behind_stdout_is_an_error(package, tmp_path, args):
     with open("/dev/full", "w") as full:
         env = os.environ | {"PYTHONPATH": str(tmp_path / "packages")}
-        run = subprocess.run([PROGRAM, "list", package], stdout=full, stderr=subprocess.PIPE, text=True, env=env)
+        command = [PROGRAM, *args.format(package=package).split()]
+        run = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=env)
     assert run.returncode == 5
     assert run.stderr == "error: the output cannot be written: No space left on device\n"
 
