@@ -43,6 +43,8 @@ _MD5 = re.compile(r'"?([0-9a-f]{32})"?').fullmatch
 _REQUESTS = 16
 #: Above this number of files the store is asked for a list.
 _FEW = 64
+#: Pages of a list, of up to a thousand objects each: a store may give a further one each time.
+MOST_PAGES = 10_000
 #: An upload and a key that nobody has.
 _NO_UPLOAD = "dataferry-asks-whether-it-may"
 
@@ -221,7 +223,10 @@ class S3Client:
 
     def pages(self, operation: str, entries: str, **params: Any) -> Iterator[dict[str, Any]]:
         """The items of a list of many pages."""
-        for page in self.boto.get_paginator(operation).paginate(Bucket=self.bucket.name, **params):
+        pages = self.boto.get_paginator(operation).paginate(Bucket=self.bucket.name, **params)
+        for number, page in enumerate(pages):
+            if number == MOST_PAGES:
+                raise PublishError(self.bucket.spec, f"its list has more than {MOST_PAGES} pages")
             yield from page.get(entries, ())
 
     def listed(self, below: str = "") -> dict[str, HostedFile]:

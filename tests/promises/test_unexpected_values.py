@@ -21,6 +21,7 @@ import pytest
 from click.testing import Result
 
 from dataferry import PackageData, maps
+from dataferry.config import Settings
 from dataferry.errors import (
     ArchiveError,
     DataferryError,
@@ -28,8 +29,10 @@ from dataferry.errors import (
     MapError,
     RegistryError,
     SettingsError,
+    TransferError,
     UnknownFile,
 )
+from dataferry.hosts import make_host
 from dataferry.testing import Cut, Fault, RangeServer, Status
 
 DATA = random.Random(1).randbytes(3_000_000)
@@ -217,6 +220,41 @@ def test_a_list_with_a_further_page_each_time_ends(
         server.fault(assets, Headers(Link=f'<{server.url}{assets}>; rel="next"'))
         error = github(server, make_package({}), monkeypatch)
         assert "more than 100 pages" in str(error)
+
+
+def test_a_list_of_figshare_whose_pages_are_all_full_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dataferry.hosts.figshare.MOST_PAGES", 20)  # it is asked for one page a second
+    full = {"articles/1": b'{"files": [{}]}', "articles/1/files": json.dumps([{}] * 1000).encode()}
+    with RangeServer(full) as server:
+        with pytest.raises(TransferError, match="its list has more than 100 pages"):
+            make_host(f"figshare:1?server={server.url}").hosted(Settings())
+        assert len(server.requests) == 21
+
+
+class EndlessBucket(Fault):
+    """Lists of objects with another token each time."""
+
+    def __init__(self) -> None:
+        self.pages = 0
+
+    def response(self, response: Any, request: Any) -> Any:
+        self.pages += 1
+        key = f"<Contents><Key>{self.pages}.bin</Key><Size>1</Size></Contents>"
+        more = f"<IsTruncated>true</IsTruncated><NextContinuationToken>{self.pages}</NextContinuationToken>"
+        body = f"<ListBucketResult>{key}{more}</ListBucketResult>".encode()
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/xml\r\nContent-Length: %d\r\n\r\n" % len(body)
+        return dataclasses.replace(response, head=head + body, pieces=[])
+
+
+@pytest.mark.usefixtures("no_aws_keys")
+def test_a_list_of_a_bucket_with_a_further_page_each_time_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dataferry.hosts.s3_client.MOST_PAGES", 20)
+    with RangeServer({}) as server:
+        bucket = EndlessBucket()
+        server.fault("*", bucket)
+        with pytest.raises(TransferError, match="gives no list: its list has more than 20 pages"):
+            make_host(f"s3://bucket/v1/?endpoint={server.url.rstrip('/')}").hosted(Settings())
+        assert bucket.pages == 21
 
 
 @pytest.mark.parametrize("message", [nested(900), "\ud800", "\x1b[31m", {"a": nested(900)}], ids=["deep", *"123"])
