@@ -211,7 +211,7 @@ class Plan:
         """
         errors = list(self.problems)
         failures = [host.failure for host in self.hosts if host.failure]
-        if every_host or (not errors and len(failures) == len(self.hosts)):
+        if every_host or len(failures) == len(self.hosts):
             errors += [error for error in failures if error not in errors]
         raise_all(errors, f"nothing was published: {len(errors)} problems")
 

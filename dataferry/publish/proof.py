@@ -103,10 +103,10 @@ def _with_space(workdirs: Iterable[Path], size: int) -> Path:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             free = shutil.disk_usage(folder).free
-        except OSError as error:
+        except OSError as error:  # a full disk has no space for a folder either
             tried.append(f"{folder}: {error.strerror or error}")
             continue
-        if free > size and os.access(folder, os.W_OK):
+        if free > size and os.access(folder, os.W_OK):  # an author's files may lie in a read-only place
             return folder
         tried.append(f"{folder} has {free} bytes free" if free <= size else f"{folder} cannot be written")
     raise CacheError(

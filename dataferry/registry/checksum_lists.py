@@ -183,7 +183,7 @@ class ListedFiles:
                 if not (self._new and isinstance(error, FileNotFoundError)):
                     raise RegistryError(f"{self.path}: {error.strerror or error}") from error
                 data = b""
-            self._bytes = b"\n" + (data.replace(b"\r\n", b"\n") if b"\r" in data else data) + b"\n"
+            self._bytes = b"\n" + data.replace(b"\r\n", b"\n") + b"\n"
         return self._bytes
 
     def find(self, name: str) -> Entry | None:

@@ -120,9 +120,9 @@ def scattered_data(package: str) -> Any:
 
 
 def path_in(data: Any, name: str) -> str:
-    """The path of a file of `scattered_data`, which meson-python may have under another name; empty without one."""
+    """The path that a file of `scattered_data` would have, which meson-python may give another name; or nothing."""
     found = None if data is None else data.joinpath(*name.split("/"))
-    return str(found) if isinstance(found, Path) and found.is_file() else ""
+    return str(found) if isinstance(found, Path) else ""
 
 
 def refuse_archived(package: str, name: str) -> None:
@@ -189,7 +189,7 @@ _UNTAGGED = re.compile(r"\.dev|\+(?:.*\bg[0-9a-f]{6,}|.*\bd\d{8}\b|.*\bdirty\b|u
 def release_of(package: str) -> str:
     """The tag of the installed release; ``main`` for a development version, and for a package that is not installed."""
     found = distribution_metadata(package)
-    version = "" if found is None else str(found["Version"] or "")
+    version = "" if found is None else str(found.get("Version", ""))  # an interrupted pip leaves an empty METADATA
     if not version or _UNTAGGED(version):
         return "main"
     return version.partition("+")[0]  # "+computecanada" and the like: a release that somebody built again

@@ -24,7 +24,7 @@ from dataferry.errors import (
     WrongBytes,
 )
 from dataferry.hosts.base import HostedFile, Limits
-from dataferry.publish import plan, publish
+from dataferry.publish import Outcome, plan, publish
 from dataferry.registry import Registry
 from dataferry.testing import FlippedByte, PublishContract
 
@@ -163,6 +163,26 @@ def test_a_plan_says_what_would_be_done(case, quay):
     ]
     assert [host.bytes_to_go for host in planned.hosts] == [75_300, 5_300]
     assert planned.hosts[0].who == "somebody"
+
+
+def test_where_it_will_be_is_known_before_or_after_the_upload(case, quay):
+    here = quay("a")
+    here.going_wrong["upload"] = lambda name: setattr(here, "declares", here.server.url)
+    assert plan(case.files(FILES), "quay:a", case.registry, progress=False).hosts[0].declared == "quay:a"
+    assert case.publish().as_json()["hosts"][0]["declared"] == here.server.url
+
+
+def refuse(name):
+    raise PublishError("quay:a", "it is closed")
+
+
+def test_what_stands_in_the_way_of_files_and_of_every_host_is_said_together(case, quay):
+    quay("a").going_wrong["rights"] = refuse
+    planned = plan(case.files({"../up.fits": C, "c.fits": C}), "quay:a", case.registry, progress=False)
+    with pytest.raises(PublishErrors, match="2 problems") as caught:
+        planned.check()
+    assert [type(error) for error in caught.value.exceptions] == [BadName, PublishError]
+    assert Outcome(planned).as_json()["hosts"][0]["declared"] is None
 
 
 @pytest.mark.parametrize("tells", [(), ("md5",), ("sha256",)], ids=["size alone", "md5", "sha256"])

@@ -284,6 +284,7 @@ def test_the_records_of_specutils(invenio_standin, tmp_path, command):
         ("1.3.0.dev4+g0a1b2c3", "main", "main"),
         ("1.2.0+3.g0a1b2c3", "main", "main"),
         ("1.2.0+d20260101", "main", "main"),
+        ("", "main", "main"),
         (None, "main", "main"),
     ],
 )
@@ -292,7 +293,8 @@ def test_version_in_dataurl(tmp_path, make_package, version, plain, tag):
     if version is not None:
         metadata = tmp_path / "packages" / f"{name}-{version}.dist-info"
         metadata.mkdir()
-        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        lines = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n" if version else ""
+        (metadata / "METADATA").write_text(lines)
     assert PackageData(name).registry.dataurl == f"https://h/{plain}/{tag}/"
     assert PackageData(name).url("a") == f"https://h/{plain}/{tag}/a"
 
