@@ -26,6 +26,11 @@ def backoff(attempt: float, first: float = 0.25, longest: float = 20.0) -> float
     return min(longest, first * math.exp2(attempt)) * random.uniform(0.5, 1.0)  # noqa: S311
 
 
+def first_pause(timeout: float, longest: float = 0.25) -> float:
+    """The seconds to wait before a second attempt: so few that all pauses together are less than a timeout."""
+    return min(longest, timeout / 40)
+
+
 def tries(seconds: float, first: float = 0.1, longest: float = 10.0) -> Iterator[None]:
     """Go round a loop at once and then after pauses, until the time is over.
 

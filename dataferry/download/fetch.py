@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ..errors import DataferryError, Failure, FileUnavailable, Offline, Reason
+from .backoff import first_pause
 from .origin import host_option
 from .progress import Progress, Reporter
 from .source import Arrived, Source, Wanted
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 
 _LARGE = 1 << 23
-_FIRST_PAUSE = 0.25  # seconds before a second attempt; less for who has little patience
 _STREAMS = 4  # at once from a host that does not speak HTTP: its library may have less patience than a web server
 
 
@@ -99,7 +99,7 @@ def fetch(
             parts = urlsplit(source.url)
             limit, rate = (host_option(settings, parts, option) for option in ("connections", "rate"))
             limit = limit or (_STREAMS if source.opener is not None else None)
-            hosts[name] = HostLimiter(name, limit, rate, min(_FIRST_PAUSE, stall_timeout / 40))
+            hosts[name] = HostLimiter(name, limit, rate, first_pause(stall_timeout))
         return hosts[name]
 
     network = Network(settings, connect_timeout, stall_timeout)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from ..errors import Reason, TransferError
-from .backoff import backoff
+from .backoff import backoff, first_pause
 from .response import EXPIRED, check_head, describe_body, strong_etag
 from .session import Network, Transfer, borrowed
 from .source import Source
@@ -105,7 +105,9 @@ class Client:
                 fresh = fresh or transfer.reused  # the answer may have been left unread there by the one before
                 if error.final and transfer.reused and attempt < _TRIES:
                     continue
-                wait = backoff(attempt) if error.retry_after is None else error.retry_after
+                wait = error.retry_after
+                if wait is None:
+                    wait = backoff(attempt, first_pause(self._network.stall_timeout))
                 if error.final or attempt == _TRIES or wait > _LONGEST_WAIT:
                     raise
                 time.sleep(wait)

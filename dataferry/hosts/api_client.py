@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
-from ..download.backoff import backoff
+from ..download.backoff import backoff, first_pause
 from ..download.response import decoded, retry_after, server_time
 from ..errors import HostRefused, Reason, TransferError, printable
 from ..registry.names import redact_url, shortened
@@ -305,6 +305,7 @@ class ApiClient:
         wanted = next((value for name, value in fields.items() if name.lower() == "accept"), "")
         format_ = () if wanted else (("Accept", "application/json"),)
         harmless = method in _HARMLESS if again is None else again
+        first = first_pause(timeout, FIRST_PAUSE)
         for attempt in range(1, _TRIES + 1):
             transfer = Transfer(url, place, format_)
             transfer.private, transfer.method, transfer.follow = tuple(fields.items()), method, redirect
@@ -318,7 +319,7 @@ class ApiClient:
                 if error.final or attempt >= most:
                     raise
                 _log.info("%s: %s; trying again", place, error.reason)
-                time.sleep(backoff(attempt - 1, FIRST_PAUSE))
+                time.sleep(backoff(attempt - 1, first))
                 continue
             _log.debug("%s: %d", place, response.status)
             redirected = not redirect and 300 <= response.status < 400
@@ -332,7 +333,7 @@ class ApiClient:
             retried = limited or response.status == 503 or (harmless and response.status in _AGAIN)
             if not retried or attempt == _TRIES or (wait or 0) > LONGEST_WAIT:
                 raise _refusal(response, wait if retried else None)
-            seconds = max(wait or 0, backoff(attempt - 1, FIRST_PAUSE))
+            seconds = max(wait or 0, backoff(attempt - 1, first))
             level = logging.WARNING if seconds > SILENT else logging.INFO
             _log.log(level, "%s: HTTP %d; trying again in %.0f s", place, response.status, seconds)
             time.sleep(seconds)

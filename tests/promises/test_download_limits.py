@@ -22,7 +22,9 @@ from dataferry_test_servers.socks import socks_proxy
 from dataferry_test_servers.trickling import BODY, PHASES, TricklingServer
 
 import dataferry
-from dataferry.errors import FileUnavailable, Reason
+from dataferry.config import Settings
+from dataferry.errors import FileUnavailable, Reason, TransferError
+from dataferry.hosts.api_client import ApiClient
 from dataferry.testing import Fault, RangeServer, RedirectTo, Status
 
 KNOWN = "sha256:" + hashlib.sha256(BODY).hexdigest()
@@ -238,3 +240,20 @@ except dataferry.errors.MissingExtra as error:
 def test_a_missing_libcurl_is_named() -> None:
     done = subprocess.run([sys.executable, "-c", WITHOUT_PYCURL], capture_output=True, text=True, check=True)
     assert "pip install pycurl" in done.stdout
+
+
+def test_the_pauses_before_further_attempts_are_shorter_than_the_timeout(
+    make_package: Make, command: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that refuses each connection is not waited for longer than one that never answers."""
+    base, timeout = "http://127.0.0.1:9/", 0.4
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    with pytest.raises(TransferError, match="refused"):
+        ApiClient(Settings(), base).call("GET", "x", timeout=timeout)
+    assert len(pauses) == 4
+    assert sum(pauses) < timeout
+    pauses.clear()
+    package = make_package({NAME: DATA}, head=f'dataurl = "{base}"\ntimeout = {timeout}')
+    assert "refused" in command("check", package).output
+    assert sum(sorted(pauses)[:3]) < timeout  # the others are those of questions without this timeout
