@@ -22,6 +22,12 @@ _PREFIXES = {
     "10.26093": ("CDS", _WEB),
     "10.48550": ("arXiv", "it has papers and no data files"),
 }
+#: Archives whose DOIs hold the id of a record: what a slash and the name of a file may follow.
+_RECORDS = (
+    (re.compile(r"doi:10\.5281/zenodo\.(\d+)(?=/)"), "zenodo:{}"),
+    (re.compile(r"doi:10\.6084/m9\.figshare\.(\d+(?:\.v\d+)?)(?=/)"), "figshare:{}"),
+    (re.compile(r"doi:(10\.\d+/(?:DVN|FK2)/\w+)(?=/)"), "dataverse:doi:{}"),
+)
 
 
 def without_resolver(doi: str) -> str:
@@ -35,3 +41,11 @@ def foreign_doi(doi: str, archive: str) -> BadName | None:
     if other == archive:
         return None
     return BadName(f"{doi} is a DOI of {other} and not of {archive}: {remedy.format(doi=doi)}")
+
+
+def file_of_doi(url: str) -> str:
+    """``zenodo:1/a.fits`` for ``doi:10.5281/zenodo.1/a.fits``; raises `BadName` where the DOI names no record."""
+    for pattern, spec in _RECORDS:
+        if match := pattern.match(url):
+            return spec.format(match[1]) + url[match.end() :]
+    raise BadName(f"{url!r}: the DOI does not belong to Zenodo, Figshare or Dataverse, or no file name follows it")

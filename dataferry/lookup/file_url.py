@@ -11,19 +11,12 @@ from ..download.source import Source
 from ..errors import BadName
 from ..hosts import make_host
 from ..hosts.base import Host
+from ..hosts.doi import file_of_doi
 from ..registry.names import check_name, redact_url
 
 if TYPE_CHECKING:
     from ..config.settings import Settings
     from ..registry.entry import Entry
-
-
-#: Archives whose DOIs hold the id of a record.
-_DOIS = (
-    (re.compile(r"10\.5281/zenodo\.(\d+)"), "zenodo:{}"),
-    (re.compile(r"10\.6084/m9\.figshare\.(\d+(?:\.v\d+)?)"), "figshare:{}"),
-    (re.compile(r"(10\.\d+/(?:DVN|FK2)/\w+)"), "dataverse:doi:{}"),
-)
 
 
 def check_file_url(url: str) -> str:
@@ -47,7 +40,7 @@ def check_file_url(url: str) -> str:
 def split_url(url: str) -> tuple[str, str]:
     """A host as in ``dataferry.toml`` and the file's name there. Raises `BadName`."""
     if url.startswith("doi:"):
-        url = _of_doi(url)
+        url = file_of_doi(url)
     bare, mark, options = url.partition("?")
     if bare.startswith(("http://", "https://")):
         base, slash, name = bare.rpartition("/")
@@ -66,14 +59,6 @@ def split_url(url: str) -> tuple[str, str]:
             else:
                 return candidate + mark + options, check_name(name)
     raise problem
-
-
-def _of_doi(url: str) -> str:
-    for pattern, spec in _DOIS:
-        match = pattern.match(url, len("doi:"))
-        if match and url[match.end() : match.end() + 1] == "/":
-            return spec.format(match[1]) + url[match.end() :]
-    raise BadName(f"{url!r}: the DOI does not belong to Zenodo, Figshare or Dataverse, or no file name follows it")
 
 
 class FileHost(Host):
