@@ -6,7 +6,7 @@ import re
 
 from ..errors import BadName
 
-DOI = re.compile(r"10\.[0-9]{4,9}(?:\.[0-9]+)*/[^\s?#]+")
+DOI = re.compile(r"10\.[0-9]{4,9}(?:\.[0-9]+)*/[^\s?#]*[^\s?#/]")
 _RESOLVER = re.compile(r"^(?:https?://(?:dx\.)?doi\.org/|doi:)", re.IGNORECASE)
 _WEB = "if it has plain addresses of files, give their folder, https://.../"
 #: DOI prefixes: the archive, and what to write for it.

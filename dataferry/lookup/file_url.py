@@ -46,7 +46,9 @@ def split_url(url: str) -> tuple[str, str]:
         base, slash, name = bare.rpartition("/")
         return base + slash, name + mark + options
     problem = BadName(f"{redact_url(url)!r} names no file: write {bare.partition(':')[0]}:.../NAME")
-    starts = [match.end() for match in re.finditer(r"\.git/", bare)] or [m.end() for m in re.finditer("/", bare)]
+    # DOIs of Dataverse hold a slash themselves
+    ends = re.finditer(r"\.git/|/(?:DVN|FK2)/\w+/", bare)
+    starts = [match.end() for match in ends] or [match.end() for match in re.finditer("/", bare)]
     for start in starts:
         spec, name = bare[:start], bare[start:]
         if not name or spec.endswith("//"):

@@ -143,6 +143,13 @@ def test_bad_input(url, options, words):
         ("zenodo:4924875/maps/a.fits", "zenodo:4924875", "maps/a.fits"),
         ("doi:10.5281/zenodo.4924875/a.fits", "zenodo:4924875", "a.fits"),
         ("figshare:14763051/a.fits", "figshare:14763051", "a.fits"),
+        ("figshare:10.25405/data.ncl.4711/a.fits", "figshare:10.25405/data.ncl.4711", "a.fits"),
+        ("doi:10.7910/DVN/ABCDEF/maps/a.fits", "dataverse:doi:10.7910/DVN/ABCDEF", "maps/a.fits"),
+        (
+            "dataverse:doi:10.5072/FK2/A1/a.fits?server=https://a.example",
+            "dataverse:doi:10.5072/FK2/A1?server=https://a.example",
+            "a.fits",
+        ),
         ("github-release:owner/repo@v1/a.fits", "github-release:owner/repo@v1", "a.fits"),
         ("s3://bucket/v1/a.fits?region=us-west-1", "s3://bucket/?region=us-west-1", "v1/a.fits"),
     ],
