@@ -92,7 +92,7 @@ def unpack(
             lock.acquire()
         try:
             if _stamp_of(folder) != stamp:
-                _unpack(archive, folder, stamp, members, limits)
+                _unpack(archive, folder, stamp, members, limits, bool(sha256))
         finally:
             lock.release()
     except OSError as error:
@@ -103,13 +103,15 @@ def unpack(
     return os.path.join(folder, _MEMBERS)
 
 
-def _unpack(archive: str, folder: str, stamp: dict[str, Any], members: Sequence[str] | None, limits: Limits) -> None:
+def _unpack(
+    archive: str, folder: str, stamp: dict[str, Any], members: Sequence[str] | None, limits: Limits, verified: bool
+) -> None:
     private = f"{folder}.{os.getpid()}.{os.urandom(4).hex()}{UNPACKING}"
     inside = os.path.join(private, _MEMBERS)
     os.makedirs(inside)
     try:
         try:
-            _extract(archive, inside, members, limits)
+            _extract(archive, inside, members, limits, verified)
         except ArchiveError:
             raise
         except _BROKEN as error:
@@ -141,12 +143,12 @@ def _publish(private: str, folder: str, stamp: dict[str, Any]) -> None:
             return
 
 
-def _extract(archive: str, private: str, wanted: Sequence[str] | None, limits: Limits) -> None:
+def _extract(archive: str, private: str, wanted: Sequence[str] | None, limits: Limits, verified: bool) -> None:
     allowed = limits.bytes_for(os.path.getsize(archive))
     names: list[str] = []
     seen: set[str] = set()
     done: set[str] = set()
-    with _opened(archive, limits) as members:
+    with _opened(archive, limits, verified) as members:
         for member in members:
             name = _checked(archive, member.name)
             if _folded(name) in seen and not member.is_folder:
@@ -222,8 +224,8 @@ def _checked(archive: str, name: str) -> str:
 class _opened:  # noqa: N801 - a context manager
     """The members of an archive, whatever its kind; its first bytes tell, not its name."""
 
-    def __init__(self, archive: str, limits: Limits) -> None:
-        self._archive, self._limits = archive, limits
+    def __init__(self, archive: str, limits: Limits, verified: bool) -> None:
+        self._archive, self._limits, self._verified = archive, limits, verified
         self._file: Any = None
 
     def __enter__(self) -> Iterator[_Member]:
@@ -246,7 +248,7 @@ class _opened:  # noqa: N801 - a context manager
                 raise ArchiveError(self._archive, "is no zip, tar, gz, bz2, xz or zst file") from None
             name = os.path.splitext(os.path.basename(self._archive))[0]
             return iter([_Member(name, None, False, lambda: opener(self._archive))])
-        return self._counted(_tar_members(self._archive, tar))
+        return self._counted(_tar_members(self._archive, tar, bounded, self._verified))
 
     def __exit__(self, *exc: object) -> None:
         if self._file is not None:
@@ -260,18 +262,28 @@ class _opened:  # noqa: N801 - a context manager
 
 
 class _Bounded:
-    """A stream that ends with an error behind the limit: tarfile reads a PAX header of any size into memory."""
+    """A stream that ends with an error behind the limit: tarfile reads a PAX header of any size into memory.
+
+    It keeps what was read last: tarfile takes whatever is no header for the end.
+    """
 
     def __init__(self, archive: str, stream: IO[bytes], limits: Limits) -> None:
         self._archive, self._stream = archive, stream
         self._left = limits.bytes_for(os.path.getsize(archive)) + (1 << 20) + 1536 * 1024  # headers and padding
+        self._start, self._last = 0, b""
 
     def read(self, size: int) -> bytes:
         block = self._stream.read(size)
         self._left -= len(block)
         if self._left < 0:
             raise _bomb(self._archive)
+        if block:
+            self._start, self._last = self._start + len(self._last), block
         return block
+
+    def block_at(self, offset: int) -> bytes:
+        """A block of the tar, of those that were read last; shorter where the stream ends."""
+        return self._last[offset - self._start :][: tarfile.BLOCKSIZE]
 
 
 def _zip_directory_bytes(archive: str) -> int:
@@ -296,11 +308,17 @@ def _zip_members(archive: str, file: zipfile.ZipFile) -> Iterator[_Member]:
         yield _Member(info.filename, info.file_size, info.filename.endswith("/"), partial(file.open, info))
 
 
-def _tar_members(archive: str, file: tarfile.TarFile) -> Iterator[_Member]:
+def _tar_members(archive: str, file: tarfile.TarFile, stream: _Bounded, verified: bool) -> Iterator[_Member]:
     for info in file:
         if not info.isreg() and not info.isdir():
             raise ArchiveError(archive, f"has a link or a special file, {info.name!r}")
         yield _Member(info.name, info.size, info.isdir(), partial(_reader, file, info))
+    # POSIX ends a tar with blocks of zeros. GNU tar reads one without, which may as well be cut between two members.
+    end = stream.block_at(file.offset)
+    if end != bytes(tarfile.BLOCKSIZE) and (end or not verified):
+        raise tarfile.ReadError("the end of the archive is missing")
+    while stream.read(_BLOCK):  # the check sum of gzip is behind the end of the tar
+        pass
 
 
 def _reader(file: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:

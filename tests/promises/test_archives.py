@@ -69,6 +69,40 @@ def test_every_kind(made, mode):
         data.unpack("x.bin", "two.text")
 
 
+TAR = tarred()
+BOTH = len(TAR.rstrip(b"\0")) // 512 * 512 + 512  # where the last member ends
+DAMAGED = {
+    "in a member": TAR[:2000],
+    "in a header": TAR[: 512 + 5120 + 200],
+    "no header": TAR[: 512 + 5120] + b"garbage " * 256,
+    "before the check sum": gzip.compress(TAR)[:-8],
+    "a wrong check sum": gzip.compress(TAR)[:-8] + b"12345678",
+    "xz": tarred(mode="w:xz")[:-12],
+}
+
+
+@pytest.mark.parametrize("archive", DAMAGED.values(), ids=DAMAGED)
+def test_a_tar_that_is_cut_or_damaged(made, archive):
+    data = made(x__tar=archive)
+    for _ in range(2):
+        with pytest.raises(ArchiveError, match="is damaged or incomplete"):
+            data.unpack("x.tar")
+
+
+@pytest.mark.parametrize("archive", [TAR[: 512 + 5120], gzip.compress(TAR[: 512 + 5120])], ids=["tar", "gz"])
+def test_a_tar_that_is_cut_between_members(make_package, archive):
+    """GNU tar reads it, so it is right where these are the registered bytes, and else may be half of an answer."""
+    assert tree(PackageData(make_package(bundled={"x.tar": archive})).unpack("x.tar")) == {"a/one.fits": b"1" * 5000}
+    package = make_package(bundled={"x.tar": archive}, register_bundled=False)
+    with pytest.raises(ArchiveError, match="the end of the archive is missing"):
+        PackageData(package).unpack("x.tar")
+
+
+@pytest.mark.parametrize("end", [0, 512, 1024, 10240, 30720])
+def test_ends_of_tars(made, end):
+    assert tree(made(x__tar=TAR[:BOTH] + bytes(end)).unpack("x.tar")) == FILES
+
+
 @pytest.mark.parametrize("library", [gzip, bz2, lzma])
 def test_a_single_packed_file(made, library):
     data = made(map__fits__gz=library.compress(FILES["a/one.fits"]))
