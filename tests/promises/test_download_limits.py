@@ -141,12 +141,14 @@ def test_many_files_arrive_from_a_host_that_limits_requests(make_package: Make) 
         assert len(paths) == 60
 
 
-def test_a_limit_beyond_the_deadline_is_not_waited_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize("deadline", [60, None])
+def test_a_limit_beyond_the_deadline_is_not_waited_for(deadline: float | None) -> None:
+    """Without a deadline nobody waits for an hour either."""
     reset = str(int(time.time()) + 3600)
     with RangeServer({"a.bin": BODY}) as server:
         server.fault("*", Answer((("X-RateLimit-Reset", reset),), 429))
         with pytest.raises(FileUnavailable, match="asks to wait 3[56]"):
-            dataferry.retrieve(server.url_of("a.bin"), KNOWN, deadline=60, progress=False)
+            dataferry.retrieve(server.url_of("a.bin"), KNOWN, deadline=deadline, progress=False)
 
 
 @pytest.mark.parametrize("encoding", ["none", "identity", "None", "utf-8"])

@@ -356,20 +356,26 @@ ERRORS: list[tuple[Any, str]] = [
     (lambda start: io.StringIO("text"), "str and not bytes"),
     (lambda start: None, "NoneType"),
     (lambda start: io.BytesIO(DATA[start:5]), "ended after 5 of"),
+    (
+        raising(OSError("sftp://ada:secret9@10.bin.example/a.bin?key=secret8 is closed")),
+        "10.bin.example/a.bin?key=... is",
+    ),
 ]
 
 
 def test_errors_of_any_library_are_errors_of_the_file(given: Any, make_package: Make) -> None:
     files = {f"{number}.bin": DATA for number in range(len(ERRORS))}
     for name, (opener, _) in zip(files, ERRORS, strict=True):
-        given.SOURCES[name] = Source(f"sftp://ada:secret9@{name}.example/a.bin", "sftp://example", opener=opener)
+        given.SOURCES[name] = Source(
+            f"sftp://ada:secret9@{name}.example/a.bin?key=secret8", "sftp://example", opener=opener
+        )
     with pytest.raises(FetchErrors) as caught:
         PackageData(make_package(files, head='mirrors = ["given:0"]'), show_progress=False).fetch()
     texts = {error.name: str(error) for error in caught.value.exceptions if isinstance(error, FileUnavailable)}
     for name, (_, words) in zip(files, ERRORS, strict=True):
         assert words in texts[name]
         assert f"sftp://{name}.example/a.bin" in texts[name]
-        assert "secret9" not in texts[name]
+        assert "secret9" not in texts[name] and "secret8" not in texts[name]
 
 
 def test_a_host_that_is_not_known_is_offline(given: Any, package_of: PackageOf) -> None:

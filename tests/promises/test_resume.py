@@ -62,6 +62,22 @@ def test_a_killed_download_goes_on(make_package: Make) -> None:
         assert sent(server) < len(DATA)
 
 
+def test_little_of_a_slow_download_is_lost(make_package: Make) -> None:
+    """The journal is written within half a second, however little has come."""
+    data = DATA[: 2 * MB]
+    with RangeServer({NAME: data}) as server:
+        rule = server.fault("*", Gate(MB // 2))
+        package = package_at(make_package, server, data=data)
+        process = start(package)
+        until(lambda: any(b"\n0 " in path.read_bytes() for path in cache().rglob("ranges")), process)
+        process.kill()
+        process.communicate()
+        rule.off()
+        server.forget()
+        assert get(package) == data
+        assert min(starts(server)) > 0
+
+
 def starts(server: RangeServer) -> list[int]:
     """The first byte of each request."""
     return [int((request.range or "bytes=0-")[6:].partition("-")[0]) for request in server.requests]

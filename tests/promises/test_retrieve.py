@@ -12,7 +12,7 @@ import pytest
 
 import dataferry
 from dataferry.errors import BadName, FileUnavailable, Offline
-from dataferry.testing import RangeServer
+from dataferry.testing import LfsPointer, LoginPage, RangeServer
 
 MAP = bytes(range(256)) * 900
 SHA = hashlib.sha256(MAP).hexdigest()
@@ -162,6 +162,13 @@ def test_a_host_in_place_of_a_url(url, spec, name, monkeypatch):
     with pytest.raises(Offline) as caught:
         dataferry.retrieve(url, f"sha256:{SHA}")
     assert caught.value.name == name.rpartition("/")[2]
+
+
+@pytest.mark.parametrize("fault", [LoginPage(), LfsPointer()])
+def test_a_page_is_no_file_where_no_hash_judges(server, fault):
+    server.fault("*", fault)
+    with pytest.raises(FileUnavailable, match="instead of the file"):
+        dataferry.retrieve(server.url_of("v1/map.fits"), progress=False)
 
 
 def test_no_answer_follows_another_where_no_hash_judges(tmp_path):

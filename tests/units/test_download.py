@@ -18,7 +18,7 @@ from dataferry.config import Settings
 from dataferry.download.fetch import fetch
 from dataferry.download.host_limiter import HostLimiter
 from dataferry.download.partial_file import PartialFile, stale_partials
-from dataferry.download.segments import Ranges
+from dataferry.download.segments import Ranges, Segments
 from dataferry.download.source import Wanted
 from dataferry.errors import FileUnavailable
 from dataferry.files import put_content
@@ -59,6 +59,14 @@ def test_ranges() -> None:
         assert missing == sorted(set(range(40)) - truth)
         assert ranges.total() == len(truth)
         assert ranges.prefix() == next(i for i in range(99) if i not in truth)
+
+
+def test_the_first_bytes_that_lack_come_first() -> None:
+    """The hash follows the prefix, and a server without ranges sends all that comes after."""
+    segments = Segments([(40, 50)])
+    segments.add([(0, 10)])
+    first = segments.take()
+    assert first is not None and (first.start, first.stop) == (0, 10)
 
 
 def test_a_partial_is_adopted_once(tmp_path: Path) -> None:
