@@ -17,7 +17,7 @@ from ..errors import BadName, Conflict, DataferryError, PublishError, TransferEr
 from ..files import make_folders
 from ..portable import MOVES_OPEN_FILES, get_user_id
 from ..registry.catalog import CATALOG, SUMS, Listed, read_catalog
-from ..registry.names import check_url, quoted_name, redact_url
+from ..registry.names import check_url, quoted_name, redact_url, split_options
 from . import folder_files
 from .base import Host, HostedFile, Locators, Moved, Notes, Publisher, Upload
 
@@ -50,10 +50,7 @@ class FolderHost(Host):
 
     def __init__(self, spec: str) -> None:
         super().__init__(spec)
-        self.folder, _, query = spec.partition(":")[2].partition("?")
-        options = {}
-        for item in filter(None, query.split("&")):
-            key, _, options[key] = item.partition("=")
+        self.folder, options = split_options(spec)
         unknown = ", ".join(sorted(options.keys() - _OPTIONS))
         url, lfs = options.get("url", ""), options.get("lfs", "")
         for wrong, reason in (

@@ -23,7 +23,7 @@ from ..download.backoff import tries
 from ..download.source import Source
 from ..errors import BadName, Conflict, HostRefused, PublishError, TransferError
 from ..registry.catalog import CATALOG, SUMS, Listed, catalog_bytes, read_catalog
-from ..registry.names import check_prefix, check_url, is_name, quoted_name
+from ..registry.names import check_prefix, check_url, is_name, quoted_name, split_options
 from .api_client import ApiClient
 from .base import Credential, Host, HostedFile, Limits, Locators, Moved, Notes, Publisher, Upload
 from .folder_files import is_of_dead_run, temporary_name
@@ -81,12 +81,9 @@ class GitHubPagesHost(Host):
 
     def __init__(self, spec: str) -> None:
         super().__init__(spec)
-        rest, _, query = spec.partition(":")[2].partition("?")
+        rest, options = split_options(spec)
         self.repository, at, self.branch = rest.partition("@")
         owner, _, repo = self.repository.partition("/")
-        options = {}
-        for item in filter(None, query.split("&")):
-            key, _, options[key] = item.partition("=")
         unknown = ", ".join(sorted(options.keys() - _OPTIONS))
         logins = [url for url in options.values() if re.match("https?://[^/]*@", url)]
         for wrong, reason in (

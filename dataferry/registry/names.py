@@ -154,6 +154,13 @@ def check_url(url: object, what: str = "dataurl") -> str:
     return url
 
 
+def split_options(spec: str) -> tuple[str, dict[str, str]]:
+    """The rest of a declaration and what follows its ``?``, as it stands: a URL in it is quoted already."""
+    rest, _, query = spec.partition(":")[2].partition("?")
+    items = (item.partition("=") for item in query.split("&") if item)
+    return rest, {key: value for key, _, value in items}
+
+
 _SECRET_KEYS = re.compile(
     r"(?i)(?:.*[-_])?(?:token|password|passwd|secret|signature|sig|credential|credentials|api[-_]?key|access[-_]?key)"
 ).fullmatch
