@@ -38,7 +38,6 @@ _BROKEN = (
     ArithmeticError,
     EOFError,
     LookupError,
-    MemoryError,  # lzma takes as much as the header of a stream asks for
     OSError,
     RuntimeError,
     ValueError,
@@ -114,6 +113,9 @@ def _unpack(
             _extract(archive, inside, members, limits, verified)
         except ArchiveError:
             raise
+        except MemoryError as error:  # lzma takes as much as the header of a stream asks for
+            remedy = "get the file again, or unpack it on a machine with more"
+            raise ArchiveError(archive, "asks for more memory than there is", remedy) from error
         except _BROKEN as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise

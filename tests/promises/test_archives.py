@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -177,6 +178,23 @@ def test_eight_processes_unpack_once(made):
     runs = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(8)]
     assert len({run.communicate()[0] for run in runs}) == 1
     assert [run.returncode for run in runs] == [0] * 8
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the memory of a process")
+def test_a_header_that_asks_for_more_memory_than_there_is(made):
+    packed = bytearray(lzma.compress(FILES["a/one.fits"]))
+    assert packed[14:17] == b"\x21\x01\x16"  # LZMA2, and a dictionary of 8 MiB
+    packed[16] = 40  # 4 GiB
+    packed[20:24] = zlib.crc32(packed[12:20]).to_bytes(4, "little")
+    code = (
+        "import resource, sys; from dataferry import PackageData, errors\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))\n"
+        "try: PackageData('x', registry=sys.argv[1]).unpack('map.fits.xz')\n"
+        "except errors.ArchiveError as error: print(error)"
+    )
+    words = [sys.executable, "-c", code, str(made(map__fits__xz=bytes(packed)).registry.path)]
+    run = subprocess.run(words, capture_output=True, text=True)
+    assert "map.fits.xz asks for more memory than there is; " in run.stdout, run.stderr
 
 
 def test_a_folder_of_files(make_package, tmp_path):
