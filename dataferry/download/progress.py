@@ -143,8 +143,16 @@ def progress_callback(progress: bool | Callable[[Progress], None], doing: str = 
     if not progress:
         return lambda _: None
     lead = f"{doing} " if doing else ""
-    in_terminal = bool(getattr(sys.stderr, "isatty", lambda: False)()) and os.environ.get("TERM") != "dumb"
-    return _Bar(lead) if in_terminal or "ipykernel" in sys.modules else _Lines(lead)
+    return _Bar(lead) if _takes_bars() or "ipykernel" in sys.modules else _Lines(lead)
+
+
+def _takes_bars() -> bool:
+    if not getattr(sys.stderr, "isatty", lambda: False)() or os.environ.get("TERM") == "dumb":
+        return False
+    try:  # a terminal that nobody looks at, as in containers and CI, often has no width, and a bar there no characters
+        return os.get_terminal_size(sys.stderr.fileno()).columns > 0
+    except (OSError, ValueError):  # an object in place of stderr
+        return True
 
 
 class _Bar:

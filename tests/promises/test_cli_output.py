@@ -38,12 +38,12 @@ def package(make_package, server):
     return make_package(files, {"small.txt": b"small\n"}, f'dataurl = "{server.url}"\n')
 
 
-def on_a_terminal(args: list[str], env: Mapping[str, str], stop_at: bytes = b"") -> str:
+def on_a_terminal(args: list[str], env: Mapping[str, str], stop_at: bytes = b"", columns: int = 100) -> str:
     """What a command prints on a terminal; it gets Ctrl-C once it has printed something."""
     pid, fd = pty.fork()
     if pid == 0:
         os.execve(args[0], args, {**os.environ, **env})
-    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     printed = b""
     try:
         while select.select([fd], [], [], 60)[0]:
@@ -94,6 +94,15 @@ def test_ctrl_c_leaves_the_bar_at_what_is_kept(make_package, tmp_path, term):
         assert "-" not in last.partition("stopped")[0].replace("->", "")
     else:
         assert "\r" not in printed.replace("\r\n", "\n"), "no bar that would be printed again and again"
+
+
+def test_a_terminal_without_a_width_gets_lines(make_package, tmp_path):
+    with RangeServer({"large.fits": b"a" * 300_000}) as server:
+        server.fault("*", Stall(after=1000))
+        package = make_package({"large.fits": b"a" * 300_000}, {}, f'dataurl = "{server.url}"\n')
+        env = {"PYTHONPATH": str(tmp_path / "packages"), "TERM": "xterm"}
+        line = "dataferry: 0 of 1 files"
+        assert line in on_a_terminal([PROGRAM, "get", package, "large.fits"], env, line.encode(), columns=0)
 
 
 ESCAPES = b"\x1b]52;c;cm0gLXJmIH4=\x07\x1b[2J\x9b1m"
