@@ -53,3 +53,12 @@ def test_a_slow_mirror_loses_the_rest_to_a_faster_one(make_package: Make) -> Non
         assert get(package_at(make_package, slow, fast)) == DATA
         assert sent(slow) < len(DATA) / 2 < sent(fast)
         assert sent(slow, fast) < 1.2 * len(DATA)
+
+
+def test_progress_names_the_files_that_are_being_downloaded(make_package: Make) -> None:
+    files = {f"{number}.bin": DATA[number : number + 150_000] for number in range(3)}
+    seen: list[int] = []
+    with RangeServer(files, rate=500_000) as server:
+        data = PackageData(make_package(files, head=f'dataurl = "{server.url}"'))
+        data.fetch(jobs=1, progress=lambda progress: seen.append(len(progress.files)))
+    assert set(seen) == {0, 1}

@@ -321,6 +321,15 @@ def test_a_stream_that_breaks_goes_on_where_it_was(fault: Any, given: Any, packa
         assert len(server.requests) > 1
 
 
+def test_each_of_many_parts_may_be_refused_once(package_of: PackageOf) -> None:
+    data = DATA[:MB]
+    pieces = {f"{number}.part": data[number * MB // 8 : (number + 1) * MB // 8] for number in range(8)}
+    with RangeServer(pieces) as server:
+        for name in pieces:
+            server.fault(name, Status(503), first=1)
+        assert right(package_of(parted(server.url, pieces), data=data, timeout=1), data)
+
+
 def test_wrong_bytes_of_a_stream(tmp_path: Path, given: Any, package_of: PackageOf) -> None:
     (tmp_path / NAME).write_bytes(DATA[::-1])
     bad = given.stream(from_file(tmp_path / NAME))
