@@ -402,6 +402,22 @@ def test_a_stream_that_hangs_loses_to_a_mirror(given: Any, package_of: PackageOf
         assert right(package_of(given.stream(hang), good.url, timeout=2))
 
 
+def test_a_stream_without_a_thread_loses_to_a_mirror(
+    given: Any, package_of: PackageOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+
+    def refused(thread: threading.Thread) -> None:
+        if thread.name.startswith("dataferry-reader"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with RangeServer({NAME: DATA[:MB]}) as good:
+        monkeypatch.setattr(threading.Thread, "start", refused)
+        data = package_of(given.stream(hang), good.url, data=DATA[:MB], timeout=2)
+        assert right(data, DATA[:MB])
+
+
 @pytest.mark.parametrize("fault", [Stall(after=2 * MB), Trickle()], ids=["stall", "trickle"])
 def test_a_stream_that_stalls_or_trickles_is_given_up(fault: Any, given: Any, package_of: PackageOf) -> None:
     with RangeServer({NAME: DATA}) as library, RangeServer({NAME: DATA}) as good:
