@@ -262,7 +262,7 @@ def test_logins(bring: Bring, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, s
     other = serve({"a.bin": b""})
     other.fault("*", RedirectTo(server.url_of("a.bin")))
     [result] = bring(other.url).values()
-    assert "401" in str(result)  # .netrc is for the place that was asked for
+    assert "answered 401" in str(result)  # .netrc is for the place that was asked for
     [result] = bring(server.url, hosts={host: {"token": "t0ken\nX-More: 1"}}).values()
     assert "not legal" in str(result)
 
