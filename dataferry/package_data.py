@@ -422,13 +422,15 @@ class PackageData:
         path = self.resolver.find(_text(name))[0] if remote else self.get(name)
         if path is not None:
             return read(path, False)
-        from .maps.byte_source import BadCopy
+        from .lookup.configured_hosts import engine_settings
+        from .maps.byte_source import BadCopy, RemoteFile
 
         tried: list[tuple[str, str]] = []
         sources = self.resolver.sources(_text(name))
+        timeout = engine_settings(self.registry.timeout).timeout
         for source in sources:
             try:
-                return read(source, True)
+                return read(RemoteFile(source, timeout), True)
             except BadCopy as error:
                 if source is sources[-1] and len(sources) == 1:
                     raise

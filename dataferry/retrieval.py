@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import unquote, urlsplit
 
-from .cache.astropy_cache import astropy_timeout
 from .cache.layout import RETRIEVED
 from .cache.store import Store, incoming
 from .download.source import Arrived
@@ -24,6 +23,7 @@ from .registry.entry import Entry
 from .registry.names import check_name, redact_url
 
 if TYPE_CHECKING:
+    from .config.settings import Settings
     from .download.progress import Progress
 
 
@@ -107,7 +107,7 @@ def retrieve(
     if progress is None:
         progress = in_terminal()
     options = FetchOptions.from_now(None, progress, deadline)._replace(opener=opener)
-    return _download(urls, place, timeout or astropy_timeout() or 30.0, options)
+    return _download(urls, place, engine_settings(timeout), options)
 
 
 def _hash(known_hash: str | None) -> tuple[str, str]:
@@ -191,7 +191,7 @@ class _Place:
         return Path(os.path.dirname(self.path), ".dataferry-incoming")
 
 
-def _download(urls: Sequence[str], place: _Place, timeout: float, options: FetchOptions) -> str:
+def _download(urls: Sequence[str], place: _Place, settings: Settings, options: FetchOptions) -> str:
     verified = place.algorithm == "sha256"
     tried: list[Failure] = []
     offline = True
@@ -201,12 +201,11 @@ def _download(urls: Sequence[str], place: _Place, timeout: float, options: Fetch
             result = download_from_hosts(
                 lambda _: [FileHost(each) for each in group],  # noqa: B023 - it is called in this turn
                 [Entry(place.name, place.digest if verified else "")],
-                settings=engine_settings(),
+                settings=settings,
                 workdir=place.workdir(),
                 store=lambda item, content: Path(place.keep(content)),
                 find=lambda _: Path(path) if (path := place.find()) is not None else None,  # another process had it
                 compare=verified,
-                timeout=timeout,
                 options=options,
             )[place.name]
         except WrongBytes as error:

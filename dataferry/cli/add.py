@@ -88,8 +88,8 @@ def add(
     lines = [declared_line(host) for host in hosts]  # refused before anything is asked, where one holds a login
     rows = [row for origin in lists if origin not in hosts for row in _read_rows(origin)]
     known = read_known(path)
-    entries = entries_of(rows, dataurl or known.dataurl, show_progress=not options.is_quiet())
-    entries += [entry for host in hosts for entry in _hosted(host, only)]
+    entries = entries_of(rows, dataurl or known.dataurl, timeout=known.timeout, show_progress=not options.is_quiet())
+    entries += [entry for host in hosts for entry in _hosted(host, only, known.timeout)]
     done += ["mirror declared" for line in lines if editor.add_mirror(line)]
     entries += _hashed(named_files(files, path, name, prefix))
     for clash in name_clashes([entry.name for entry in entries], known.names()):
@@ -111,10 +111,10 @@ def _is_host(origin: str) -> bool:
     return origin.partition(":")[0].lower() in host_names() and not os.path.exists(origin)
 
 
-def _hosted(host: str, only: tuple[str, ...]) -> list[Entry]:
+def _hosted(host: str, only: tuple[str, ...], timeout: float | None) -> list[Entry]:
     from ..publish.register import entries_at
 
-    entries, skipped = entries_at(host, only, show_progress=not options.is_quiet())
+    entries, skipped = entries_at(host, only, timeout=timeout, show_progress=not options.is_quiet())
     for reason in skipped:
         note(f"{style('skipped:', fg='yellow')} {reason}")
     return entries

@@ -81,6 +81,8 @@ class Settings(NamedTuple):
         Whether hosts are asked without any token, login or ``.netrc``.
     named_hosts : sequence of str
         Declarations that the user typed, and that no package chose: their servers may get the user's credentials.
+    timeout : float
+        Seconds without progress after which a host is given up: the package's, where one is known.
     """
 
     offline: str = ""
@@ -97,6 +99,7 @@ class Settings(NamedTuple):
     agent: str = ""
     anonymous: bool = False
     named_hosts: Sequence[str] = ()
+    timeout: float = 30.0
 
     def __repr__(self) -> str:  # the hosts hold secrets
         return f"Settings(files={list(map(str, self.files))})"

@@ -38,6 +38,8 @@ _TRIES = 6
 _TRIES_TO_CONNECT = 5
 #: Seconds before the second try, where the server does not say; each further pause is twice as long.
 FIRST_PAUSE = 0.2
+#: Seconds that a provider gets to change something, where the package's users wait less for a file.
+_TO_CHANGE = 60.0
 _LARGE = 1 << 20
 #: GitHub gives no time for its secondary limits, and asks for a minute; older GitHub Enterprise has the second text.
 _LIMIT, _A_MINUTE = re.compile("rate limit|abuse detection", re.IGNORECASE), 60.0
@@ -253,7 +255,7 @@ class ApiClient:
         accept: Collection[int] = (),
         again: bool | None = None,
         redirect: bool = True,
-        timeout: float = 60.0,
+        timeout: float = 0,
         max_bytes: int = 1 << 26,
     ) -> Response:
         """Send a request and read the whole answer.
@@ -279,7 +281,7 @@ class ApiClient:
         redirect : bool
             Whether to follow redirects.
         timeout : float
-            Seconds without any progress.
+            Seconds without any progress; 0 for those of the settings. What changes something gets 60 at least.
         max_bytes : int
             The longest answer that is taken, compressed or not.
 
@@ -305,6 +307,8 @@ class ApiClient:
         wanted = next((value for name, value in fields.items() if name.lower() == "accept"), "")
         format_ = () if wanted else (("Accept", "application/json"),)
         harmless = method in _HARMLESS if again is None else again
+        if not timeout:
+            timeout = max(self.settings.timeout, 0 if method in {"GET", "HEAD"} else _TO_CHANGE)
         first = first_pause(timeout, FIRST_PAUSE)
         for attempt in range(1, _TRIES + 1):
             transfer = Transfer(url, place, format_)

@@ -89,12 +89,19 @@ class GitLFSHost(Host):
         """The answer about some objects, and the login that it took."""
         asked = [{"oid": oid, "size": size} for oid, size in objects]
         body = {"operation": "download", "transfers": ["basic"], "hash_algo": "sha256", "objects": asked}
+        timeout = client.settings.timeout  # it only asks
         refusals: list[HostRefused] = []
         for login in logins:
             headers = {"Accept": _JSON, "Content-Type": _JSON} | ({"Authorization": login} if login else {})
             try:
                 response = client.call(
-                    "POST", "objects/batch", json=body, headers=headers, again=True, max_bytes=_LONGEST_ANSWER
+                    "POST",
+                    "objects/batch",
+                    json=body,
+                    headers=headers,
+                    again=True,
+                    timeout=timeout,
+                    max_bytes=_LONGEST_ANSWER,
                 )
                 return response.json(), login
             except HostRefused as error:

@@ -26,14 +26,11 @@ def offline_reason() -> str:
     return load_settings().offline or ("" if astropy_cache.internet_allowed() else "astropy's allow_internet is False")
 
 
-def engine_settings() -> Settings:
-    """The settings for a transfer, with what astropy's configuration adds to the user agent."""
-    return load_settings()._replace(agent=astropy_cache.astropy_user_agent())
-
-
-def stall_timeout(registry: Registry) -> float:
-    """Seconds without progress after which a host is given up: the package's, or what the user gave astropy, or 30."""
-    return registry.timeout or astropy_cache.astropy_timeout() or 30.0
+def engine_settings(timeout: float | None = None) -> Settings:
+    """The settings for a transfer: the timeout of a package or call, and what astropy's configuration adds."""
+    settings = load_settings()
+    timeout = timeout or astropy_cache.astropy_timeout() or settings.timeout
+    return settings._replace(agent=astropy_cache.astropy_user_agent(), timeout=timeout)
 
 
 def host_specs(package: str, registry: Registry, settings: Settings) -> list[str]:
@@ -83,7 +80,6 @@ def download_from_hosts(
     find: Callable[[Wanted], Path | None] = lambda wanted: None,
     base: str = "",
     compare: bool = True,
-    timeout: float = 30.0,
     options: FetchOptions = FetchOptions(),  # noqa: B008 - it is immutable
 ) -> dict[str, Arrived | FileUnavailable]:
     """Download files from the hosts where they are known to be, then from where hosts say that they are.
@@ -114,7 +110,7 @@ def download_from_hosts(
             settings=settings,
             jobs=options.jobs,
             deadline=options.left,
-            stall_timeout=timeout,
+            stall_timeout=settings.timeout,
             progress=False if options.progress is None else options.progress,
         )
         for item, result in zip(items, came, strict=True):

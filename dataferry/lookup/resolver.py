@@ -309,7 +309,7 @@ class Resolver:
     def _from_hosts(
         self, store: Store, entries: Sequence[Entry], tried: Mapping[str, list[Failure]], options: FetchOptions
     ) -> dict[str, str | DataferryError]:
-        from .configured_hosts import download_from_hosts, engine_settings, stall_timeout
+        from .configured_hosts import download_from_hosts, engine_settings
 
         by_name = {entry.name: entry for entry in entries}
         looked: set[str] = set()
@@ -329,12 +329,11 @@ class Resolver:
             came = download_from_hosts(
                 self._hosts_of,
                 entries,
-                settings=engine_settings(),
+                settings=engine_settings(self.registry.timeout),
                 workdir=Path(store.incoming()),
                 store=put,
                 find=find,
                 base=self.registry.base,
-                timeout=stall_timeout(self.registry),
                 options=options,
             )
         finally:
@@ -406,9 +405,10 @@ class Resolver:
         """The newest version of a file that is not registered: the one that is there, where the host says so."""
         from ..download.fetch import fetch
         from ..download.source import Wanted
-        from .configured_hosts import engine_settings, stall_timeout
+        from .configured_hosts import engine_settings
 
         store, url = self.candidates().store(), self.registry.base + name
+        settings = engine_settings(self.registry.timeout)
         sources = tuple(self.sources(name))
         contents = store.entry(name)
         etag = store.etag(name)
@@ -417,8 +417,8 @@ class Resolver:
             find=lambda _: Path(contents) if etag and contents else None,
             store=lambda _, content: Path(store.put(name, str(content))),
             workdir=Path(store.incoming()),
-            settings=engine_settings(),
-            stall_timeout=stall_timeout(self.registry),
+            settings=settings,
+            stall_timeout=settings.timeout,
             progress=False if options.progress is None else options.progress,
             deadline=options.deadline,
         )

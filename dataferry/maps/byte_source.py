@@ -263,7 +263,7 @@ class RemoteFile(ByteSource):
 
     connections = 8
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, timeout: float = 30.0) -> None:
         self.context = Context(source.redacted)
         settings = load_settings()
         if settings.offline:
@@ -272,7 +272,7 @@ class RemoteFile(ByteSource):
             )
         if source.opener is not None:
             raise self._error("this host does not serve byte ranges over HTTP", _WHOLE)
-        self._client = Client(settings)
+        self._client = Client(settings, stall_timeout=timeout)
         self._parts = [] if source.parts else [_Part(source, 0)]
         for part in source.parts:
             self._parts.append(_Part(replace(source, url=part.url, parts=()), self._size, part.size))
@@ -328,7 +328,7 @@ def packed_by(first: bytes) -> tuple[str, str]:
     return next((found for magic, found in _PACKED.items() if first.startswith(magic)), ("", ""))
 
 
-def open_source(named: PathOrSource, *, remote: bool = False) -> ByteSource:
+def open_source(named: PathOrSource | RemoteFile, *, remote: bool = False) -> ByteSource:
     """Open the bytes of a file: here, or with ``remote`` at a server."""
     if isinstance(named, str) and named.lower().startswith(("http://", "https://")):
         named = Source(named, named)
@@ -338,6 +338,8 @@ def open_source(named: PathOrSource, *, remote: bool = False) -> ByteSource:
                 "is a URL", "remote=True reads parts of it; dataferry get fetches it whole"
             )
         return RemoteFile(named)
+    if isinstance(named, RemoteFile):
+        return named
     path = os.fsdecode(named)
     if remote:
         raise Context(path).error("remote=True needs a URL, or a registered name (PackageData.read_map)")

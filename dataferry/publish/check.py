@@ -122,7 +122,7 @@ def check(
     specs = resolver.host_specs()
     if reason := offline_reason():
         raise NeedsNetwork("the check", [(f"host {redact_url(spec)}", f"not asked: {reason}") for spec in specs])
-    settings, candidates = engine_settings().as_anonymous(), resolver.candidates()
+    settings, candidates = engine_settings(resolver.registry.timeout).as_anonymous(), resolver.candidates()
     hidden = deep or not progress or not sys.stderr.isatty()  # fetching has bars of its own
     bar = tqdm(total=len(specs) * len(entries), unit="file", desc="checking", leave=False, delay=0.5, disable=hidden)
 
@@ -162,14 +162,12 @@ class _HostCheck:
 
     def __init__(self, spec: str, candidates: Candidates, settings: Settings, jobs: int | None, progress: bool) -> None:
         from ..download.http_client import Client
-        from ..lookup.configured_hosts import stall_timeout
 
         self._spec, self._redacted = spec, redact_url(spec)
         self._candidates, self._settings = candidates, settings
         self._jobs, self._progress = jobs, progress
-        self._stall_timeout = stall_timeout(candidates.registry)
-        self._client = Client(settings, stall_timeout=self._stall_timeout)
-        self._sure_client = Client(settings, stall_timeout=self._stall_timeout, fresh=True)
+        self._client = Client(settings, stall_timeout=settings.timeout)
+        self._sure_client = Client(settings, stall_timeout=settings.timeout, fresh=True)
         self._silent: dict[str, int] = defaultdict(int)  # server -> files in a row for which it did not answer
         self._hosted: Mapping[str, HostedFile] = {}
 
@@ -279,9 +277,7 @@ class _HostCheck:
         from .proof import fetch_and_drop
 
         options = FetchOptions(self._jobs, self._progress)
-        results = fetch_and_drop(
-            lambda _: [host], entries, self._settings, incoming(), "check-", options, timeout=self._stall_timeout
-        )
+        results = fetch_and_drop(lambda _: [host], entries, self._settings, incoming(), "check-", options)
         for name, result in results.items():
             if isinstance(result, FileUnavailable):
                 # what a server answered says more than that the host itself could not be asked

@@ -81,7 +81,7 @@ def plan(
     problems += name_clashes(legal, known.names())
     problems += _not_writable(path)
     uploads = {name: Upload(name, legal[name], d.size, d.sha256, d.md5) for name, d in digests.items()}
-    whole = Plan(path, uploads, digests, [], problems, new_version, repair, known, engine_settings())
+    whole = Plan(path, uploads, digests, [], problems, new_version, repair, known, engine_settings(known.timeout))
     for spec in specs:
         try:
             whole.hosts.append(_host_plan(spec, whole))

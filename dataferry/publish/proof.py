@@ -38,7 +38,6 @@ def fetch_and_drop(
     look: Callable[[Wanted, Path], None] = lambda wanted, file: None,
     *,
     compare: bool = True,
-    timeout: float = 30.0,
     base: str = "",
 ) -> dict[str, Arrived | FileUnavailable]:
     """Download files without a cache; each goes as soon as `look` has seen it."""
@@ -58,7 +57,6 @@ def fetch_and_drop(
             store=drop,
             base=base,
             compare=compare,
-            timeout=timeout,
             options=options,
         )
 

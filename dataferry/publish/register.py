@@ -40,7 +40,9 @@ def declared_line(spec: str) -> str:
         return check_public(host.spec)
 
 
-def entries_at(spec: str, patterns: Sequence[str] = (), *, show_progress: bool = True) -> tuple[list[Entry], list[str]]:
+def entries_at(
+    spec: str, patterns: Sequence[str] = (), *, timeout: float | None = None, show_progress: bool = True
+) -> tuple[list[Entry], list[str]]:
     """What a host has, as entries with its locators, sorted by name; and what was left out, each with its reason.
 
     Files whose sha256 the host does not give are fetched to be hashed; nothing of them is kept.
@@ -51,8 +53,10 @@ def entries_at(spec: str, patterns: Sequence[str] = (), *, show_progress: bool =
     if reason := offline_reason():
         raise NeedsNetwork(f"the list of {redact_url(spec)}", [(f"host {redact_url(spec)}", f"not asked: {reason}")])
     host = make_host(spec)
+    # the user typed the host's name, as in ``publish``: its server may get the user's credentials
+    settings = engine_settings(timeout)._replace(named_hosts=[host.spec])
     with guarded(host.redacted):
-        hosted, skipped = checked_files(host.redacted, host.hosted(_settings(host)))
+        hosted, skipped = checked_files(host.redacted, host.hosted(settings))
     if patterns:
         hosted = {name: file for name, file in hosted.items() if any(fnmatch.fnmatchcase(name, p) for p in patterns)}
     if not hosted:
@@ -62,19 +66,16 @@ def entries_at(spec: str, patterns: Sequence[str] = (), *, show_progress: bool =
     unknown = {name: file for name, file in hosted.items() if not file.sha256}
     rows = [Row(name, "md5", file.md5 or "", file.size) for name, file in unknown.items()]
     locators = {name: dict(file.locators) for name, file in hosted.items()}
-    found = _hash_by_fetching(lambda _: [host], rows, locators, _settings(host), show_progress)
+    found = _hash_by_fetching(lambda _: [host], rows, locators, settings, show_progress)
     for name, file in hosted.items():
         if file.sha256:
             found[name] = file.size, file.sha256.lower()
     return [Entry(name, found[name][1], found[name][0], locators[name]) for name in sorted(hosted)], skipped
 
 
-def _settings(host: Host) -> Settings:
-    """The user typed the host's name, as in ``publish``: its server may get the user's credentials."""
-    return engine_settings()._replace(named_hosts=[host.spec])
-
-
-def entries_of(rows: Sequence[Row], dataurl: str, *, show_progress: bool = True) -> list[Entry]:
+def entries_of(
+    rows: Sequence[Row], dataurl: str, *, timeout: float | None = None, show_progress: bool = True
+) -> list[Entry]:
     """The entries of a list's rows; files that have another hash than sha256 are downloaded, compared and hashed.
 
     Raises `RegistryError` where nothing says from where, `NeedsNetwork`, and `FetchErrors`.
@@ -92,7 +93,7 @@ def entries_of(rows: Sequence[Row], dataurl: str, *, show_progress: bool = True)
     def hosts(entry: Entry) -> list[str | Host]:
         return [*map(FileHost, weak[entry.name].urls), *([dataurl] if dataurl else [])]
 
-    found = _hash_by_fetching(hosts, list(weak.values()), {}, engine_settings(), show_progress)
+    found = _hash_by_fetching(hosts, list(weak.values()), {}, engine_settings(timeout), show_progress)
     entries = []
     for row in rows:
         size, sha256 = found.get(row.name, (row.size, row.digest))

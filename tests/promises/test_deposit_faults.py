@@ -19,10 +19,11 @@ from click.testing import Result
 
 from dataferry import PackageData
 from dataferry.config.settings import Settings
-from dataferry.errors import Conflict, DataferryError, TransferError
+from dataferry.errors import Conflict, DataferryError, FileUnavailable, TransferError
 from dataferry.hosts import make_host
 from dataferry.publish import publish
 from dataferry.registry.registry import Registry
+from dataferry.testing import NeverAnswers, RangeServer
 
 DUST, BEAM, NEW = b"dust" * 700, b"beam" * 900, b"new." * 700
 
@@ -326,6 +327,19 @@ def test_an_answer_that_trickles_ends(hostile: str, spec: str, make_package: Cal
     package = make_package({"a.fits": DUST}, head=f'mirrors = ["{spec.format(url=hostile)}"]')
     with pytest.raises(DataferryError, match="deadline of 2 s"):  # the whole head would take 500 s
         PackageData(package, show_progress=False).get("a.fits", deadline=2)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("spec", [*(spec for spec in ASKED if not spec.startswith("github")), "git-lfs:{url}r.git"])
+def test_an_interface_that_does_not_answer_gets_the_packages_timeout(
+    spec: str, make_package: Callable[..., str]
+) -> None:
+    with RangeServer({}) as server:
+        server.fault("*", NeverAnswers())
+        head = f'mirrors = ["{spec.format(url=server.url)}"]\ntimeout = 0.25'
+        data = PackageData(make_package({"a.fits": DUST}, head=head), show_progress=False)
+        with pytest.raises(FileUnavailable, match=r"(GET|POST) .*connected, but no answer in 0\.25 s"):
+            data.get("a.fits")
 
 
 @pytest.mark.nightly

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dataferry import maps
+from dataferry import PackageData, maps
 from dataferry.errors import MapError, Offline
 from dataferry.hosts.base import Part, Source
-from dataferry.testing import RangeServer, RedirectTo, Status
+from dataferry.testing import NeverAnswers, RangeServer, RedirectTo, Status
 
 NSIDE = 64
 SKY = np.random.default_rng(0).standard_normal((3, 12 * NSIDE**2)).astype("f4")
@@ -138,3 +138,13 @@ def test_buckets(radosgw: Any, folder: Path) -> None:
         assert is_right(got.value)
         assert got.info.meta["moved_bytes"] < 65536
         assert radosgw.owner.key not in got.info.meta["file"]
+
+
+@pytest.mark.timeout(60)
+def test_a_server_that_does_not_answer_gets_the_packages_timeout(make_package: Callable[..., str]) -> None:
+    with RangeServer({}) as server:
+        server.fault("*", NeverAnswers())
+        package = make_package({"ring.fits": b"SIMPLE"}, head=f'dataurl = "{server.url}"\ntimeout = 0.25')
+        for read in (PackageData(package).read_map, PackageData(package).header):
+            with pytest.raises(MapError, match=r"no answer in 0\.25 s"):
+                read("ring.fits", remote=True)
