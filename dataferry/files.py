@@ -51,6 +51,16 @@ class Stamp(NamedTuple):
         return cls(now.st_size, now.st_mtime_ns, now.st_ctime_ns, now.st_ino, sha256, md5)
 
 
+def read_regular(path: str | os.PathLike[str]) -> bytes:
+    """All bytes of a file that somebody named; an `OSError` also for a FIFO or device, whose end might never come."""
+    mode = os.stat(path).st_mode
+    endless = stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) or stat.S_ISBLK(mode)
+    if endless and not os.path.samefile(path, os.devnull):
+        raise OSError(errno.EINVAL, "it is not a regular file", os.fspath(path))
+    with open(path, "rb") as file:
+        return file.read()
+
+
 def hash_file(
     path: str | os.PathLike[str], *, md5: bool = False, on_bytes: Callable[[int], object] | None = None
 ) -> Stamp:

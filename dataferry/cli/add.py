@@ -122,14 +122,16 @@ def _hosted(host: str, only: tuple[str, ...], timeout: float | None) -> list[Ent
 
 def _read_rows(origin: str) -> list[Row]:
     from ..errors import RegistryError
+    from ..files import read_regular
     from ..registry.checksum_lists import read_rows
 
     if origin == "-":
         return read_rows(sys.stdin.read(), "stdin")
     try:
-        return read_rows(Path(origin).read_text(encoding="utf-8"), origin)
+        return read_rows(read_regular(origin).decode(), origin)
     except OSError as error:
-        raise RegistryError(f"{origin}: {error.strerror or error}") from error
+        hint = "; pipe the list in, with --from -" if Path(origin).is_fifo() else ""
+        raise RegistryError(f"{origin}: {error.strerror or error}{hint}") from error
     except UnicodeDecodeError as error:
         raise RegistryError(f"{origin}: byte {error.start} is not UTF-8: is it a list of checksums?") from None
 

@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import NamedTuple
 
+from ..files import read_regular
 from .output import note
 from .targets import find_root, package_name
 
@@ -42,7 +43,8 @@ def note_how_to_ship(registry: Path) -> None:
     package, root = package_name(registry), find_root(data)
     declared: object = ""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # the tree may have none of it yet
-        declared = tomllib.loads(Path(root or "", "pyproject.toml").read_text("utf-8"))["build-system"]["build-backend"]
+        project = tomllib.loads(read_regular(Path(root or "", "pyproject.toml")).decode())
+        declared = project["build-system"]["build-backend"]
     back_end = _BACK_ENDS.get(str(declared).partition(".")[0], _BACK_ENDS["setuptools"])
     lines = back_end.lines.format(
         key=package if package.isidentifier() else f'"{package}"',

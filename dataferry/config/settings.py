@@ -7,13 +7,13 @@ administrator's in each folder of ``$XDG_CONFIG_DIRS`` (by default ``/etc/xdg``)
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import SettingsError
+from ..files import read_regular
 from ..registry.names import close_names
 from ..registry.toml_values import TomlValues, parse_toml
 from .folders import Folder, cache_folder, make_folder
@@ -158,11 +158,9 @@ def _table(path: Path) -> dict[str, Any] | None:
     key = str(path)
     try:
         status = os.stat(key)
-        if stat.S_ISFIFO(status.st_mode) or (stat.S_ISCHR(status.st_mode) and not os.path.samefile(key, os.devnull)):
-            raise OSError("it is not a file")  # reading it might never end
         mark = (status.st_mtime_ns, status.st_size)
         if key not in _read or _read[key][0] != mark:
-            _read[key] = mark, parse_toml(path.read_bytes().removeprefix(b"\xef\xbb\xbf").decode())
+            _read[key] = mark, parse_toml(read_regular(path).removeprefix(b"\xef\xbb\xbf").decode())
         return _read[key][1]
     except (FileNotFoundError, NotADirectoryError):
         return None

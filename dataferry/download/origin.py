@@ -15,6 +15,7 @@ from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
 from ..config.credentials import is_loopback, may_get_login, netrc_login
 from ..errors import Reason, SettingsError, TransferError
+from ..files import read_regular
 from ..registry.names import redact_url
 
 if TYPE_CHECKING:
@@ -130,19 +131,32 @@ def _merged_roots(named: tuple[tuple[str, str], ...]) -> tuple[str, str]:
     texts: dict[bytes, None] = {}
     for name, place in files:
         try:
-            with open(place, "rb") as file:
-                roots = file.read()
+            roots = read_regular(place)
             if b"-----BEGIN " not in roots:
                 raise OSError("it contains no PEM certificate")
         except OSError as error:
             if name == "SSL_CERT_FILE":
                 continue  # OpenSSL, which defines it, passes over one that is not there
-            raise SettingsError(f"{name} names {place!r}, which contains no readable certificates: {error}") from error
+            reason = error.strerror or error
+            raise SettingsError(f"{name} names {place!r}, which contains no readable certificates: {reason}") from error
         texts[roots] = None
     # libcurl takes one file, and reads it once for all connections; a directory is read again for each of them.
     if len(texts) == 1:
         return files[0][1], os.pathsep.join(folders)
     return _in_one_file(b"\n".join(texts)), os.pathsep.join(folders)
+
+
+def client_certificate(settings: Settings, url: SplitResult) -> list[str]:
+    """The file of the user's certificate for a server, and the one of its key if that is another; empty if none."""
+    named = host_option(settings, url, "client_cert") or []
+    paths = [os.path.expanduser(path) for path in ([named] if isinstance(named, str) else named)]
+    for path in paths:
+        try:
+            read_regular(path)  # OpenSSL would wait for the end of a FIFO
+        except OSError as error:
+            reason = f"client_cert names {path!r}, which cannot be read: {error.strerror or error}"
+            raise TransferError(url.netloc, reason, kind=Reason.TLS, final=True) from error
+    return paths
 
 
 def _in_one_file(text: bytes) -> str:

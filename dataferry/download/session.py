@@ -18,7 +18,16 @@ from urllib.parse import quote, urlsplit
 
 from ..errors import MissingExtra, Reason, TransferError
 from ..portable import after_fork, free_descriptors
-from .origin import authorization, check_headers, check_url, host_option, proxy_for, redirect_target, trusted_roots
+from .origin import (
+    authorization,
+    check_headers,
+    check_url,
+    client_certificate,
+    host_option,
+    proxy_for,
+    redirect_target,
+    trusted_roots,
+)
 from .response import Head, parse_head
 from .wake_up import WakeUp
 
@@ -111,14 +120,12 @@ class Origin:
             (pycurl.PIPEWAIT, 1),
             (pycurl.TCP_KEEPALIVE, 1),
         ]
-        bundle, cert = (host_option(settings, parts, name) for name in ("ca_bundle", "client_cert"))
         if self.secure or (self.proxy or "").startswith("https:"):
-            roots, folder = trusted_roots(bundle)
+            roots, folder = trusted_roots(host_option(settings, parts, "ca_bundle"))
             self.options += [(pycurl.CAINFO, roots), (pycurl.PROXY_CAINFO, roots)]
             if folder:
                 self.options += [(pycurl.CAPATH, folder), (pycurl.PROXY_CAPATH, folder)]
-        if self.secure and cert:
-            paths = [os.path.expanduser(part) for part in ((cert,) if isinstance(cert, str) else cert)]
+        if self.secure and (paths := client_certificate(settings, parts)):
             self.options += [(pycurl.SSLCERT, paths[0]), (pycurl.SSLKEY, paths[-1])]
 
     def address(self, url: str) -> str:

@@ -20,7 +20,7 @@ from io import BufferedRandom
 from ..cache.layout import own_home, stamps_of
 from ..cache.stamps import Stamps, stamp_files
 from ..errors import AccessDenied, BadName, PublishError
-from ..files import Stamp, hash_file, rename_noreplace, sync_folder
+from ..files import Stamp, hash_file, read_regular, rename_noreplace, sync_folder
 from ..portable import OPEN, fallocate, get_user_id, give_group, is_alive, link, lock_file
 from ..registry.catalog import CATALOG, SUMS, Listed, catalog_bytes, read_catalog, read_sums, sums_with
 from ..registry.names import check_name
@@ -320,8 +320,7 @@ def list_files(root: str, files: Mapping[str, Listed], title: str) -> None:
 def read_file(path: str) -> bytes:
     """The bytes of a small file; none where there is none."""
     try:
-        with open(path, "rb") as file:
-            return file.read()
+        return read_regular(path)
     except FileNotFoundError:
         return b""
 

@@ -22,7 +22,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import quote, urlsplit
 
-from ..download.origin import host_option
+from ..download.origin import client_certificate, host_option
 from ..errors import AccessDenied, PublishError
 from ..registry.names import redact_url
 
@@ -145,9 +145,8 @@ class Git:
             self._env |= {_SECRET: token.secret, "DATAFERRY_GIT_USER": user}
         if settings is not None:
             bundle = host_option(settings, parts, "ca_bundle") or os.environ.get("SSL_CERT_FILE") or ""
-            cert = host_option(settings, parts, "client_cert") or []
             files = {"sslCAInfo": os.path.expanduser(bundle)}
-            files |= zip(("sslCert", "sslKey"), [cert] if isinstance(cert, str) else cert, strict=False)
+            files |= zip(("sslCert", "sslKey"), client_certificate(settings, parts), strict=False)
             self._config += [(f"http.{base}.{option}", file) for option, file in files.items() if file]
 
     def run(

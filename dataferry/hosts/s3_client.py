@@ -11,7 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, parse_qsl, quote, urlsplit
 
-from ..download.origin import host_option
+from ..download.origin import client_certificate, host_option
 from ..errors import AccessDenied, BadName, MissingExtra, PublishError
 from ..registry.names import check_name, check_prefix, close_names
 from .base import HostedFile
@@ -309,7 +309,7 @@ class S3Client:
 
 
 def _boto_options(bucket: Bucket, settings: Settings, attempts: int) -> dict[str, Any]:
-    cert = host_option(settings, urlsplit(bucket.server), "client_cert")
+    cert = client_certificate(settings, urlsplit(bucket.server))
     # many stores do not know the checksums that newer versions of boto3 send by default
     checksums = "when_required" if bucket.endpoint else "when_supported"
     return {
@@ -324,7 +324,7 @@ def _boto_options(bucket: Bucket, settings: Settings, attempts: int) -> dict[str
         "ignore_configured_endpoint_urls": True,  # readers go where the declaration says
         "request_checksum_calculation": checksums,
         "response_checksum_validation": checksums,
-        "client_cert": tuple(cert) if isinstance(cert, list) else cert,
+        "client_cert": (cert[0], cert[-1]) if cert else None,
     }
 
 

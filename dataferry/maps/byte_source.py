@@ -9,6 +9,7 @@ import bz2
 import io
 import lzma
 import os
+import stat
 import tempfile
 import threading
 import zlib
@@ -21,7 +22,7 @@ from ..config.settings import load_settings
 from ..download.http_client import Client
 from ..download.source import Source
 from ..errors import MapError, Offline, Reason, TransferError
-from ..portable import OPEN, read_into
+from ..portable import REGULAR, read_into
 
 FIRST_RANGE = 4 * 2880
 """Most headers of maps end within so many bytes; it is also the first range that a server is asked for."""
@@ -145,10 +146,12 @@ class LocalFile(ByteSource):
         self.context = Context(path)
         self._fd = -1
         try:
-            self._fd = os.open(path, os.O_RDONLY | OPEN)
+            self._fd = os.open(path, os.O_RDONLY | REGULAR)
         except OSError as error:
             raise self.context.error(f"cannot be opened: {error.strerror}") from error
         info = os.fstat(self._fd)
+        if not stat.S_ISREG(info.st_mode):
+            raise self.context.error("is not a regular file")
         self._size = info.st_size
         self.stamp = (os.path.abspath(path), info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..cache import layout
 from ..download.file_lock import FileLock
-from ..files import put_atomically
+from ..files import put_atomically, read_regular
 from ..portable import get_user_id
 from ..registry.registry import Registry
 
@@ -32,7 +32,7 @@ class Notes(UserDict[str, Any]):
         self._path = path
         self._lock = threading.Lock()
         with contextlib.suppress(OSError, ValueError):
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = json.loads(read_regular(path))
             self.data = values if isinstance(values, dict) else {}
 
     def __setitem__(self, key: str, value: Any) -> None:

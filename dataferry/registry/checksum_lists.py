@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import RegistryError
+from ..files import read_regular
 from .entry import Entry, is_url
 from .names import check_name, shortened
 
@@ -178,7 +179,7 @@ class ListedFiles:
     def _load(self) -> bytes:
         if self._bytes is None:
             try:
-                data = self.path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+                data = read_regular(self.path).removeprefix(b"\xef\xbb\xbf")
             except OSError as error:
                 if not (self._new and isinstance(error, FileNotFoundError)):
                     raise RegistryError(f"{self.path}: {error.strerror or error}") from error

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import BadName, CacheError, RegistryError, UnknownFile, WrongBytes
-from ..files import put_atomically
+from ..files import put_atomically, read_regular
 from .checksum_lists import list_with
 from .entry import Entry
 from .names import check_name, check_public, check_url, close_names
@@ -328,7 +328,7 @@ class _TextFile:
     def text(self) -> str:
         """The text, which has been read as a registry before."""
         try:
-            return self._new if self._mark is None else self.path.read_bytes().removeprefix(b"\xef\xbb\xbf").decode()
+            return self._new if self._mark is None else read_regular(self.path).removeprefix(b"\xef\xbb\xbf").decode()
         except OSError as error:  # the disk fails, or somebody has just removed it
             raise RegistryError(f"{self.path}: {error.strerror or error}") from error
 

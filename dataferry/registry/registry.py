@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadName, RegistryError
+from ..files import read_regular
 from .checksum_lists import ListedFiles
 from .entry import Entry, check_entry
 from .names import check_name, check_url, close_names, shortened
@@ -288,7 +289,7 @@ def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
     import tomllib
 
     try:
-        text = path.read_bytes().removeprefix(b"\xef\xbb\xbf").decode()
+        text = read_regular(path).removeprefix(b"\xef\xbb\xbf").decode()
         return text, _tables(text)
     except OSError as error:
         raise RegistryError(f"{path}: {error.strerror or error}") from error

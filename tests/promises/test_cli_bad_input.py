@@ -217,11 +217,66 @@ def test_settings_without_an_end(home, target):
         path.symlink_to(target)
     else:
         os.mkfifo(path)
-    limits = {"timeout": 20, "preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))}
-    words = [sys.executable, "-m", "dataferry", "cache", "dir"]
-    result = subprocess.run(words, capture_output=True, text=True, check=False, **limits)
+    result = bounded("cache", "dir")
     assert (result.returncode, result.stderr.count("\n")) == (4, 1)
-    assert f"{path}: it is not a file" in result.stderr
+    assert f"{path}: it is not a regular file" in result.stderr
+
+
+def bounded(*words: object) -> subprocess.CompletedProcess[str]:
+    """A command that may take neither long nor much memory."""
+    limits = {"timeout": 20, "preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))}
+    command = [sys.executable, "-m", "dataferry", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **limits)
+
+
+@pytest.fixture(params=["a FIFO", "/dev/zero"])
+def endless(request, tmp_path):
+    """A path that can be opened, and whose end never comes."""
+    if request.param == "a FIFO":
+        os.mkfifo(tmp_path / "fifo")
+        return tmp_path / "fifo"
+    return Path(request.param)
+
+
+@pytest.mark.parametrize("verb", ["get", "list", "check"])
+def test_a_registry_without_an_end(endless, tmp_path, verb):
+    listed = tmp_path / "listed.toml"
+    listed.write_text('dataurl = "https://h.example/"\nregistry = "sums"\n')
+    (tmp_path / "sums").symlink_to(endless)
+    for registry in (endless, listed):
+        result = bounded(verb, "mypkg", *(["a.dat"] if verb == "get" else []), "--registry", registry)
+        assert (result.returncode, result.stderr.count("\n")) == (4, 1), result.stderr
+        assert f"{endless if registry == endless else tmp_path / 'sums'}: it is not a regular file" in result.stderr
+
+
+def test_an_authors_files_without_an_end(endless, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "dataferry.toml").symlink_to(endless)
+    (tmp_path / "a.dat").write_bytes(b"a")
+    result = bounded("add", tmp_path / "data", tmp_path / "a.dat")
+    assert result.returncode == 4
+    assert "dataferry.toml: it is not a regular file" in result.stderr
+    assert bounded("remove", tmp_path / "data", "a.dat").returncode == 4
+    (tmp_path / "data" / "dataferry.toml").unlink()
+    result = bounded("add", tmp_path / "data", "--from", endless)
+    assert result.returncode == 4
+    assert f"{endless}: it is not a regular file" in result.stderr
+    assert ("--from -" in result.stderr) == (endless.name == "fifo")
+
+
+@pytest.mark.parametrize("option", ["ca_bundle", "client_cert", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_certificates_without_an_end(endless, make_package, home, monkeypatch, option, tmp_path):
+    package = make_package({"a.dat": b"a"}, {}, 'dataurl = "https://127.0.0.1:1/"')
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "packages"))
+    if option.isupper():
+        monkeypatch.setenv(option, str(endless))
+    else:
+        (home / ".config" / "dataferry").mkdir()
+        (home / ".config" / "dataferry" / "config.toml").write_text(f'[hosts."127.0.0.1"]\n{option} = "{endless}"\n')
+    result = bounded("get", package, "a.dat")
+    assert result.returncode == (1 if option == "client_cert" else 4)  # another host may need none
+    assert f"{option} names '{endless}'" in result.stderr
+    assert "it is not a regular file" in result.stderr
 
 
 def test_masked_settings(command, package, home):

@@ -329,3 +329,9 @@ def test_a_section_that_no_integer_holds(tmp_path):
     fits.PrimaryHDU(np.zeros((4, 5))).writeto(tmp_path / "a.fits")
     with pytest.raises(MapError, match="section"):
         maps.cutout(tmp_path / "a.fits", (10**30, 0))
+
+
+def test_a_fifo_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(MapError, match="is not a regular file"):
+        maps.read_map(tmp_path / "fifo")
