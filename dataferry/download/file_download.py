@@ -219,7 +219,7 @@ class FileDownload:
         transfer.segment, transfer.first, transfer.limit = segment, first, end
         transfer.start = transfer.position = start
         transfer.began = time.monotonic()
-        transfer.large = segment is not None
+        transfer.large = transfer.streamed = segment is not None
         transfer.fresh = state.fresh or not self.registered
         if end is not None:
             stop = end if stop is None else min(stop, end)

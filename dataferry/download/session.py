@@ -57,6 +57,7 @@ _KEPT_SESSIONS = 8
 # libcurl's number; pycurl has no name for it
 _SUPPRESS_CONNECT_HEADERS = 265
 _BUFFER_LARGE, _BUFFER_SMALL = 1 << 20, 1 << 16
+_MOST_WAITING = 1 << 20  # bytes of a large body that wait to be taken; libcurl alone reads up to a hundred buffers
 
 
 class Network:
@@ -136,7 +137,8 @@ class Origin:
 class Transfer:
     """One request, and what has come of its response.
 
-    The body gathers in `chunks`, which the owner takes away as it likes; redirects are followed within.
+    The body gathers in `chunks`; the owner of a `streamed` one takes them away while it arrives, and the connection
+    pauses where too many wait. Redirects are followed within.
     """
 
     method = "GET"
@@ -146,6 +148,7 @@ class Transfer:
     fresh = False
     reused = False  # it came over a kept connection
     large = False
+    streamed = False
     private: tuple[tuple[str, str], ...] = ()  # headers for the first origin alone
     expected: int | None = None  # bytes of the body: where they are there, its end is not waited for
     most: int | None = None  # bytes of the body that are taken at all
@@ -156,6 +159,8 @@ class Transfer:
     hops = 0
     http2 = False
     round_trip = 0.0  # seconds from the request to the first byte of its answer
+    waiting = 0  # bytes in `chunks`, of a streamed body
+    paused = False
     # what `Session` knows of its pace: times, bytes, and the window in which too few bytes are a stall
     connected = last = 0.0
     seen = 0
@@ -170,10 +175,23 @@ class Transfer:
         self.lines: list[bytes] = []
         self.chunks: list[bytes] = []
 
+    def receive(self, data: bytes) -> int | None:
+        """Take a part of a streamed body, unless too much waits: libcurl keeps it then, and reads no more."""
+        if self.waiting >= _MOST_WAITING:
+            self.paused = True
+            return int(pycurl.WRITEFUNC_PAUSE)
+        self.waiting += len(data)
+        self.chunks.append(data)
+        return None
+
     def take(self) -> list[bytes]:
         """What has come of the body since the last time."""
         chunks = self.chunks[:]
         self.chunks.clear()
+        self.waiting = 0
+        if self.paused and self.curl is not None:
+            self.paused = False
+            self.curl.pause(pycurl.PAUSE_CONT)
         return chunks
 
     @property
@@ -266,7 +284,7 @@ class Session:
         if not plain:
             self._set_request(curl, origin, transfer)
         curl.setopt(pycurl.URL, origin.address(transfer.url))
-        curl.setopt(pycurl.WRITEFUNCTION, transfer.chunks.append)
+        curl.setopt(pycurl.WRITEFUNCTION, transfer.receive if transfer.streamed else transfer.chunks.append)
         curl.setopt(pycurl.HEADERFUNCTION, transfer.lines.append)
         curl.transfer = transfer
         self._network[transfer] = network
@@ -396,7 +414,7 @@ class Session:
         if head.status == 303 or (head.status in (301, 302) and transfer.method == "POST"):
             transfer.method, transfer.body = "GET", None
         transfer.url = target
-        transfer.lines, transfer.chunks = [], []
+        transfer.lines, transfer.chunks, transfer.waiting, transfer.paused = [], [], 0, False
         transfer._head, transfer.window, transfer.connected, transfer.seen = None, None, 0.0, 0
         self._begin(transfer, network)
 

@@ -62,7 +62,7 @@ def test_last_failed_skipped_and_collected_only(suite):
     suite.run("-k", "third", "--lf")
     suite.serve({})
     ran = suite.run("--lf")
-    assert ran.counts == {"failed": 1} or ran.requests == {}
+    assert ran.counts == {"failed": 1} or ran.requests == {}, ran.text
     suite.write("test_it.py", FOUR.replace("def test_one", "@pytest.mark.skipif(True, reason='no')\n    def test_one"))
     assert suite.run().requests == {}
     assert suite.run("--collect-only").requests == {}
