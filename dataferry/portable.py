@@ -168,6 +168,15 @@ def fallocate(fd: int, mode: int, start: int, count: int) -> int:
     return ctypes.get_errno() if failed else 0
 
 
+def begin_writing_back(fd: int, start: int, count: int) -> None:
+    """Have Linux write a part of a file to the disk meanwhile, so that a later flush has little left to do."""
+    import ctypes
+
+    function = libc_function("sync_file_range")
+    if function is not None:
+        function(fd, ctypes.c_longlong(start), ctypes.c_longlong(count), 2)  # SYNC_FILE_RANGE_WRITE
+
+
 def free_descriptors() -> int:
     """How many more files and connections this process may have open: a shell of macOS gives 256 to each process."""
     try:

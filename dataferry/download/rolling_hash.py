@@ -8,9 +8,10 @@ import os
 import threading
 from collections.abc import Callable
 
-from ..portable import read_into
+from ..portable import begin_writing_back, read_into
 
 _BLOCK = 1 << 20
+_WRITE_BACK = 1 << 23  # bytes after which Linux is asked to write them to the disk
 
 
 class RollingHash:
@@ -29,7 +30,7 @@ class RollingHash:
         self._done = done
         self._digest = hashlib.sha256()
         self._change = threading.Condition()
-        self._reach = self.hashed = 0
+        self._reach = self.hashed = self._written_back = 0
         self._size: int | None = None
         self._ended = False
         self._error: BaseException | None = None
@@ -107,3 +108,6 @@ class RollingHash:
                 raise OSError(errno.EIO, f"the file ends at byte {self.hashed} and was written up to {reach}")
             self._digest.update(part[:count])
             self.hashed += count
+            if self.hashed - self._written_back >= _WRITE_BACK or self.hashed == self._size:
+                begin_writing_back(self._fd, self._written_back, self.hashed - self._written_back)
+                self._written_back = self.hashed
