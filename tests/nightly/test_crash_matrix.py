@@ -28,8 +28,9 @@ pytestmark = [pytest.mark.nightly, pytest.mark.timeout(7200)]
 
 #: Calls that change something on the disk. The state after a file was made empty is that before its first write.
 CHANGES = (
-    "write,pwrite64,writev,pwritev,rename,renameat,renameat2,link,linkat,symlink,symlinkat,unlink,unlinkat,mkdir,"
-    "mkdirat,rmdir,ftruncate,truncate,fallocate,fsync,fdatasync,chmod,fchmod,fchmodat,utimensat,copy_file_range,sendfile"
+    "write,pwrite64,writev,pwritev,pwritev2,rename,renameat,renameat2,link,linkat,symlink,symlinkat,unlink,unlinkat,"
+    "mkdir,mkdirat,rmdir,ftruncate,truncate,fallocate,fsync,fdatasync,syncfs,sync_file_range,chmod,fchmod,fchmodat,"
+    "utimensat,copy_file_range,sendfile"
 )
 ERRORS = ("ENOSPC", "EIO", "EDQUOT", "EROFS")
 FILES = {

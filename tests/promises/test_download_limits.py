@@ -259,3 +259,31 @@ def test_the_pauses_before_further_attempts_are_shorter_than_the_timeout(
     package = make_package({NAME: DATA}, head=f'dataurl = "{base}"\ntimeout = {timeout}')
     assert "refused" in command("check", package).output
     assert sum(sorted(pauses)[:3]) < timeout  # the others are those of questions without this timeout
+
+
+MEASURED = """
+import re, sys, dataferry, dataferry.download.fetch
+
+def peak():
+    return int(re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read()).group(1)) // 1024
+
+idle = peak()
+dataferry.retrieve(sys.argv[1], sys.argv[2], folder=sys.argv[3], progress=False)
+print(peak() - idle)
+"""
+
+
+def test_a_slow_disk_fills_no_memory(need: Any, tmp_path: Path) -> None:
+    """What arrives while the disk takes something waits at the server, not here."""
+    strace, size = need("strace"), 200_000_000
+    (tmp_path / "www").mkdir()
+    with open(tmp_path / "www" / "a.bin", "wb") as file:
+        file.truncate(size)
+    digest = hashlib.sha256(bytes(size)).hexdigest()
+    delay = ["-e", "trace=pwritev,pwritev2", "-e", "inject=pwritev,pwritev2:delay_enter=20ms"]
+    with RangeServer(tmp_path / "www") as server:
+        words = [sys.executable, "-c", MEASURED, server.url_of("a.bin"), f"sha256:{digest}", str(tmp_path / "out")]
+        command = [strace, "-f", "-qq", "-o", str(tmp_path / "trace"), *delay, *words]
+        done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 80

@@ -239,7 +239,7 @@ def test_whatever_is_torn_the_bytes_are_right(make_package: Make, tmp_path: Path
 def test_killed_at_a_write_and_gone_on(make_package: Make, need: Any, tmp_path: Path) -> None:
     """Killed between any two writes, also between bytes and the line of the journal that says that they are there."""
     strace = need("strace")
-    calls = "write,pwrite64,writev,pwritev"
+    calls = "write,pwrite64,writev,pwritev,pwritev2"  # the last is what os.pwritev calls
     with RangeServer({NAME: DATA}) as server:
         package = package_at(make_package, server)
         trace = tmp_path / "trace"
