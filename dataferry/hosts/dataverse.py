@@ -87,6 +87,11 @@ class DataverseHost(DepositHost["_Api"]):
         query = "?format=original" if "originalFileName" in file.data["dataFile"] else ""
         return [Source(f"{self.server}api/access/datafile/{file.key}{query}", self.redacted)]
 
+    def id_in_doi(self, file: DraftFile) -> str:
+        """Installations may give each file a DOI; Harvard's does: ``10.7910/DVN/ABCDEF/GHIJKL``."""
+        before, _, after = str(file.data["dataFile"].get("persistentId") or "").partition(f"{self.record}/")
+        return "" if before else after
+
     def publisher(self, settings: Settings, about: Mapping[str, Any]) -> Publisher:
         return DataversePublisher(self, settings, about)
 

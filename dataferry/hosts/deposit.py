@@ -186,11 +186,15 @@ class DepositHost(Host, Generic[_Api]):
         """Find files in the list of the record; of several with one name the newest comes first."""
         found: dict[str, list[Source]] = {}
         for file in reversed(self._listed(settings)):
-            entry = wanted.get(file.name)
-            other = entry is not None and file.sha256 not in {None, entry.sha256}
-            if file.name in wanted and not other:
-                found.setdefault(file.name, []).extend(self.places(file))
+            for name in wanted.keys() & {file.name, self.id_in_doi(file)}:
+                entry = wanted[name]
+                if entry is None or file.sha256 in {None, entry.sha256}:
+                    found.setdefault(name, []).extend(self.places(file))
         return found
+
+    def id_in_doi(self, file: DraftFile) -> str:
+        """What follows the DOI of the record in the file's own DOI; empty if it has none."""
+        return ""
 
     def places(self, file: DraftFile) -> Sequence[Source]:
         """Where a file of the list is."""

@@ -26,7 +26,8 @@ _PREFIXES = {
 _RECORDS = (
     (re.compile(r"doi:10\.5281/zenodo\.(\d+)(?=/)"), "zenodo:{}"),
     (re.compile(r"doi:10\.6084/m9\.figshare\.(\d+(?:\.v\d+)?)(?=/)"), "figshare:{}"),
-    (re.compile(r"doi:(10\.\d+/(?:DVN|FK2)/\w+)(?=/)"), "dataverse:doi:{}"),
+    (re.compile(r"(doi:10\.\d+/(?:DVN|FK2)/\w+)(?=/)"), "dataverse:{}"),
+    (re.compile(r"(doi:10\.[\d.]+/.+)(?=/[^/]+\?(?:.*&)?server=)"), "dataverse:{}"),
 )
 
 
@@ -48,4 +49,7 @@ def file_of_doi(url: str) -> str:
     for pattern, spec in _RECORDS:
         if match := pattern.match(url):
             return spec.format(match[1]) + url[match.end() :]
-    raise BadName(f"{url!r}: the DOI does not belong to Zenodo, Figshare or Dataverse, or no file name follows it")
+    raise BadName(
+        f"{url!r}: the DOI does not belong to Zenodo, Figshare or Harvard Dataverse, or no file name follows it; "
+        "behind one of another Dataverse installation write ?server=https://..."
+    )

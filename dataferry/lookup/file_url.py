@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ..download.source import Source
-from ..errors import BadName
+from ..errors import BadName, Reason, TransferError
 from ..hosts import make_host
 from ..hosts.base import Host
 from ..hosts.doi import file_of_doi
@@ -17,6 +17,11 @@ from ..registry.names import check_name, redact_url
 if TYPE_CHECKING:
     from ..config.settings import Settings
     from ..registry.entry import Entry
+
+#: Their records hold slashes themselves: DOIs of an installation with a shoulder, such as 10.5683/SP2/, and tags.
+_WITH_SLASHES = ("dataverse:", "github-release:")
+#: How Dataverse makes the end of a DOI by default, and its usual shoulders, behind which an end may be anything.
+_DATASET = re.compile(r"/(?:[A-Z0-9]{6}|(?:DVN|FK2)/\w+)$")
 
 
 def check_file_url(url: str) -> str:
@@ -38,19 +43,22 @@ def check_file_url(url: str) -> str:
 
 
 def split_url(url: str) -> tuple[str, str]:
-    """A host as in ``dataferry.toml`` and the file's name there. Raises `BadName`."""
+    """A host as in ``dataferry.toml`` and the file's name there, as is most likely. Raises `BadName`."""
+    return _splits(url)[0]
+
+
+def _splits(url: str) -> list[tuple[str, str]]:
+    """Each host and name that a URL can mean, the likely one first."""
     if url.startswith("doi:"):
         url = file_of_doi(url)
     bare, mark, options = url.partition("?")
     if bare.startswith(("http://", "https://")):
         base, slash, name = bare.rpartition("/")
-        return base + slash, name + mark + options
+        return [(base + slash, name + mark + options)]
     problem = BadName(f"{redact_url(url)!r} names no file: write {bare.partition(':')[0]}:.../NAME")
-    # DOIs of Dataverse hold a slash themselves
-    ends = re.finditer(r"\.git/|/(?:DVN|FK2)/\w+/", bare)
-    starts = [match.end() for match in ends] or [match.end() for match in re.finditer("/", bare)]
-    for start in starts:
-        spec, name = bare[:start], bare[start:]
+    found: list[tuple[str, str]] = []
+    for match in list(re.finditer(r"\.git/", bare)) or re.finditer("/", bare):
+        spec, name = bare[: match.end()], bare[match.end() :]
         if not name or spec.endswith("//"):
             continue
         for candidate in (spec, spec.rstrip("/")):
@@ -59,8 +67,13 @@ def split_url(url: str) -> tuple[str, str]:
             except BadName as error:
                 problem = error
             else:
-                return candidate + mark + options, check_name(name)
-    raise problem
+                found.append((candidate + mark + options, check_name(name)))
+                break
+        if found and not bare.startswith(_WITH_SLASHES):
+            break
+    if not found:
+        raise problem
+    return sorted(found, key=lambda split: not _DATASET.search(split[0].partition("?")[0]))
 
 
 class FileHost(Host):
@@ -71,17 +84,25 @@ class FileHost(Host):
         check_file_url(self.spec)
         if self.spec.startswith(("http://", "https://")):
             return [Source(self.spec, self.redacted)]
-        host, there = self._host()
-        return host.sources(there, None)
+        return [source for spec, name in _splits(self.spec) for source in make_host(spec).sources(name, None)]
 
     def look_up(self, wanted: Mapping[str, Entry | None], settings: Settings) -> Mapping[str, Sequence[Source]]:
-        """Where the host says it is."""
+        """Where the host says it is; of several that the URL can mean the first that has it."""
         if self.spec.startswith(("http://", "https://")):
             return {}
-        host, there = self._host()
-        found = host.look_up({there: None}, settings).get(there, ())
-        return dict.fromkeys(wanted, found)
-
-    def _host(self) -> tuple[Host, str]:
-        spec, name = split_url(self.spec)
-        return make_host(spec), name
+        absent: list[TransferError] = []
+        splits = _splits(self.spec)
+        for spec, name in splits:
+            try:
+                found = make_host(spec).look_up({name: None}, settings).get(name, ())
+            except TransferError as error:
+                if error.kind != Reason.LIST:
+                    raise
+                absent.append(error)  # there is no such record
+                continue
+            if found:
+                return dict.fromkeys(wanted, found)
+        if len(absent) < len(splits):
+            return {}
+        reasons = "; ".join(error.reason for error in absent)
+        raise TransferError(self.redacted, reasons, kind=Reason.LIST, final=True)

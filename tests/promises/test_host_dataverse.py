@@ -134,6 +134,52 @@ def test_a_table_that_was_ingested_is_read_as_it_was_uploaded(dataverse: Any, ma
     assert Path(PackageData(package, show_progress=False).get("table.csv")).read_bytes() == b"a,b\n1,2\n"
 
 
+@pytest.mark.parametrize(
+    ("pid", "name"),
+    [
+        ("doi:10.7910/DVN/ABCDEF", "maps/a.fits"),
+        ("doi:10.5072/FK2/ABC", "maps/a.fits"),
+        ("doi:10.5683/SP2/ABCDEF", "maps/a.fits"),  # Borealis
+        ("doi:10.18710/ABCDEF", "maps/a.fits"),  # DataverseNO: no shoulder
+        ("doi:10.11588/data/ABCDEF", "a.fits"),  # heiDATA
+        ("doi:10.13130/RD_UNIMI/ABCDEF", "a.fits"),  # Milan
+        ("doi:10.15454/1.5572369328961167E12", "maps/v1/a.fits"),  # INRAE
+        ("doi:10.5072/FK2/A/B/C", "maps/a.fits"),
+        ("doi:10.5072/x/y", "MAPS12/a.fits"),
+    ],
+)
+@pytest.mark.parametrize("scheme", ["doi:", "dataverse:doi:"])
+def test_the_doi_of_a_dataset_ends_where_the_installation_says(
+    dataverse: Any, pid: str, name: str, scheme: str, tmp_path: Path
+) -> None:
+    from dataferry import retrieve
+
+    dataset = dataverse.put({name: b"abc", "b.fits": b"no"})
+    dataset.pid = pid
+    dataverse.datasets = {pid: dataset}
+    url = f"{scheme}{pid.removeprefix('doi:')}/{name}?server={dataverse.url}"
+    path = retrieve(url, folder=tmp_path)
+    assert (Path(path).read_bytes(), Path(path).name) == (b"abc", "a.fits")
+
+
+def test_the_doi_of_a_file(dataverse: Any, tmp_path: Path) -> None:
+    from dataferry import retrieve
+
+    dataset = dataverse.put({"maps/a.fits": b"abc", "b.fits": b"no"})
+    for number, name in zip(dataset.versions[0], ("AAAAAA", "BBBBBB"), strict=True):
+        dataverse.files[number]["dataFile"]["persistentId"] = f"{dataset.pid}/{name}"
+    url = f"{dataset.pid}/AAAAAA?server={dataverse.url}"
+    assert Path(retrieve(url, folder=tmp_path, name="a.fits")).read_bytes() == b"abc"
+
+
+def test_a_dataset_that_is_not_there_is_named_in_each_form(dataverse: Any, tmp_path: Path) -> None:
+    from dataferry import retrieve
+    from dataferry.errors import FileUnavailable
+
+    with pytest.raises(FileUnavailable, match=r"no public dataset doi:10\.5683/SP2;.* doi:10\.5683/SP2/NO(;|\n)"):
+        retrieve(f"dataverse:doi:10.5683/SP2/NO/a.fits?server={dataverse.url}", folder=tmp_path)
+
+
 def test_a_dataset_that_is_not_public(dataverse: Any) -> None:
     dataset = dataverse.put({"a.fits": b"abc"}, public=False)
     for spec in (dataverse.spec(dataset.pid), dataverse.spec("doi:10.5072/FK2/NONE")):

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataferry import PackageData
+from dataferry import PackageData, retrieve
 from dataferry.config import load_settings
 from dataferry.errors import (
     BadName,
@@ -23,6 +23,7 @@ from dataferry.errors import (
 from dataferry.hosts import make_host
 from dataferry.hosts.base import Host
 from dataferry.hosts.github_release import GitHubReleaseHost, asset_name, file_name, pieces
+from dataferry.publish import publish
 from dataferry.registry import Entry
 from dataferry.registry.names import check_name
 from dataferry.testing import HostContract
@@ -260,3 +261,12 @@ def test_the_stand_in_is_held_against_the_description(github: Any) -> None:
     assert any("request of POST" in told and "tag_name" in told for told in github.violations)
     assert any("answer of POST" in told for told in github.violations)
     github.violations.clear()
+
+
+def test_a_tag_with_slashes(github: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("GH_ENTERPRISE_TOKEN", "ghp_ann")
+    (tmp_path / "dust").write_bytes(b"dust")
+    spec = github.spec("data/v1")
+    publish({"maps/dust.fits": tmp_path / "dust"}, spec, tmp_path / "dataferry.toml", progress=False)
+    url = spec.replace("@data/v1", "@data/v1/maps/dust.fits")
+    assert Path(retrieve(url, folder=tmp_path / "got", progress=False)).read_bytes() == b"dust"

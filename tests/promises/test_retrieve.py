@@ -150,6 +150,7 @@ def test_bad_input(url, options, words):
             "dataverse:doi:10.5072/FK2/A1?server=https://a.example",
             "a.fits",
         ),
+        ("dataverse:doi:10.7910/DVN/ABCDEF/GHIJKL", "dataverse:doi:10.7910/DVN/ABCDEF", "GHIJKL"),
         ("github-release:owner/repo@v1/a.fits", "github-release:owner/repo@v1", "a.fits"),
         ("s3://bucket/v1/a.fits?region=us-west-1", "s3://bucket/?region=us-west-1", "v1/a.fits"),
     ],
