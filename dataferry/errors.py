@@ -34,7 +34,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from functools import partial
 from typing import Any, NamedTuple, Self
 
 __all__ = [
@@ -132,6 +131,11 @@ class DataferryError(Exception):
         """The message, which may quote a server or a file, as any terminal and log can print it."""
         return printable(super().__str__().encode(errors="backslashreplace").decode())
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy the attributes: `Exception` would call ``__init__`` with the message alone."""
+        made: Any = super().__reduce__()
+        return type(self).__new__, (type(self), *made[1]), {**dict(*made[2:]), "args": made[1]}
+
 
 class BadName(DataferryError, ValueError):
     """A name or a base URL that is not allowed."""
@@ -161,12 +165,8 @@ class UnknownFile(DataferryError, LookupError):
     def __init__(self, name: str, registry: str, close: Sequence[str] = ()) -> None:
         self.name = name
         self.close = tuple(close)
-        self._parts = (name, registry, self.close)
         hint = f"; did you mean {' or '.join(repr(c) for c in self.close)}?" if self.close else ""
         super().__init__(f"{name!r} is not registered in {registry}{hint}")
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), self._parts
 
 
 class WrongBytes(DataferryError, OSError):
@@ -202,9 +202,6 @@ class ArchiveError(DataferryError, ValueError):
         self.archive, self.reason, self.remedy = archive, reason, remedy
         super().__init__(f"{archive} {reason}{f'; {remedy}' if remedy else ''}")
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.archive, self.reason, self.remedy)
-
 
 class MissingExtra(DataferryError, ImportError):
     """A library of an extra is not installed.
@@ -225,9 +222,6 @@ class MissingExtra(DataferryError, ImportError):
         self.package = package
         install = f"'dataferry[{extra}]' {package}" if extra else f"{library}{package}"
         super().__init__(f"this needs {library}, which is not installed: pip install {install}".rstrip(), name=library)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.extra, self.library, self.package)
 
 
 class TransferError(DataferryError, OSError):
@@ -267,10 +261,6 @@ class TransferError(DataferryError, OSError):
         self.sha256 = sha256
         super().__init__(f"{place}: {reason}")
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        again = partial(type(self), kind=self.kind, retry_after=self.retry_after, final=self.final, sha256=self.sha256)
-        return again, (self.place, self.reason)
-
 
 class HostRefused(TransferError):
     """The API of a host answered with an error.
@@ -293,9 +283,6 @@ class HostRefused(TransferError):
         reason = f"HTTP {status}" + (f": {message}" if message else "")
         final = status < 500 and status != 429
         super().__init__(place, reason, kind=Reason.STATUS, retry_after=retry_after, final=final)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.place, self.status, self.message, self.retry_after)
 
 
 class Failure(NamedTuple):
@@ -360,9 +347,6 @@ class FileUnavailable(DataferryError, OSError):
         """The places with their reasons, without the words for programs."""
         return [(failure.place, failure.reason) for failure in self.failures]
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.name, self.failures, self.remedy)
-
 
 class Offline(FileUnavailable):
     """The network is needed, and it is switched off or not reachable."""
@@ -396,9 +380,6 @@ class PublishError(DataferryError, OSError):
         self.remedy = remedy
         super().__init__(f"{place}: {reason}" + (f"\n{remedy}" if remedy else ""))
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.place, self.reason, self.remedy)
-
 
 class AccessDenied(PublishError):
     """No token was found, or the host rejected it; the remedy says what it needs and where to create one."""
@@ -409,10 +390,6 @@ class Conflict(PublishError):
 
 
 class _Group(DataferryError, ExceptionGroup[DataferryError]):
-    def __new__(cls, message: str, errors: Sequence[DataferryError]) -> Self:
-        """Make the group; an exception group takes its arguments here."""
-        return super().__new__(cls, message, errors)
-
     def derive(self, excs: Sequence[DataferryError]) -> Self:  # type: ignore[override]
         """Make the group of a part of the errors, for ``except*``."""
         return type(self)(self.message, excs)
