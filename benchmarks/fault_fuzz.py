@@ -273,8 +273,7 @@ def download(folder: Path, files: dict[str, bytes], registered: str, servers: li
         find=lambda _: None,
         store=lambda wanted, content: put_content(content, folder / wanted.name),
         workdir=folder / "incoming",
-        settings=Settings(),
-        stall_timeout=STALL,
+        settings=Settings(timeout=STALL),
         deadline=DEADLINE,
         progress=False,
     )

@@ -418,9 +418,8 @@ def api_answers(dice: Dice, folder: Path) -> None:
                 find=lambda _: None,
                 store=store,
                 workdir=folder / "w",
-                settings=Settings(),
+                settings=Settings(timeout=0.2),
                 deadline=0.2,
-                stall_timeout=0.2,
                 progress=False,
             )
 

@@ -30,8 +30,6 @@ def fetch(
     settings: Settings,
     jobs: int | None = None,
     deadline: float | None = None,
-    connect_timeout: float = 10,
-    stall_timeout: float = 30,
     progress: bool | Callable[[Progress], None] = True,
 ) -> list[Arrived | FileUnavailable]:
     """Fetch files, each from the first of its sources that gives the right bytes.
@@ -47,13 +45,11 @@ def fetch(
     workdir : Path
         Where partials lie, on the file system of the cache.
     settings : Settings
-        Offline state, user agent, options of hosts.
+        Offline state, user agent, options of hosts, and the timeout of a connection that stalls.
     jobs : int, optional
         Files at the same time.
     deadline : float, optional
         Seconds for all of it.
-    connect_timeout, stall_timeout : float
-        Seconds to wait for a connection, and for the next bytes.
     progress : bool or callable
         Bars (True), nothing (False), or a function that takes a `Progress`.
 
@@ -99,14 +95,12 @@ def fetch(
             parts = urlsplit(source.url)
             limit, rate = (host_option(settings, parts, option) for option in ("connections", "rate"))
             limit = limit or (_STREAMS if source.opener is not None else None)
-            hosts[name] = HostLimiter(name, limit, rate, first_pause(stall_timeout))
+            hosts[name] = HostLimiter(name, limit, rate, first_pause(settings.timeout))
         return hosts[name]
 
-    network = Network(settings, connect_timeout, stall_timeout)
+    network = Network(settings)
     with borrowed() as session:
-        scheduler = Scheduler(
-            session, network, workdir, find, store, patience=stall_timeout, jobs=jobs, deadline=deadline
-        )
+        scheduler = Scheduler(session, network, workdir, find, store, jobs=jobs, deadline=deadline)
         files, identities = {}, set()
         for key, indices in missing.items():
             item = wanted[indices[0]]

@@ -46,16 +46,12 @@ class Client:
     ----------
     settings : Settings
         The user's settings.
-    connect_timeout, stall_timeout : float
-        Seconds to wait for a connection, and for the next bytes.
     fresh : bool
         Whether each request gets a new connection.
     """
 
-    def __init__(
-        self, settings: Settings, *, connect_timeout: float = 10, stall_timeout: float = 30, fresh: bool = False
-    ) -> None:
-        self._network = Network(settings, connect_timeout, stall_timeout)
+    def __init__(self, settings: Settings, *, fresh: bool = False) -> None:
+        self._network = Network(settings)
         self._fresh = fresh
         self._lock = threading.Lock()
         self.moved = 0

@@ -46,8 +46,6 @@ class Scheduler:
         Where partial files lie.
     find, store : callable
         See `dataferry.download.fetch.fetch`.
-    patience : float
-        Seconds to wait for another process that seems to download a file and shows no sign of life.
     jobs : int or None
         Files at the same time.
     deadline : float or None
@@ -62,11 +60,12 @@ class Scheduler:
         find: Callable[[Wanted], Path | None],
         store: Callable[[Wanted, Path | bytes], Path],
         *,
-        patience: float,
         jobs: int | None = None,
         deadline: float | None = None,
     ) -> None:
-        self.workdir, self.find, self.store, self.patience = workdir, find, store, patience
+        self.workdir, self.find, self.store = workdir, find, store
+        #: Seconds to wait for another process that seems to download a file and shows no sign of life.
+        self.patience = network.stall_timeout
         self.wake = session.wake
         self._session, self._network, self._jobs = session, network, jobs
         self._descriptors = free_descriptors() - _SPARE_DESCRIPTORS

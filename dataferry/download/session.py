@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from ..config.settings import Settings
 
 
+_CONNECT_TIMEOUT = 10.0  # seconds
 _SLOWEST = 256.0  # bytes per second below which a connection counts as stalled
 _MOST_REDIRECTS = 10
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -66,20 +67,16 @@ class Network:
     Parameters
     ----------
     settings : Settings
-        User agent, logins, certificates.
-    connect_timeout, stall_timeout : float
-        Seconds to wait for a connection, and for the next bytes; the first are never more than the second.
+        User agent, logins, certificates, and the timeout of a connection that stalls.
     logins : bool
         Whether the logins of the settings and of ``.netrc`` are sent.
     """
 
-    def __init__(
-        self, settings: Settings, connect_timeout: float = 10, stall_timeout: float = 30, *, logins: bool = True
-    ) -> None:
+    def __init__(self, settings: Settings, *, logins: bool = True) -> None:
         self.settings = settings
         self.logins = logins
-        self.connect_timeout = min(connect_timeout, stall_timeout)
-        self.stall_timeout = stall_timeout
+        self.connect_timeout = min(_CONNECT_TIMEOUT, settings.timeout)
+        self.stall_timeout = settings.timeout
         self._agent = settings.user_agent
         self._origins: dict[tuple[str, bool], Origin] = {}
         self.redirects: dict[str, str] = {}  # URL -> where it led to, for further ranges of the same file

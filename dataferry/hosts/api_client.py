@@ -361,7 +361,7 @@ class ApiClient:
 
         network = self._networks.get(timeout)
         if network is None:
-            network = self._networks[timeout] = Network(self.settings, 10, timeout, logins=False)
+            network = self._networks[timeout] = Network(self.settings._replace(timeout=timeout), logins=False)
         with borrowed() as session:
             session.perform(transfer, network)
         head = transfer.head

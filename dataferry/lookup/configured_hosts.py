@@ -110,7 +110,6 @@ def download_from_hosts(
             settings=settings,
             jobs=options.jobs,
             deadline=options.left,
-            stall_timeout=settings.timeout,
             progress=False if options.progress is None else options.progress,
         )
         for item, result in zip(items, came, strict=True):

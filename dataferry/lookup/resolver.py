@@ -418,7 +418,6 @@ class Resolver:
             store=lambda _, content: Path(store.put(name, str(content))),
             workdir=Path(store.incoming()),
             settings=settings,
-            stall_timeout=settings.timeout,
             progress=False if options.progress is None else options.progress,
             deadline=options.deadline,
         )

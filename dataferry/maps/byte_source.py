@@ -266,7 +266,7 @@ class RemoteFile(ByteSource):
 
     connections = 8
 
-    def __init__(self, source: Source, timeout: float = 30.0) -> None:
+    def __init__(self, source: Source, timeout: float | None = None) -> None:
         self.context = Context(source.redacted)
         settings = load_settings()
         if settings.offline:
@@ -275,7 +275,7 @@ class RemoteFile(ByteSource):
             )
         if source.opener is not None:
             raise self._error("this host does not serve byte ranges over HTTP", _WHOLE)
-        self._client = Client(settings, stall_timeout=timeout)
+        self._client = Client(settings._replace(timeout=timeout or settings.timeout))
         self._parts = [] if source.parts else [_Part(source, 0)]
         for part in source.parts:
             self._parts.append(_Part(replace(source, url=part.url, parts=()), self._size, part.size))

@@ -166,8 +166,8 @@ class _HostCheck:
         self._spec, self._redacted = spec, redact_url(spec)
         self._candidates, self._settings = candidates, settings
         self._jobs, self._progress = jobs, progress
-        self._client = Client(settings, stall_timeout=settings.timeout)
-        self._sure_client = Client(settings, stall_timeout=settings.timeout, fresh=True)
+        self._client = Client(settings)
+        self._sure_client = Client(settings, fresh=True)
         self._silent: dict[str, int] = defaultdict(int)  # server -> files in a row for which it did not answer
         self._hosted: Mapping[str, HostedFile] = {}
 

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, ClassVar, NoReturn
 from urllib.parse import urlsplit
 
 import pytest
@@ -129,8 +129,10 @@ class HostContract:
             sources = tuple(self.sources(host, name, data))
             wanted.append(Wanted(name, sources[0].url, len(data), hashlib.sha256(data).hexdigest(), sources))
         work = folder / "incoming"
-        quick: Any = {"deadline": 30, "connect_timeout": 5, "stall_timeout": 5, "progress": False}
-        return fetch(wanted, find=lambda _: None, store=store, workdir=work, settings=Settings(), **quick)
+        settings = Settings(timeout=5)
+        return fetch(
+            wanted, find=lambda _: None, store=store, workdir=work, settings=settings, deadline=30, progress=False
+        )
 
     def test_asking_for_sources_opens_no_socket(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Sources come from the declaration and the registry alone, and are the same each time."""
