@@ -14,15 +14,18 @@ import click
 
 from ..errors import BadName, RegistryError
 from ..registry import Registry
+from ..registry.catalog import CATALOG, SUMS
 from ..registry.names import check_name
 from ..registry.packages import REGISTRY_NAME, find_registry, package_at, package_folders
 from .output import note
 
 #: In an error; a folder such as /etc has hundreds of links.
 _MOST_LISTED = 10
-#: What lies beside data in a folder and is none; one that is named is taken.
+#: What lies beside data in a folder and is none; one that is named is taken. `publish` changes its lists each time.
 _NO_DATA = re.compile(
-    r"(README|LICEN[CS]E|COPYING|AUTHORS|CHANGES|CHANGELOG|MANIFEST)\b.*|.*\.py[cix]?", re.IGNORECASE
+    r"(README|LICEN[CS]E|COPYING|AUTHORS|CHANGES|CHANGELOG|MANIFEST)\b.*|.*\.py[cix]?"
+    f"|{re.escape(REGISTRY_NAME)}|{re.escape(CATALOG)}|{SUMS}",
+    re.IGNORECASE,
 ).fullmatch
 
 
@@ -142,6 +145,9 @@ def named_files(files: Sequence[str], registry: Path, name: str | None, prefix: 
     inside = registry.parent.resolve()
     own = Registry(registry).list_path if registry.is_file() else None  # entries, and no data
     for file in files:
+        if (top := Path(file).resolve()) != inside and inside.is_relative_to(top):
+            problems.append(f"{file}: the package itself is in this folder; name its data, {registry.parent}, or files")
+            continue
         for path, below, wrong in _walk(Path(file)):
             real = path.parent.resolve() / path.name
             if own is not None and real == own.resolve():
@@ -180,7 +186,7 @@ def _walk(path: Path) -> Iterator[tuple[Path, str, str]]:
     for folder, folders, files in os.walk(path):
         folders[:] = sorted(f for f in folders if not f.startswith(".") and f != "__pycache__")
         for file in sorted([*files, *(f for f in folders if os.path.islink(os.path.join(folder, f)))]):
-            if file.startswith(".") or file == REGISTRY_NAME or _NO_DATA(file):
+            if file.startswith(".") or _NO_DATA(file):
                 continue
             inner = Path(folder, file)
             yield inner, inner.relative_to(path).as_posix(), _problem_in_folder(inner, top)

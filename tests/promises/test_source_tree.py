@@ -88,6 +88,26 @@ def test_what_is_no_data_is_left_out(command: Command, source_tree: Tree) -> Non
     assert "+ added" in command("add", "herepkg", "herepkg/data/README.rst").stdout, "one that is named is meant"
 
 
+def test_the_lists_of_a_published_folder_are_no_data(command: Command, source_tree: Tree) -> None:
+    names = ["a.fits", "SHA256SUMS", "dataferry-catalog.json"]
+    source_tree({"herepkg/__init__.py": b"", **{f"published/{name}": b"x" for name in names}})
+    command("add", "herepkg", "published")
+    listed = json.loads(command("list", "herepkg", "--json").stdout)
+    assert [file["name"] for file in listed["files"]] == ["a.fits"]
+
+
+@pytest.mark.parametrize("folder", ["herepkg", ".", "./herepkg/"])
+@pytest.mark.parametrize("verb", ["add", "publish"])
+def test_a_package_among_the_files_is_a_mistake(command: Command, source_tree: Tree, verb: str, folder: str) -> None:
+    """``publish PACKAGE FILES`` looks like the other commands; its words are all files."""
+    source_tree({"herepkg/__init__.py": b"", "herepkg/data/small.txt": b"small\n", "hosted/a.fits": b"a"})
+    words = ["herepkg"] if verb == "add" else ["--package", "herepkg", "--to", "https://a.example/", "--dry-run"]
+    result = command(verb, *words, folder, "hosted")
+    assert result.exit_code == 2
+    assert "the package itself is in this folder; name its data, herepkg/data, or files" in result.stderr
+    assert not Path("herepkg/data/dataferry.toml").exists()
+
+
 #: back-end -> ``[build-system]``, other tables of a tree that is laid out flat, and what `add` prints
 BACK_ENDS = {
     "setuptools.build_meta": ("setuptools", "", '[tool.setuptools.package-data]\n  herepkg = ["data/**"]'),
