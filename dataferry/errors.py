@@ -166,7 +166,8 @@ class UnknownFile(DataferryError, LookupError):
         self.name = name
         self.close = tuple(close)
         hint = f"; did you mean {' or '.join(repr(c) for c in self.close)}?" if self.close else ""
-        super().__init__(f"{name!r} is not registered in {registry}{hint}")
+        none = ": no name matches this pattern" if any(c in name for c in "*?[") and not hint else ""
+        super().__init__(f"{name!r} is not registered in {registry}{none}{hint}")
 
 
 class WrongBytes(DataferryError, OSError):

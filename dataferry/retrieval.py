@@ -133,7 +133,7 @@ def _name_of(url: str) -> str:
         return check_name(name)
     except BadName as error:
         raise BadName(
-            f"{redact_url(url)!r} gives no name for the local file ({error}): end it with one, or say name="
+            f"{redact_url(url)!r} gives no name for the local file ({error}): end it with one, or in Python say name="
         ) from error
 
 

@@ -57,8 +57,8 @@ def command(
         _get_url(package, known_hash, output, deadline, as_json)
         return
     if not names or known_hash is not None:
-        what = "Missing argument 'NAME...'." if not names else "--hash is for a URL; a registry has the hashes itself."
-        raise click.UsageError(what)
+        every = f"Name the files, or '*' for all: 'dataferry list {package}' shows the names."
+        raise click.UsageError("--hash is for a URL; a registry has the hashes itself." if names else every)
     data = options.open_data(package, registry)
     wanted = data.resolver.expand(names)
     failed: FetchErrors | None = None

@@ -108,6 +108,10 @@ class Command(_WithHelp):
         self.params += SHARED
 
 
+#: Commands of other tools -> those that do the same here.
+_OTHER_WORDS = {"fetch": "get", "download": "get", "upload": "publish", "register": "add", "ls": "list", "rm": "remove"}
+
+
 class Group(_WithHelp, click.Group):
     """A group that answers a mistyped command with the close ones."""
 
@@ -120,7 +124,9 @@ class Group(_WithHelp, click.Group):
         except click.UsageError as error:
             import difflib
 
-            close = difflib.get_close_matches(args[0], self.list_commands(ctx), n=3, cutoff=0.6)
+            known = self.list_commands(ctx)
+            meant = _OTHER_WORDS.get(args[0])
+            close = [meant] if meant in known else difflib.get_close_matches(args[0], known, n=3, cutoff=0.6)
             if not close:
                 raise
             raise click.UsageError(f"{error.message} Did you mean {' or '.join(close)}?", ctx) from None

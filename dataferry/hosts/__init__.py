@@ -86,6 +86,8 @@ def _unknown(spec: str) -> BadName:
     known = host_names()
     if not colon and scheme.lower() in known:
         return BadName(f"{spec!r} names a kind of host and no place: it reads {scheme.lower()}:...")
+    if spec[:1] not in {"/", "~", "."} and "." in scheme.partition("/")[0]:
+        return BadName(f"{redact_url(scheme)!r} is no kind of host: a web server begins with https://")
     if not colon and (spec[:1] in {"/", "~", "."} or "/" in spec):
         return BadName(
             f"{spec!r} is no host; a folder that a web server publishes reads folder:/path?url=https://host/path/"

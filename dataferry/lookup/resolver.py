@@ -95,6 +95,14 @@ class Resolver:
     def _unknown(self, name: str) -> UnknownFile:
         return UnknownFile(name, self.registry.origin, close_names(name, self.registry.names()))
 
+    def _check_registered(self, name: str) -> None:
+        try:
+            self.entry(name)
+        except UnknownFile:
+            if below := fnmatch.filter(self.registry.names(), f"{name}/*"):
+                raise UnknownFile(name, self.registry.origin, [f"{name}/*", *below[:1]]) from None
+            raise
+
     def expand(self, names: str | Iterable[str]) -> list[str]:
         """The names that names and globs mean, each once. Raises `UnknownFile` for a glob that matches nothing."""
         wanted: dict[str, None] = {}
@@ -105,7 +113,7 @@ class Resolver:
                 if not found:
                     raise UnknownFile(name, self.registry.origin)
             else:
-                self.entry(name)
+                self._check_registered(name)
                 found = [name]
             wanted.update(dict.fromkeys(found))
         return list(wanted)

@@ -40,7 +40,8 @@ def package_folders(package: str) -> list[Path]:
 def _package_spec(package: str) -> ModuleSpec:
     spec = getattr(sys.modules.get(package), "__spec__", None) or _find_spec(package)
     if spec is None:
-        raise RegistryError(f"there is no package {package!r} here: is it installed in this environment?")
+        imported = "" if package.isidentifier() or "." in package else " Give the name that Python imports."
+        raise RegistryError(f"there is no package {package!r} here: is it installed in this environment?{imported}")
     if spec.submodule_search_locations is None:
         raise RegistryError(f"{package!r} is a module, not a package: data lives in a package's folder")
     return spec

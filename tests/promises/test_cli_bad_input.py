@@ -90,6 +90,42 @@ def test_odd_names_that_are_legal(command, make_package, name):
     assert Path(result.stdout.rstrip("\n")).name == name
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("mapp*", "dataferry.toml: no name matches this pattern"),
+        ("maps", "did you mean 'maps/*' or 'maps/a.fits'?"),
+    ],
+)
+def test_a_glob_without_a_match_and_a_folder(command, package, unchanged, name, reason):
+    unchanged()
+    result = command("get", package, name)
+    assert result.exit_code == 2
+    assert reason in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "reason"),
+    [
+        (["fetch", "mypkg", "a.fits"], "No such command 'fetch'. Did you mean get?"),
+        (["upload", "a.fits"], "Did you mean publish?"),
+        (["ls", "mypkg"], "Did you mean list?"),
+        (["get", "mypkg"], "Name the files, or '*' for all: 'dataferry list mypkg' shows the names."),
+        (["get", "my-pkg", "a.fits"], "Give the name that Python imports."),
+        (["publish", "a.fits", "--to", "data.example.org/v1/"], "a web server begins with https://"),
+        (["get", "data.example.org:8080/v1/a.fits"], "a web server begins with https://"),
+    ],
+)
+def test_what_people_type(command, tmp_path, monkeypatch, args, reason):
+    monkeypatch.chdir(tmp_path)
+    for path in "mypkg/__init__.py", "mypkg/data/dataferry.toml", "a.fits":
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    result = command(*args)
+    assert result.exit_code in {2, 4}
+    assert reason in " ".join(result.stderr.split())
+
+
 def test_an_unknown_name_offers_close_ones(command, package, unchanged):
     unchanged()
     result = command("get", package, "maps/a.fit", "small.txt")
