@@ -422,6 +422,9 @@ class Publisher(ABC):
     registered : sequence of str
         The hosts that the registry declares. A line that asks for something new, ``figshare:new``, means what it made
         the last time, if that is among them.
+    wait : float or None
+        Seconds that the author allows `finish` to wait until everybody sees the files (``--wait``); None if the host
+        decides.
     notify : callable
         Takes a line for the author, on what the host is waited for; by default it goes to the log.
     """
@@ -438,6 +441,7 @@ class Publisher(ABC):
         self.about = about
         self.superseded: Mapping[str, HostedFile] = {}
         self.registered: Sequence[str] = ()
+        self.wait: float | None = None
         self.notify: Callable[[str], object] = logging.getLogger("dataferry").info
 
     @property

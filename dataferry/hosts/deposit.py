@@ -565,7 +565,8 @@ class DepositPublisher(Publisher, Generic[_Api]):
                 if error.final:
                     raise
                 failed = error
-            seconds = self.patience[1] if failed is None else min(self.patience[1], _LOST_ANSWER)
+            seconds = self.patience[1] if self.wait is None else self.wait
+            seconds = seconds if failed is None else min(seconds, _LOST_ANSWER)
             for _ in self.waiting(seconds, "the publication is public"):
                 if {file.bytes_of for file in files.values()} <= self._public().keys():
                     return

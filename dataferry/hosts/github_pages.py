@@ -381,9 +381,10 @@ class GitHubPagesPublisher(Publisher):
         """Wait until the site's own catalog lists files: then this build of the site is the one that is served."""
         client = ApiClient(self.settings.as_anonymous(), self.host.site)
         reason, announced = "", False
-        for _ in tries(SERVED_WITHIN, 0.2):
+        seconds = SERVED_WITHIN if self.wait is None else self.wait
+        for _ in tries(seconds, 0.2):
             if reason and not announced:
-                self.notify(f"{self.host.site}: waiting up to {SERVED_WITHIN:.0f} s until the site has the files")
+                self.notify(f"{self.host.site}: waiting up to {seconds:.0f} s until the site has the files")
                 announced = True
             try:
                 # another query each time: caches keep an answer for minutes
@@ -400,7 +401,7 @@ class GitHubPagesPublisher(Publisher):
             f"in the repository's settings, Pages must publish {branch}; then run the same command again: what was "
             "pushed stays"
         )
-        raise PublishError(self.host.site, f"pushed, but after {SERVED_WITHIN:.0f} s {reason}", remedy)
+        raise PublishError(self.host.site, f"pushed, but after {seconds:.0f} s {reason}", remedy)
 
     def seconds_until_served(self) -> float:
         """What is left after `finish` has waited: the caches of the site."""

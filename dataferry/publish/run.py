@@ -165,7 +165,7 @@ class _HostRun:
     def _publish(self) -> None:
         checkpoint, publisher = self._checkpoint, self.publisher
         to_send, hosted = self.plan.to_send, self.plan.doing(Action.HOSTED)
-        publisher.notify = self._uploads.notify
+        publisher.notify, publisher.wait = self._uploads.notify, self._wait
         publisher.superseded = {file.name: file.hosted for file in self.plan.doing(Action.NEW_VERSION) if file.hosted}
         # what was proven once is no proof of what goes now
         going = {file.name for file in [*to_send, *hosted]}

@@ -446,9 +446,12 @@ def test_a_repository_on_this_machine_stays_private_and_a_wait_is_no_silence(
     monkeypatch.setattr(github_pages, "SERVED_WITHIN", 1.0)
     registry, source = tmp_path / "registry.toml", a_file(tmp_path / "one.dat", b"one")
     repository = bare(tmp_path / "not served.git", "gh-pages")
+    spec = f"github-pages:ann/data?git=file://{repository}&url={site.url}"
     with pytest.raises(PublishError, match="pushed, but after"):
-        publish({"one.dat": source}, f"github-pages:ann/data?git=file://{repository}&url={site.url}", registry)
+        publish({"one.dat": source}, spec, registry)
     assert f"{site.url}: waiting up to 1 s" in capfd.readouterr().err
+    with pytest.raises(PublishError, match="pushed, but after 0 s"):
+        publish({"one.dat": source}, spec, registry, wait=0)
     local = site.spec.replace(site.git.url, f"file://{site.repository.parent.parent}/")
     publish({"one.dat": source}, local, registry, progress=False)
     assert site.url in registry.read_text() and str(tmp_path.parent) not in registry.read_text()
