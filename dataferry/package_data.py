@@ -287,8 +287,9 @@ class PackageData:
         wanted = sorted({members} if isinstance(members, str) else set(members)) if members is not None else None
         name = _text(name)
         archive = self.get(name, deadline=deadline, progress=progress)
-        entry = self.registry.find(name)
-        folder = self.resolver.candidates().store().unpacked(name, wanted)
+        candidates = self.resolver.candidates()
+        entry = None if name in candidates.overrides else self.registry.find(name)
+        folder = candidates.store().unpacked(name, wanted)
         return unpack(archive, folder, members=wanted, sha256=entry.sha256 if entry else "", limits=Limits(max_bytes))
 
     def folder(self, prefix: str | PurePath, **options: Any) -> str:

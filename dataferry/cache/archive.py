@@ -10,6 +10,7 @@ import io
 import json
 import lzma
 import os
+import re
 import shutil
 import stat
 import struct
@@ -22,7 +23,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import IO, Any
 
-from ..errors import ArchiveError, CacheError, DataferryError, MissingExtra
+from ..errors import ArchiveError, CacheError, MissingExtra
 from ..files import sync_files
 from ..portable import too_long
 from ..registry.names import LONGEST_PART, close_names
@@ -34,6 +35,7 @@ _LONGEST_WAIT = 600.0
 UNPACKING = ".unpacking"
 #: In the folder of an archive: what was unpacked, and the folder of the members, which has nothing else in it.
 _STAMP, _MEMBERS = "stamp.json", "members"
+_TAR_NAME = re.compile(r"\.(tar\.\w+|t[bgxz]\w+)$", re.IGNORECASE).search
 _BROKEN = (
     ArithmeticError,
     EOFError,
@@ -95,8 +97,6 @@ def unpack(
         finally:
             lock.release()
     except OSError as error:
-        if isinstance(error, DataferryError):
-            raise
         space = f"{error.strerror or error}; an unpacked archive needs more space"
         raise CacheError(f"{folder}: {too_long(str(error.filename or '')) or space}") from error
     return os.path.join(folder, _MEMBERS)
@@ -223,44 +223,40 @@ def _checked(archive: str, name: str) -> str:
     return "/".join(parts)
 
 
-class _opened:  # noqa: N801 - a context manager
+@contextlib.contextmanager
+def _opened(archive: str, limits: Limits, verified: bool) -> Iterator[Iterator[_Member]]:
     """The members of an archive, whatever its kind; its first bytes tell, not its name."""
-
-    def __init__(self, archive: str, limits: Limits, verified: bool) -> None:
-        self._archive, self._limits, self._verified = archive, limits, verified
-        self._file: Any = None
-
-    def __enter__(self) -> Iterator[_Member]:
-        with open(self._archive, "rb") as file:
-            head = file.read(8)
-        if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-            if _zip_directory_bytes(self._archive) > 256 * self._limits.members:  # zipfile reads all of it into memory
-                raise ArchiveError(self._archive, f"has more than {self._limits.members} members")
-            self._file = zipfile.ZipFile(self._archive)
-            return self._counted(_zip_members(self._archive, self._file))
-        opener = _decompressor(self._archive, head)
-        stream = opener(self._archive) if opener else open(self._archive, "rb")
-        self._file = stream
+    with open(archive, "rb") as file:
+        head = file.read(8)
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        if _zip_directory_bytes(archive) > 256 * limits.members:  # zipfile reads all of it into memory
+            raise ArchiveError(archive, f"has more than {limits.members} members")
+        with zipfile.ZipFile(archive) as packed:
+            yield _counted(archive, _zip_members(archive, packed), limits)
+        return
+    opener = _decompressor(archive, head)
+    with opener(archive) if opener else open(archive, "rb") as stream:
         try:
-            bounded: Any = _Bounded(self._archive, stream, self._limits)
-            tar = tarfile.open(fileobj=bounded, mode="r|")  # a stream: each member once, in its order
+            bounded: Any = _Bounded(archive, stream, limits)
+            # a stream: each member once, in its order
+            tar = tarfile.open(fileobj=bounded, mode="r|")  # noqa: SIM115
+            if tar.next() is None and opener and not _TAR_NAME(archive):
+                raise tarfile.ReadError("an empty tar is zeros, and so may be the beginning of raw numbers")
         except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError):
-            stream.close()
             if opener is None:
-                raise ArchiveError(self._archive, "is no zip, tar, gz, bz2, xz or zst file") from None
-            name = os.path.splitext(os.path.basename(self._archive))[0]
-            return iter([_Member(name, None, False, lambda: opener(self._archive))])
-        return self._counted(_tar_members(self._archive, tar, bounded, self._verified))
+                raise ArchiveError(archive, "is no zip, tar, gz, bz2, xz or zst file") from None
+            name = os.path.splitext(os.path.basename(archive))[0]
+            members = iter([_Member(name, None, False, partial(opener, archive))])
+        else:
+            members = _counted(archive, _tar_members(archive, tar, bounded, verified), limits)
+        yield members
 
-    def __exit__(self, *exc: object) -> None:
-        if self._file is not None:
-            self._file.close()
 
-    def _counted(self, members: Iterator[_Member]) -> Iterator[_Member]:
-        for number, member in enumerate(members):
-            if number >= self._limits.members:
-                raise ArchiveError(self._archive, f"has more than {self._limits.members} members")
-            yield member
+def _counted(archive: str, members: Iterator[_Member], limits: Limits) -> Iterator[_Member]:
+    for number, member in enumerate(members):
+        if number >= limits.members:
+            raise ArchiveError(archive, f"has more than {limits.members} members")
+        yield member
 
 
 class _Bounded:

@@ -29,12 +29,9 @@ RETRIEVED = "retrieve"
 is_view_folder = re.compile(r"(.+)-([0-9a-f]{8})").fullmatch
 
 
-def view_name(package: str, dataurl: str, name: str) -> str:
-    """The readable path of a file below dataferry's part of the cache: ``<package>-<8 digits>/<name>``.
-
-    The digits are those of its primary base URL, which keeps two versions of a data set apart.
-    """
-    return f"{package}-{_md5(dataurl)[:8]}/{file_name(name)}"
+def view_folder(package: str, dataurl: str) -> str:
+    """The folder of a package's readable paths: the digits of its base URL keep two versions of a data set apart."""
+    return f"{package}-{_md5(dataurl)[:8]}"
 
 
 def second_view_name(package: str, dataurl: str, name: str) -> str:
@@ -87,9 +84,9 @@ def astropy_cache() -> str | None:
 
 def _cache_of_eight() -> str | None:
     for variable, below in (("ASTROPY_CACHE_DIR", ""), ("XDG_CACHE_HOME", "astropy")):
-        place = os.environ.get(variable)
-        if place and os.path.isabs(place) and os.path.isdir(place):
-            return str(Path(place, below))
+        folder = os.environ.get(variable)
+        if folder and os.path.isabs(folder) and os.path.isdir(folder):
+            return str(Path(folder, below))
     home = os.path.expanduser("~")
     if not os.path.isabs(home):
         return None
@@ -98,9 +95,9 @@ def _cache_of_eight() -> str | None:
 
 
 def _cache_of_seven() -> str | None:
-    place = os.environ.get("XDG_CACHE_HOME")
-    if place:
-        below = os.path.join(place, "astropy")
+    base = os.environ.get("XDG_CACHE_HOME")
+    if base:
+        below = os.path.join(base, "astropy")
         if os.path.exists(below) and not os.path.islink(below):
             return os.path.abspath(below)
     home = os.path.expanduser("~")
@@ -127,15 +124,15 @@ def own_home() -> str | None:
     return os.path.join(base, OWN) if os.path.isabs(base) else None
 
 
-def cache_folders(place: str | None = None) -> list[str]:
+def cache_folders(cache: str | None = None) -> list[str]:
     """Dataferry's folders in which a verified file may be, best first: the one in astropy's cache, then its own.
 
     There is one where the user chose it.
     """
-    if place is None and (chosen := chosen_cache()) is not None:
+    if cache is None and (chosen := chosen_cache()) is not None:
         return [chosen.path]
-    place, own = place or astropy_cache(), own_home()
-    return list(dict.fromkeys(home for home in (place and os.path.join(place, OWN), own) if home))
+    cache, own = cache or astropy_cache(), own_home()
+    return list(dict.fromkeys(home for home in (cache and os.path.join(cache, OWN), own) if home))
 
 
 def writable_home(homes: Sequence[str] | None = None) -> str | None:

@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -69,6 +69,8 @@ def homes() -> dict[str, bool]:
 
 def kept_views(package: str | None = None) -> list[View]:
     """What dataferry keeps, of one package or of all, sorted by package and name."""
+    _registry.cache_clear()
+    _entries.cache_clear()
     found = []
     for home, chosen in homes().items():
         for view, entry in layout.views(home):
@@ -110,14 +112,7 @@ def _registry(package: str) -> _Known | str:
         names = frozenset(registry.names())
     except RegistryError:
         return UNREADABLE
-    digits = layout.view_name(package, registry.base, "").removeprefix(f"{package}-").rstrip("/")
-    return _Known(registry.base, digits, names, registry.cache_env)
-
-
-def forget_registries() -> None:
-    """Read the registries again, in a process that lives longer than one command."""
-    _registry.cache_clear()
-    _entries.cache_clear()
+    return _Known(registry.base, layout.view_folder(package, registry.base)[-8:], names, registry.cache_env)
 
 
 def _state(home: str, view: str, path: str, package: str, digits: str, name: str) -> str:
@@ -220,22 +215,17 @@ def _remove_entry(contents: str, cache: str) -> int:
     return size
 
 
-def remains(home: str) -> Iterator[tuple[str, int]]:
-    """What killed runs left of the cache's own making: path and bytes."""
-    now = time.time()
-    yield from ((path, _size(path)) for path in layout.stamps_of(home).strays() if _age(path, now) > _IN_USE_SECONDS)
+def remains(home: str) -> list[str]:
+    """What killed runs left of the cache's own making."""
+    found = layout.stamps_of(home).strays()
     download = os.path.join(os.path.dirname(home), "download")
     for folder, ours in ((os.path.join(home, "incoming"), _LINK), (home, is_private), (download, _STAGED)):
         with contextlib.suppress(OSError):
-            for name in sorted(os.listdir(folder)):
-                path = os.path.join(folder, name)
-                if ours(name) and _age(path, now) > _IN_USE_SECONDS:
-                    yield path, _size(path)
+            found += [os.path.join(folder, name) for name in sorted(os.listdir(folder)) if ours(name)]
     for folder, folders, _ in os.walk(os.path.join(home, "unpacked")):
-        for name in [name for name in folders if name.endswith(UNPACKING)]:
-            path = os.path.join(folder, name)
-            if _age(path, now) > _IN_USE_SECONDS:
-                yield path, _size(path)
+        found += [os.path.join(folder, name) for name in folders if name.endswith(UNPACKING)]
+    now = time.time()
+    return [path for path in found if _age(path, now) > _IN_USE_SECONDS]
 
 
 def remove_remains(path: str) -> None:

@@ -188,7 +188,7 @@ class Store:
     def __init__(self, package: str, base: str, *, url: str = "", cache: Folder | None = None) -> None:
         self.package, self.base = package, base
         self._url = url  # of the only file, where it is not base and name
-        self._folder = layout.view_name(package, base, "")
+        self._folder = layout.view_folder(package, base) + "/"
         self.chosen = cache or layout.chosen_cache()
         self.cache = None if self.chosen else layout.astropy_cache()
         self.homes = [self.chosen.path] if self.chosen else layout.cache_folders(self.cache)
@@ -216,8 +216,6 @@ class Store:
 
     def find(self, name: str, entry: Entry | None, *, rehash: bool = False) -> tuple[str | None, Verdict]:
         """The path of a file for readers, or None, and what was found."""
-        if not self.base:
-            return None, ABSENT
         verdict = ABSENT
         if self.cache is not None:
             verdict, contents = self._find_entry(self.cache, name, entry, rehash)
@@ -257,15 +255,15 @@ class Store:
 
     def _view(self, name: str, contents: str) -> str:
         view = self._folder + file_name(name)
-        for place in dict.fromkeys([self.writable(), *self.homes[1:]]):
-            if place is not None and _link_maker(place) is not None:
+        for home in dict.fromkeys([self.writable(), *self.homes[1:]]):
+            if home is not None and _link_maker(home) is not None:
                 with contextlib.suppress(OSError, ValueError):
-                    if not self._link(place, view, contents, self._url_of(name)):
+                    if not self._link(home, view, contents, self._url_of(name)):
                         view = layout.second_view_name(self.package, self.base, name)
-                        self._link(place, view, contents, self._url_of(name))
-                    return f"{place}/{view}"
-                if problem := too_long(f"{place}/{view}"):
-                    raise CacheError(f"{place}/{view}: {problem}; set {CACHE_VARIABLE} to a folder with a shorter name")
+                        self._link(home, view, contents, self._url_of(name))
+                    return f"{home}/{view}"
+                if problem := too_long(f"{home}/{view}"):
+                    raise CacheError(f"{home}/{view}: {problem}; set {CACHE_VARIABLE} to a folder with a shorter name")
         return contents
 
     def _target(self, home: str, view: str, contents: str) -> str:
@@ -350,7 +348,7 @@ class Store:
         url, home = self._url_of(name), self.writable()
         key = layout.url_key(url)
         reason = "astropy finds no cache folder: set ASTROPY_CACHE_DIR and ASTROPY_CONFIG_DIR"
-        named = home is not None and any(_link_maker(place) for place in (home, *self.homes[1:]))
+        named = home is not None and any(map(_link_maker, (home, *self.homes[1:])))
         if self.cache is not None and (named or not sha256):
             try:
                 contents = put_entry(self.cache, key, url, content)
@@ -432,5 +430,5 @@ class Store:
         pending, self._pending = self._pending, {}
         for home, files in pending.items():
             own = layout.own_home()
-            homes = dict.fromkeys([home, *([own] if own else [])])
-            any(stamp_files(layout.stamps_of(place), files, settled=True) for place in homes)
+            both = dict.fromkeys([home, *([own] if own else [])])
+            any(stamp_files(layout.stamps_of(each), files, settled=True) for each in both)

@@ -40,8 +40,7 @@ def leftovers(days: float) -> list[Leftover]:
     for home in map(Path, homes()):
         partials = stale_partials(home / "incoming", days)
         found += [Leftover(p.path, UNFINISHED, p.have, p.name or p.path.name) for p in partials]
-        private = [Path(path) for path, _ in remains(str(home))]
-        found += [_leftover(path, "private file") for path in private]
+        found += [_leftover(Path(path), "private file") for path in remains(str(home))]
         for pattern, what in _FOLDERS:
             for path in sorted(home.glob(pattern)):
                 age = time.time() - max((stat.st_mtime for stat in _stats(path)), default=0.0)

@@ -20,19 +20,14 @@ def known_sites() -> Mapping[str, Mapping[str, Any]]:
     return tomllib.loads((Path(__file__).parents[1] / "data" / "sites.toml").read_text(encoding="utf-8"))
 
 
-def current_sites(
-    more: Mapping[str, Mapping[str, Any]] | None = None,
-    forced: str = "",
-    environ: Mapping[str, str] | None = None,
-    hostname: str | None = None,
-) -> frozenset[str]:
+def current_sites(more: Mapping[str, Mapping[str, Any]], forced: str) -> frozenset[str]:
     """The labels that fit this machine, such as ``{"nersc", "perlmutter"}``; those of config.toml count as well."""
     if forced:
         return frozenset({forced.lower()})
-    env = os.environ if environ is None else environ
-    host = (os.uname().nodename if hasattr(os, "uname") else "") if hostname is None else hostname
+    env = os.environ
+    host = os.uname().nodename if hasattr(os, "uname") else ""
     found = {env[key].lower() for key in _NAMING if env.get(key)}
-    for site, signs in {**known_sites(), **(more or {})}.items():
+    for site, signs in {**known_sites(), **more}.items():
         wanted = signs.get("env", {})
         by_env = bool(wanted) and all(env.get(key) and value in {"", env[key]} for key, value in wanted.items())
         if by_env or host.lower().endswith(tuple(signs.get("hostname", ()))):

@@ -165,9 +165,8 @@ class Resolver:
         for candidate in candidates.of(name, entry):
             verdict = candidates.examine(candidate, entry, rehash=rehash)
             yield candidate, verdict, candidate.path if verdict.accepted else None
-        if self.registry.base:
-            path, verdict = store.find(name, entry, rehash=rehash)
-            yield Candidate("cache", path or self._cache_key(name), store.origin), verdict, path
+        path, verdict = store.find(name, entry, rehash=rehash)
+        yield Candidate("cache", path or self._cache_key(name), store.origin), verdict, path
 
     def _cache_key(self, name: str) -> str:
         if not self._redacted_base:
@@ -218,9 +217,7 @@ class Resolver:
                 break
         over = bool(steps) and (steps[-1].found or steps[-1].kind == "override")
         if over:
-            later = [*candidates.of(name, entry)]
-            if self.registry.base:
-                later.append(Candidate("cache", self._cache_key(name), store.origin))
+            later = [*candidates.of(name, entry), Candidate("cache", self._cache_key(name), store.origin)]
             steps += [Step(c.kind, c.path, c.origin, False, "not needed") for c in later[len(steps) :]]
         offline = "" if over else offline_reason()
         note = "not needed" if over else f"not asked: {offline}" if offline else "would be asked"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..errors import RegistryError
 from .names import LARGEST, check_name, shortened
@@ -40,7 +40,7 @@ class Entry(NamedTuple):
         return tuple(str(self.locators.get("url", "")).split())
 
 
-def check_entry(name: object, sha256: object, size: object = None, locators: object = None) -> Entry:
+def check_entry(name: object, sha256: object, size: object, locators: Mapping[str, object] | None = None) -> Entry:
     """An entry of what a file or a host says, if every part of it is legal.
 
     Raises
@@ -55,9 +55,7 @@ def check_entry(name: object, sha256: object, size: object = None, locators: obj
         raise RegistryError(f"size of {name!r} is a number of bytes, not {shortened(size)}")
     if not locators:
         return Entry(name, sha256.lower(), size)
-    if not isinstance(locators, Mapping):
-        raise RegistryError(f"the locators of {name!r} are a table, not {shortened(locators)}")
-    found = dict(locators)
+    found: dict[str, Any] = dict(locators)
     if "url" in found:
         found["url"] = _joined(name, found["url"])
     for key, value in found.items():

@@ -7,6 +7,7 @@ import gzip
 import io
 import lzma
 import os
+import stat
 import subprocess
 import sys
 import tarfile
@@ -17,17 +18,19 @@ from pathlib import Path
 import pytest
 
 from dataferry import PackageData
-from dataferry.errors import ArchiveError, UnknownFile
+from dataferry.errors import ArchiveError, CacheError, MissingExtra, UnknownFile
 from dataferry.testing import RangeServer
 
 FILES = {"a/one.fits": b"1" * 5000, "two.txt": b"2" * 10}
 
 
-def zipped(files=FILES, **options) -> bytes:
+def zipped(files=FILES, mode=0) -> bytes:
     with io.BytesIO() as file:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, data in files.items():
-                archive.writestr(name, data)
+                info = zipfile.ZipInfo(name)
+                info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, mode << 16
+                archive.writestr(info, data)
         return file.getvalue()
 
 
@@ -104,10 +107,62 @@ def test_ends_of_tars(made, end):
     assert tree(made(x__tar=TAR[:BOTH] + bytes(end)).unpack("x.tar")) == FILES
 
 
+@pytest.mark.parametrize("content", [FILES["a/one.fits"], bytes(1000) + b"1" * 5000], ids=["text", "zeros first"])
 @pytest.mark.parametrize("library", [gzip, bz2, lzma])
-def test_a_single_packed_file(made, library):
-    data = made(map__fits__gz=library.compress(FILES["a/one.fits"]))
-    assert tree(data.unpack("map.fits.gz")) == {"map.fits": FILES["a/one.fits"]}
+def test_a_single_packed_file(made, library, content):
+    data = made(map__fits__gz=library.compress(content))
+    assert tree(data.unpack("map.fits.gz")) == {"map.fits": content}
+
+
+def test_folders_of_an_archive(made, tmp_path):
+    """`tar -c .` begins all names with "./"; a folder without a file is made as well."""
+    (tmp_path / "set/empty").mkdir(parents=True)
+    (tmp_path / "set/two.txt").write_bytes(FILES["two.txt"])
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        archive.add(tmp_path / "set", ".")
+    data = made(x__tar=(tmp_path / "x.tar").read_bytes(), y__zip=zipped({"empty/": b"", "two.txt": FILES["two.txt"]}))
+    for name in ("x.tar", "y.zip"):
+        assert sorted(os.listdir(data.unpack(name))) == ["empty", "two.txt"]
+        assert os.listdir(data.unpack(name, "two.txt")) == ["two.txt"]
+
+
+def test_an_empty_tar(made):
+    assert os.listdir(made(x__tar__gz=gzip.compress(bytes(10240))).unpack("x.tar.gz")) == []
+
+
+def test_a_zip_of_more_files_than_its_old_form_counts(made):
+    data = made(x__zip=zipped(dict.fromkeys(map(str, range(65_600)), b"")))
+    assert os.listdir(data.unpack("x.zip", "65599")) == ["65599"]
+
+
+def test_an_archive_that_was_replaced_is_unpacked_again(made, tmp_path):
+    (tmp_path / "mine.zip").write_bytes(zipped())
+    registered = made(x__zip=zipped({"registered.txt": b"1"}))
+    assert tree(registered.unpack("x.zip")) == {"registered.txt": b"1"}
+    data = PackageData(registered.package, overrides={"x.zip": tmp_path / "mine.zip"})
+    assert tree(data.unpack("x.zip")) == FILES
+    (tmp_path / "mine.zip").write_bytes(zipped({"new.txt": b"new"}))
+    assert tree(data.unpack("x.zip")) == {"new.txt": b"new"}
+
+
+def test_what_cannot_be_written_is_an_error_of_the_cache(made):
+    resource = pytest.importorskip("resource")
+    data = made(x__zip=zipped({"zeros": bytes(300_000)}))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(CacheError, match="an unpacked archive needs more space"):
+            data.unpack("x.zip")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert tree(data.unpack("x.zip")) == {"zeros": bytes(300_000)}
+
+
+def test_zstandard_names_its_extra(made, monkeypatch):
+    for library in ("compression", "backports"):
+        monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(MissingExtra, match=r"pip install 'dataferry\[zstd\]'"):
+        made(x__zst=b"\x28\xb5\x2f\xfd" + bytes(100)).unpack("x.zst")
 
 
 def bomb() -> bytes:
@@ -140,6 +195,7 @@ def encrypted() -> bytes:
         (tarred({"l": b""}, type=tarfile.LNKTYPE, linkname="two.txt"), "link or a special file"),
         (tarred({"l": b""}, type=tarfile.FIFOTYPE), "link or a special file"),
         (tarred({"l": b""}, type=tarfile.CHRTYPE), "link or a special file"),
+        (zipped({"l": b"/etc/passwd"}, mode=stat.S_IFLNK | 0o777), "link or a special file"),
         (zipped({"A": b"1", "a": b"2"}), "folds case"),
         (zipped({"a": b"1", "a/b": b"2"}), "a file and a folder"),
         (zipped()[:-40], "damaged or incomplete"),
@@ -159,6 +215,13 @@ def test_what_is_refused_leaves_nothing(made, archive, words):
     assert "x.bin" in str(caught.value)
     unpacked = [path for path in Path(os.environ["HOME"]).rglob("*") if "unpacked" in path.parts and path.is_file()]
     assert [path for path in unpacked if path.suffix != ".lock"] == []
+
+
+@pytest.mark.parametrize("content", [b"1" * 100_000, tarred({"a": b""}) + bytes(9_000_000)], ids=["a file", "a tar"])
+def test_a_packed_stream_ends_at_the_limit(made, content):
+    data = made(x__gz=gzip.compress(content))
+    with pytest.raises(ArchiveError, match="decompression bomb"):
+        data.unpack("x.gz", max_bytes=50_000)
 
 
 def test_a_user_may_allow_more(made):

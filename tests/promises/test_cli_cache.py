@@ -36,19 +36,8 @@ def toml_of(package: str, tmp_path: Path) -> Path:
 
 def forget(package: str, tmp_path: Path, name: str) -> None:
     """A new version of the package has the file no more."""
-    from dataferry.cache import prune
-
     path = toml_of(package, tmp_path)
     path.write_text(path.read_text().replace(f'"{name}"', '"another.fits"'))
-    prune.forget_registries()
-
-
-@pytest.fixture(autouse=True)
-def fresh():
-    """Each command is a process of its own outside the tests."""
-    from dataferry.cache import prune
-
-    prune.forget_registries()
 
 
 def kept(command) -> list[str]:
