@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from . import options
-from .output import FAILED, echo, note, print_json, style
+from .output import FAILED, count, echo, note, print_json, style
 
 if TYPE_CHECKING:
     from ..package_data import PackageData
@@ -54,12 +54,12 @@ def command(data: PackageData, pattern: str, deep: bool, everything: bool, jobs:
     if as_json:
         print_json({"package": data.package, "deep": deep, "bad": bad, "files": list(map(asdict, found))})
     else:
-        _print_summary(found, len(wanted))
+        _print_summary(found, len(wanted), deep)
     if bad:
         click.get_current_context().exit(FAILED)
 
 
-def _print_summary(found: list[Finding], files: int) -> None:
+def _print_summary(found: list[Finding], files: int, deep: bool) -> None:
     from ..publish import State
 
     hosts = list(dict.fromkeys(finding.host for finding in found))
@@ -69,3 +69,7 @@ def _print_summary(found: list[Finding], files: int) -> None:
         states = Counter(finding.state for finding in found if finding.host == host)
         counts = ", ".join(f"{states[state]} {state}" for state in State if states[state])
         note(f"{host}: {counts} of {files}")
+        for remedy in dict.fromkeys(finding.remedy for finding in found if finding.host == host and finding.remedy):
+            note(f"  {remedy}")
+    if not deep and (unsure := sum(finding.state in {State.SIZE_ONLY, State.THERE} for finding in found)):
+        note(f"the bytes of {count(unsure, 'file')} were not compared with anything; --deep compares all bytes")

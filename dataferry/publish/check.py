@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,10 +11,19 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
-from ..errors import DataferryError, Failure, FileUnavailable, NeedsNetwork, Reason, TransferError, UnknownFile
+from ..errors import (
+    DataferryError,
+    Failure,
+    FileUnavailable,
+    NeedsNetwork,
+    PublishError,
+    Reason,
+    TransferError,
+    UnknownFile,
+)
 from ..hosts import make_host
 from ..hosts.base import guarded
-from ..registry.names import redact_url
+from ..registry.names import check_public, redact_url
 from ..threads import in_threads
 from .plan import series_of
 from .sampling import State, sample
@@ -54,6 +64,8 @@ class Finding:
         What was compared, or what is wrong.
     kind : str
         Of a bad one: a short word for programs, as in `dataferry.errors.TransferError`.
+    remedy : str
+        Of a bad one: the command that uploads or replaces it, or where to do that; empty where none is known.
     """
 
     name: str
@@ -62,6 +74,7 @@ class Finding:
     state: State
     note: str
     kind: str = ""
+    remedy: str = ""
 
 
 class Package(Protocol):
@@ -123,6 +136,8 @@ def check(
     if reason := offline_reason():
         raise NeedsNetwork("the check", [(f"host {redact_url(spec)}", f"not asked: {reason}") for spec in specs])
     settings, candidates = engine_settings(resolver.registry.timeout).as_anonymous(), resolver.candidates()
+    target = str(resolver.registry.path or "") if not candidates.installed else ""
+    target = target or resolver.package
     hidden = deep or not progress or not sys.stderr.isatty()  # fetching has bars of its own
     bar = tqdm(total=len(specs) * len(entries), unit="file", desc="checking", leave=False, delay=0.5, disable=hidden)
 
@@ -131,7 +146,8 @@ def check(
             for spec in specs:
                 for finding in _HostCheck(spec, candidates, settings, jobs, progress).findings(entries, deep):
                     bar.update()
-                    yield spec, finding
+                    remedy = _remedy(spec, finding, settings, target) if finding.state is State.BAD else ""
+                    yield spec, replace(finding, remedy=remedy)
 
     yield from _settle_series(findings(), specs)
 
@@ -152,9 +168,28 @@ def _settle_series(found: Iterable[tuple[str, Finding]], specs: Sequence[str]) -
     for name, finding in unsettled:
         other = good.get((name, finding.name))
         if other and finding.kind in _OTHER_RELEASE:
-            yield replace(finding, state=State.ELSEWHERE, note=f"{other} has it", kind="")
+            yield replace(finding, state=State.ELSEWHERE, note=f"{other} has it", kind="", remedy="")
         else:
             yield finding
+
+
+def _remedy(spec: str, finding: Finding, settings: Settings, target: str) -> str:
+    """What the author can do for a file that a host lacks or has with other bytes."""
+    missing = finding.kind in _MISSING
+    if not missing and finding.kind not in {"sha256", "size"}:
+        return ""
+    try:
+        command = ["dataferry", "publish", "--to", check_public(spec), "--package", target]
+        publisher = make_host(spec).publisher(settings, {})
+    except PublishError as error:  # it can only be read from
+        return f"publish it again{'' if missing else ' with --repair'}, {error.remedy}" if error.remedy else ""
+    except DataferryError:
+        return ""
+    if not missing:
+        if not (publisher.repairs or publisher.versioned):
+            return "this kind of host cannot replace a file: publish it under another name"
+        command.append("--repair" if publisher.repairs else "--new-version")
+    return f"with the file on this machine, run: {shlex.join(command)}"
 
 
 class _HostCheck:

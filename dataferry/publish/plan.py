@@ -208,6 +208,10 @@ def _files_of(plan: Plan, host: HostPlan, uploads: Sequence[Upload], progress: b
             host.remarks = tuple(publisher.remarks(todo))
             if publisher.limits.total_bytes is not None or publisher.limits.files is not None:
                 occupied = publisher.occupied()
+        trusted = [f for f in host.doing(Action.PUBLISHED) if f.hosted is None or f.hosted.matches(f.upload) is None]
+        if trusted:
+            why = "by size alone, as the host gives no digest; --repair compares all bytes and replaces damaged files"
+            host.remarks = (*host.remarks, f"{len(trusted)} there already {why}")
     except Exception as error:  # noqa: BLE001 - one host's failure does not stop the others
         host.failure = as_error(error, host.redacted)
         if isinstance(error, AccessDenied | Conflict):

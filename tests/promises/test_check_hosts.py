@@ -232,3 +232,49 @@ def test_two_releases_after_a_new_version(
         assert [(f["state"], f["note"]) for f in told["files"]] == [("proven", "sha256 of all bytes")]
         got = command("get", "mypkg", "beam.fits", "--registry", registry)
         assert Path(got.stdout.strip()).read_bytes() == data
+
+
+# -- damaged copies and missing files: the command that helps ----------------------------------------------------------
+
+
+def test_a_damaged_file_of_a_web_server(make_package: Callable[..., str], command: Callable[..., Result]) -> None:
+    with RangeServer({"beam.fits": SMALL[::-1]}) as server:
+        package = make_package(FILES, head=f'dataurl = "{server.url}"')
+        found = {finding.name: finding for finding in check(PackageData(package))}
+        done = command("check", package)
+    folder = f"on the machine that has the folder of this server: --to 'folder:/path/to/it?url={server.url}'"
+    assert found["beam.fits"].remedy == f"publish it again with --repair, {folder}"
+    assert found["maps/dust.fits"].remedy == f"publish it again, {folder}"
+    assert done.stderr.count("--repair") == 1
+
+
+def test_a_damaged_asset_of_a_release(github: Any, release: Callable[..., dict[str, Finding]], tmp_path: Path) -> None:
+    second = next(r for r in github.repositories["ann/data"].releases.values() if r.tag == "v2")
+    asset = next(iter(second.assets.values()))
+    asset.data = asset.data[::-1]
+    finding = release("@v2")["beam.fits"]
+    assert finding.kind == "sha256"
+    registry = tmp_path / "mypkg" / "data" / "dataferry.toml"
+    command = f"dataferry publish --to '{github.spec('v2', part=3000)}' --package {registry} --repair"
+    assert finding.remedy == f"with the file on this machine, run: {command}"
+
+
+def test_a_file_that_an_archive_has_damaged_goes_into_the_next_version(
+    dataverse: Any, make_package: Callable[..., str]
+) -> None:
+    dataset = dataverse.put({"beam.fits": SMALL})
+    [number] = dataset.versions[0]
+    dataverse.bytes[number] = SMALL[::-1]
+    package = make_package({"beam.fits": SMALL}, head=f'mirrors = ["{dataverse.spec(dataset.pid)}"]')
+    [finding] = check(PackageData(package))
+    assert finding.kind == "sha256"
+    assert finding.remedy.endswith(f"--package {package} --new-version")
+
+
+def test_large_files_that_could_not_be_compared_are_counted(
+    make_package: Callable[..., str], command: Callable[..., Result]
+) -> None:
+    with RangeServer(FILES) as server:
+        package = make_package(FILES, head=f'dataurl = "{server.url}"')
+        assert "the bytes of 1 file were not compared with anything; --deep" in command("check", package).stderr
+        assert "--deep" not in command("check", package, "--deep").stderr

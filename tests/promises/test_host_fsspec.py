@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+import shlex
 import signal
 import socketserver
 import subprocess
@@ -397,6 +398,29 @@ def test_a_damaged_copy_is_replaced_on_demand(sshd: Any, home: Path, tmp_path: P
     (www / "dust.fits").write_bytes(DUST[:1000])
     publish({"dust.fits": source}, to, registry, progress=False, repair=True)
     assert (www / "dust.fits").read_bytes() == DUST
+
+
+def test_a_damaged_copy_of_the_same_size_is_found_and_the_command_repairs_it(
+    sshd: Any, home: Path, tmp_path: Path, command: Callable[..., Result]
+) -> None:
+    sshd.trust(home)
+    www, registry, source = tmp_path / "www", tmp_path / "dataferry.toml", tmp_path / "dust.fits"
+    www.mkdir()
+    source.write_bytes(DUST)
+    publish = ["publish", source, "--to", sshd.declared(www), "--package", registry]
+    assert command(*publish).exit_code == 0
+    (www / "dust.fits").write_bytes(DUST[::-1])
+    again = command(*publish)
+    assert (again.exit_code, again.stdout[:1]) == (0, "=")
+    assert "note: 1 there already by size alone, as the host gives no digest; --repair compares" in again.stderr
+    done = command("check", "mypkg", "--registry", registry)
+    assert done.exit_code == 1
+    line = next(line for line in done.stderr.splitlines() if "dataferry publish" in line)
+    words = shlex.split(line.partition(", run: dataferry ")[2])
+    assert words[-1] == "--repair"
+    assert command(*words, source).exit_code == 0
+    assert (www / "dust.fits").read_bytes() == DUST
+    assert command("check", "mypkg", "--registry", registry).exit_code == 0
 
 
 def test_a_store_without_anonymous_access_says_so(
