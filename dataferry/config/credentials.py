@@ -96,13 +96,8 @@ def _from_netrc(name: str) -> Token | None:
     return Token(str(login[2]), path) if login is not None and login[2] else None
 
 
-def netrc_login(scheme: str, host: str) -> tuple[str, str] | None:
-    """User and password of ``.netrc`` for a server, if it may get one.
-
-    The ``default`` entry never counts: it would send a password to any server.
-    """
-    if not may_get_login(scheme, host):
-        return None
+def netrc_login(host: str) -> tuple[str, str] | None:
+    """User and password of ``.netrc`` for a server; ``default`` never counts: it would send them to any server."""
     _, found = _netrc()
     login = found.hosts.get(host) if found is not None else None
     return None if login is None else (login[0] or login[1] or "", login[2] or "")

@@ -63,7 +63,7 @@ def authorization(url: SplitResult, settings: Settings, *, redirected: bool = Fa
         return basic(str(user), str(host_option(settings, url, "password") or ""))
     if redirected:
         return None  # .netrc is for the place that was asked for, and not for where it sends us
-    login = netrc_login(url.scheme, url.hostname or "")
+    login = netrc_login(url.hostname or "")
     return basic(*login) if login else None
 
 

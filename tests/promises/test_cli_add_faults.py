@@ -143,6 +143,15 @@ def test_what_a_host_lists_is_checked_as_what_an_author_writes(
     done = command("add", "mypkg", "--from", nginx(tree / "hosted").url)
     assert done.exit_code != 0
     assert not REGISTRY.exists()
+    catalog["files"]["maps/b.fits"] = {"size": 1, "sha256": sha(b"b")}
+    catalog["files"]["b.fits"] = {"sha256": sha(b"b")}  # type: ignore[dict-item]
+    (tree / "hosted" / "dataferry-catalog.json").write_text(json.dumps(catalog))
+    assert command("add", "mypkg", "--from", f"folder:{tree}/gone?url={nginx(tree / 'hosted').url}").exit_code == 0
+    assert list(tomllib.loads(REGISTRY.read_text())["files"]) == ["maps/b.fits"]
+    (tree / "hosted" / "dataferry-catalog.json").write_text("[" * 100_000)
+    done = command("add", "mypkg", "--from", f"folder:{tree}/gone?url={nginx(tree / 'hosted').url}")
+    assert done.exit_code == 1
+    assert "cannot be read: too many nested arrays" in done.stderr
 
 
 def test_a_typing_mistake_is_no_data(command: Command, tree: Path) -> None:

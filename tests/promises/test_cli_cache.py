@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from astropy.utils.data import download_file, is_url_in_cache
 
+from dataferry import PackageData
 from dataferry.testing import RangeServer
 
 FILES = {"maps/a.fits": b"a" * 5000, "maps/b.fits": b"b" * 300}
@@ -209,3 +211,38 @@ def test_nothing_is_listed_twice_where_two_rules_of_the_cache_agree(package):
     """XDG_CACHE_HOME is ~/.cache here, as on many desktops; a process that has not yet loaded astropy sees both."""
     code = "from dataferry.cache.layout import cache_folders as f; print(len(f()) - len(set(f())))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "0\n"
+
+
+def test_private_files_of_killed_runs_go_when_they_are_old(command, package, server, home):
+    data = PackageData(package, show_progress=False)
+    root = Path(data.path).parent
+    half = root / f"unpacked/{Path(data.path).name}/x.zip/all-1.2.3.unpacking"
+    half.mkdir(parents=True)
+    link = root / "incoming/link-0123456789ab"
+    for path in (half / "a.fits", link):
+        path.write_bytes(bytes(1000))
+    assert command("cache", "prune", "-y").stdout == "nothing to remove\n", "all of it is young"
+    for path in (half, link):
+        os.utime(path, (1e9, 1e9))
+    assert "2 left by stopped runs, 2.0 kB freed" in command("cache", "prune", "-y").stdout
+    assert not half.exists() and not link.exists()
+    assert kept(command) == sorted(FILES)
+
+
+def test_files_of_a_package_without_a_toml_stay(command, make_package, server, tmp_path):
+    """It declares them in Python, which only it can run."""
+    package = make_package()
+    toml_of(package, tmp_path).unlink()
+    [(name, content), *_] = FILES.items()
+    declared = {name: {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}}
+    PackageData(package, files=declared, dataurl=server.url, show_progress=False).get(name)
+    assert command("cache", "prune", "-y").stdout == "nothing to remove\n"
+    assert kept(command) == [name]
+
+
+def test_no_cache_can_be_written(command, home, monkeypatch):
+    (home / "file").touch()
+    monkeypatch.setenv("DATAFERRY_CACHE", str(home / "file/cache"))
+    result = command("cache", "dir")
+    assert (result.exit_code, result.stdout) == (5, "")
+    assert "no cache can be written" in result.stderr

@@ -84,3 +84,12 @@ def test_a_fork_while_another_thread_reads_the_registry(make_package):
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", FORK, package], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_site_that_the_user_names(make_package, home, tmp_path):
+    (tmp_path / "near").mkdir()
+    (tmp_path / "near/a.txt").write_bytes(b"a")
+    package = make_package({"a.txt": b"a"}, head=f"[folders]\nfar = '/far'\nnear = '{tmp_path}/near'\n")
+    config(home, 'site = "near"\n')
+    steps = [step.origin for step in PackageData(package).where("a.txt").steps if step.kind == "folder"]
+    assert steps == ["dataferry.toml, near", "dataferry.toml, far"]

@@ -198,3 +198,13 @@ def test_a_login_is_for_tls_and_this_machine(
         assert Path(PackageData(package, show_progress=False).get(NAME)).read_bytes() == BYTES
         assert proxy.requests
         assert not [request for request in proxy.requests if "authorization" in request.headers]
+
+
+def test_a_netrc_that_is_no_text_stops_no_download(
+    make_package: Callable[..., str], caplog: pytest.LogCaptureFixture
+) -> None:
+    (Path.home() / ".netrc").write_bytes(b"\xff\xfe\x00")
+    with RangeServer({NAME: BYTES}) as server:
+        package = make_package({NAME: BYTES}, head=f'dataurl = "{server.url}"')
+        assert Path(PackageData(package, show_progress=False).get(NAME)).read_bytes() == BYTES
+    assert "no login in this file is used" in caplog.text

@@ -147,7 +147,7 @@ def test_lists_keep_what_is_there(tmp_path: Path) -> None:
     www = tmp_path / "www"
     old = hashlib.sha256(b"old").hexdigest()
     a_file(www / "old name.dat", b"old")
-    lines = f"# by hand\n{old} *./old name.dat\n"
+    lines = f"# by hand\n{old} *./old name.dat\n{old[:32]}  the md5 of another tool.dat\n{old}  ../up.dat\n"
     a_file(www / "SHA256SUMS", lines.encode())
     source = a_file(tmp_path / "new.fits", b"new")
     registry = a_file(tmp_path / "r.toml", b'[about]\ntitle = "Dust \\"maps\\""\n')

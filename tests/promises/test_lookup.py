@@ -345,8 +345,15 @@ def test_without_a_dataurl_there_is_nobody_to_ask(make_package):
     package = make_package({NAME: RIGHT})
     with pytest.raises(FileUnavailable, match="declares neither a dataurl nor mirrors"):
         PackageData(package).get(NAME)
+    with pytest.raises(FileUnavailable, match="no host that can be used"):
+        PackageData(package).header(NAME, remote=True)
     with pytest.raises(UnknownFile, match="did you mean"):
         PackageData(package).get("maps/aa.fits")
+
+
+def test_what_nobody_can_verify_is_not_opened(package):
+    with pytest.raises(UnknownFile):
+        PackageData(package).get("c.txt", opener=pytest.fail)
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a\\b", "a\0", "", "%2e%2e/x"])
@@ -423,6 +430,11 @@ def test_an_override_of_the_users_configuration(package, tmp_path, home):
     where = PackageData(package).where(NAME)
     assert where.steps[0][0:3] == ("override", str(mine), str(config))
     assert "taken as it is" in where.steps[0].note
+    mine.unlink()
+    with pytest.raises(FetchErrors, match="1 of 2 files") as caught:
+        PackageData(package, show_progress=False).fetch([NAME, "small.txt"])
+    assert str(config) in str(caught.value)
+    assert list(caught.value.paths) == ["small.txt"]
 
 
 def test_the_users_mirror_is_nearer_than_the_authors_hosts(package, server, home):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from astropy.utils import data as astropy_data
 
-from dataferry import BadName, FileUnavailable, Offline, RegistryError, RemoteData, get_data_filename
+from dataferry import BadName, FileUnavailable, Offline, PackageData, RegistryError, RemoteData, get_data_filename
 from dataferry.testing import Cut, NeverAnswers, RangeServer, Reset, Status
 
 pytestmark = pytest.mark.usefixtures("astropy_leaks")
@@ -163,3 +163,12 @@ def test_the_drop_in_class(server, package, tmp_path, monkeypatch, make_package)
     assert RemoteData(registered).get(NAME).endswith("/a.fits")
     with pytest.raises(BadName, match="leave dataurl= out"):
         RemoteData(registered, server.url).get(NAME)
+
+
+def test_a_package_that_cannot_be_imported(server, package, tmp_path):
+    (tmp_path / "packages" / package / "__init__.py").write_text("raise RuntimeError('no licence')")
+    with pytest.raises(RegistryError, match=f"astropy cannot use package '{package}': no licence"):
+        get("b.txt", server, package)
+    (tmp_path / "packages" / package / "data/dataferry.toml").write_text(f'dataurl = "{server.url}"')
+    with pytest.raises(RegistryError, match="no licence"):
+        PackageData(package).get("b.txt")

@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from dataferry import PackageData, Registry, RegistryError
+from dataferry import PackageData, Registry, RegistryError, UnknownFile
 
 SHA = hashlib.sha256(b"x").hexdigest()
 
@@ -138,8 +138,16 @@ def test_the_text_registry_is_searched(tmp_path):
     assert registry.find("d/5.fits").size == 5
     assert registry.find("5.fits") is None
     assert registry.find("x 5.fits").size == 7
+    assert listed(tmp_path, [f"{SHA}  5  5", f"{SHA}  5  6"]).find("5") == (("5", SHA, 5, {}))
     assert registry.find("a").size == 1
     assert len(registry.names()) == 1002
+
+
+def test_a_mistyped_name_of_a_large_registry(tmp_path):
+    registry = listed(tmp_path, [f"{SHA}  {i}  d/{i}.fits" for i in range(6000)]).path
+    data = PackageData("x", registry=registry, strict=True)
+    with pytest.raises(UnknownFile, match=r"did you mean 'd/5999\.fits'"):
+        data.get("d/5999.fit")
 
 
 def test_mistakes_in_the_text_registry(tmp_path):

@@ -120,6 +120,7 @@ def test_offline_says_so(server, monkeypatch):
         ("https://me:secret@host.example/map.fits", {}, "netrc"),
         ("gopher://host.example/map.fits", {}, "gopher"),
         ("https://host.example/", {}, "say name="),
+        ("https:///map.fits", {}, "names no host"),
         ("https://host.example/a/%2e%2e", {}, "say name="),
         ("zenodo:4924875", {}, "NAME"),
         ("doi:10.1000/xyz/map.fits", {}, "DOI"),
