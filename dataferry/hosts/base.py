@@ -417,6 +417,8 @@ class Publisher(ABC):
         Whether a name can get other bytes while its old locator still finds the old ones; known after `check_rights`.
     repairs : bool
         Whether `discard` works.
+    next_line : str
+        Of a host that takes new bytes under another line only, such as the next tag: that line.
     superseded : mapping of str to HostedFile
         The files of the host for which a new version is requested; set before `begin`.
     registered : sequence of str
@@ -434,6 +436,7 @@ class Publisher(ABC):
     tells_digests: bool = True
     versioned: bool = False
     repairs: bool = False
+    next_line: str = ""
 
     def __init__(self, host: Host, settings: Settings, about: Mapping[str, Any]) -> None:
         self.host = host

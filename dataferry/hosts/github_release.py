@@ -432,6 +432,11 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
         tags = {other.tag for other in map(GitHubReleaseHost, lines) if other.series == self.host.series}
         return bool(tags) and self._tag not in tags
 
+    @property
+    def next_line(self) -> str:  # type: ignore[override]
+        """The release for the next version of the data."""
+        return self.host.spec.replace(f"@{self.host.tag}", f"@{_next_tag(self._tag)}", 1)
+
     # -- rights: nothing is changed to find out
 
     def account_name(self) -> str:

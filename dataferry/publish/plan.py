@@ -160,15 +160,19 @@ def _not_writable(path: Path) -> list[DataferryError]:
 def _other_bytes(plan: Plan, uploads: Iterable[Upload]) -> dict[str, DataferryError]:
     """Names that the registry has with other bytes, as far as they may not get new ones."""
     problems: dict[str, DataferryError] = {}
-    fixed = [host.redacted for host in plan.hosts if not host.publisher.versioned]
+    fixed = [host for host in plan.hosts if not host.publisher.versioned]
+    next_lines = [host.publisher.next_line for host in fixed]
+    how = " ".join([*(f"--to '{line}'" for line in next_lines), "--new-version"])
     for upload in uploads:
         name, entry = upload.name, plan.known.find(upload.name)
         if entry is None or entry.sha256 == upload.sha256 or (plan.new_version and not fixed):
             continue
+        remedy = _KEEPS_BYTES
         if plan.new_version:
-            remedy = f"{' and '.join(fixed)} keeps one version of a file only: give the new bytes another name"
-        else:
-            remedy = _KEEPS_BYTES + ("" if fixed else ", or publish a new version of the data with --new-version")
+            names = " and ".join(host.redacted for host in fixed)
+            remedy = f"{names} keeps one version of a file only: give the new bytes another name"
+        if all(next_lines):
+            remedy += f", or publish a new version of the data with {how}"
         there, now = f"{entry.sha256[:12]}...", f"{upload.sha256[:12]}..."
         reason = f"{name!r} is registered with other bytes (sha256 {there} there, {now} now)"
         problems[name] = Conflict(str(plan.registry), reason, remedy)

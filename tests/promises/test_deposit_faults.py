@@ -50,6 +50,18 @@ def got(registry: Path, *names: str) -> list[bytes]:
     return [Path(data.get(name)).read_bytes() for name in names]
 
 
+@pytest.mark.parametrize("new_version", [False, True])
+def test_new_bytes_under_an_old_tag_are_led_to_a_new_one(
+    github: Any, author: Callable[..., Any], new_version: bool
+) -> None:
+    author("data-v1", {"dust.fits": DUST})
+    with pytest.raises(Conflict) as caught:
+        author("data-v1", {"dust.fits": NEW}, new_version=new_version)
+    options = f"with --to '{github.spec('data-v2')}' --new-version"
+    assert caught.value.remedy.endswith(f", or publish a new version of the data {options}")
+    assert author("data-v2", {"dust.fits": NEW}, new_version=True).files[0].proven
+
+
 def test_new_bytes_go_to_a_new_release_and_the_old_one_keeps_its_own(
     github: Any, author: Callable[..., Any], command: Callable[..., Result], tmp_path: Path
 ) -> None:
