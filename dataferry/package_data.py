@@ -103,7 +103,7 @@ class PackageData:
             "show_progress": show_progress,
         }
         # finds the files; for dataferry's own commands
-        self.resolver = Resolver(package, **self._arguments)
+        self._resolver = Resolver(package, **self._arguments)
 
     def __repr__(self) -> str:
         return f"PackageData({self.package!r})"
@@ -113,22 +113,22 @@ class PackageData:
 
     def __setstate__(self, state: tuple[str, dict[str, Any]]) -> None:
         self.package, self._arguments = state
-        self.resolver = Resolver(self.package, **self._arguments)
+        self._resolver = Resolver(self.package, **self._arguments)
 
     @property
     def registry(self) -> Registry:
         """What the package declares; read at the first use. Raises `RegistryError` if that cannot be read."""
-        return self.resolver.registry
+        return self._resolver.registry
 
     @property
     def path(self) -> str:
         """The folder with the readable paths of downloaded files; a file of it need not have been downloaded yet."""
-        return self.resolver.candidates().store().folder
+        return self._resolver.candidates().store().folder
 
     @property
     def arrivals(self) -> Mapping[str, Arrival]:
         """The files that this object fetched from a host: name -> who gave it, bytes moved, seconds."""
-        return self.resolver.arrivals
+        return self._resolver.arrivals
 
     def get(
         self,
@@ -183,7 +183,7 @@ class PackageData:
             The places in order, each with what was found there, and the path that `get` would return. Printing it gives
             a table.
         """
-        return self.resolver.where(_text(name))
+        return self._resolver.where(_text(name))
 
     def names(self, pattern: str = "*") -> list[str]:
         """The names of registered files, in the order of the registry; ``*`` in the glob also matches slashes."""
@@ -234,7 +234,7 @@ class PackageData:
         (str, Step)
             For each file and each place that has something under its name, whether it is the registered file.
         """
-        return self.resolver.verify(_texts(names))
+        return self._resolver.verify(_texts(names))
 
     def open(self, name: str | PurePath, mode: str = "rb", **options: Any) -> IO[Any]:
         """Get a file and open it for reading; ``options`` are those of the builtin `open`.
@@ -287,7 +287,7 @@ class PackageData:
         wanted = sorted({members} if isinstance(members, str) else set(members)) if members is not None else None
         name = _text(name)
         archive = self.get(name, deadline=deadline, progress=progress)
-        candidates = self.resolver.candidates()
+        candidates = self._resolver.candidates()
         entry = None if name in candidates.overrides else self.registry.find(name)
         folder = candidates.store().unpacked(name, wanted)
         return unpack(archive, folder, members=wanted, sha256=entry.sha256 if entry else "", limits=Limits(max_bytes))
@@ -316,7 +316,7 @@ class PackageData:
         if len(roots) == 1 and all(path.endswith(name) for name, path in zip(names, paths, strict=True)):
             return os.path.join(roots.pop(), prefix.rstrip("/"))
         # they lie in several places: one folder of links, or of copies where there are no links
-        target = self.resolver.candidates().store().unpacked(prefix.rstrip("/"), names)
+        target = self._resolver.candidates().store().unpacked(prefix.rstrip("/"), names)
         place_files(dict(zip(names, paths, strict=True)), target)
         return os.path.join(target, prefix.rstrip("/"))
 
@@ -338,7 +338,7 @@ class PackageData:
         list of str
             The paths in that folder.
         """
-        wanted = self.resolver.expand(_texts(names))
+        wanted = self._resolver.expand(_texts(names))
         return place_files(
             dict(zip(wanted, self.fetch(wanted, **options), strict=True)), os.path.abspath(to), links=False
         )
@@ -346,12 +346,12 @@ class PackageData:
     def url(self, name: str | PurePath) -> str:
         """The URL of a file: its own where it has one, else ``dataurl`` and the name, its key in astropy's cache."""
         name = _text(name)
-        entry = self.resolver.entry(name)
+        entry = self._resolver.entry(name)
         return entry.urls[0] if entry is not None and entry.urls else self.registry.base + name
 
     def is_available(self, name: str | PurePath) -> bool:
         """Whether `get` would find a file on this machine, verified, without a network."""
-        return self.resolver.find(_text(name))[0] is not None
+        return self._resolver.find(_text(name))[0] is not None
 
     @overload
     def contents(self, name: str | PurePath, encoding: None = None) -> bytes: ...
@@ -420,14 +420,14 @@ class PackageData:
         return self._near_or_remote(name, remote, lambda path, far: header(path, hdu, remote=far))
 
     def _near_or_remote(self, name: str | PurePath, remote: bool, read: Callable[[Any, bool], T]) -> T:
-        path = self.resolver.find(_text(name))[0] if remote else self.get(name)
+        path = self._resolver.find(_text(name))[0] if remote else self.get(name)
         if path is not None:
             return read(path, False)
         from .lookup.configured_hosts import engine_settings
         from .maps.byte_source import BadCopy, RemoteFile
 
         tried: list[tuple[str, str]] = []
-        sources = self.resolver.sources(_text(name))
+        sources = self._resolver.sources(_text(name))
         timeout = engine_settings(self.registry.timeout).timeout
         for source in sources:
             try:
@@ -454,10 +454,10 @@ class PackageData:
     # what a subclass may count, as the pytest plugin does
 
     def _get(self, name: str, options: FetchOptions, *, refresh: bool) -> str:
-        return self.resolver.get(name, options, refresh=refresh)
+        return self._resolver.get(name, options, refresh=refresh)
 
     def _get_many(self, names: str | Iterable[str], options: FetchOptions) -> list[str]:
-        return self.resolver.get_many(names, options)
+        return self._resolver.get_many(names, options)
 
 
 def _text(name: str | PurePath) -> str:

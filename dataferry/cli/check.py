@@ -42,7 +42,7 @@ def command(data: PackageData, pattern: str, deep: bool, everything: bool, jobs:
     """
     from ..publish import State, check
 
-    wanted = data.resolver.expand(pattern)
+    wanted = data._resolver.expand(pattern)
     found: list[Finding] = []
     for finding in check(data, wanted, deep=deep, jobs=jobs, progress=not options.is_quiet()):
         found.append(finding)

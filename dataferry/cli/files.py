@@ -27,9 +27,9 @@ def list_files(data: PackageData, pattern: str, as_json: bool) -> None:
     from ..errors import UnknownFile
     from ..registry.names import close_names
 
-    candidates = data.resolver.candidates()
+    candidates = data._resolver.candidates()
     store = candidates.store()
-    wanted = set(data.resolver.expand(pattern))
+    wanted = set(data._resolver.expand(pattern))
     rows = [(entry, *_here(candidates, store, entry)) for entry in data.registry.entries() if entry.name in wanted]
     if not rows and pattern != "*":
         raise UnknownFile(pattern, data.registry.origin, close_names(pattern, data.registry.names()))
@@ -77,7 +77,7 @@ def where(data: PackageData, names: tuple[str, ...], as_json: bool) -> None:
     Lists every place in the order in which "get" uses them, what is there, and which one "get" would take. Downloads
     nothing.
     """
-    found = [data.where(name) for name in data.resolver.expand(names)]
+    found = [data.where(name) for name in data._resolver.expand(names)]
     if as_json:
         print_json({"package": data.package, "files": [each.as_dict() for each in found]})
     else:
@@ -91,7 +91,7 @@ def verify(data: PackageData, pattern: str, as_json: bool) -> None:
     Reads them in every folder, in the package and in the caches, and downloads nothing. The exit code is 1 if a file is
     not the registered one.
     """
-    wanted = data.resolver.expand(pattern)
+    wanted = data._resolver.expand(pattern)
     found = []
     for name, step in data.verify(wanted):
         found.append({"name": name, "kind": step.kind, "path": step.place, "ok": step.found, "note": step.note})

@@ -60,7 +60,7 @@ def command(
         every = f"Name the files, or '*' for all: 'dataferry list {package}' shows the names."
         raise click.UsageError("--hash is for a URL; a registry has the hashes itself." if names else every)
     data = options.open_data(package, registry)
-    wanted = data.resolver.expand(names)
+    wanted = data._resolver.expand(names)
     failed: FetchErrors | None = None
     try:
         with _cache_needed(output is None):

@@ -7,23 +7,12 @@ import random
 import time
 from collections.abc import Iterator
 
+_LONGEST = 20.0
 
-def backoff(attempt: float, first: float = 0.25, longest: float = 20.0) -> float:
-    """The seconds to wait after so many attempts: growing, with jitter, so that many clients do not come back at once.
 
-    Parameters
-    ----------
-    attempt : float
-        How many there were.
-    first, longest : float
-        Seconds after the first one, and the most.
-
-    Returns
-    -------
-    float
-        Seconds.
-    """
-    return min(longest, first * math.exp2(attempt)) * random.uniform(0.5, 1.0)  # noqa: S311
+def backoff(attempt: float, first: float = 0.25) -> float:
+    """The seconds to wait after so many attempts: growing, with jitter, so that not all clients come back at once."""
+    return min(_LONGEST, first * math.exp2(attempt)) * random.uniform(0.5, 1.0)  # noqa: S311
 
 
 def first_pause(timeout: float, longest: float = 0.25) -> float:
@@ -32,20 +21,7 @@ def first_pause(timeout: float, longest: float = 0.25) -> float:
 
 
 def tries(seconds: float, first: float = 0.1, longest: float = 10.0) -> Iterator[None]:
-    """Go round a loop at once and then after pauses, until the time is over.
-
-    Parameters
-    ----------
-    seconds : float
-        How long; the last round begins then.
-    first, longest : float
-        The first pause in seconds, and what the pauses grow to.
-
-    Yields
-    ------
-    None
-        At least once.
-    """
+    """Go round a loop at once and then after growing pauses, at least once; the last round begins when time is over."""
     end, pause = time.monotonic() + seconds, first
     while True:
         yield

@@ -27,32 +27,22 @@ class Range(NamedTuple):
     """Bytes of a file from a server.
 
     ``total`` is the size of the whole file where the server says it, ``etag`` a strong ETag or ``""``; ``ranges`` is
-    False where the server ignored the range and sent the file from its first byte. ``url`` may hold a signature.
+    False where the server ignored the range and sent the file from its first byte.
     """
 
-    start: int
     data: bytes
     total: int | None
     etag: str
     ranges: bool
     headers: Mapping[str, str]
-    url: str
 
 
 class Client:
-    """Requests that block, with logins, proxies, redirects and limits of time as downloads have. Threads may share it.
-
-    Parameters
-    ----------
-    settings : Settings
-        The user's settings.
-    fresh : bool
-        Whether each request gets a new connection.
-    """
+    """Blocking requests with logins, proxies, redirects and limits of time as downloads have; threads may share it."""
 
     def __init__(self, settings: Settings, *, fresh: bool = False) -> None:
         self._network = Network(settings)
-        self._fresh = fresh
+        self._fresh = fresh  # each request gets a new connection
         self._lock = threading.Lock()
         self.moved = 0
 
@@ -68,28 +58,8 @@ class Client:
     ) -> Range:
         """Bytes ``[start, stop)`` of what a source serves; all that follow where `stop` is None.
 
-        Parameters
-        ----------
-        source : Source
-            The source; its parts are not followed.
-        start, stop : int
-            The range.
-        size : int, optional
-            What the size of the whole file must be.
-        etag : str
-            The ETag of bytes that were read before.
-        name : str
-            The name of the file; with it a page or a git-lfs pointer in place of the file is recognised.
-
-        Returns
-        -------
-        Range
-            As many bytes as there are of the range.
-
-        Raises
-        ------
-        TransferError
-            If the server does not give them.
+        ``size`` is that of the whole file, and ``etag`` of bytes that were read before. With ``name`` a page or a
+        git-lfs pointer in place of the file is recognised. Raises `TransferError`.
         """
         fresh = self._fresh
         for attempt in range(1, _TRIES + 1):
@@ -174,7 +144,7 @@ class Client:
         if end < 1 << 62 and len(data) != end - start and (stop is None or total is not None):
             text = f"{len(data)} bytes arrived instead of {end - start}"
             raise TransferError(place, text, kind=Reason.CUT)
-        return Range(start, data, total, found, head.status == 206, head.headers, transfer.url)
+        return Range(data, total, found, head.status == 206, head.headers)
 
     def close(self) -> None:
         """Do nothing: idle connections are the process's, and are closed after some seconds."""

@@ -69,14 +69,7 @@ def host_kind(scheme: str) -> type[Host]:
     -------
     type
         A `Host`.
-
-    Raises
-    ------
-    BadName
-        If no installed host handles the scheme.
     """
-    if scheme not in _points():
-        raise _unknown(f"{scheme}:")
     kind: type[Host] = _points()[scheme].load()
     return kind
 

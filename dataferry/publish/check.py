@@ -81,7 +81,7 @@ class Package(Protocol):
     """What `check` needs of a `PackageData`, which is not in a lower layer."""
 
     @property
-    def resolver(self) -> Resolver:
+    def _resolver(self) -> Resolver:
         """What finds its files."""
 
 
@@ -125,7 +125,7 @@ def check(
 
     from ..lookup.configured_hosts import engine_settings, offline_reason
 
-    resolver = data.resolver
+    resolver = data._resolver
     entries = []
     for name in resolver.expand(names):
         entry = resolver.registry.find(name)

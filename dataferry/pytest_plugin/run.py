@@ -186,15 +186,15 @@ class SuiteData(PackageData):
         return self._run.package_of(self._run.current)
 
     @property
-    def resolver(self) -> Resolver:  # type: ignore[override]
+    def _resolver(self) -> Resolver:  # type: ignore[override]
         """What finds the files, as the whole test run shares it."""
-        return self._run.files.data(self.package).resolver
+        return self._run.files.data(self.package)._resolver
 
     def _get(self, name: str, options: FetchOptions, *, refresh: bool) -> str:
         return str(self._run.path(name, self.package))
 
     def _get_many(self, names: str | Iterable[str], options: FetchOptions) -> list[str]:
-        wanted = self.resolver.expand(names)
+        wanted = self._resolver.expand(names)
         self._run.files.provide([Need(self.package, name) for name in wanted])
         return [self.get(name) for name in wanted]
 
