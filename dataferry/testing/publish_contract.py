@@ -159,7 +159,7 @@ class PublishContract:
         assert not author.registry.exists()
 
     def test_odd_names_are_refused_or_come_back(self, author: Author) -> None:
-        """What the host cannot store is refused before anything is sent, with the reason; users get all else."""
+        """What the host cannot store is refused before anything is sent; users get all else, and it is found again."""
         files = {name: content(name) for name in self.names}
         refused = self._refused(author, files)
         assert set(self.refused_names) <= set(refused)
@@ -167,6 +167,10 @@ class PublishContract:
         assert kept, f"no name can be published: {refused}"
         author.publish(kept)
         assert author.users_get(list(kept)) == kept
+        before = self.writes()
+        with author.elsewhere(dict(os.environ)):
+            author.publish(kept, registry=author.folder / "other" / "data" / "dataferry.toml")
+        assert self.writes() == before, "the host does not find what it has under these names"
 
     def test_an_empty_file_is_refused_or_comes_back(self, author: Author) -> None:
         """A file without bytes."""
