@@ -23,7 +23,7 @@ _FAILURES = {
     _E_PROXY: (Reason.PROXY, "no connection{via}: {text}", False),
     pycurl.E_PEER_FAILED_VERIFICATION: (
         Reason.TLS,
-        "the certificate is not trusted: {text}; is an own CA needed (ca_bundle)?",
+        "the certificate is not trusted: {text}; if your institute issues its own certificates, set ca_bundle",
         True,
     ),
     pycurl.E_SSL_CONNECT_ERROR: (Reason.TLS, _TLS, False),
@@ -57,6 +57,8 @@ def error_of(curl: Any, code: int, text: str, place: str, proxy: str | None) -> 
         hint = "; give user and password in the proxy's URL" if tunnel == 407 else ""
         reason = f"the proxy {redact_url(proxy)} answered {tunnel}{hint}"
         return TransferError(place, reason, kind=Reason.PROXY, final=tunnel < 500)
+    if "chunk" in text:  # of E_RECV_ERROR; the bytes before may be all there are, as after a cut
+        return TransferError(place, f"the chunks of the body are not those of HTTP: {text}", kind=Reason.CUT)
     if "headers" in text:  # "Too large response headers", of several codes
         code = _E_TOO_LARGE
     number = int(curl.getinfo(pycurl.OS_ERRNO))

@@ -224,6 +224,21 @@ def test_wrong_bytes_without_an_end(tmp_path: Path) -> None:
     assert here == {"a": DATA[LARGE]}, errors
 
 
+class BadChunks(Fault):
+    """A chunk whose length is no number, as after a proxy that takes bytes out."""
+
+    def response(self, response: Response, request: Request) -> Response:
+        head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        return replace(response, head=b"", pieces=[head + b"-4\r\ndata\r\n0\r\n\r\n"], chunked=False)
+
+
+def test_chunks_that_are_none_are_named() -> None:
+    with RangeServer({NAME: DATA[SMALL]}) as server:
+        server.fault("*", BadChunks())
+        with pytest.raises(FileUnavailable, match="the chunks of the body are not those of HTTP: chunk hex"):
+            dataferry.retrieve(server.url_of(NAME), progress=False)
+
+
 @pytest.mark.parametrize("line", ["404 Gone fishing", "404"])
 def test_the_words_of_a_status_are_the_servers(line: str, make_package: Any) -> None:
     """RFC 9112 lets a server leave them out."""

@@ -115,7 +115,8 @@ def certificate(scene: Scene) -> str:
 
 
 def proxy(scene: Scene) -> str:
-    return scene.get(scene.package('dataurl = "http://portal.example.org/mypkg-data/"\n'))
+    text = scene.get(scene.package('dataurl = "http://portal.example.org/mypkg-data/"\n'))
+    return text.replace("http://127.0.0.1:9/", "http://proxy.example.org:3128/")
 
 
 def busy(scene: Scene) -> str:
