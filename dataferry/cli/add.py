@@ -66,12 +66,12 @@ def add(
     """Register files in a package's dataferry.toml.
 
     Writes the size and sha256 of each file. The name of a file below the package's data folder is its path there. Other
-    files keep their own name, and files in a folder their path below it. The files are neither moved nor copied.
+    files keep their own name, and files in a folder their path below it. Does not move or copy the files.
     dataferry.toml keeps its comments and its order.
 
     --from HOST registers the files that a host has, and declares the host as a mirror. If the host reports no sha256,
-    the files are downloaded once to compute it. The same holds for a list with md5, sha1 or sha512: it must have a URL
-    for each file, or there must be a dataurl.
+    dataferry downloads the files once to compute it. The same holds for a list with md5, sha1 or sha512: it must have a
+    URL for each file, or there must be a dataurl.
     """
     from ..publish.plan import name_clashes
     from ..publish.register import declared_line, entries_of

@@ -37,7 +37,7 @@ def command() -> None:
 def directory(package: str | None) -> None:
     """Print the folder of the cache, for CI services.
 
-    With PACKAGE, of the one that its own variable names, if it has one that is set.
+    With PACKAGE, the folder of that package's downloads, which a variable of its own may name.
     """
     from ..cache import layout
     from ..errors import CacheError

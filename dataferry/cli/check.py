@@ -36,9 +36,9 @@ Examples:
 def command(data: PackageData, pattern: str, deep: bool, everything: bool, jobs: int | None, as_json: bool) -> None:
     """Check that users still get every file from every host.
 
-    Uses no credentials and stores nothing. Files up to 256 kB are downloaded and hashed. For larger files, the size,
-    samples and the digest that the host reports are compared; with --deep, all bytes. The exit code is 1 if a host does
-    not have a file, or has another one. Files that are bundled with the package need not be at a host.
+    Uses no credentials and stores nothing. Downloads and hashes files up to 256 kB. Of larger files it compares the
+    size, samples, and the digest that the host reports; with --deep, all bytes. The exit code is 1 if a host does not
+    have a file, or has another one. A host need not have files that are bundled with the package.
     """
     from ..publish import State, check
 

@@ -49,7 +49,7 @@ def command(
     """Get files and print their paths.
 
     Each file comes from the nearest place that has it, and is verified. NAME is a name or a quoted glob, such as
-    'maps/dust_*'. A URL, or a host with a name as zenodo:4924875/map.fits, needs no package.
+    'maps/dust_*'. A URL, or a host and a name such as zenodo:4924875/map.fits, needs no package.
     """
     if ":" in package:
         if names:

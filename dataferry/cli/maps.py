@@ -39,7 +39,7 @@ def info(what: tuple[str, ...], registry: str | None) -> None:
 @click.command("show", cls=options.Command)
 @_FILE
 @click.option(
-    "-o", "--output", metavar="PATH", help="The picture to write. By default a window opens, or a PNG is written here."
+    "-o", "--output", metavar="PATH", help="The picture to write. By default a window, or a PNG in this folder."
 )
 @click.option("--field", metavar="N", help="Only this column, by number or name.")
 @click.option("--hdu", metavar="N", help="Number or EXTNAME of the HDU.")
