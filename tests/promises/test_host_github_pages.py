@@ -19,7 +19,7 @@ import pytest
 
 from dataferry import PackageData
 from dataferry.config import Settings
-from dataferry.errors import AccessDenied, BadName, Conflict, DataferryError, PublishError
+from dataferry.errors import AccessDenied, BadName, Conflict, DataferryError, PublishError, TransferError
 from dataferry.hosts import git as git_module
 from dataferry.hosts import github_pages, make_host
 from dataferry.hosts.base import Limits, Upload
@@ -520,3 +520,33 @@ def test_several_runs_have_work_folders_of_their_own(site: Site) -> None:
     assert second.path.exists() and third.path.exists()
     for clone in (second, third):
         clone.close()
+
+
+def test_a_refused_push_says_what_to_change(site: Site, tmp_path: Path) -> None:
+    hook = a_file(site.repository / "hooks/pre-receive", b"#!/bin/sh\necho GH006: Protected branch >&2\nexit 1\n")
+    hook.chmod(0o755)
+    files = {"a.txt": a_file(tmp_path / "a.txt", b"a")}
+    with pytest.raises(PublishError, match="the push was refused: .*GH006") as caught:
+        publish(files, site.spec, tmp_path / "r.toml", progress=False)
+    assert "the branch is protected: let this user push to it" in str(caught.value)
+
+
+def test_the_default_branch_of_a_users_own_site(
+    tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GH_ENTERPRISE_TOKEN", TOKEN)
+    site = Site(tmp_path, request, branch="trunk")
+    site.push({"README.md": b"# Ann"}, tmp_path / "clone")
+    spec = site.spec.replace("/data?", "/OWNER.github.io?").replace("OWNER", site.repository.parent.name)
+    files = {"a.txt": a_file(tmp_path / "a.txt", b"a")}
+    publish(files, spec, tmp_path / "r.toml", progress=False)
+    assert "a.txt" in site.files()
+
+
+def test_a_site_whose_catalog_is_another_file(site: Site, tmp_path: Path) -> None:
+    site.push({"dataferry-catalog.json": b"[]", ".nojekyll": b"", "a.txt": b"a"}, tmp_path / "clone")
+    host = make_host(site.spec)
+    assert list(host.hosted(Settings())) == ["a.txt"]
+    site.git.rules(private=True)
+    with pytest.raises(TransferError, match="its branch cannot be read"):
+        make_host(site.spec).hosted(Settings().as_anonymous())

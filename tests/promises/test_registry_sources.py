@@ -391,3 +391,25 @@ def test_nothing_is_printed_where_there_is_no_terminal(server, tmp_path):
     env = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=env, check=True)
     assert done.stdout + done.stderr == ""
+
+
+@pytest.mark.parametrize("wrap", [io.BytesIO, Unseekable], ids=["seekable", "a stream"])
+def test_an_opener_goes_on_where_a_stream_was_cut(wrap):
+    content = os.urandom(3_000_000)
+    asked = []
+
+    class Cut(Unseekable):
+        def readinto(self, buffer):
+            if self.content.tell() >= 2_000_000:
+                raise ConnectionResetError("the connection was reset")
+            return super().readinto(buffer)
+
+    def opener(url):
+        asked.append(url)
+        return wrap(content) if len(asked) > 1 else Cut(content)
+
+    files = {"a.bin": {"size": len(content), "sha256": sha(content)}}
+    data = PackageData("opened", files=files, dataurl="https://private.invalid/d/", show_progress=False)
+    assert Path(data.get("a.bin", opener=opener)).read_bytes() == content
+    assert len(asked) == 2
+    assert data.arrivals["a.bin"].moved_bytes <= len(content) + 200_000
