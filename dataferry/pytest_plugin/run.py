@@ -140,7 +140,8 @@ class Run:
 
     def _failure(self, bad: list[Outcome]) -> str:
         mode = " (--dataferry=require)" if all(outcome.state == MISSING for outcome in bad) else ""
-        return f"data files are not available{mode}\n" + "\n".join(f"{o.reason}\n{o.detail}" for o in bad)
+        texts = (o.detail if o.detail.startswith(o.reason) else f"{o.reason}\n{o.detail}" for o in bad)
+        return "\n".join([f"data files are not available{mode}", *texts])
 
     def _announce(self, line: str) -> None:
         reporter = self.config.pluginmanager.get_plugin("terminalreporter")

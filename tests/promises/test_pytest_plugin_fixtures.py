@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 
 import numpy as np
@@ -155,3 +156,44 @@ def test_other_kinds_differ(baselines, value, said):
 def test_a_baseline_that_cannot_be_had_skips(baselines):
     ran = baselines.run("--dataferry=offline", "--dataferry-update")
     assert ran.counts == {"skipped": 4}
+
+
+UNITS = """
+    import numpy as np
+    import pytest
+    from astropy import units as u
+    from astropy.io import fits
+    from astropy.table import QTable
+
+    IMAGE = np.arange(4.0) * u.K
+
+    def test_units(assert_matches_data):
+        assert_matches_data(IMAGE.to(u.mK), "base/i.fits.gz")
+        with pytest.raises(AssertionError, match="not convertible"):
+            assert_matches_data(np.arange(4.0) * u.m, "base/i.fits.gz")
+
+    def test_hdus(assert_matches_data):
+        assert_matches_data(fits.HDUList([fits.PrimaryHDU(np.ones(3))]), "base/h.fit")
+
+    @pytest.mark.parametrize("name", ["base/t.npy", "base/x.txt"])
+    def test_forms(assert_matches_data, name):
+        assert_matches_data(QTable({"a": [1]}), name)
+"""
+
+
+def test_units_and_hdus_are_kept(suite):
+    suite.write("test_it.py", UNITS)
+    ran = suite.run("--dataferry-update", "-k", "units")
+    assert ran.counts == {"failed": 1, "deselected": 3}, "an update writes what is given, also a wrong unit"
+    ran = suite.run("--dataferry-update", "-k", "hdus or forms")
+    assert ran.counts == {"passed": 1, "failed": 2, "deselected": 1}, ran.text
+    assert "a table is kept as .ecsv or .fits" in ran.text
+    assert "only .fits, .npy and .ecsv files are compared" in ran.text
+    hdu = fits.PrimaryHDU(np.arange(4.0))
+    hdu.header["BUNIT"] = "K"
+    files = {"base/i.fits.gz": gzip.compress(as_fits(hdu))}
+    files["base/h.fit"] = (suite.folder / "dataferry-update/mypkg/base/h.fit").read_bytes()
+    suite.serve(files)
+    suite.declare(files)
+    ran = suite.run("-k", "units or hdus")
+    assert ran.counts == {"passed": 2, "deselected": 2}, ran.text

@@ -95,3 +95,28 @@ def test_what_the_plugin_finds_offline_the_package_finds(where: str, suite: Any,
     ran = suite.run("--dataferry=offline", env={"XDG_CACHE_HOME": str(elsewhere)} if where == "home" else {})
     assert "failed" not in ran.counts, ran.text
     assert sum(ran.counts.values()) == 1
+
+
+ANY = """
+    def test_it(package_data):
+        assert open(package_data.get("maps/z.dat")).read() == "served"
+"""
+
+
+def test_the_object_of_a_package_takes_names_as_its_get_does(suite: Any) -> None:
+    """Names that are not registered come by the plain wrapper, unless the registry is strict."""
+    suite.write("test_it.py", ANY)
+    suite.serve({"maps/z.dat": b"served"})
+    ran = suite.run("-W", "ignore::UserWarning")
+    assert (ran.counts, ran.requests) == ({"passed": 1}, {"maps/z.dat": 1}), ran.text
+    suite.declare(suite.files, head="strict = true")
+    ran = suite.run()
+    assert ran.counts == {"failed": 1}, ran.text
+    assert ran.text.count("did you mean 'maps/d.dat'") == 2, "in the failure and in the report"
+
+
+def test_a_cache_that_cannot_be_written_is_named(suite: Any) -> None:
+    suite.write("test_it.py", MARKED.format(marker="package_data('maps/a.dat')"))
+    ran = suite.run(env={"DATAFERRY_CACHE": str(suite.folder / "pytest.ini/cache")})
+    assert ran.counts == {"passed": 1, "failed": 1}, ran.text
+    assert "pytest.ini/cache (DATAFERRY_CACHE) cannot be written" in ran.text
