@@ -30,7 +30,7 @@ from ..registry.names import LONGEST_PART, close_names
 
 _BLOCK = 1 << 20
 #: Seconds to wait for another process that unpacks the same archive.
-_LONGEST_WAIT = 600.0
+_LOCK_TIMEOUT = 600.0
 #: The end of the name of a folder that is not whole yet.
 UNPACKING = ".unpacking"
 #: In the folder of an archive: what was unpacked, and the folder of the members, which has nothing else in it.
@@ -88,7 +88,7 @@ def unpack(
 
     try:
         os.makedirs(os.path.dirname(folder), exist_ok=True)
-        lock = FileLock(f"{folder}.lock", timeout=_LONGEST_WAIT)
+        lock = FileLock(f"{folder}.lock", timeout=_LOCK_TIMEOUT)
         with contextlib.suppress(Timeout, OSError, NotImplementedError):
             lock.acquire()
         try:

@@ -22,7 +22,7 @@ from ..portable import file_name
 from .stamps import Stamps
 
 #: dataferry's own part of a cache folder.
-OWN = "dataferry"
+CACHE_FOLDER = "dataferry"
 #: What stands for the package of files that belong to none.
 RETRIEVED = "retrieve"
 #: Package and digits of the folders there that have the readable paths of files; the others are for itself.
@@ -121,7 +121,7 @@ def astropy_version() -> int:
 def own_home() -> str | None:
     """Dataferry's own folder in the user's cache home; None for a user without a home."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return os.path.join(base, OWN) if os.path.isabs(base) else None
+    return os.path.join(base, CACHE_FOLDER) if os.path.isabs(base) else None
 
 
 def cache_folders(cache: str | None = None) -> list[str]:
@@ -132,7 +132,7 @@ def cache_folders(cache: str | None = None) -> list[str]:
     if cache is None and (chosen := chosen_cache()) is not None:
         return [chosen.path]
     cache, own = cache or astropy_cache(), own_home()
-    return list(dict.fromkeys(home for home in (cache and os.path.join(cache, OWN), own) if home))
+    return list(dict.fromkeys(home for home in (cache and os.path.join(cache, CACHE_FOLDER), own) if home))
 
 
 def writable_home(homes: Sequence[str] | None = None) -> str | None:

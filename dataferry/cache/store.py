@@ -200,8 +200,8 @@ class Store:
         #: Where files of this package may lie that are in no entry of astropy's.
         self._apart = [home for home in self.homes if os.path.isdir(f"{home}/{self._folder}")]
         if self.cache is not None:
-            home = os.path.join(self.cache, layout.OWN)
-            if os.path.realpath(home) == os.path.join(os.path.realpath(self.cache), layout.OWN):
+            home = os.path.join(self.cache, layout.CACHE_FOLDER)
+            if os.path.realpath(home) == os.path.join(os.path.realpath(self.cache), layout.CACHE_FOLDER):
                 self._beside = home
 
     @property
@@ -331,7 +331,7 @@ class Store:
         """See `incoming`."""
         home = self.writable() or _for_this_process()
         folder = os.path.join(home, "incoming")
-        if self.cache is not None and home != self._beside and home == os.path.join(self.cache, layout.OWN):
+        if self.cache is not None and home != self._beside and home == os.path.join(self.cache, layout.CACHE_FOLDER):
             # dataferry's part of the cache is a link, perhaps to another file system
             folder = f"{self.cache}/download/{STAGED}incoming"
         os.makedirs(folder, exist_ok=True)

@@ -7,6 +7,12 @@ import random
 import time
 from collections.abc import Iterator
 
+#: Seconds that are waited for a server that says when to come again. A later deadline of the call extends it for files;
+#: beyond it the error says when.
+LONGEST_WAIT = 120.0
+#: The same for a reader of parts of a file, who waits for each of them.
+LONGEST_WAIT_FOR_PART = 30.0
+
 _LONGEST = 20.0
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from ..errors import Reason, TransferError
-from .backoff import backoff, first_pause
+from .backoff import LONGEST_WAIT_FOR_PART, backoff, first_pause
 from .response import EXPIRED, check_head, describe_body, strong_etag
 from .session import Network, Transfer, borrowed
 from .source import Source
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 
 _TRIES = 4
-_LONGEST_WAIT = 30.0
 _MOST = 1 << 28  # bytes of one response
 
 
@@ -74,7 +73,7 @@ class Client:
                 wait = error.retry_after
                 if wait is None:
                     wait = backoff(attempt, first_pause(self._network.stall_timeout))
-                if error.final or attempt == _TRIES or wait > _LONGEST_WAIT:
+                if error.final or attempt == _TRIES or wait > LONGEST_WAIT_FOR_PART:
                     raise
                 time.sleep(wait)
         raise AssertionError  # the last attempt returns or raises

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ..errors import DataferryError, Reason, TransferError
 from ..portable import free_descriptors
+from .backoff import LONGEST_WAIT
 from .file_download import FileDownload, FileTransfer
 from .host_limiter import HostLimiter
 from .session import Network, Session, too_slow
@@ -23,7 +24,6 @@ from .stream import StreamReader
 
 _TICK = 0.05
 _GROWING = 0.02  # as long as more connections may be worth their while
-_LONGEST_WAIT = 120.0  # a server that asks for more is not waited for, unless the deadline of the call is later
 _SIGN_OF_LIFE = 5.0
 _LOOK_FIRST, _LOOK_LATER = 0.05, 0.5  # seconds between two looks whether another process has the file
 _WORTH_A_RIVAL = 3.0  # seconds that a file would still need
@@ -155,7 +155,7 @@ class Scheduler:
                 self._close(file)
                 return
             now = time.monotonic()
-            latest = self._until if self._until is not None else now + _LONGEST_WAIT
+            latest = self._until if self._until is not None else now + LONGEST_WAIT
             if state.host.paused_until <= max(now, latest):
                 self._pending[state.host].append(file)
                 return

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
-from ..download.backoff import backoff, first_pause
+from ..download.backoff import LONGEST_WAIT, backoff, first_pause
 from ..download.response import decoded, retry_after, server_time
 from ..errors import HostRefused, Reason, TransferError, printable
 from ..registry.names import redact_url, shortened
@@ -22,12 +22,10 @@ if TYPE_CHECKING:
     from ..config.settings import Settings
     from ..download.session import Network, Transfer
 
-__all__ = ["LONGEST_WAIT", "ApiClient", "FileBody", "Headers", "Response", "error_message"]
+__all__ = ["ApiClient", "FileBody", "Headers", "Response", "error_message"]
 
 _log = logging.getLogger("dataferry")
 
-#: Seconds that are waited for a server that says when to come again; beyond it the error says when.
-LONGEST_WAIT = 120.0
 #: Seconds that are waited without a word to the user.
 SILENT = 3.0
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})

@@ -51,7 +51,7 @@ LATEST = "latest"
 #: The most characters of an asset's name that are known to be kept.
 _LONGEST_ASSET = 255
 #: The most bytes of an asset: it has to be smaller than 2 GiB.
-_WHOLE_BYTES = 2**31 - 1
+_LARGEST_ASSET = 2**31 - 1
 #: The bytes of each part, but the last, of a file that is larger.
 _PART_BYTES = 1900 * 2**20
 
@@ -89,7 +89,7 @@ def _base_of(asset: str) -> str:
 def pieces(name: str, size: int | None, part: int | None) -> list[tuple[str, int]]:
     """The assets of a file in order, each with its bytes (0 where they are not known)."""
     asset, each = asset_name(name), part or _PART_BYTES
-    if size is None or size <= (part or _WHOLE_BYTES):
+    if size is None or size <= (part or _LARGEST_ASSET):
         return [(asset, size or 0)]
     sizes = [each] * (size // each) + ([size % each] if size % each else [])
     wide = max(2, len(str(len(sizes))))
@@ -312,11 +312,11 @@ class GitHubReleaseHost(DepositHost["_Api"]):
             raise _bad(spec, f"{tag!r} is not a tag" if tag else "it names no tag, as in @data-v1, or @latest")
         self.repository, self.tag, self.record = repository, tag, tag
         self.server = options.get("server", "https://github.com").rstrip("/")
-        server, part = urlsplit(self.server), options.get("part", str(_WHOLE_BYTES))
+        server, part = urlsplit(self.server), options.get("part", str(_LARGEST_ASSET))
         if not may_get_login(server.scheme, server.hostname or ""):
             raise _bad(spec, "server= is an https URL")
-        if not re.fullmatch("[0-9]{1,10}", part) or not 0 < int(part) <= _WHOLE_BYTES:
-            raise _bad(spec, f"part= is a number of bytes from 1 to {_WHOLE_BYTES}")
+        if not re.fullmatch("[0-9]{1,10}", part) or not 0 < int(part) <= _LARGEST_ASSET:
+            raise _bad(spec, f"part= is a number of bytes from 1 to {_LARGEST_ASSET}")
         self.part = int(part) if "part" in options else None
 
     @property

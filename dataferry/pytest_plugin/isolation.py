@@ -17,7 +17,7 @@ from ..cache.astropy_cache import entry_url
 def isolate(folder: Path, package: str, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Make a folder the cache of this process and its children, with the files of a package, or of all for ""."""
     place = folder / "astropy"
-    target = str(place / cache_home.OWN)
+    target = str(place / cache_home.CACHE_FOLDER)
     os.makedirs(target)
     for home in reversed(cache_home.cache_folders()):  # what the nearest has stays
         for view, _ in cache_home.views(home):
