@@ -186,7 +186,7 @@ class S3Client:
         code, status = response_of(error)
         if not status:
             cause = getattr(error, "kwargs", {}).get("error")  # what came from the network
-            remedy = "what was uploaded stays there; the same command continues from there" if cause else ""
+            remedy = "run the same command again; it uploads nothing twice" if cause else ""
             return PublishError(place, f"the store did not answer: {cause}" if cause else str(error), remedy)
         message = getattr(error, "response", {}).get("Error", {}).get("Message") or ""
         answer = f"{code or status}" + (f": {message}" if message and message != code else "")
