@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from dataferry_test_servers.downloads import DATA, MB, NAME, Make, config, get, one_connection, package_at, sent
 from dataferry_test_servers.gate import SharedLink
 
 from dataferry import PackageData
-from dataferry.testing import RangeServer
+from dataferry.testing import CertificateAuthority, RangeServer
 
 
 def most_at_once(server: RangeServer) -> int:
@@ -62,3 +64,20 @@ def test_progress_names_the_files_that_are_being_downloaded(make_package: Make) 
         data = PackageData(make_package(files, head=f'dataurl = "{server.url}"'))
         data.fetch(jobs=1, progress=lambda progress: seen.append(len(progress.files)))
     assert set(seen) == {0, 1}
+
+
+def test_http2_carries_many_small_files_over_few_connections(
+    make_package: Make, nginx: Callable[..., Any], tls_ca: CertificateAuthority, tmp_path: Path
+) -> None:
+    files = {f"{number}.bin": DATA[number : number + 2000] for number in range(300)}
+    www = tmp_path / "www"
+    www.mkdir()
+    for name, content in files.items():
+        (www / name).write_bytes(content)
+    server = nginx(www, tls=True, http2=True)
+    config(f'[hosts."127.0.0.1"]\nca_bundle = "{tls_ca.pem}"\n')
+    paths = PackageData(make_package(files, head=f'dataurl = "{server.url}"'), show_progress=False).fetch()
+    assert [Path(path).read_bytes() for path in paths] == list(files.values())
+    server.stop()
+    connections = {line.split()[4] for line in server.log.read_text().splitlines()}
+    assert len(connections) <= 2

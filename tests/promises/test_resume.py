@@ -17,7 +17,7 @@ from dataferry_test_servers.gate import Gate
 
 from dataferry import PackageData, retrieve
 from dataferry.errors import FileUnavailable
-from dataferry.testing import Cut, IgnoresRange, OtherFile, RangeServer, Reset, Stall, Status
+from dataferry.testing import Cut, IgnoresRange, OtherFile, RangeServer, RedirectTo, Reset, Stall, Status
 
 
 def killed_in_the_middle(package: str, server: RangeServer) -> None:
@@ -267,3 +267,14 @@ def test_private_bytes_lie_where_the_file_will_lie(make_package: Make, tmp_path:
         assert list(elsewhere.iterdir()) == []
         process.kill()
         process.communicate()
+
+
+def test_a_redirect_that_expires_is_asked_for_again(make_package: Make) -> None:
+    """The signed URLs of archives and stores hold for minutes."""
+    with RangeServer({NAME: DATA}, rate=4 * MB) as store, RangeServer({NAME: b""}) as front:
+        front.fault("*", RedirectTo(store.url_of(NAME)))
+        store.fault("*", Status(403), skip=1, first=2)
+        assert get(package_at(make_package, front)) == DATA
+        assert [request.status for request in store.requests].count(403) == 2
+        assert len(front.requests) >= 2
+        assert sent(store) < 1.2 * len(DATA)
