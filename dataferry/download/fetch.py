@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from ..errors import DataferryError, Failure, FileUnavailable, Offline, Reason
+from ..errors import DataferryError, FileUnavailable
 from .backoff import first_pause
 from .origin import host_option
 from .progress import Progress, Reporter
@@ -43,9 +43,9 @@ def fetch(
     store : callable
         Moves a verified private file to its place, or writes the verified bytes of a small one, and returns it.
     workdir : Path
-        Where partials lie, on the file system of the cache.
+        A folder for partial files, on the file system of the cache.
     settings : Settings
-        Offline state, user agent, options of hosts, and the timeout of a connection that stalls.
+        User agent, options of hosts, and the timeout of a connection that stalls.
     jobs : int, optional
         Files at the same time.
     deadline : float, optional
@@ -76,8 +76,6 @@ def fetch(
         here = None if item.etag else find(item)
         if here is not None:
             results[index] = Arrived(item, here, None, 0.0, 0)
-        elif settings.offline:
-            results[index] = Offline(item.name, [Failure("network", str(settings.offline), Reason.OFFLINE)])
         else:
             missing.setdefault(item.key, []).append(index)
     if not missing:

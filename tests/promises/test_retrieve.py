@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import dataferry
-from dataferry.errors import BadName, FileUnavailable, Offline
+from dataferry.errors import BadName, CacheError, FileUnavailable, Offline
 from dataferry.testing import LfsPointer, LoginPage, RangeServer
 
 MAP = bytes(range(256)) * 900
@@ -208,3 +208,9 @@ def test_blanks_and_umlauts_are_sent_as_browsers_send_them(name):
 def test_a_timeout_that_is_none_is_refused(server, timeout):
     with pytest.raises(BadName, match="timeout is a number of seconds"):
         dataferry.retrieve(server.url_of("v1/map.fits"), timeout=timeout, progress=False)
+
+
+def test_a_folder_that_cannot_be_made(server, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(CacheError, match="file/below"):
+        dataferry.retrieve(server.url_of("v1/map.fits"), folder=tmp_path / "file/below", progress=False)
