@@ -26,6 +26,8 @@ REGISTERED = "registered"
 DROPPED = "no longer registered"
 UNKNOWN = "never registered"
 ABSENT = "its package is not installed here"
+#: It belongs to no package.
+RETRIEVED = "fetched by its URL"
 UNREADABLE = "its registry cannot be read"
 
 _LINK = re.compile(r"link-[0-9a-f]{12}").fullmatch
@@ -100,6 +102,8 @@ def _is_kept(home: str, view: str, package: str, digits: str) -> bool:
 
 @lru_cache(maxsize=256)
 def _registry(package: str) -> _Known | str:
+    if package == layout.RETRIEVED:
+        return RETRIEVED
     try:
         paths = [folder / "data" / REGISTRY_NAME for folder in package_folders(package)]
     except RegistryError:

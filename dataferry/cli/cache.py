@@ -128,7 +128,9 @@ def clear(package: str | None, pattern: str, yes: bool, dry_run: bool) -> None:
 
 @command.command("prune", cls=options.Command)
 @click.option(
-    "--uninstalled", is_flag=True, help="Also remove files of packages that are not installed in this environment."
+    "--uninstalled",
+    is_flag=True,
+    help="Also remove files of packages that are not installed in this environment, and of URLs.",
 )
 @click.option(
     "--days",
@@ -147,11 +149,11 @@ def prune(uninstalled: bool, days: float, yes: bool, dry_run: bool) -> None:
     environments may share the cache, so files of packages that are not installed here stay. If another version of a
     package still needs a removed file, that version downloads it again.
     """
-    from ..cache.prune import ABSENT, DROPPED, kept_views
+    from ..cache.prune import ABSENT, DROPPED, RETRIEVED, kept_views
     from .leftovers import leftovers
 
     views = kept_views()
-    states = {DROPPED, *([ABSENT] if uninstalled else [])}
+    states = {DROPPED, *([ABSENT, RETRIEVED] if uninstalled else [])}
     going = [view for view in views if view.state in states or view.size is None]
     _remove(going, views, leftovers(days), yes, dry_run)
     absent = sorted({view.package for view in views if view.state == ABSENT} - {view.package for view in going})

@@ -49,7 +49,7 @@ def gather(item: pytest.Item, packages: dict[str, PackageData]) -> Needs:
         package = named or item.config.getini("dataferry_package") or _around(item.path)
         if not package:
             hint = "add package=, or dataferry_package to the configuration of pytest"
-            return Needs([], f"{item.nodeid}: package_data{mark.args} names no package: {hint}")
+            return Needs([], f"{item.nodeid}: package_data({', '.join(map(repr, mark.args))}) names no package: {hint}")
         try:
             data = packages.setdefault(package, PackageData(package))
             for pattern in mark.args:

@@ -46,6 +46,16 @@ def kept(command) -> list[str]:
     return [file["name"] for file in json.loads(command("cache", "list", "--json").stdout)["files"]]
 
 
+def test_a_file_of_a_url_belongs_to_no_package(command, server):
+    assert command("get", server.url_of("plain.txt")).exit_code == 0
+    assert command("cache", "list").stdout.splitlines()[1].endswith("plain.txt  (fetched by its URL)")
+    prune = command("cache", "prune", "--yes")
+    assert prune.stdout == "nothing to remove\n"
+    assert prune.stderr == ""
+    assert "plain.txt" in command("cache", "prune", "--uninstalled", "--yes").stdout
+    assert kept(command) == []
+
+
 def test_list_and_size(command, package, tmp_path):
     result = command("cache", "list")
     assert result.stdout.splitlines()[1:] == [
