@@ -278,3 +278,19 @@ def test_large_files_that_could_not_be_compared_are_counted(
         package = make_package(FILES, head=f'dataurl = "{server.url}"')
         assert "the bytes of 1 file were not compared with anything; --deep" in command("check", package).stderr
         assert "--deep" not in command("check", package, "--deep").stderr
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_the_digest_that_a_host_gives(make_package: Callable[..., str], tmp_path: Path, right: bool) -> None:
+    """A folder that is on another machine publishes a catalog with sizes and sha256."""
+    sha256 = hashlib.sha256(LARGE).hexdigest() if right else "0" * 64
+    listed = {"maps/dust.fits": {"size": len(LARGE), "sha256": sha256}}
+    catalog = json.dumps({"format": "dataferry-catalog/1", "files": listed}).encode()
+    with RangeServer({**FILES, "dataferry-catalog.json": catalog}) as server:
+        package = make_package(FILES, head=f'mirrors = ["folder:{tmp_path}/elsewhere?url={server.url}"]\n')
+        finding = found(package)["maps/dust.fits"]
+    if right:
+        assert (finding.state, finding.note) == (State.LIKELY, "size and the sha256 that the host gives")
+    else:
+        assert (finding.state, finding.kind) == (State.BAD, "sha256")
+        assert finding.note.startswith("the host gives another sha256: 000000000000... instead of ")
