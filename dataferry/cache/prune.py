@@ -159,24 +159,9 @@ def _entries(cache: str) -> dict[tuple[int, int], str]:
 
 
 def remove(views: Iterable[View], others: Iterable[View]) -> int:
-    """Remove files from the caches: readable path, stamp and cache entry.
+    """Remove files from the caches: readable path, stamp and entry; gives the bytes that are free now.
 
-    Parameters
-    ----------
-    views : iterable of View
-        What is removed.
-    others : iterable of View
-        What stays: an entry that one of these needs as well is kept.
-
-    Returns
-    -------
-    int
-        Bytes that are free now.
-
-    Raises
-    ------
-    CacheError
-        If something cannot be removed.
+    An entry that one of `others`, which stay, needs as well is kept. Raises `CacheError`.
     """
     needed = {_key("", view.path) for view in others}
     freed = 0

@@ -340,10 +340,7 @@ class Store:
     def put(self, name: str, content: str | bytes, sha256: str = "") -> str:
         """Move a private file, or bytes, to their place, and give the path for readers; `flush` stamps verified ones.
 
-        Raises
-        ------
-        CacheError
-            If it can be kept nowhere.
+        Raises `CacheError` if it can be kept nowhere.
         """
         url, home = self._url_of(name), self.writable()
         key = layout.url_key(url)

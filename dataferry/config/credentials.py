@@ -40,23 +40,9 @@ class Token(NamedTuple):
 def find_token(
     host: str, settings: Settings, *, variables: Sequence[str] = (), tool: Sequence[str] = ()
 ) -> Token | None:
-    """Find the token for a host.
+    """Find the token for a host, with a port where it has one; None if there is none, and for anonymous settings.
 
-    Parameters
-    ----------
-    host : str
-        The host's name, ``api.github.com``; with a port where it has one.
-    settings : Settings
-        The user's settings; ``[hosts."<host>"] token`` counts.
-    variables : sequence of str
-        Environment variables that may hold it, the first one first.
-    tool : sequence of str
-        A command that prints it, ``("gh", "auth", "token")``.
-
-    Returns
-    -------
-    Token or None
-        None if there is none anywhere, and for anonymous settings.
+    `variables` are environment variables that may hold it, the first one first; `tool` is a command that prints it.
     """
     if settings.anonymous:
         return None

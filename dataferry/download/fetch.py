@@ -32,36 +32,12 @@ def fetch(
     deadline: float | None = None,
     progress: bool | Callable[[Progress], None] = True,
 ) -> list[Arrived | FileUnavailable]:
-    """Fetch files, each from the first of its sources that gives the right bytes.
+    """Fetch files, each from the first of its sources that gives the right bytes; results are in the order of `wanted`.
 
-    Parameters
-    ----------
-    wanted : sequence of Wanted
-        The files.
-    find : callable
-        Says where a file is if it is here; asked again just before a download.
-    store : callable
-        Moves a verified private file to its place, or writes the verified bytes of a small one, and returns it.
-    workdir : Path
-        A folder for partial files, on the file system of the cache.
-    settings : Settings
-        User agent, options of hosts, and the timeout of a connection that stalls.
-    jobs : int, optional
-        Files at the same time.
-    deadline : float, optional
-        Seconds for all of it.
-    progress : bool or callable
-        Bars (True), nothing (False), or a function that takes a `Progress`.
-
-    Returns
-    -------
-    list of Arrived or FileUnavailable
-        In the order of `wanted`.
-
-    Raises
-    ------
-    CacheError
-        If nothing can be written in `workdir`.
+    `find` says where a file is if it is here, and is asked again just before a download. `store` moves a verified
+    private file to its place, or writes the verified bytes of a small one, and returns it. `workdir` is for partial
+    files, on the file system of the cache. `deadline` is in seconds, for all of it. Raises `CacheError` if nothing can
+    be written.
     """
     from .file_download import FileDownload
     from .host_limiter import HostLimiter

@@ -58,17 +58,7 @@ class FileTransfer(RangeTransfer):
 
 
 class FileDownload:
-    """One file of a run.
-
-    Parameters
-    ----------
-    wanted : Wanted
-        The file.
-    states : list of SourceState
-        Its sources.
-    run : Run
-        The run.
-    """
+    """One file of a run."""
 
     # What most small files never need costs them nothing here.
     locked = parked = impatient = finishing = False

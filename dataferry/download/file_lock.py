@@ -30,15 +30,7 @@ _files: dict[str, int] = {}
 
 
 class FileLock:
-    """The right to download one file.
-
-    Parameters
-    ----------
-    workdir : Path or str
-        Where partial files lie.
-    identity : str
-        The file.
-    """
+    """The right to download one file."""
 
     __slots__ = ("_key", "_mine", "_on_disk")
 

@@ -30,16 +30,7 @@ _OF_ONE_FILE = frozenset(
 class HostLimiter:
     """Concurrency, backoff and health of one host; the scheduler alone changes it.
 
-    Parameters
-    ----------
-    name : str
-        Host and port.
-    limit : int, optional
-        The most connections.
-    rate : float, optional
-        Bytes per second that it may send, all connections together.
-    first_pause : float
-        Seconds to wait after a first failure.
+    `limit` is the most connections, and `rate` the bytes per second of all of them together.
     """
 
     def __init__(

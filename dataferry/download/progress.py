@@ -78,15 +78,7 @@ class Progress:
 
 
 class Reporter:
-    """Calls back how far a run is.
-
-    Parameters
-    ----------
-    files : list of FileDownload
-        The files of the run.
-    progress : bool or callable
-        Bars or lines, nothing, or what is called.
-    """
+    """Calls back how far a run is."""
 
     def __init__(self, files: list[FileDownload], progress: bool | Callable[[Progress], None]) -> None:
         self._files = files
@@ -124,20 +116,7 @@ class Reporter:
 
 
 def progress_callback(progress: bool | Callable[[Progress], None], doing: str = "") -> Callable[[Progress], None]:
-    """Choose what shows the progress of a run.
-
-    Parameters
-    ----------
-    progress : bool or callable
-        Bars or lines, nothing, or somebody.
-    doing : str
-        What is done with the files, ``"uploading"``.
-
-    Returns
-    -------
-    callable
-        Takes a `Progress`, a last one when all is over.
-    """
+    """What shows the progress of a run: bars or lines, nothing, or somebody; `doing` is what is done with the files."""
     if callable(progress):
         return progress
     if not progress:

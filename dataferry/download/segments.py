@@ -71,10 +71,7 @@ class Segment:
 class Segments:
     """The missing ranges of one file, shared out among connections so that none is left with a long tail.
 
-    Parameters
-    ----------
-    missing : list of (int, int or None)
-        What is to come; ``(0, None)`` for a file of unknown size.
+    Of a file of unknown size ``(0, None)`` is missing.
     """
 
     def __init__(self, missing: list[tuple[int, int | None]]) -> None:

@@ -20,18 +20,9 @@ _NO_ROUTE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN})
 
 
 class StreamReader:
-    """Reads a source with an opener from a byte on.
+    """Reads a source with an opener from a byte on, at most `rate` bytes per second, 0 for any.
 
-    Parameters
-    ----------
-    source : Source
-        The source.
-    start : int
-        The first byte.
-    news : callable
-        Called in the thread when something has come, or all is over.
-    rate : int
-        Bytes per second at most, 0 for any.
+    `news` is called in the thread when something has come, or all is over.
     """
 
     def __init__(self, source: Source, start: int, news: Callable[[], None], rate: int = 0) -> None:

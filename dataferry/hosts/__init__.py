@@ -47,29 +47,12 @@ def _built_in() -> dict[str, EntryPoint]:
 
 
 def host_names() -> list[str]:
-    """The schemes that some installed host handles.
-
-    Returns
-    -------
-    list of str
-        Sorted.
-    """
+    """The schemes that some installed host handles, sorted."""
     return sorted(_points())
 
 
 def host_kind(scheme: str) -> type[Host]:
-    """The class that handles a scheme.
-
-    Parameters
-    ----------
-    scheme : str
-        One of `host_names`.
-
-    Returns
-    -------
-    type
-        A `Host`.
-    """
+    """The class that handles one of `host_names`."""
     kind: type[Host] = _points()[scheme].load()
     return kind
 
@@ -94,23 +77,7 @@ def _unknown(spec: str) -> BadName:
 
 @lru_cache(maxsize=256)
 def make_host(spec: str) -> Host:
-    """Make the host that a line of ``dataferry.toml`` describes.
-
-    Parameters
-    ----------
-    spec : str
-        ``https://host/path/`` or ``scheme:rest``.
-
-    Returns
-    -------
-    Host
-        The host, without any input or output done.
-
-    Raises
-    ------
-    BadName
-        If no installed host handles the scheme, or it refuses the rest.
-    """
+    """Make the host that a line of ``dataferry.toml`` describes, without any input or output. Raises `BadName`."""
     scheme, colon, _ = spec.partition(":")
     if not colon or scheme.lower() not in _points():
         raise _unknown(spec)

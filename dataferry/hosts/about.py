@@ -113,18 +113,7 @@ def plain_license(text: str) -> str:
 def read_about(registry: Path, about: Mapping[str, Any]) -> dict[str, Any]:
     """The ``[about]`` table, and what it leaves out from the ``.zenodo.json`` or ``CITATION.cff`` of the project.
 
-    Parameters
-    ----------
-    registry : Path
-        The ``dataferry.toml``. Its folder and those above are searched, up to the project's: the one that has a
-        ``pyproject.toml`` or ``.git``.
-    about : mapping
-        The table of the registry; what it says stands.
-
-    Returns
-    -------
-    dict
-        One table.
+    The folder of the registry and those above are searched, up to one with a ``pyproject.toml`` or ``.git``.
     """
     found: dict[str, Any] = {}
     for folder in registry.absolute().parents:

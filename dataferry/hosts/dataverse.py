@@ -41,16 +41,8 @@ class DataverseHost(DepositHost["_Api"]):
     Every file has a number of its own, which the registry keeps as its locator and which finds the same bytes in every
     version of the dataset.
 
-    Parameters
-    ----------
-    spec : str
-        ``dataverse:doi:10.7910/DVN/ABCDEF`` at Harvard's installation, or behind it
-        ``?server=https://demo.dataverse.org``; ``dataverse:new?server=...&collection=alias`` to publish a new dataset.
-
-    Raises
-    ------
-    BadName
-        If it is no such line.
+    It is declared as ``dataverse:doi:10.7910/DVN/ABCDEF`` at Harvard's installation, or behind it
+    ``?server=https://demo.dataverse.org``; ``dataverse:new?server=...&collection=alias`` to publish a new dataset.
     """
 
     schemes = ("dataverse",)

@@ -188,16 +188,9 @@ class FigshareHost(DepositHost["_Api"]):
     Every file has a number of its own, which the registry keeps as its locator and which finds the same bytes for
     ever, whatever later versions of the article hold.
 
-    Parameters
-    ----------
-    spec : str
-        ``figshare:14763051``, ``figshare:14763051.v2``, ``figshare:<DOI>``; ``figshare:new`` to publish a new one. An
-        installation other than figshare.com is given as ``?server=https://api.../v2&downloads=https://.../``.
-
-    Raises
-    ------
-    BadName
-        If it is no such line.
+    It is declared as ``figshare:14763051``, ``figshare:14763051.v2``, ``figshare:<DOI>``; ``figshare:new`` to
+    publish a new one. An installation other than figshare.com is given as
+    ``?server=https://api.../v2&downloads=https://.../``.
     """
 
     locator = "figshare"

@@ -33,17 +33,9 @@ _OPTIONS = {"url", "lfs", "remote"}
 class FolderHost(Host):
     """Files below a URL, and the folder that a web server publishes there.
 
-    Parameters
-    ----------
-    spec : str
-        ``folder:/srv/www/mypkg-data?url=https://host/mypkg-data/``; ``&lfs=1`` where the folder is the work tree of a
-        git repository with git-lfs, ``&lfs=0`` where it is one and git is to be left alone, ``&remote=`` the remote
-        that is pushed to, by default ``origin``.
-
-    Raises
-    ------
-    BadName
-        If it is not of this form.
+    It is declared as ``folder:/srv/www/mypkg-data?url=https://host/mypkg-data/``; ``&lfs=1`` where the folder is
+    the work tree of a git repository with git-lfs, ``&lfs=0`` where it is one and git is to be left alone,
+    ``&remote=`` the remote that is pushed to, by default ``origin``.
     """
 
     schemes = ("folder",)

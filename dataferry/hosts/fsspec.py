@@ -92,17 +92,9 @@ _TIMEOUT = 15
 class FsspecHost(Host):
     """Files in a store that fsspec supports.
 
-    Parameters
-    ----------
-    spec : str
-        ``gs://bucket/path/``, ``abfs://container/path/?account_name=NAME``, ``sftp://host/path/``,
-        ``hf://datasets/owner/repo/``, or any other behind ``fsspec:``. The query holds options for the
-        implementation, and ``public``: a base URL at which the same files are served without a login.
-
-    Raises
-    ------
-    BadName
-        If it is no such URL, or holds a secret.
+    It is declared as ``gs://bucket/path/``, ``abfs://container/path/?account_name=NAME``, ``sftp://host/path/``,
+    ``hf://datasets/owner/repo/``, or any other behind ``fsspec:``. The query holds options for the implementation,
+    and ``public``: a base URL at which the same files are served without a login.
     """
 
     #: Seconds for one answer of a library that may have no timeout of its own; a list of a million files takes minutes.

@@ -34,15 +34,7 @@ _ANONYMOUS = frozenset({401, 403, 404})
 class GitLFSHost(Host):
     """The objects of a repository's git-lfs server.
 
-    Parameters
-    ----------
-    spec : str
-        ``git-lfs:https://host/team/data.git``, or the server's own URL, which ends in ``/info/lfs``.
-
-    Raises
-    ------
-    BadName
-        If it is no such URL.
+    It is declared as ``git-lfs:https://host/team/data.git``, or the server's own URL, which ends in ``/info/lfs``.
     """
 
     schemes = ("git-lfs",)

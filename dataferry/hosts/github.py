@@ -23,37 +23,16 @@ def is_ref(text: str) -> bool:
 
 
 def api_url(server: str) -> str:
-    """Where the interface of a server is.
-
-    Parameters
-    ----------
-    server : str
-        ``https://github.com`` or the URL of a GitHub Enterprise server.
-
-    Returns
-    -------
-    str
-        With a slash at its end.
-    """
+    """Where the interface of a server is, github.com or GitHub Enterprise, with a slash at its end."""
     scheme, host = urlsplit(server)[:2]
     return f"{scheme}://api.{host}/" if _of_github(host) else f"{server}/api/v3/"
 
 
 def github_credentials(server: str) -> tuple[Credential, ...]:
-    """The tokens for a server, as ``gh`` looks for them.
+    """The tokens for a server, as ``gh`` looks for them, then those for the host of its interface.
 
     A line in somebody's package may name any server: to read from it, no token goes there that the user did not give
     for this very server.
-
-    Parameters
-    ----------
-    server : str
-        The server, as for `api_url`.
-
-    Returns
-    -------
-    tuple of Credential
-        Of the server itself, then of the host of its interface.
     """
     name = urlsplit(server).netloc
     page = f"{server}/settings/personal-access-tokens/new"

@@ -62,19 +62,11 @@ _REMEDY = (
 class GitHubPagesHost(Host):
     """The files of a branch that GitHub Pages serves.
 
-    Parameters
-    ----------
-    spec : str
-        ``github-pages:owner/repo@branch``; without a branch it is ``gh-pages``, and for ``owner/owner.github.io`` the
-        default branch. Behind it may stand, after a ``?`` and with ``&`` between: ``url=https://data.example.org/``
-        for a custom domain, ``path=v1`` for files below that path, ``folder=docs`` where Pages serves that folder of
-        the branch, and for servers other than github.com ``git=`` (URL of the repository) and ``raw=`` (base URL of
-        the branch's files).
-
-    Raises
-    ------
-    BadName
-        If it is no such line.
+    It is declared as ``github-pages:owner/repo@branch``; without a branch it is ``gh-pages``, and for
+    ``owner/owner.github.io`` the default branch. Behind it may stand, after a ``?`` and with ``&`` between:
+    ``url=https://data.example.org/`` for a custom domain, ``path=v1`` for files below that path, ``folder=docs``
+    where Pages serves that folder of the branch, and for servers other than github.com ``git=`` (URL of the
+    repository) and ``raw=`` (base URL of the branch's files).
     """
 
     schemes = ("github-pages",)

@@ -285,17 +285,9 @@ def _pieces_of(upload: Upload, part: int | None) -> list[_Piece]:
 class GitHubReleaseHost(DepositHost["_Api"]):
     """The assets of one release.
 
-    Parameters
-    ----------
-    spec : str
-        ``github-release:owner/repo@tag``, or ``@latest`` for whatever release is the latest one. Behind it may stand
-        ``?server=https://github.example.org`` for GitHub Enterprise, and ``part=BYTES`` where files are divided into
-        smaller parts than usual.
-
-    Raises
-    ------
-    BadName
-        If it is no such line.
+    It is declared as ``github-release:owner/repo@tag``, or ``@latest`` for whatever release is the latest one.
+    Behind it may stand ``?server=https://github.example.org`` for GitHub Enterprise, and ``part=BYTES`` where files
+    are divided into smaller parts than usual.
     """
 
     locator = "github-release"

@@ -151,15 +151,7 @@ class InvenioHost(DepositHost["_Api"]):
     versions hold, it finds the same bytes for ever. One more id stands for all versions together; a line with it means
     the newest one, where the registry says no version.
 
-    Parameters
-    ----------
-    spec : str
-        ``inveniordm:https://host/abcde-12345``; ``inveniordm:https://host/new`` to publish a new one.
-
-    Raises
-    ------
-    BadName
-        If it is no such line.
+    It is declared as ``inveniordm:https://host/abcde-12345``; ``inveniordm:https://host/new`` to publish a new one.
     """
 
     schemes: ClassVar[tuple[str, ...]] = ("inveniordm",)
@@ -289,15 +281,7 @@ def _user(api: _Api) -> str:
 class ZenodoHost(InvenioHost):
     """A record at Zenodo.
 
-    Parameters
-    ----------
-    spec : str
-        ``zenodo:4924875`` or ``zenodo:10.5281/zenodo.4924875``; ``zenodo:new`` to publish a new one.
-
-    Raises
-    ------
-    BadName
-        If it is no such line, or a DOI of another kind.
+    It is declared as ``zenodo:4924875`` or ``zenodo:10.5281/zenodo.4924875``; ``zenodo:new`` to publish a new one.
     """
 
     schemes = ("zenodo",)
@@ -316,15 +300,7 @@ class ZenodoHost(InvenioHost):
 class ZenodoSandboxHost(ZenodoHost):
     """A record at Zenodo's sandbox, which is there to try things out and is emptied now and then.
 
-    Parameters
-    ----------
-    spec : str
-        ``zenodo-sandbox:`` and a number or a DOI; ``zenodo-sandbox:new`` to publish a new one.
-
-    Raises
-    ------
-    BadName
-        If it is no such line, or a DOI of another kind.
+    It is declared as ``zenodo-sandbox:`` and a number or a DOI; ``zenodo-sandbox:new`` to publish a new one.
     """
 
     schemes = ("zenodo-sandbox",)

@@ -76,15 +76,7 @@ _OTHER = "a published name keeps its bytes: choose a new name, or publish a new 
 class S3Host(Host):
     """A bucket of Amazon S3 or of a compatible store.
 
-    Parameters
-    ----------
-    spec : str
-        ``s3://bucket/prefix/?region=us-west-2``; all words are in the docstring of this module.
-
-    Raises
-    ------
-    BadName
-        If it does not describe a bucket, or holds credentials.
+    It is declared as ``s3://bucket/prefix/?region=us-west-2``; all words are in the docstring of this module.
     """
 
     schemes = ("s3",)

@@ -21,15 +21,7 @@ if TYPE_CHECKING:
 class WebHost(Host):
     """Files below a base URL, as NGINX, Apache or Caddy publish a folder.
 
-    Parameters
-    ----------
-    spec : str
-        ``https://host/path/``, with a slash at its end.
-
-    Raises
-    ------
-    BadName
-        If it is no such URL.
+    It is declared as ``https://host/path/``, with a slash at its end.
     """
 
     schemes = ("http", "https")

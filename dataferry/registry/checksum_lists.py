@@ -139,13 +139,7 @@ def list_with(text: str, entries: Iterable[Entry], removed: Iterable[str] = ()) 
 
 
 def read_rows(text: str, origin: str) -> list[Row]:
-    """The rows of a list of checksums of any tool, in its order.
-
-    Raises
-    ------
-    RegistryError
-        If a line is of another form, or a name occurs twice with two hashes; the message begins with ``origin``.
-    """
+    """The rows of a list of checksums of any tool, in its order. Raises `RegistryError` with the ``origin``."""
     found: dict[str, Row] = {}
     for number, line in enumerate(text.lstrip("\ufeff").splitlines(), 1):
         try:
