@@ -49,8 +49,12 @@ def check_entry(name: object, sha256: object, size: object, locators: Mapping[st
         If something is not; the message names the file, and not where that was read.
     """
     name = check_name(name)
+    if sha256 is None:
+        raise RegistryError(f"sha256 of {name!r} is missing")
     if not isinstance(sha256, str) or not _is_sha256(sha256):
-        raise RegistryError(f"sha256 of {name!r} is 64 hexadecimal digits, not {shortened(sha256)}")
+        other = isinstance(sha256, str) and sha256.startswith(("md5:", "sha1:", "sha512:"))
+        hint = "; 'dataferry add PACKAGE --from LIST' reads other hashes, and computes it" if other else ""
+        raise RegistryError(f"sha256 of {name!r} is 64 hexadecimal digits, not {shortened(sha256)}{hint}")
     if size is not None and (type(size) is not int or not 0 <= size <= LARGEST):
         raise RegistryError(f"size of {name!r} is a number of bytes, not {shortened(size)}")
     if not locators:

@@ -101,8 +101,10 @@ def _check_slowly(name: object) -> str:
     for part in name.split("/"):
         if part == "":
             raise bad("it holds an empty part; names have single slashes and no slash at the end")
-        if part in {".", ".."}:
-            raise bad(f"it holds {part!r}, which could leave the package's data")
+        if part == ".":
+            raise bad("it holds '.'; a file has one name, without it")
+        if part == "..":
+            raise bad("it holds '..', which could leave the package's data")
         if part != part.strip():
             raise bad("a part of it starts or ends with a space")
         if len(part.encode()) > LONGEST_PART:

@@ -196,6 +196,9 @@ def test_a_registry_from_python(server):
     ("files", "says"),
     [
         ({"a": "md5:" + "0" * 32}, "sha256 of 'a' is 64 hexadecimal digits"),
+        ({"a": "md5:" + "0" * 32}, "'dataferry add PACKAGE --from LIST' reads other hashes"),
+        ({"a": {"hash": "0" * 64}}, "sha256 of 'a' is missing"),
+        ({"./a": "0" * 64}, "it holds '.'; a file has one name"),
         ({"../a": "0" * 64}, "not a legal name"),
         ({"a": 3}, "entry of 'a' is a table"),
         ({"a": {"sha256": "0" * 64, "size": -1}}, "size of 'a'"),
