@@ -13,7 +13,7 @@ def main() -> None:
     import threading
 
     from .app import dataferry
-    from .output import INTERRUPTED, MACHINE
+    from .output import INTERRUPTED
 
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # who started this has closed it, as some daemons do
@@ -22,10 +22,6 @@ def main() -> None:
         dataferry(prog_name="dataferry")
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(bool(end.code))
-        try:
-            sys.stdout.flush()
-        except OSError:  # Python would try again, print a traceback and leave with 120
-            os._exit(code or MACHINE)
         # Do not wait for threads of a library that still wait for a host. Daemons count as well: those of a pool that
         # a daemon made are daemons, and Python waits for every pool.
         if code == INTERRUPTED and any(thread is not threading.main_thread() for thread in threading.enumerate()):

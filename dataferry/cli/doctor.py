@@ -29,7 +29,7 @@ _VARIABLES = (
     *("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"),
 )
 _EXTRA = re.compile(r"""\s*([\w.-]+).*;.*\bextra\s*==\s*["']([\w-]+)["']""").match
-_SCHEME = re.compile(r"(?:https?|socks\w*)://", re.IGNORECASE).match
+_LOGIN = re.compile(r"^((?:https?|socks\w*)://)?.*@", re.IGNORECASE)
 #: Extras for those who develop dataferry.
 _DEVELOPMENT = {"all", "bench", "docs", "test"}
 _CODES = {"configuration": REGISTRY, "package": REGISTRY, "cache": MACHINE}
@@ -167,10 +167,7 @@ def _caches(settings: Settings) -> list[dict[str, Any]]:
 
 def _without_login(proxy: str) -> str:
     """A proxy without user and password, in which any character may stand where somebody forgot to quote it."""
-    if "@" not in proxy:
-        return proxy
-    scheme = _SCHEME(proxy)
-    return f"{scheme[0] if scheme else ''}{proxy.rpartition('@')[2]}"
+    return _LOGIN.sub(r"\1", proxy)
 
 
 def _package(package: str, registry_path: str | None, settings: Settings) -> dict[str, Any]:

@@ -42,6 +42,14 @@ def server() -> Iterator[RangeServer]:
         yield server
 
 
+def test_without_a_host_there_is_nothing_to_check(
+    make_package: Callable[..., str], command: Callable[..., Result]
+) -> None:
+    done = command("check", make_package(FILES))
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert "no host is declared" in done.stderr
+
+
 def states(package: str, **options: bool) -> dict[str, tuple[State, str]]:
     return {f.name: (f.state, f.note) for f in check(PackageData(package, show_progress=False), **options)}
 

@@ -187,6 +187,15 @@ def test_a_reader_that_has_enough_is_no_error(package, tmp_path):
     assert (run.stdout, run.stderr) == ("{\n", "")
 
 
+def test_a_reader_that_went_is_no_error(package, tmp_path):
+    reader, writer = os.pipe()
+    os.close(reader)
+    env = os.environ | {"PYTHONPATH": str(tmp_path / "packages")}
+    run = subprocess.run([PROGRAM, "list", package], stdout=writer, stderr=subprocess.PIPE, text=True, env=env)
+    os.close(writer)
+    assert run.stderr == ""
+
+
 def test_a_log_gets_a_line_now_and_then(make_package, nginx, tmp_path):
     """Where stderr is no terminal there is no bar, and no silence for minutes either."""
     (tmp_path / "www").mkdir()

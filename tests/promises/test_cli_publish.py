@@ -132,6 +132,16 @@ def test_without_files_all_that_are_registered_and_here(command, tree, dav):
     }
 
 
+def test_without_files_and_none_here(command, tree, dav):
+    command("add", "mypkg", "hosted")
+    for path in ("a.fits", "b.fits"):
+        (tree / "hosted/maps" / path).unlink()
+    result = command("publish", "--to", dav.spec)
+    assert result.exit_code == 2
+    assert "2 of 2 registered files are not on this machine: maps/a.fits, maps/b.fits" in result.stderr
+    assert f"fetch them first: dataferry get mypkg '*' --registry {REGISTRY}" in result.stderr
+
+
 def test_json(command, tree, dav):
     dry = json.loads(command("publish", "hosted", "--to", dav.spec, "--dry-run", "--json").stdout)
     assert [(f["name"], f["action"]) for f in dry["files"]] == [("maps/a.fits", "upload"), ("maps/b.fits", "upload")]

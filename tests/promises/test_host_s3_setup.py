@@ -81,6 +81,11 @@ class TestSetup:
         assert "aws iam create-user --user-name dataferry-mypkg-data" in told
         assert "Delete" not in told
 
+    def test_the_policy_for_another_store(self, command: Callable[..., Result]) -> None:
+        said = command("host", "s3", "policy", "b", "--endpoint", "https://s3.example.org").stdout
+        assert '"arn:aws:s3:::b/*"' in said
+        assert said.endswith("at https://s3.example.org; the manual of the store explains how.\n")
+
     def test_without_a_key_or_with_an_odd_name(self, command: Callable[..., Result], shop: Any) -> None:
         assert "AWS_PROFILE" in command("host", "s3", "setup", "mypkg-data", "--region", "us-west-2").stderr
         assert command("host", "s3", "policy", "My Bucket").exit_code == 2
