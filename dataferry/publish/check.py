@@ -8,10 +8,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 from ..errors import (
+    CacheError,
     DataferryError,
     Failure,
     FileUnavailable,
@@ -220,6 +222,8 @@ class _HostCheck:
                     served = True
                     bad.pop(finding.name, None)
                     yield finding
+        except CacheError:  # it says nothing of the host
+            raise
         except DataferryError as error:
             yield from (self._bad(entry.name, str(error), getattr(error, "kind", "error")) for entry in entries)
             return
@@ -312,8 +316,11 @@ class _HostCheck:
         from .proof import fetch_and_drop
 
         options = FetchOptions(self._jobs, self._progress)
-        results = fetch_and_drop(lambda _: [host], entries, self._settings, incoming(), "check-", options)
+        workdirs = [Path(incoming())]
+        results = fetch_and_drop(lambda _: [host], entries, self._settings, workdirs, "check-", options)
         for name, result in results.items():
+            if isinstance(result, CacheError):
+                raise result
             if isinstance(result, FileUnavailable):
                 # what a server answered says more than that the host itself could not be asked
                 failures = sorted(result.failures, key=lambda failure: not failure.place.startswith("host "))

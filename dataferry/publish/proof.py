@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -24,41 +24,56 @@ if TYPE_CHECKING:
     from ..registry.entry import Entry
 
 
-#: Larger files are downloaded one by one, so that only one of them needs space.
-_LARGE = 1 << 28
+#: So many files are downloaded at once at the most; larger ones than fit so often go one by one.
+_AT_ONCE = 64
 
 
 def fetch_and_drop(
     hosts: Callable[[Entry], Sequence[str | Host]],
     entries: Sequence[Entry],
     settings: Settings,
-    workdir: str | Path,
+    workdirs: Sequence[Path],
     prefix: str,
     options: FetchOptions,
     look: Callable[[Wanted, Path], None] = lambda wanted, file: None,
     *,
     compare: bool = True,
     base: str = "",
-) -> dict[str, Arrived | FileUnavailable]:
-    """Download files without a cache; each goes as soon as `look` has seen it."""
+) -> dict[str, Arrived | FileUnavailable | CacheError]:
+    """Download files without a cache, where there is space; each goes as soon as `look` has seen it."""
+    results: dict[str, Arrived | FileUnavailable | CacheError] = {}
+    free, unfit = _free_space(workdirs)
+    groups: dict[tuple[Path, bool], list[Entry]] = {}
+    for entry in entries:
+        size = entry.size or 0
+        workdir = next((folder for folder, space in free.items() if space > size), None)
+        if workdir is None:
+            results[entry.name] = _no_space(size, free, unfit)
+        else:
+            groups.setdefault((workdir, size > free[workdir] // _AT_ONCE), []).append(entry)
+    for (workdir, one_by_one), group in groups.items():
+        with TemporaryDirectory(prefix=prefix, dir=workdir, ignore_cleanup_errors=True) as folder:
 
-    def drop(wanted: Wanted, content: Path | bytes) -> Path:
-        file = put_content(content, Path(folder, "small")) if isinstance(content, bytes) else content
-        look(wanted, file)
-        file.unlink()
-        return file
+            def drop(wanted: Wanted, content: Path | bytes, folder: str = folder) -> Path:
+                file = put_content(content, Path(folder, "small")) if isinstance(content, bytes) else content
+                look(wanted, file)
+                file.unlink()
+                return file
 
-    with TemporaryDirectory(prefix=prefix, dir=workdir, ignore_cleanup_errors=True) as folder:
-        return download_from_hosts(
-            hosts,
-            entries,
-            settings=settings,
-            workdir=Path(folder),
-            store=drop,
-            base=base,
-            compare=compare,
-            options=options,
-        )
+            try:
+                results |= download_from_hosts(
+                    hosts,
+                    group,
+                    settings=settings,
+                    workdir=Path(folder),
+                    store=drop,
+                    base=base,
+                    compare=compare,
+                    options=options._replace(jobs=1) if one_by_one else options,
+                )
+            except CacheError as error:
+                results |= dict.fromkeys((entry.name for entry in group), error)
+    return results
 
 
 def fetch_back(
@@ -69,46 +84,42 @@ def fetch_back(
     progress: Callable[[Progress], None] | bool = False,
     *,
     compare: bool = True,
-) -> dict[str, str | DataferryError]:
+) -> Mapping[str, str | DataferryError]:
     """Name -> the sha256 of what came without a token or a login (any bytes, unless `compare`), or why nothing came."""
     host = type(make_host(declared))(declared)  # one that has looked up nothing yet
-    results: dict[str, str | DataferryError] = {}
+    proven: dict[str, str] = {}
 
     def look(wanted: Wanted, file: Path) -> None:
-        results[wanted.name] = wanted.sha256 or hash_file(file).sha256  # the engine has compared a known one
+        proven[wanted.name] = wanted.sha256 or hash_file(file).sha256  # the engine has compared a known one
 
-    small = [entry for entry in entries if (entry.size or 0) <= _LARGE]
-    large = [entry for entry in entries if (entry.size or 0) > _LARGE]
-    for batch, jobs in ((small, None), (large, 1)):
-        if not batch:
-            continue
-        try:
-            workdir = _with_space(workdirs, max(entry.size or 0 for entry in batch))
-            options = FetchOptions(jobs, progress)
-            came = fetch_and_drop(
-                lambda _: [host], batch, settings.as_anonymous(), workdir, PROOF, options, look, compare=compare
-            )
-            results |= {name: result for name, result in came.items() if isinstance(result, FileUnavailable)}
-        except CacheError as error:
-            results |= {entry.name: error for entry in batch}
-    return results
+    options = FetchOptions(progress=progress)
+    came = fetch_and_drop(
+        lambda _: [host], entries, settings.as_anonymous(), workdirs, PROOF, options, look, compare=compare
+    )
+    return {name: result for name, result in came.items() if not isinstance(result, Arrived)} | proven
 
 
-def _with_space(workdirs: Iterable[Path], size: int) -> Path:
-    """The first folder with space for a file: if the cache has none, the author's own disk may have it."""
-    tried = []
-    for folder in dict.fromkeys(workdirs):
+def _free_space(folders: Iterable[Path]) -> tuple[dict[Path, int], list[str]]:
+    """The bytes that are free in each folder that can be used, and why others cannot."""
+    free, unfit = {}, []
+    for folder in dict.fromkeys(folders):
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            free = shutil.disk_usage(folder).free
+            space = shutil.disk_usage(folder).free
         except OSError as error:  # a full disk has no space for a folder either
-            tried.append(f"{folder}: {error.strerror or error}")
+            unfit.append(f"{folder}: {error.strerror or error}")
             continue
-        if free > size and os.access(folder, os.W_OK):  # an author's files may lie in a read-only place
-            return folder
-        tried.append(f"{folder} has {free} bytes free" if free <= size else f"{folder} cannot be written")
-    raise CacheError(
-        f"a file of {size} bytes cannot be fetched back to prove that it arrived: {'; '.join(tried)}; "
+        if os.access(folder, os.W_OK):  # an author's files may lie in a read-only place
+            free[folder] = space
+        else:
+            unfit.append(f"{folder} cannot be written")
+    return free, unfit
+
+
+def _no_space(size: int, free: Mapping[Path, int], unfit: Sequence[str]) -> CacheError:
+    tried = [*(f"{folder} has {space} bytes free" for folder, space in free.items()), *unfit]
+    return CacheError(
+        f"a file of {size} bytes cannot be fetched back to be compared: {'; '.join(tried)}; "
         f"set ASTROPY_CACHE_DIR to an existing folder with more space, and run the same command again"
     )
 

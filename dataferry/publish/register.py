@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..cache.store import incoming
-from ..download.source import Wanted
-from ..errors import BadName, FetchErrors, FileUnavailable, NeedsNetwork, PublishError, RegistryError, WrongBytes
+from ..download.source import Arrived, Wanted
+from ..errors import BadName, DataferryError, FetchErrors, NeedsNetwork, PublishError, RegistryError, WrongBytes
 from ..files import hash_file
 from ..hosts import make_host
 from ..hosts.base import checked_files, guarded
@@ -113,7 +113,7 @@ def _hash_by_fetching(
         return {}
     known = {row.name: row for row in rows}
     found: dict[str, tuple[int | None, str]] = {}
-    errors: list[FileUnavailable | WrongBytes] = []
+    errors: list[DataferryError] = []
 
     def hash_it(item: Wanted, path: Path) -> None:
         row, stamp = known[item.name], hash_file(path)
@@ -129,8 +129,9 @@ def _hash_by_fetching(
     asked = [Entry(row.name, "0" * 64, locators=locators.get(row.name, {})) for row in rows]
     options = FetchOptions(progress=show_progress)
     base = "https://list.invalid/"  # two names may have one URL
-    results = fetch_and_drop(hosts, asked, settings, incoming(), "adopt-", options, hash_it, compare=False, base=base)
-    errors += [result for result in results.values() if isinstance(result, FileUnavailable)]
+    workdirs = [Path(incoming())]
+    results = fetch_and_drop(hosts, asked, settings, workdirs, "adopt-", options, hash_it, compare=False, base=base)
+    errors += [result for result in results.values() if not isinstance(result, Arrived)]
     if errors:
         raise FetchErrors(f"{len(errors)} of {len(rows)} files could not be registered:", errors)
     return found

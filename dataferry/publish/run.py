@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from ..errors import AccessDenied, Conflict, DataferryError, PublishError, WrongBytes
+from ..errors import AccessDenied, CacheError, Conflict, DataferryError, PublishError, WrongBytes
 from ..registry.editor import RegistryEditor
 from ..registry.entry import Entry
 from ..threads import in_threads
@@ -198,7 +198,7 @@ class _HostRun:
         """Fetch back what arrived, again and again while the host may not yet serve it."""
         left = list(files)
         patience = 0.0 if not complete else self.publisher.seconds_until_served() if self._wait is None else self._wait
-        until, pause, waited = time.monotonic() + patience, 0.5, False
+        until, pause, waited, disk_failed = time.monotonic() + patience, 0.5, False, False
         progress = self._uploads.proof(self._suffix)
         while left:
             began, size = time.monotonic(), sum(file.size for file in left)
@@ -212,6 +212,11 @@ class _HostRun:
             left = [file for file in left if not file.proven]
             if not left:
                 self._measure("back", size, began)
+            if left and all(isinstance(results[file.name], CacheError) for file in left):
+                if disk_failed:
+                    return
+                disk_failed = True  # the disk filled meanwhile; the next folder may have space
+                continue
             seconds = until - time.monotonic()
             if not left or seconds <= 0:
                 return

@@ -92,7 +92,7 @@ class Case:
         (self.home / "host").mkdir()
         (self.home / "new").mkdir()
         (self.home / "new" / "fresh.bin").write_bytes(FILES["maps/small.bin"])
-        (self.home / "new" / "more.bin").write_bytes(FILES["other.dat"])
+        (self.home / "new" / "more.bin").write_bytes(FILES["maps/large.bin"])
         self.registry = package / "data" / "dataferry.toml"
         self.registry.write_text(f'# kept\ndataurl = "{server.url}"\n')
         self.env = {
@@ -177,7 +177,7 @@ def published(case: Case) -> None:
     done = case.run("publish", "new", "--to", f"folder:{case.home}/host?url={case.public.url}", "--package", "mypkg")
     assert done.returncode == 0, done.stderr
     assert (case.home / "host" / "fresh.bin").read_bytes() == FILES["maps/small.bin"]
-    assert (case.home / "host" / "more.bin").read_bytes() == FILES["other.dat"]
+    assert (case.home / "host" / "more.bin").read_bytes() == FILES["maps/large.bin"]
     assert {"fresh.bin", "more.bin"} <= set(tomllib.loads(case.registry.read_text())["files"])
     assert [path.name for path in case.registry.parent.iterdir()] == ["dataferry.toml"]
 
