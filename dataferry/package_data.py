@@ -433,7 +433,7 @@ class PackageData:
             try:
                 return read(RemoteFile(source, timeout), True)
             except BadCopy as error:
-                if source is sources[-1] and len(sources) == 1:
+                if len(sources) == 1:
                     raise
                 tried.append((source.redacted, str(error)))
         raise FileUnavailable(_text(name), tried, "without remote=True the whole file is fetched and verified")

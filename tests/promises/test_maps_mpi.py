@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from dataferry import maps
+from dataferry import PackageData, maps
+from dataferry.testing import RangeServer
 
 PROGRAM = """
 import json, sys
@@ -105,6 +106,23 @@ if comm.rank == 0:
     print(json.dumps(report))
 """
 
+REGISTERED = """
+import json, sys
+from mpi4py import MPI
+from dataferry import PackageData
+from dataferry.errors import FileUnavailable
+
+comm = MPI.COMM_WORLD
+data = PackageData("x", registry=sys.argv[1], show_progress=False)
+total = float(data.read_map("maps/a.fits", comm=comm).sum())
+try:
+    data.read_map("maps/gone.fits", comm=comm)
+except FileUnavailable as error:
+    report = comm.gather([total, str(error)])
+if comm.rank == 0:
+    print(json.dumps(report))
+"""
+
 
 def mpiexec() -> str | None:
     beside = Path(sys.executable).with_name("mpiexec")
@@ -150,3 +168,17 @@ def test_what_fails_on_one_rank_fails_on_all(need, tmp_path):
         assert "cannot be pickled" in said[5]
         assert len(said) == 66
         assert all("pixel 1000 is out of range" in line for line in said[6:])
+
+
+def test_one_rank_gets_a_registered_map_for_all(need, tmp_path, make_package):
+    """A thousand ranks are a thousand requests to a host, or a thousand processes that wait for one another."""
+    path = maps.write_map(tmp_path / "a.fits", np.arange(48.0))
+    with RangeServer({"maps/a.fits": path.read_bytes()}) as server:
+        files = {"maps/a.fits": path.read_bytes(), "maps/gone.fits": b"gone"}
+        package = make_package(files, head=f'dataurl = "{server.url}"')
+        found = on_ranks(need, 3, REGISTERED, str(PackageData(package).registry.path))
+        assert sum(total for total, _ in found) == sum(range(48))
+        assert all("'maps/gone.fits' is not available" in said and "404" in said for _, said in found)
+        asked = [request.name for request in server.requests]
+        assert asked.count("maps/a.fits") == 1
+        assert asked.count("maps/gone.fits") <= 2, "once more over a new connection"

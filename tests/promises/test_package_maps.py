@@ -9,7 +9,7 @@ import pytest
 from astropy import units as u
 from astropy.io import fits
 
-from dataferry import MapError, Offline, PackageData
+from dataferry import FileUnavailable, MapError, Offline, PackageData
 from dataferry.testing import IgnoresRange, RangeServer
 
 NAME, NSIDE = "maps/sky.fits", 256
@@ -114,3 +114,11 @@ def test_the_commands(package, command, tmp_path, monkeypatch):
     (tmp_path / "text.fits").write_text("not FITS")
     wrong = command("info", "text.fits")
     assert wrong.exit_code == 1 and "text.fits" in wrong.stderr
+
+
+def test_every_host_that_has_no_part_of_it_is_named(make_package, sky):
+    with RangeServer({}) as primary, RangeServer({NAME: b"<html>log in</html>"}) as mirror:
+        package = make_package({NAME: sky[0]}, head=f'dataurl = "{primary.url}"\nmirrors = ["{mirror.url}"]')
+        with pytest.raises(FileUnavailable, match="404(?s:.*)without remote=True") as caught:
+            PackageData(package).header(NAME, remote=True)
+    assert [failure.place for failure in caught.value.failures] == [primary.url_of(NAME), mirror.url_of(NAME)]
