@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 import click
 
@@ -57,4 +58,4 @@ def show(what: tuple[str, ...], output: str | None, field: str | None, hdu: str 
 
 
 def _number(text: str | None) -> int | str | None:
-    return int(text) if text is not None and text.lstrip("-").isdecimal() else text
+    return int(text) if text is not None and re.fullmatch("-?[0-9]{1,18}", text) else text

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .byte_source import ByteSource
-from .layout import Column
+from .layout import Column, in_digits
 from .values import stored_to_native
 
 Ints = NDArray[np.int64]
@@ -211,9 +211,8 @@ def _power_of_two(most: int) -> int:
 def count_threads(most: int = 8) -> int:
     """Processors that this process may use, or ``OMP_NUM_THREADS`` where that is lower."""
     here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    limit = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()  # further numbers are for nested regions
-    if limit.isdigit() and int(limit):
-        here = min(here, int(limit))
+    limit = in_digits(os.environ.get("OMP_NUM_THREADS", "").split(",")[0])  # further numbers are for nested regions
+    here = min(here, limit or here)
     return max(1, min(here, most))
 
 

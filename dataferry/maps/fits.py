@@ -20,7 +20,7 @@ from astropy.io.fits.verify import VerifyError
 from ..errors import MapError
 from .byte_source import FIRST_RANGE, BadCopy, ByteSource, Context, Memory, packed_by
 from .healpix import nside_of
-from .layout import MAX_NSIDE, ORDERS, Column, MapLayout
+from .layout import MAX_NSIDE, ORDERS, Column, MapLayout, in_digits
 
 _BLOCK = 2880
 _LONGEST = 4000 * _BLOCK
@@ -364,8 +364,8 @@ def _nside(hdu: Hdu) -> int:
     stated = hdu["NSIDE"]
     if isinstance(stated, bool) or not isinstance(stated, int):
         remedy = ""
-        if str(stated).strip().isdigit():
-            arguments = f"{hdu.context.file!r}, 'NSIDE', value={int(str(stated))}, ext={hdu.index}"
+        if number := in_digits(str(stated)):
+            arguments = f"{hdu.context.file!r}, 'NSIDE', value={number}, ext={hdu.index}"
             remedy = f"correct it: astropy.io.fits.setval({arguments})"
         raise hdu.context.error(f"NSIDE={stated!r} is not an integer", remedy)
     if not 1 <= stated <= MAX_NSIDE:

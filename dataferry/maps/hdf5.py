@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import MissingExtra
+from ..errors import MapError, MissingExtra
 from .byte_source import ByteSource, Context, LocalFile, Memory
 from .healpix import nside_of
-from .layout import MAX_NSIDE, ORDERS, Column, MapLayout
+from .layout import MAX_NSIDE, ORDERS, Column, MapLayout, in_digits
 
 _MAGIC = b"\x89HDF\r\n\x1a\n"
 _ORDER_KEYS = (
@@ -30,6 +30,8 @@ _NEST_KEYS = ("nest", "nested")
 _NSIDE_KEYS = ("nside", "healpix_nside")
 _LEVEL = "refinement_level"  # CF 1.13: NSIDE is two to that power
 _GRID_KEYS = {*_ORDER_KEYS, *_NEST_KEYS, *_NSIDE_KEYS, _LEVEL}
+_NUMBER_KEYS = ("scale_factor", "add_offset", "_fillvalue", "missing_value")
+_READ = {*_GRID_KEYS, *_NUMBER_KEYS, "level", "grid_mapping", "unit", "units"}
 _PIXEL_NAMES = {"pixel", "pixels", "pix", "ipix", "hpix", "hpxindex", "pixel_index", "pixel_indices", "pixel_numbers"}
 _PIXEL_NAMES |= {"healpix", "healpix_index", "index", "indices", "idx", "pixnum", "cell_ids", "cell"}
 
@@ -59,7 +61,9 @@ def hdf5_layout(source: ByteSource, dataset: int | str | None) -> MapLayout:
             columns = _columns(source, found, attrs)
             pixels = None if numbers is None else _columns(source, numbers, {})[0]
             context, name = _context(source, found), found.name
-    except OSError as error:
+    except MapError:
+        raise
+    except Exception as error:  # of a damaged file h5py raises RuntimeError, KeyError, ValueError, TypeError...
         raise source.context.error(f"is not a readable HDF5 file: {error}", "fetch it again") from error
     nside = _nside(attrs, columns[0].count, context, partial=pixels is not None)
     order, stated = _order(attrs, context)
@@ -89,7 +93,8 @@ def _attributes(found: Any, numbers: Any) -> dict[str, Any]:
 
 
 def _own_attributes(item: Any) -> dict[str, Any]:
-    return {key.lower(): _plain(value) for key, value in item.attrs.items()}
+    # no others: of a damaged text libhdf5 may not find the end
+    return {key.lower(): _plain(item.attrs[key]) for key in item.attrs if key.lower() in _READ}
 
 
 def _first(attrs: dict[str, Any], keys: Iterable[str]) -> Any:
@@ -107,8 +112,8 @@ def _nside(attrs: dict[str, Any], count: int, context: Context, *, partial: bool
     stated = _first(attrs, _NSIDE_KEYS)
     if stated is None and isinstance(level, int) and 0 <= level < MAX_NSIDE.bit_length():
         stated = 1 << level
-    if isinstance(stated, str) and stated.strip().isdigit():
-        stated = int(stated)
+    if isinstance(stated, str):
+        stated = in_digits(stated) or stated
     if partial and isinstance(stated, int) and 0 < stated <= MAX_NSIDE:
         return stated
     if whole and (stated is None or (not np.ndim(stated) and stated == whole)):
@@ -186,8 +191,10 @@ def _columns(source: ByteSource, found: Any, attrs: dict[str, Any]) -> list[Colu
     fields, npix = (1 if found.ndim == 1 else min(found.shape)), max(found.shape)
     by_field = found.ndim == 1 or found.shape[0] == fields
     dtype, start, memory = _stored(source, found)
-    numbers = {key: attrs.get(key) for key in ("scale_factor", "add_offset", "_fillvalue", "missing_value")}
+    numbers = {key: attrs.get(key) for key in _NUMBER_KEYS}
     wrong = [f"{k}={v!r} is not a number" for k, v in numbers.items() if not isinstance(v, int | float | None)]
+    if wrong:
+        raise _context(source, found).error(wrong[0])
     scale, zero, null, missing = numbers.values()
     name = found.name.rpartition("/")[2]
     return [
@@ -205,7 +212,6 @@ def _columns(source: ByteSource, found: Any, attrs: dict[str, Any]) -> list[Colu
             zero=0.0 if zero is None else zero,
             null=missing if null is None else null,
             logical=found.dtype.kind == "b",
-            problem=wrong[0] if wrong else "",
             memory=memory,
         )
         for k in range(fields)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +23,11 @@ ORDERS = {"RING": "RING", "NESTED": "NESTED", "NEST": "NESTED"}
 
 # FITS has these types only by an offset: the offset, and the type
 _UNSIGNED = {">i2": (2**15, "u2"), ">i4": (2**31, "u4"), ">i8": (2**63, "u8"), ">u1": (-128, "i1")}
+
+
+def in_digits(text: str) -> int | None:
+    """The number that a text writes in digits; None for another text, and for one beyond 18 digits."""
+    return int(text) if re.fullmatch(r"\s*[0-9]{1,18}\s*", text) else None
 
 
 @dataclass(slots=True)

@@ -281,3 +281,34 @@ def test_file_and_dataset_of_a_result_read_it_again(h5py, need, tmp_path):
     assert "a.h5" in maps.draw(path).get_suptitle()
     with pytest.raises(MapError, match="a.h5, dataset /sky/m"):
         maps.read_map(path, pixels=[NPIX])
+
+
+@pytest.mark.parametrize("nside", ["²", "9" * 5000, "four", 2**40, np.zeros(0)], ids=lambda nside: str(nside)[:5])
+def test_an_nside_that_is_no_number(h5py, tmp_path, nside):
+    with h5py.File(tmp_path / "a.h5", "w") as made:
+        made["one"] = np.arange(NPIX)
+        made["one"].attrs["nside"] = nside
+    with pytest.raises(MapError, match="not a whole-sky map"):
+        maps.read_map(tmp_path / "a.h5")
+
+
+def test_info_of_a_scale_that_is_no_number(h5py, tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as made:
+        made["one"] = np.arange(NPIX)
+        made["one"].attrs["scale_factor"] = "half"
+    assert "scale_factor='half' is not a number" in maps.info(tmp_path / "a.h5")
+
+
+def test_damage_of_every_byte(h5py, tmp_path):
+    """h5py raises RuntimeError, KeyError, ValueError and more."""
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as made:
+        made.create_dataset("sky/one", data=np.arange(NPIX, dtype="i2"), chunks=(64,), compression="gzip")
+        made["sky"].attrs["nested"] = True
+        made["sky"].attrs["numbers"] = np.arange(3)
+    whole = path.read_bytes()
+    for at in range(0, len(whole), 29):
+        path.write_bytes(whole[:at] + b"\xff" + whole[at + 1 :])
+        for read in (maps.read_map, maps.info):
+            with suppress(MapError):
+                read(path)
