@@ -24,7 +24,7 @@ from functools import partial
 from typing import IO, Any
 
 from ..errors import ArchiveError, CacheError, MissingExtra
-from ..files import sync_files
+from ..files import read_regular, sync_files
 from ..portable import too_long
 from ..registry.names import LONGEST_PART, close_names
 
@@ -36,7 +36,8 @@ UNPACKING = ".unpacking"
 #: In the folder of an archive: what was unpacked, and the folder of the members, which has nothing else in it.
 _STAMP, _MEMBERS = "stamp.json", "members"
 _TAR_NAME = re.compile(r"\.(tar\.\w+|t[bgxz]\w+)$", re.IGNORECASE).search
-_BROKEN = (
+#: What zipfile, tarfile and the libraries below them raise for a damaged archive.
+BROKEN = (
     ArithmeticError,
     EOFError,
     LookupError,
@@ -116,7 +117,7 @@ def _unpack(
         except MemoryError as error:  # lzma takes as much as the header of a stream asks for
             remedy = "get the file again, or unpack it on a machine with more"
             raise ArchiveError(archive, "asks for more memory than there is", remedy) from error
-        except _BROKEN as error:
+        except BROKEN as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
             remedy = "get the file again, or ask its author"
@@ -345,9 +346,8 @@ def _decompressor(archive: str, head: bytes) -> Callable[[str], Any] | None:
 
 def _stamp_of(folder: str) -> Any:
     try:
-        with open(os.path.join(folder, _STAMP), encoding="utf-8") as file:
-            return json.load(file)
-    except (OSError, ValueError):
+        return json.loads(read_regular(os.path.join(folder, _STAMP)))
+    except (OSError, ValueError, RecursionError):  # a text of many brackets
         return None
 
 

@@ -13,7 +13,7 @@ import os
 import sys
 from typing import Any
 
-from ..files import put_content, write_new
+from ..files import put_content, read_regular, write_new
 from .layout import astropy_version
 
 #: What the private folders in ``download/`` begin with, where an entry is made: astropy lists only ``download/url/``.
@@ -69,8 +69,7 @@ def entry_path(cache: str, key: str) -> str:
 def entry_url(contents: str) -> str | None:
     """The URL that an entry is kept for; None where this is no entry."""
     try:
-        with open(os.path.join(os.path.dirname(contents), "url"), encoding="utf-8") as file:
-            return file.read()
+        return read_regular(os.path.join(os.path.dirname(contents), "url")).decode()
     except (OSError, UnicodeDecodeError):
         return None
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CacheError
+from ..files import read_regular
 from ..portable import MOVES_OPEN_FILES, OPEN, REGULAR, fallocate, lock_file, write_at
 from .segments import Ranges
 
@@ -321,8 +322,8 @@ def _write_at(fd: int, parts: Sequence[bytes], at: int) -> int:
 
 def _age(path: Path) -> tuple[int, str]:
     """When a claim was made, as the first line of its journal says; ties are broken by name."""
-    with contextlib.suppress(OSError, ValueError), open(path / "ranges", "rb") as journal:
-        return _facts(journal.readline()).get("since") or 0, path.name
+    with contextlib.suppress(OSError, ValueError):
+        return _facts(read_regular(path / "ranges").partition(b"\n")[0]).get("since") or 0, path.name
     return 1 << 62, path.name
 
 

@@ -22,7 +22,7 @@ from ..registry.names import check_name, check_public, redact_url
 from ..threads import in_threads
 from .outcome import Action, FilePlan, HostPlan, Plan
 from .proof import fetch_back
-from .state import Checkpoint, rates, read_known
+from .state import Checkpoint, rates_of, read_known
 
 if TYPE_CHECKING:
     from ..hosts.base import HostedFile
@@ -139,14 +139,12 @@ def name_clashes(names: Iterable[str], registered: Iterable[str]) -> list[Datafe
 
 
 def _host_plan(spec: str, plan: Plan) -> HostPlan:
-    host, measured = make_host(spec), rates()
+    host = make_host(spec)
     about = read_about(plan.registry, plan.known.about)
     publisher = host.publisher(plan.settings, about)
     publisher.registered = tuple(plan.registered_hosts())
     check_declared(publisher.declared)  # the dry run says it as well, before anything is uploaded
-    return HostPlan(
-        spec, host, publisher, rates=(measured.get(f"up {host.redacted}"), measured.get(f"back {host.redacted}"))
-    )
+    return HostPlan(spec, host, publisher, rates=rates_of(host.redacted))
 
 
 def _not_writable(path: Path) -> list[DataferryError]:

@@ -31,7 +31,7 @@ class Notes(UserDict[str, Any]):
         super().__init__()
         self._path = path
         self._lock = threading.Lock()
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, RecursionError):  # a text of many brackets
             values = json.loads(read_regular(path))
             self.data = values if isinstance(values, dict) else {}
 
@@ -111,6 +111,17 @@ def _home() -> Path:
 def rates() -> Notes:
     """How fast earlier transfers were: direction and host -> bytes a second."""
     return Notes(_home() / "rates.json")
+
+
+def rates_of(place: str) -> tuple[int | None, int | None]:
+    """How fast earlier uploads to a host and their proofs were; None where nobody knows."""
+    known = rates()
+    up, back = (known.get(f"{direction} {place}") for direction in ("up", "back"))
+    return _rate(up), _rate(back)
+
+
+def _rate(value: object) -> int | None:
+    return value if type(value) is int and 0 < value < 1 << 60 else None  # another user may write to a shared cache
 
 
 def read_known(path: Path) -> Registry:

@@ -98,6 +98,22 @@ def test_what_is_in_the_place_of_a_stamp_is_set_aside(what, package, home):
     assert "verified earlier" in python(code, package, NAME).stdout
 
 
+def test_no_fifo_in_a_cache_lets_a_command_hang(package, home):
+    """Whoever may write to a cache that several people use can put one into the place of any small file."""
+    path = Path(python(GET, package, NAME).stdout.strip())
+    entry = path.resolve().parent
+    (entry / "url").unlink()
+    os.mkfifo(entry / "url")
+    other = put(path.parent, "other/contents", OTHER)
+    os.mkfifo(other.parent / "url")
+    path.unlink()
+    path.symlink_to(other)
+    done = python(GET, package, NAME, DATAFERRY_OFFLINE="1")
+    assert Path(done.stdout.strip()).read_bytes() == RIGHT, done.stderr
+    done = python("", "cache", "clear", package, "-y")
+    assert done.returncode == 0, done.stderr
+
+
 # -- kills and races
 
 
