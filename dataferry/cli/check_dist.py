@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import click
 
+from ..cache.archive import BROKEN
 from ..errors import BadName
 from ..registry.packages import REGISTRY_NAME
 from . import options
@@ -159,7 +160,7 @@ def _files(path: Path) -> list[_File]:
             return [_File(path.stat().st_size, path.as_posix())]
     except FileNotFoundError:
         raise BadName(f"{path}: there is no such file") from None
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
+    except BROKEN as error:
         raise BadName(f"{path}: cannot be read as a wheel or an sdist: {error}") from error
     if path.name.endswith(_SDIST):  # its files are below one folder
         return [_File(size, name.partition("/")[2] or name) for size, name in found]

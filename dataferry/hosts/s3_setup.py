@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from ..errors import PublishError
+from .about import as_list
+from .base import guarded
 from .s3_client import Bucket, S3Client, response_of
 
 _PUBLIC = "DataferryPublicRead"
@@ -50,7 +52,7 @@ def set_up(client: S3Client, *, dry: bool) -> Iterator[tuple[str, str]]:
 
 def _take(client: S3Client, step: _Step, *, dry: bool) -> str:
     try:
-        with client.translated_errors(step.text):
+        with guarded(client.bucket.spec), client.translated_errors(step.text):
             if step.is_done():
                 return "already so"
             if dry:
@@ -121,7 +123,7 @@ class _Setup:
 
     def _statements(self) -> list[dict[str, Any]]:
         policy = self._read("get_bucket_policy", "NoSuchBucketPolicy").get("Policy", '{"Statement": []}')
-        return list(json.loads(policy)["Statement"])
+        return as_list(json.loads(policy)["Statement"])  # IAM allows a single one without a list
 
     def _is_public(self) -> bool:
         return self.public in self._statements()

@@ -32,7 +32,10 @@ def check_file_url(url: str) -> str:
     if scheme.lower() not in {"http", "https"}:
         split_url(url)
         return url
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:  # half an IPv6 address; its text may hold a password
+        raise BadName(f"{redact_url(url)!r} is not a URL") from error
     if parts.fragment or "#" in url:
         raise BadName(f"{redact_url(url)!r} has a fragment, which servers never see; leave out what follows #")
     if "@" in parts.netloc:

@@ -20,10 +20,11 @@ import numpy as np
 import pytest
 from click.testing import Result
 
-from dataferry import PackageData, maps
+from dataferry import PackageData, maps, publish, retrieve
 from dataferry.config import Settings
 from dataferry.errors import (
     ArchiveError,
+    BadName,
     DataferryError,
     FileUnavailable,
     MapError,
@@ -281,6 +282,85 @@ def test_a_url_that_an_interface_answers(url: Any, make_package: Callable[..., s
             PackageData(package, files={"a.bin": SHA256}, mirrors=mirrors, show_progress=False).get("a.bin")
         data = PackageData(package, files={"a.bin": SHA256}, mirrors=[*mirrors, other.url], show_progress=False)
         assert Path(data.get("a.bin")).read_bytes() == DATA
+
+
+class Policy(Fault):
+    """A store that answers this where it is asked for a bucket's policy."""
+
+    def __init__(self, policy: str) -> None:
+        self.policy = policy
+
+    def response(self, response: Any, request: Any) -> Any:
+        body = (self.policy if "policy" in request.path else "<Empty></Empty>").encode()
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/xml\r\nContent-Length: %d\r\n\r\n" % len(body)
+        return dataclasses.replace(response, head=head + body, pieces=[])
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        *((text, "does not have the expected form") for text in ("[", "null", "[]", "{}")),
+        ("[" * 100_000, "does not have the expected form"),
+        ('{"Statement": {"Sid": "one"}}', "to do"),  # IAM allows a single statement without a list
+    ],
+    ids=lambda text: text[:9],
+)
+def test_the_policy_of_a_bucket(
+    policy: str, expected: str, command: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    with RangeServer({}) as server:
+        server.fault("*", Policy(policy))
+        result = command("host", "s3", "setup", "bucket", "--endpoint", server.url.rstrip("/"), "--dry-run")
+    assert result.exit_code == (0 if expected == "to do" else 1)
+    assert expected in result.output + result.stderr
+
+
+@pytest.mark.parametrize(
+    "note", ["[" * 100_000, '{"up PLACE": "fast", "back PLACE": []}', '{"up PLACE": NaN, "back PLACE": -1}']
+)
+def test_notes_of_an_upload_in_a_shared_cache(note: str, tmp_path: Path) -> None:
+    (tmp_path / "served").mkdir()
+    (tmp_path / "a.bin").write_bytes(b"01234")
+    with RangeServer({}) as server:
+        spec = f"folder:{tmp_path}/served?url={server.url}"
+        words = {"a.bin": tmp_path / "a.bin"}, spec, tmp_path / "dataferry.toml"
+        [host] = publish.plan(*words, progress=False).hosts
+        home = Path(os.environ["XDG_CACHE_HOME"]) / "astropy" / "dataferry" / "publish"
+        home.mkdir(parents=True, exist_ok=True)
+        (home / "rates.json").write_text(note.replace("PLACE", host.redacted))
+        [host] = publish.plan(*words, progress=False).hosts
+    assert host.seconds is None
+
+
+def test_a_name_in_a_wheel(tmp_path: Path, command: Callable[..., Result]) -> None:
+    with zipfile.ZipFile(packed := io.BytesIO(), "w") as archive:
+        archive.writestr("mypkg/é.dat", b"x")
+    (tmp_path / "mypkg.whl").write_bytes(packed.getvalue().replace("é".encode(), b"\xff\xff"))
+    result = command("check-dist", tmp_path / "mypkg.whl")
+    assert result.exit_code == 2
+    assert "cannot be read as a wheel or an sdist" in result.stderr
+
+
+def test_the_url_of_a_file() -> None:
+    with pytest.raises(BadName, match="is not a URL"):
+        retrieve("http://[::1/a.bin")
+
+
+@pytest.mark.parametrize("number", ["--5", DIGITS, "²"])
+def test_the_number_of_an_hdu(number: str, tmp_path: Path, command: Callable[..., Result]) -> None:
+    maps.write_map(tmp_path / "a.fits", np.zeros(12))
+    result = command("show", tmp_path / "a.fits", "-o", tmp_path / "a.png", f"--hdu={number}")
+    assert result.exit_code == 1
+    assert "a.fits" in result.stderr
+
+
+@pytest.mark.parametrize("number", ["²", DIGITS, "-3"])
+def test_a_number_of_threads(number: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    maps.write_map(tmp_path / "a.fits", np.arange(12.0))
+    monkeypatch.setenv("OMP_NUM_THREADS", number)
+    assert maps.read_map(tmp_path / "a.fits").value.tolist() == list(range(12))
 
 
 def test_a_member_without_a_name(tmp_path: Path, make_package: Callable[..., str]) -> None:
