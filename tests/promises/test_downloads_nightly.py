@@ -55,7 +55,7 @@ def test_random_faults(repository: Path) -> None:
 
 
 def test_random_input_for_every_parser(repository: Path) -> None:
-    words = [sys.executable, repository / "benchmarks" / "parser_fuzz.py", "--cases", "2000"]
+    words = [sys.executable, repository / "benchmarks" / "parser_fuzz", "--cases", "2000"]
     done = subprocess.run(words, capture_output=True, text=True)
     sys.stdout.write(done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr
