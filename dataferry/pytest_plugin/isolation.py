@@ -40,8 +40,6 @@ def adopt(paths: Iterable[str], homes: list[str]) -> None:
 
 
 def _adopt(home: str, view: str, target: str) -> None:
-    if os.path.realpath(home) == os.path.realpath(target):
-        return
     path, link = os.path.join(home, view), os.path.join(target, view)
     with contextlib.suppress(OSError):  # what cannot be linked is fetched again
         key = os.path.basename(os.path.dirname(os.readlink(path))) if os.path.islink(path) else view

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -12,7 +11,7 @@ import pytest
 from ..errors import DataferryError
 from ..package_data import PackageData
 from ..registry.names import close_names
-from ..registry.packages import REGISTRY_NAME
+from ..registry.packages import REGISTRY_NAME, package_at
 
 _FORM = "the marker is package_data('name or glob', ..., package='mypkg')"
 
@@ -97,19 +96,13 @@ def find_package(item: pytest.Item) -> str:
 
 def _around(path: Path) -> str:
     for folder in path.parents:
-        if (folder / "data" / REGISTRY_NAME).is_file() and (folder / "__init__.py").is_file():
-            return ".".join(reversed(list(_parts(folder))))
+        registry = folder / "data" / REGISTRY_NAME
+        if registry.is_file() and (folder / "__init__.py").is_file():
+            return package_at(registry)
     return ""
-
-
-def _parts(folder: Path) -> Iterator[str]:
-    while (folder / "__init__.py").is_file():
-        yield folder.name
-        folder = folder.parent
 
 
 def skipped_anyway(item: pytest.Item) -> bool:
     """Whether a plain skip marker keeps the test from running, so that nothing need be fetched for it."""
-    if item.get_closest_marker("skip") is not None:
-        return True
-    return any(any(arg is True for arg in mark.args) for mark in item.iter_markers("skipif"))
+    skips = any(any(arg is True for arg in mark.args) for mark in item.iter_markers("skipif"))
+    return skips or item.get_closest_marker("skip") is not None

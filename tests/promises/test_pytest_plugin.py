@@ -275,3 +275,22 @@ def test_the_help_has_no_short_option():
         "--dataferry-needs",
         "--dataferry-update",
     ]
+
+
+def test_nothing_is_fetched_for_a_test_that_is_skipped_anyway(suite):
+    suite.write("test_it.py", FOUR.replace("def test_one", "@pytest.mark.skip\n    def test_one"))
+    before = suite.run("--collect-only").requests
+    ran = suite.run()
+    assert (before, ran.requests, ran.counts) == ({}, {}, {"skipped": 4}), ran.text
+
+
+def test_the_summary_is_short_unless_more_is_asked_for(suite):
+    files = {f"many/{number:02}.dat": b"x" * number for number in range(15)}
+    suite.declare(files)
+    suite.write("test_it.py", "import pytest\n@pytest.mark.package_data('many/*')\ndef test_it():\n    pass\n")
+    short, long = (suite.run("--dataferry=offline", *more) for more in ((), ("-v",)))
+    assert short.counts == long.counts == {"skipped": 1}
+    assert "and 5 more files that are not available (-v lists them)" in short.text
+    assert "many/14.dat" in long.text and "-v lists" not in long.text
+    suite.serve(files)
+    assert f"mypkg: many/14.dat <- {os.environ['XDG_CACHE_HOME']}" in suite.run("-v").text
