@@ -165,7 +165,7 @@ def netrc(dice: Dice, folder: Path) -> None:
     (folder / "netrc").write_bytes(changed_text(dice, NETRC))
     os.environ["NETRC"] = str(folder / "netrc")
     for host in ("h.example", "api.github.com", "127.0.0.1", ""):
-        netrc_login("https", host), netrc_login("http", host)
+        netrc_login(host)
     find_token("h.example", Settings())
 
 

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from damage import SHA256, Dice, changed_bytes, json_bytes
 
 from dataferry import PackageData
-from dataferry.cache.prune import forget_registries, kept_views, remains, remove
+from dataferry.cache.prune import kept_views, remains, remove
 from dataferry.cache.stamps import Stamps
 from dataferry.cache.store import Store
 from dataferry.download.partial_file import PartialFile
@@ -76,10 +76,9 @@ def cache_entries(dice: Dice, folder: Path) -> None:
             lambda: None,
         ]
         dice.choice([make[0], *make])()
-    forget_registries()
     with contextlib.suppress(Offline):
         assert Path(data.get("a.bin")).read_bytes() == BYTES
-    str(data.where("a.bin")), list(remains(str(folder / "dataferry")))
+    str(data.where("a.bin")), remains(str(folder / "dataferry"))
     remove(kept_views(), [])
 
 
