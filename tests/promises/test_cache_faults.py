@@ -77,7 +77,7 @@ def test_other_bytes_with_the_old_times_are_noticed(how, package, tmp_path, monk
         assert Path(asked.get(NAME)).read_bytes() == RIGHT
 
 
-@pytest.mark.parametrize("what", ["fifo", "directory", "half a line"])
+@pytest.mark.parametrize("what", ["fifo", "directory", "half a line", "a damaged line", "another line"])
 def test_what_is_in_the_place_of_a_stamp_is_set_aside(what, package, home):
     assert python(GET, package, NAME).returncode == 0
     stamps = [path for path in home.rglob("stamps/**/*") if path.is_file()]
@@ -89,6 +89,11 @@ def test_what_is_in_the_place_of_a_stamp_is_set_aside(what, package, home):
             os.mkfifo(path)
         elif what == "directory":
             path.mkdir()
+        elif what == "a damaged line":  # the inode that it is for, say
+            check, space, body = text.strip().partition(b" ")
+            path.write_bytes(check + space + b"1" + body + b"\n")
+        elif what == "another line":
+            path.write_bytes(b"not-hex " + text.strip().partition(b" ")[2] + b"\n")
         else:
             path.write_bytes(text[:-20])
     for _ in range(2):

@@ -117,6 +117,14 @@ def test_an_import_hook_that_knows_each_file_only(
     assert name not in sys.modules
 
 
+def test_an_import_hook_and_a_package_without_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "__init__.py").write_bytes(NOT_TO_BE_IMPORTED)
+    tree = Node("hooked", {"__init__.py": tmp_path / "__init__.py"})
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Finder("hooked", tree)])
+    with pytest.raises(RegistryError, match=f"package 'hooked' declares no data \\({tmp_path}.*'dataferry add' writes"):
+        PackageData("hooked").names()
+
+
 def test_namespace_packages_within_each_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: RangeServer
 ) -> None:

@@ -335,6 +335,14 @@ def test_a_file_that_is_not_registered_is_refreshed_only_if_it_changed(make_pack
         assert Path(data.get("news.txt")).read_bytes() == b"three\n"
 
 
+def test_a_host_without_etags_sends_a_refreshed_file_each_time(make_package, python_http, tmp_path):
+    news = put(tmp_path / "www", "news.txt", b"one\n")
+    data = PackageData(make_package(head=f'dataurl = "{python_http(tmp_path / "www").url}"'), show_progress=False)
+    for content in (b"one\n", b"two\n", b"two\n"):
+        news.write_bytes(content)
+        assert Path(data.get("news.txt", refresh=True)).read_bytes() == content
+
+
 def test_a_registered_file_is_never_asked_for_again(package, server):
     data = PackageData(package)
     assert data.get(NAME) == data.get(NAME, refresh=True)

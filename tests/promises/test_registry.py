@@ -165,7 +165,12 @@ def test_mistakes_in_the_text_registry(tmp_path):
 
 def test_the_package_of_a_registry_is_the_folder_around_it(make_package):
     package = make_package({"a.txt": b"a"})
-    assert Registry(PackageData(package).registry.path).package == package
+    path = PackageData(package).registry.path
+    assert Registry(path).package == package
+    inner = path.parent.parent / "inner"
+    (inner / "data").mkdir(parents=True)
+    (inner / "__init__.py").touch()
+    assert Registry(write(inner / "data", "")).package == f"{package}.inner"
 
 
 @pytest.mark.parametrize("package", ["csv.data", "csv.data.more", "no_such_package.data"])
