@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dataferry_test_servers.downloads import config
 
 from dataferry import PackageData
 from dataferry.config import Settings
@@ -214,7 +215,11 @@ def test_over_http_with_a_token(
             assert not (www / "a.fits").exists()
         monkeypatch.setenv("GIT_TOKEN", TOKEN)
         publish({"a.fits": source}, to, registry, progress=False)
-    assert git(repository, "ls-tree", "-r", "--name-only", "main").split() == [".gitattributes", "a.fits"]
+        monkeypatch.delenv("GIT_TOKEN")
+        host = server.url.split("/")[2]
+        config(f'[hosts."{host}"]\nuser = "ann"\npassword = "{TOKEN}"\n')
+        publish({"b.fits": source}, to, registry, progress=False)
+    assert git(repository, "ls-tree", "-r", "--name-only", "main").split() == [".gitattributes", "a.fits", "b.fits"]
     for path in (*www.rglob("*"), *tmp_path.glob("*.toml")):
         assert not path.is_file() or TOKEN.encode() not in path.read_bytes(), path
 
@@ -232,6 +237,34 @@ def test_detected_without_being_told(tmp_path: Path) -> None:
         assert git(repository, "ls-tree", "--name-only", "main").split() == [".gitattributes", "b.fits"]
         publish({"c.fits": source}, f"{to}&lfs=0", tmp_path / "r.toml", progress=False)
         assert git(repository, "rev-list", "--count", "--all") == "1"
+
+
+def test_a_line_that_keeps_git_lfs_from_a_file_is_named(tmp_path: Path) -> None:
+    www = work_tree(tmp_path / "www", f"file://{bare(tmp_path / 'data.git')}")
+    a_file(www / "maps/.gitattributes", b"*.fits -filter\n")
+    source = a_file(tmp_path / "a", b"a" * 1000)
+    with RangeServer(www) as web, pytest.raises(PublishError, match="keeps git-lfs from tracking 'maps/a.fits'"):
+        publish({"maps/a.fits": source}, f"folder:{www}?url={web.url}&lfs=1", tmp_path / "r.toml", progress=False)
+
+
+def test_commits_that_do_not_go_together_are_merged_by_hand(tmp_path: Path) -> None:
+    repository = bare(tmp_path / "data.git")
+    www = work_tree(tmp_path / "www", f"file://{repository}")
+    source = a_file(tmp_path / "a", b"a" * 1000)
+    with RangeServer(www) as web:
+        to = f"folder:{www}?url={web.url}&lfs=1"
+        publish({"a.fits": source}, to, tmp_path / "r.toml", progress=False)
+        git(tmp_path, "clone", "-q", f"file://{repository}", "other")
+        for folder in (tmp_path / "other", www):
+            a_file(folder / "README", folder.name.encode())
+            git(folder, "add", "README")
+            git(folder, "commit", "-q", "-m", "by hand")
+        git(tmp_path / "other", "push", "-q", "origin", "main")
+        with pytest.raises(PublishError, match=f"merge them by hand in {www}"):
+            publish({"b.fits": source}, to, tmp_path / "r.toml", progress=False)
+        git(www, "pull", "-q", "--no-rebase", "-X", "ours", "origin", "main")
+        publish({"b.fits": source}, to, tmp_path / "r.toml", progress=False)
+    assert "b.fits" in git(repository, "ls-tree", "--name-only", "main").split()
 
 
 def test_a_repository_without_a_remote(tmp_path: Path) -> None:
