@@ -337,9 +337,10 @@ class Session:
             return
         self.active.discard(transfer)
         self._network.pop(transfer, None)
-        # A stream of HTTP/2 has no bytes of another one.
-        http1 = bool(transfer.lines) and not transfer.lines[0].startswith(b"HTTP/2")
-        transfer.reused = transfer.reused or (http1 and not curl.getinfo(pycurl.NUM_CONNECTS))
+        # A stream of HTTP/2 has no bytes of another one. A kept connection without any answer may have gone silent.
+        http2 = bool(transfer.lines) and transfer.lines[0].startswith(b"HTTP/2")
+        sent = bool(transfer.lines or curl.getinfo(pycurl.PRETRANSFER_TIME))
+        transfer.reused = transfer.reused or (sent and not http2 and not curl.getinfo(pycurl.NUM_CONNECTS))
         self._multi.remove_handle(curl)
         curl.transfer = None
         self._handles.append(curl)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from dataferry_test_servers.downloads import DATA, MB, NAME, Make, config, get, 
 from dataferry_test_servers.gate import SharedLink
 
 from dataferry import PackageData
-from dataferry.testing import CertificateAuthority, RangeServer
+from dataferry.testing import CertificateAuthority, Fault, RangeServer
+from dataferry.testing.content import Request, Response
 
 
 def most_at_once(server: RangeServer) -> int:
@@ -55,6 +57,25 @@ def test_a_slow_mirror_loses_the_rest_to_a_faster_one(make_package: Make) -> Non
         assert get(package_at(make_package, slow, fast)) == DATA
         assert sent(slow) < len(DATA) / 2 < sent(fast)
         assert sent(slow, fast) < 1.2 * len(DATA)
+
+
+class OneAnswer(Fault):
+    """Connections that go silent after their first answer, as behind a NAT or a proxy that forgets them."""
+
+    def response(self, response: Response, request: Request) -> Response:
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {response.headers['Content-Length']}\r\n\r\n".encode()
+        return replace(response, head=b"", pieces=[head, *response.pieces], ending="stall")
+
+
+def test_connections_that_have_gone_silent_do_not_use_up_the_attempts(make_package: Make) -> None:
+    files = {f"{number}.bin": bytes([number]) * 20_000 for number in range(9)}
+    first, last = list(files)[:8], list(files)[8]
+    with RangeServer(files) as server:
+        server.fault("*", OneAnswer())
+        data = PackageData(make_package(files, head=f'dataurl = "{server.url}"\ntimeout = 0.5\n'), show_progress=False)
+        data.fetch(first, jobs=8)
+        assert data.contents(last) == files[last]
+        assert len(server.requests) == len(files)
 
 
 def test_progress_names_the_files_that_are_being_downloaded(make_package: Make) -> None:
