@@ -200,6 +200,19 @@ def test_own_authority(
     check(bring(server.url, hosts=hosts))
 
 
+def test_a_bundle_without_certificates_is_named(
+    bring: Bring, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, serve: Serve
+) -> None:
+    server = serve({"a.bin": FILES["a.bin"]}, tls="good")
+    hosts: dict[str, dict[str, object]] = {"127.0.0.1": {"ca_bundle": str(server.ca.pem)}}
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))  # as OpenSSL, which passes over it
+    check(bring(server.url, hosts=hosts))
+    (tmp_path / "ca.der").write_bytes(b"\x30\x82\x01\x0a")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.der"))
+    with pytest.raises(SettingsError, match="REQUESTS_CA_BUNDLE names .*ca.der.* it contains no PEM certificate"):
+        bring(server.url, hosts=hosts)
+
+
 @pytest.mark.parametrize("how", ["SSL_CERT_DIR", "several", "ca_bundle"])
 def test_an_authority_in_a_folder_whose_name_is_not_ascii(
     how: str,
