@@ -15,10 +15,9 @@ import shutil
 import stat
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import CacheError
 from ..files import read_regular
@@ -387,29 +386,12 @@ def _copy(directory: Path) -> int:
 # -- what interrupted runs left ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class StalePartial:
-    """What an interrupted download left.
-
-    Parameters
-    ----------
-    path : Path
-        Its directory.
-    name : str
-        The file.
-    have : int
-        Bytes that are there for sure.
-    size : int or None
-        Bytes of the whole file, if known.
-    age : float
-        Seconds since it last grew.
-    """
+class StalePartial(NamedTuple):
+    """What an interrupted download left: its directory, the name of the file, and the bytes that are there for sure."""
 
     path: Path
     name: str
     have: int
-    size: int | None
-    age: float
 
 
 def stale_partials(workdir: Path, older_than_days: float = 0.0) -> list[StalePartial]:
@@ -420,8 +402,8 @@ def stale_partials(workdir: Path, older_than_days: float = 0.0) -> list[StalePar
             age = time.time() - (path / "ranges").lstat().st_mtime
             if age >= older_than_days * 86400 and not ("." in path.name and _in_use(path)):
                 ranges, facts = _journal_or_nothing(path)
-                found.append(StalePartial(path, str(facts.get("name", "")), ranges.total(), facts.get("size"), age))
-    return sorted(found, key=lambda item: -item.age)
+                found.append((age, StalePartial(path, str(facts.get("name", "")), ranges.total())))
+    return [partial for _, partial in sorted(found, reverse=True)]
 
 
 def _journal_or_nothing(path: Path) -> tuple[Ranges, Facts]:
