@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import gzip
 import hashlib
 import io
 import logging
@@ -12,7 +14,7 @@ import pytest
 
 import dataferry
 from dataferry.errors import BadName, CacheError, FileUnavailable, Offline
-from dataferry.testing import LfsPointer, LoginPage, RangeServer
+from dataferry.testing import Fault, LfsPointer, LoginPage, RangeServer
 
 MAP = bytes(range(256)) * 900
 SHA = hashlib.sha256(MAP).hexdigest()
@@ -214,3 +216,31 @@ def test_a_folder_that_cannot_be_made(server, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(CacheError, match="file/below"):
         dataferry.retrieve(server.url_of("v1/map.fits"), folder=tmp_path / "file/below", progress=False)
+
+
+class Chunked(Fault):
+    """An answer without a length, as of a program; its body may be empty."""
+
+    def __init__(self, empty: bool) -> None:
+        self.empty = empty
+
+    def response(self, response, request):
+        pieces = () if self.empty else response.pieces
+        return dataclasses.replace(response.without("Content-Length"), chunked=True, pieces=pieces)
+
+
+def test_an_answer_without_a_length(server):
+    rule = server.fault("*", Chunked(empty=True))
+    with pytest.raises(FileUnavailable, match="the server sent an empty body"):
+        dataferry.retrieve(server.url_of("v1/map.fits"), progress=False)
+    rule.off()
+    server.fault("*", Chunked(empty=False))
+    path = dataferry.retrieve(server.url_of("v1/map.fits"), progress=False)
+    assert hashlib.sha256(Path(path).read_bytes()).hexdigest() == SHA
+
+
+def test_a_packed_stream_in_place_of_a_file():
+    with RangeServer({"map.fits": gzip.compress(b"SIMPLE  =" * 100), "map.fits.gz": gzip.compress(b"x")}) as server:
+        with pytest.raises(FileUnavailable, match="a gzip stream instead of the file"):
+            dataferry.retrieve(server.url_of("map.fits"), progress=False)
+        assert dataferry.retrieve(server.url_of("map.fits.gz"), progress=False).endswith("map.fits.gz")
