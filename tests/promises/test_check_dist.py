@@ -113,3 +113,37 @@ def test_the_hook_of_pre_commit(repository, need, tmp_path):
     (tmp_path / "big.fits").write_bytes(bytes(11 * MB))
     assert CliRunner().invoke(cli, [*words[:-1], str(tmp_path)]).exit_code == 1
     assert CliRunner().invoke(cli, [*words[:-1], str(repository)]).exit_code == 0
+
+
+def test_what_lies_beside_the_wheels_in_dist(tmp_path):
+    """`dataferry check-dist dist/*` also names signatures and attestations."""
+    dist = wheel(tmp_path / "mypkg-1.0-py3-none-any.whl", {})
+    (tmp_path / "mypkg-1.0-py3-none-any.whl.publish.attestation").write_bytes(bytes(5000))
+    assert check(*sorted(tmp_path.iterdir()))[0] == 0
+    (tmp_path / "mypkg-1.0-py3-none-any.whl.publish.attestation").write_bytes(bytes(11 * MB))
+    assert check(*sorted(tmp_path.iterdir()), dist)[0] == 1
+
+
+def test_a_file_that_is_removed_and_not_yet_for_git(tmp_path, need):
+    need("git")
+    (tmp_path / "a.fits").write_bytes(bytes(11 * MB))
+    subprocess.run("git init -q && git add a.fits", shell=True, cwd=tmp_path, check=True)
+    assert check(tmp_path)[0] == 1
+    (tmp_path / "a.fits").unlink()
+    assert check(tmp_path)[0] == 0
+
+
+def test_a_long_list_of_lacking_files_is_cut(tmp_path, monkeypatch):
+    data = tmp_path / "mypkg/data"
+    data.mkdir(parents=True)
+    (tmp_path / "mypkg/__init__.py").touch()
+    (tmp_path / "pyproject.toml").touch()
+    lines = []
+    for number in range(15):
+        (data / f"{number:02}.dat").touch()
+        lines.append(f'[files."{number:02}.dat"]\nsha256 = "{"0" * 64}"\n')
+    (data / "dataferry.toml").write_text("".join(lines))
+    monkeypatch.chdir(tmp_path)
+    code, said = check(wheel(tmp_path / "mypkg-1.0-py3-none-any.whl", {}))
+    assert code == 1 and said.count("missing") == 11
+    assert "missing  mypkg/data/dataferry.toml" in said and "missing  6 further files" in said
