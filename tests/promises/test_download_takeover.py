@@ -17,6 +17,7 @@ from dataferry_test_servers.downloads import (
     DATA,
     MB,
     NAME,
+    RANDOM,
     Make,
     cache,
     crowd,
@@ -62,6 +63,25 @@ def test_a_frozen_downloader_is_passed_and_changes_nothing_afterwards(how: str, 
         assert get(package) == DATA
         path = Path(dataferry.PackageData(package, show_progress=False).get(NAME))
         assert hashlib.sha256(path.read_bytes()).hexdigest() == SHA
+
+
+def test_the_space_that_a_frozen_downloader_gives_back_is_not_that_of_the_published_file(make_package: Make) -> None:
+    """The space of 20 MB is reserved, and what of it is not needed is given back on Ctrl-C."""
+    with RangeServer({NAME: RANDOM}) as server:
+        gate = Gate(8 * MB)
+        server.fault("*", gate)
+        package = package_at(make_package, server, data=RANDOM, head=QUICK)
+        frozen = start(package)
+        until(lambda: gate.passed >= 7 * MB and on_disk() >= 6 * MB, frozen)
+        frozen.send_signal(signal.SIGSTOP)
+        gate.open()
+        try:
+            path = Path(dataferry.PackageData(package, show_progress=False).get(NAME))
+        finally:
+            frozen.send_signal(signal.SIGINT)
+            frozen.send_signal(signal.SIGCONT)
+        frozen.communicate(timeout=60)
+        assert path.read_bytes() == RANDOM
 
 
 NO_LOCKS = """

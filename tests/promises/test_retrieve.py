@@ -244,3 +244,21 @@ def test_a_packed_stream_in_place_of_a_file():
         with pytest.raises(FileUnavailable, match="a gzip stream instead of the file"):
             dataferry.retrieve(server.url_of("map.fits"), progress=False)
         assert dataferry.retrieve(server.url_of("map.fits.gz"), progress=False).endswith("map.fits.gz")
+
+
+class OldAnswer(Fault):
+    """The head is this, and the end of the body the end of the connection."""
+
+    def __init__(self, head):
+        self.head = head
+
+    def response(self, response, request):
+        return dataclasses.replace(response, head=self.head, ending="close")
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.0 200 OK\r\n\r\n", b"HTTP/1.0 200 OK\nContent-Type: text/plain\n\n"])
+def test_no_line_of_a_file_is_taken_for_the_head_where_no_hash_judges(head):
+    data = b"first\r\n\r\nsecond\n\nthird"
+    with RangeServer({"a.dat": data}) as server:
+        server.fault("*", OldAnswer(head))
+        assert Path(dataferry.retrieve(server.url_of("a.dat"), progress=False)).read_bytes() == data
