@@ -62,25 +62,27 @@ def test_a_picture_that_is_there_is_left(tmp_path, monkeypatch, command):
     assert picture(tmp_path / "sky.png").size
 
 
+def assert_pictures(tmp_path, values):
+    """768 numbers have a picture, as a map and as an image."""
+    path = maps.write_map(tmp_path / "a.fits", values)
+    assert picture(maps.show(path, tmp_path / "a.png")).size
+    fits.PrimaryHDU(values.reshape(24, 32)).writeto(tmp_path / "b.fits")
+    assert picture(maps.show(tmp_path / "b.fits", tmp_path / "b.png")).size
+
+
 @pytest.mark.parametrize("low", [0.0, 1e30, 1e308, np.inf])
 @pytest.mark.parametrize("spread", [0.0, 1.0])
 def test_any_numbers_have_a_picture(tmp_path, low, spread):
     pytest.importorskip("matplotlib")
     with np.errstate(invalid="ignore"):
         values = low * np.linspace(1 - spread, 1 + spread / 2, 768)
-    path = maps.write_map(tmp_path / "a.fits", values)
-    assert picture(maps.show(path, tmp_path / "a.png")).size
-    fits.PrimaryHDU(values.reshape(24, 32)).writeto(tmp_path / "b.fits")
-    assert picture(maps.show(tmp_path / "b.fits", tmp_path / "b.png")).size
+    assert_pictures(tmp_path, values)
 
 
 def test_numbers_from_end_to_end_have_a_picture(tmp_path):
     pytest.importorskip("matplotlib")
     values = np.linspace(-1, 1, 768) * np.finfo("f8").max
-    path = maps.write_map(tmp_path / "a.fits", values)
-    assert picture(maps.show(path, tmp_path / "a.png")).size
-    fits.PrimaryHDU(values.reshape(24, 32)).writeto(tmp_path / "b.fits")
-    assert picture(maps.show(tmp_path / "b.fits", tmp_path / "b.png")).size
+    assert_pictures(tmp_path, values)
 
 
 def test_a_unit_that_nobody_knows_and_a_column_of_text(tmp_path):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import stat
 import threading
+import tracemalloc
 import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -318,3 +320,24 @@ def test_names_that_do_not_name_the_fields(tmp_path, names, words):
     with pytest.raises(MapError, match=words):
         maps.write_map(tmp_path / "a.fits", np.zeros((2, 12)), names=names)
     assert not any(tmp_path.iterdir())
+
+
+def test_writing_takes_no_more_memory_than_astropy(tmp_path):
+    sky = np.random.default_rng(0).standard_normal((3, 12 * 128**2))
+
+    def write_with_astropy() -> None:
+        columns = [fits.Column(f"T{k}", "1024D", array=field.reshape(-1, 1024)) for k, field in enumerate(sky)]
+        hdus = fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU.from_columns(columns)])
+        hdus.writeto(tmp_path / "b.fits", checksum=True, overwrite=True)
+
+    def peak(write: Callable[[], object]) -> int:
+        write()  # what is imported and kept
+        tracemalloc.start()
+        try:
+            write()
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    ours = peak(lambda: maps.write_map(tmp_path / "a.fits", sky, overwrite=True))
+    assert ours < 1.1 * peak(write_with_astropy)

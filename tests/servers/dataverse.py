@@ -8,24 +8,22 @@ locks the dataset for a while; a file that is taken out of a draft stays in the 
 
 from __future__ import annotations
 
-import contextlib
 import email.parser
 import email.policy
 import gzip
 import hashlib
-import http.server
 import json
 import re
-import socket
-import struct
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+
+from .stand_in import Handler, StandIn
 
 __all__ = ["Dataverse", "dataverse"]
 
@@ -64,10 +62,11 @@ class Fault:
     before: Callable[[], object] | None = None
 
 
-class Dataverse:
+class Dataverse(StandIn):
     """An installation with the users ann (``key-ann``) and bob (``key-bob``); a context manager."""
 
     def __init__(self) -> None:
+        super().__init__(_Handler)
         self.datasets: dict[str, Dataset] = {}
         self.files: dict[int, dict[str, Any]] = {}
         self.bytes: dict[int, bytes] = {}
@@ -78,23 +77,6 @@ class Dataverse:
         self.most_bytes = 10**9
         self._numbers = 100
         self._lock = threading.RLock()
-        site = self
-
-        class Handler(_Handler):
-            dataverse = site
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._server.handle_error = lambda *_: None  # type: ignore[assignment,method-assign]
-        self.url = f"http://127.0.0.1:{self._server.server_port}/"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
     def spec(self, dataset: str = "new", **options: str) -> str:
         query = "&".join(f"{key}={value}" for key, value in {"server": self.url.rstrip("/"), **options}.items())
@@ -276,17 +258,14 @@ class Dataverse:
         return None
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    dataverse: Dataverse
-
+class _Handler(Handler):
     def _serve(self) -> None:
+        site: Dataverse = self.server.stand_in
         size = int(self.headers.get("Content-Length") or 0)
-        fault = self.dataverse.next_fault(f"{self.command} {self.path}")
+        fault = site.next_fault(f"{self.command} {self.path}")
         if fault is not None and fault.cut is not None:
             self.rfile.read(min(size, fault.cut))
-            self._reset()
+            self.reset()
             return
         body = self.rfile.read(size)
         if fault is not None and fault.before is not None:
@@ -295,29 +274,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if fault is not None and fault.status:
             status, sent = fault.status, b'{"status": "ERROR", "message": "as the test wants it"}'
         else:
-            status, sent = self.dataverse.answer(self.command, self.path, headers, body)
+            status, sent = site.answer(self.command, self.path, headers, body)
         if fault is not None and fault.lost:
-            self._reset()
+            self.reset()
             return
-        with contextlib.suppress(OSError):
-            self.send_response(status)
-            kind = "octet-stream" if "/datafile/" in self.path else "json"
-            self.send_header("Content-Type", f"application/{kind}")
-            self.send_header("Content-Length", str(len(sent)))
-            self.end_headers()
-            self.wfile.write(sent)
+        kind = "octet-stream" if "/datafile/" in self.path else "json"
+        self.send_whole(status, {"Content-Type": f"application/{kind}"}, sent)
 
     do_GET = do_POST = do_PUT = do_DELETE = _serve  # noqa: N815
-
-    def _reset(self) -> None:
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.close_connection = True
-        self.rfile.close()
-        self.wfile.close()
-        self.connection.close()
-
-    def log_message(self, *args: object) -> None:
-        pass
 
 
 @pytest.fixture

@@ -5,23 +5,20 @@ What it mimics was seen from invenio-app-rdm 14.0.5, which `inveniordm` starts; 
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import http.server
 import json
 import re
-import socket
-import struct
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import pytest
 
 from .described import Exchange, descriptions
+from .stand_in import Handler, StandIn
 
 __all__ = ["InvenioStandIn", "invenio_standin"]
 
@@ -85,7 +82,7 @@ class Fault:
     after: Callable[[], object] | None = None
 
 
-class InvenioStandIn:
+class InvenioStandIn(StandIn):
     """A server with the users ann and bob; a context manager.
 
     Attributes
@@ -103,6 +100,7 @@ class InvenioStandIn:
     real = False
 
     def __init__(self) -> None:
+        super().__init__(_Handler)
         self.tokens = {"ann": "token-of-ann-0123456789", "bob": "token-of-bob-0123456789"}
         self.records: dict[str, Record] = {}
         self.log: list[str] = []
@@ -117,17 +115,6 @@ class InvenioStandIn:
         self._numbers = 0
         self._lock = threading.RLock()
         self._descriptions = descriptions("inveniordm.yaml", "inveniordm/openapi.yaml", gaps=_fill_gaps)
-        self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.stand_in = self
-        self.url = f"http://127.0.0.1:{self._server.server_port}/"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
     def fault(self, pattern: str, **how: Any) -> Fault:
         fault = Fault(pattern, **how)
@@ -501,23 +488,8 @@ _ROUTES = [
 ]
 
 
-class _Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
-    stand_in: InvenioStandIn
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        pass
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
+class _Handler(Handler):
     wbufsize = 1 << 16
-    server: _Server
-
-    def log_message(self, *args: object) -> None:
-        pass
 
     def _serve(self) -> None:
         stand_in = self.server.stand_in
@@ -530,7 +502,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 self.rfile.read(min(size, fault.cut))
                 if fault.before is not None:
                     fault.before()
-                self._reset()
+                self.reset()
                 return
         body = self.rfile.read(size)
         if len(body) < size:  # whoever sent it is gone
@@ -547,23 +519,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if fault is not None and fault.after is not None:
             fault.after()
         if fault is not None and fault.lost:
-            self._reset()
+            self.reset()
             return
-        with contextlib.suppress(OSError):
-            self.send_response(told.status)
-            for name, value in told.headers.items():
-                self.send_header(name, value)
-            if told.status != 204:
-                self.send_header("Content-Length", str(len(told.body)))
-            self.end_headers()
-            self.wfile.write(told.body)
+        self.send_whole(told.status, told.headers, told.body)
 
     do_GET = do_POST = do_PUT = do_DELETE = _serve  # noqa: N815
-
-    def _reset(self) -> None:
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.close_connection = True
-        self.connection.close()
 
 
 def _fill_gaps(told: dict[str, Any]) -> None:

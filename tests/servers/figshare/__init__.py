@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import http.server
 import re
-import socket
-import struct
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +15,7 @@ import pytest
 from dataferry.testing import RangeServer
 
 from ..described import Description, Exchange, descriptions
+from ..stand_in import Handler, StandIn
 from .answers import Answer, Refused, answer
 from .articles import Account, Article, File
 
@@ -42,10 +38,11 @@ class Fault:
     undone: bool = False  # the connection is reset then, and nothing is done
 
 
-class Figshare:
+class Figshare(StandIn):
     """A site with accounts whose tokens are ``token-1``, ``token-2``... A context manager."""
 
     def __init__(self) -> None:
+        super().__init__(_Handler)
         self.accounts = {n: Account(n) for n in (1, 2)}
         self.articles: dict[int, Article] = {}
         self.files: dict[int, File] = {}
@@ -68,24 +65,13 @@ class Figshare:
         self._numbers = 30000000
         self._lock = threading.RLock()
         self._times: list[float] = []
-        site = self
-
-        class Handler(_Handler):
-            figshare = site
-
-        self._server = _Server(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/"
 
     def __enter__(self) -> Self:
         self.storage.start()
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
-        return self
+        return super().__enter__()
 
     def __exit__(self, *exc: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__exit__(*exc)
         self.storage.stop()
 
     def spec(self, article: object = "new") -> str:
@@ -168,19 +154,10 @@ class Figshare:
         return None
 
 
-class _Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Whoever asked is gone: killed, or cut by a test."""
-        if not isinstance(sys.exception(), OSError | ValueError):
-            super().handle_error(request, client_address)
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    figshare: Figshare
+class _Handler(Handler):
+    @property
+    def figshare(self) -> Figshare:
+        return self.server.stand_in  # type: ignore[no-any-return]
 
     def _serve(self) -> None:
         size = int(self.headers.get("Content-Length") or 0)
@@ -188,7 +165,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if fault is not None and fault.cut is not None:
             self.rfile.read(min(size, fault.cut))
             self._cut_part()
-            self._reset()
+            self.reset()
             return
         body = self.rfile.read(size)
         if len(body) < size:
@@ -199,7 +176,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             fault.when()
         if fault is not None and fault.undone:
             self._cut_part()
-            self._reset()
+            self.reset()
             return
         if fault is not None and fault.status:
             headers = {"Retry-After": str(fault.wait)} if fault.wait is not None else {}
@@ -207,18 +184,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         else:
             told = self.figshare.reply(self.command, self.path, {k.lower(): v for k, v in self.headers.items()}, body)
         if fault is not None and fault.lost:
-            self._reset()
+            self.reset()
             return
-        with contextlib.suppress(OSError):
-            self.send_response(told.status)
-            for name, value in told.headers.items():
-                self.send_header(name, value)
-            if told.status not in {204, 205}:
-                self.send_header("Content-Length", str(len(told.body)))
-            else:
-                self.send_header("Content-Length", "0")
-            self.end_headers()
-            self.wfile.write(told.body)
+        self.send_whole(told.status, told.headers, told.body)
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815
 
@@ -228,16 +196,6 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             for file in self.figshare.files.values():
                 if file.token == found[1]:
                     file.locked[int(found[2]) - 1] = time.monotonic() + self.figshare.locks_for
-
-    def _reset(self) -> None:
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.close_connection = True
-        self.rfile.close()
-        self.wfile.close()
-        self.connection.close()
-
-    def log_message(self, *args: object) -> None:
-        pass
 
 
 @functools.cache

@@ -14,12 +14,12 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from http.server import ThreadingHTTPServer
 from typing import Any, Self
 
 import pytest
 
 from ..described import Description, Exchange, descriptions
+from ..stand_in import Server
 from .routes import Handler
 from .state import Asset, Release, Repository, User
 from .storage import Storage
@@ -60,19 +60,18 @@ class GitHub:
         self._descriptions: list[Description] = list(
             descriptions("github.yaml", "github/releases.openapi.json", gaps=_fill_gaps)
         )
-        self._servers = [_Server(self, storage=False), _Server(self, storage=True)]
+        self._servers = [_Server(Handler, self), _Server(Storage, self)]
         self.url = self._servers[0].url
         self.storage = self._servers[1].url
 
     def __enter__(self) -> Self:
         for server in self._servers:
-            threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+            server.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
         for server in self._servers:
-            server.shutdown()
-            server.server_close()
+            server.stop()
 
     def repository(self, full: str = "ann/data", **options: Any) -> Repository:
         owner, _, name = full.partition("/")
@@ -126,19 +125,11 @@ def _fill_gaps(told: dict[str, Any]) -> None:
     told["components"]["schemas"]["release-asset"]["properties"]["state"]["enum"].append("starter")
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
-
-    def __init__(self, github: GitHub, *, storage: bool) -> None:
-        super().__init__(("127.0.0.1", 0), Storage if storage else Handler)
-        self.github = github
-        self.url = f"http://127.0.0.1:{self.server_address[1]}"
-
+class _Server(Server):
     def handle_error(self, request: Any, client_address: Any) -> None:
         error = sys.exc_info()[1]
         if not isinstance(error, ConnectionError):  # clients that go away are what the tests are about
-            self.github.violations.append("".join(traceback.format_exception(error)))
+            self.stand_in.violations.append("".join(traceback.format_exception(error)))
 
 
 @pytest.fixture

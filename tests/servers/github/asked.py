@@ -4,40 +4,26 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from ..described import Exchange
+from ..stand_in import Handler
 from .state import Refused, Repository, User
 
 API, UPLOADS = "https://api.github.com", "https://uploads.github.com"
 
 
-class Base(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Any
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        pass
-
+class Base(Handler):
     def date_time_string(self, timestamp: float | None = None) -> str:
-        return formatdate(self.server.github.now() if timestamp is None else timestamp, usegmt=True)
-
-    def reset(self) -> None:
-        """Cut the connection."""
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-        self.connection.close()
-        self.close_connection = True
+        return formatdate(self.server.stand_in.now() if timestamp is None else timestamp, usegmt=True)
 
 
 class Asked(Base):
     """One request to the API, to the place for uploads, or to the site itself."""
 
     def handle_any(self) -> None:
-        github = self.server.github
+        github = self.server.stand_in
         self.github = github
         self.parts = urlsplit(self.path)
         self.query = {k: v[-1] for k, v in parse_qs(self.parts.query, keep_blank_values=True).items()}

@@ -14,7 +14,7 @@ class Storage(Base):
     """Signed addresses with ranges; a token that came along is refused, as storage does."""
 
     def do_GET(self) -> None:  # noqa: N802
-        github = self.server.github
+        github = self.server.stand_in
         parts = urlsplit(self.path)
         query = {k: v[-1] for k, v in parse_qs(parts.query).items()}
         number = int(parts.path.strip("/") or 0)
