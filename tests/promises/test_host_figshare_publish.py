@@ -90,6 +90,12 @@ def test_an_article_that_is_there(figshare: Any, author: Author) -> None:
     assert figshare.count("POST", "/account/articles$") == 0
 
 
+def test_an_article_by_its_doi(figshare: Any, author: Author) -> None:
+    article = figshare.put({"read me.txt": b"kept"}, owner=1)
+    Author(figshare, author.folder, figshare.spec(article.doi)).publish(FILES)
+    assert [len(files) for _, files in article.versions] == [1, 4]
+
+
 @pytest.mark.parametrize("cut", [0, 1000, 64 * 1024 - 1])
 def test_a_cut_in_the_middle(figshare: Any, author: Author, cut: int) -> None:
     figshare.locks_for = 0.3
@@ -145,6 +151,19 @@ def test_the_service_gives_an_upload_up(figshare: Any, author: Author) -> None:
     numbers = author.publish(FILES)
     [article] = figshare.articles.values()
     assert sorted(article.versions[0][1]) == sorted(numbers.values())
+
+
+def test_the_service_gives_every_upload_up(figshare: Any, author: Author) -> None:
+    def abort() -> None:
+        for file in figshare.files.values():
+            file.aborted = True
+
+    figshare.fault("PUT", "/3$", when=abort, left=99)
+    with pytest.raises(PublishError, match="Figshare dropped the upload 3 times") as caught:
+        author.publish(FILES)
+    assert "run the same command again later" in str(caught.value)
+    [article] = figshare.articles.values()
+    assert not article.versions
 
 
 def test_half_an_upload_is_continued_by_another_process_without_notes(figshare: Any, author: Author) -> None:
@@ -318,6 +337,14 @@ def test_words_that_figshare_does_not_know(figshare: Any, author: Author) -> Non
     with pytest.raises(PublishError, match="no author"):
         author.publish(FILES)
     assert figshare.articles == {}
+
+
+def test_words_by_their_numbers(figshare: Any, author: Author) -> None:
+    author.about = {**ABOUT, "license": 2, "categories": [29800], "authors": [1]}
+    author.publish({"c.fits": b"x"})
+    [article] = figshare.articles.values()
+    state = article.versions[0][0]
+    assert (state["license"], state["categories"], state["authors"]) == (2, [29800], [{"id": 1}])
 
 
 @pytest.mark.parametrize(("spdx", "number"), [("CC0-1.0", 2), ("MIT", 3), ("GPL-3.0-or-later", 6), ("cc-by-4.0", 1)])
