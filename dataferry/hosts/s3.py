@@ -140,7 +140,7 @@ class S3Host(Host):
         """The bucket as a reader asks it, who has a key unless it is `anonymous`."""
         reading = self.spec not in settings.named_hosts
         try:
-            client = S3Client(self.bucket, settings, anonymous=anonymous, reading=reading)
+            client = S3Client(self.bucket, settings, anonymous=anonymous, reading=reading, timeout=settings.timeout)
             with closing(client.boto):
                 if client.credentials is None and not anonymous:
                     raise self._private(what)

@@ -128,7 +128,14 @@ class S3Client:
     """
 
     def __init__(
-        self, bucket: Bucket, settings: Settings, *, anonymous: bool = False, reading: bool = False, attempts: int = 4
+        self,
+        bucket: Bucket,
+        settings: Settings,
+        *,
+        anonymous: bool = False,
+        reading: bool = False,
+        attempts: int = 4,
+        timeout: float = 60,
     ) -> None:
         try:
             import boto3
@@ -147,7 +154,7 @@ class S3Client:
         login = settings.hosts.get(label, {})
         key, secret = login.get("user") or None, login.get("password") or None
         self._key_place = f'[hosts."{label}"] of config.toml' if key else ""
-        options = _boto_options(bucket, settings, attempts)
+        options = _boto_options(bucket, settings, attempts, timeout)
         with self.translated_errors("credentials"):
             core = Session()
             core.register_component("data_loader", _loader())
@@ -308,7 +315,7 @@ class S3Client:
             raise PublishError(bucket.spec, "users may not read what is put there: no policy allows it", _MAKE_PUBLIC)
 
 
-def _boto_options(bucket: Bucket, settings: Settings, attempts: int) -> dict[str, Any]:
+def _boto_options(bucket: Bucket, settings: Settings, attempts: int, timeout: float) -> dict[str, Any]:
     cert = client_certificate(settings, urlsplit(bucket.server))
     # many stores do not know the checksums that newer versions of boto3 send by default
     checksums = "when_required" if bucket.endpoint else "when_supported"
@@ -316,7 +323,8 @@ def _boto_options(bucket: Bucket, settings: Settings, attempts: int) -> dict[str
         "signature_version": "s3v4",
         "s3": {"addressing_style": "path" if bucket.path_style else "virtual"},
         "max_pool_connections": 64,
-        "connect_timeout": 10,
+        "connect_timeout": min(10, timeout),
+        "read_timeout": timeout,
         # the standard mode gives up after a hundred retries of all requests together: 32 uploads have spent them
         # when the network is away for three seconds
         "retries": {"mode": "legacy", "total_max_attempts": int(os.environ.get("AWS_MAX_ATTEMPTS") or attempts)},

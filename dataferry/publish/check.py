@@ -184,7 +184,9 @@ def _remedy(spec: str, finding: Finding, settings: Settings, target: str) -> str
         command = ["dataferry", "publish", "--to", check_public(spec), "--package", target]
         publisher = make_host(spec).publisher(settings, {})
     except PublishError as error:  # it can only be read from
-        return f"publish it again{'' if missing else ' with --repair'}, {error.remedy}" if error.remedy else ""
+        return (
+            f"publish it again{'' if missing else ' with --repair'}, {error.remedy}" if error.remedy else error.reason
+        )
     except DataferryError:
         return ""
     if not missing:

@@ -354,6 +354,19 @@ def test_an_interface_that_does_not_answer_gets_the_packages_timeout(
             data.get("a.fits")
 
 
+@pytest.mark.timeout(60)
+def test_a_list_of_a_store_that_does_not_answer_gets_the_packages_timeout(
+    command: Callable[..., Result], tmp_path: Path
+) -> None:
+    registry = tmp_path / "dataferry.toml"
+    registry.write_text("timeout = 0.25")
+    with RangeServer({}) as server:
+        server.fault("*", NeverAnswers())
+        done = command("add", registry, "--from", f"s3://bucket/v1/?endpoint={server.url.rstrip('/')}")
+    assert done.exit_code == 1
+    assert "timeout" in done.stderr.lower()
+
+
 @pytest.mark.nightly
 def test_an_asset_of_nearly_the_largest_size(
     github: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Callable[..., Result]
