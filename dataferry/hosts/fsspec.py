@@ -365,8 +365,8 @@ def _sftp_to_known_hosts(url: str, **given: Any) -> tuple[Any, str]:
 
         def _connect(self) -> None:
             self.client = paramiko.SSHClient()
-            for path in (None, "/etc/ssh/ssh_known_hosts"):
-                with suppress(FileNotFoundError):
+            for path in (os.path.expanduser("~/.ssh/known_hosts"), "/etc/ssh/ssh_known_hosts"):
+                if os.path.isfile(path):
                     self.client.load_system_host_keys(path)
             self.client.set_missing_host_key_policy(paramiko.RejectPolicy())
             waits = {"timeout": _TIMEOUT, "banner_timeout": _TIMEOUT, "auth_timeout": _TIMEOUT}

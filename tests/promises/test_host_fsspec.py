@@ -400,6 +400,24 @@ def test_a_damaged_copy_is_replaced_on_demand(sshd: Any, home: Path, tmp_path: P
     assert (www / "dust.fits").read_bytes() == DUST
 
 
+@pytest.mark.timeout(60)
+def test_known_hosts_that_is_a_fifo_is_not_waited_for(
+    home: Path, tmp_path: Path, command: Callable[..., Result]
+) -> None:
+    (home / ".ssh").mkdir()
+    os.mkfifo(home / ".ssh" / "known_hosts")
+    (tmp_path / "dust.fits").write_bytes(DUST)
+    words = [
+        "publish",
+        tmp_path / "dust.fits",
+        "--to",
+        "sftp://127.0.0.1:9/x/",
+        "--package",
+        tmp_path / "dataferry.toml",
+    ]
+    assert "Unable to connect" in command(*words).stderr
+
+
 def test_a_damaged_copy_of_the_same_size_is_found_and_the_command_repairs_it(
     sshd: Any, home: Path, tmp_path: Path, command: Callable[..., Result]
 ) -> None:
