@@ -50,8 +50,6 @@ class Handler(BaseHTTPRequestHandler):
         """Cut the connection."""
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close_connection = True
-        self.rfile.close()
-        self.wfile.close()
         self.connection.close()
 
     def send_whole(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
