@@ -54,7 +54,24 @@ def odd_json(dice: Dice) -> Any:
     deep: Any = 1
     for _ in range(dice.choice([3, 300, 900])):
         deep = [deep] if dice.random() < 0.5 else {"a": deep}
-    values = [None, True, False, 0, -1, 1.5, float("nan"), float("inf"), 10**30, 10**4000, [], {}, [1], {"a": 1}]
+    values = [
+        None,
+        True,
+        False,
+        0,
+        -1,
+        1.5,
+        float("nan"),
+        float("inf"),
+        10**12,
+        2**62,
+        10**30,
+        10**4000,
+        [],
+        {},
+        [1],
+        {"a": 1},
+    ]
     return dice.choice([*values, deep, dice.choice(ODD_TEXTS), dice.choice(ODD_TEXTS)])
 
 

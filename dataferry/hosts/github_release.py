@@ -7,7 +7,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
@@ -54,6 +54,8 @@ _LONGEST_ASSET = 255
 _LARGEST_ASSET = 2**31 - 1
 #: The bytes of each part, but the last, of a file that is larger.
 _PART_BYTES = 1900 * 2**20
+#: Of a file: 1,000 assets in each of 100 releases.
+_MOST_PARTS = 100_000
 
 _TO_HIDE = re.compile(
     r"(?:[^A-Za-z0-9._+@/-]"
@@ -91,6 +93,8 @@ def pieces(name: str, size: int | None, part: int | None) -> list[tuple[str, int
     asset, each = asset_name(name), part or _PART_BYTES
     if size is None or size <= (part or _LARGEST_ASSET):
         return [(asset, size or 0)]
+    if size > _MOST_PARTS * each:
+        raise BadName(f"{name!r} with {size} bytes has more than {_MOST_PARTS} parts of {each} bytes")
     sizes = [each] * (size // each) + ([size % each] if size % each else [])
     wide = max(2, len(str(len(sizes))))
     return [(f"{asset}.part{i:0{wide}}-of-{len(sizes):0{wide}}", size) for i, size in enumerate(sizes, 1)]
@@ -233,7 +237,9 @@ class _ReleaseFile(DraftFile):
     @property
     def is_whole(self) -> bool:
         """Whether no part is missing, and each has the size that readers expect."""
-        return [(asset.name, asset.size) for asset in self.assets] == pieces(self.name, self.size, self.part)
+        with suppress(BadName):
+            return [(asset.name, asset.size) for asset in self.assets] == pieces(self.name, self.size, self.part)
+        return False
 
     def matches(self, upload: Upload) -> bool | None:
         """Parts have digests of their own, and are compared with those of the local file."""

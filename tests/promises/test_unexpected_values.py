@@ -10,6 +10,7 @@ import io
 import json
 import os
 import random
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from functools import partial
@@ -230,6 +231,16 @@ def test_a_list_of_figshare_whose_pages_are_all_full_ends(monkeypatch: pytest.Mo
         with pytest.raises(TransferError, match="its list has more than 100 pages"):
             make_host(f"figshare:1?server={server.url}").hosted(Settings())
         assert len(server.requests) == 21
+
+
+@pytest.mark.parametrize(("size", "options"), [(2**62, ""), (10**9, "?part=1")])
+def test_a_file_of_more_parts_than_there_can_be(size: int, options: str, make_package: Callable[..., str]) -> None:
+    text = f'mirrors = ["github-release:o/r@v1{options}"]\n[files."a.bin"]\nsha256 = "{SHA256}"\nsize = {size}\n'
+    tracemalloc.start()
+    with pytest.raises(FileUnavailable, match="more than 100000 parts"):
+        PackageData(make_package({}, head=text)).get("a.bin", deadline=5)
+    assert tracemalloc.get_traced_memory()[1] < 100_000_000
+    tracemalloc.stop()
 
 
 class EndlessBucket(Fault):
