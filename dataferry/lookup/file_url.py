@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 _WITH_SLASHES = ("dataverse:", "github-release:")
 #: How Dataverse makes the end of a DOI by default, and its usual shoulders, behind which an end may be anything.
 _DATASET = re.compile(r"/(?:[A-Z0-9]{6}|(?:DVN|FK2)/\w+)$")
+
+
+#: In a declaration; with a tag of many parts it may have some.
+_MOST_SLASHES = 32
 
 
 def check_file_url(url: str) -> str:
@@ -60,7 +65,8 @@ def _splits(url: str) -> list[tuple[str, str]]:
         return [(base + slash, name + mark + options)]
     problem = BadName(f"{redact_url(url)!r} names no file: write {bare.partition(':')[0]}:.../NAME")
     found: list[tuple[str, str]] = []
-    for match in list(re.finditer(r"\.git/", bare)) or re.finditer("/", bare):
+    ends = re.finditer(r"\.git/" if ".git/" in bare else "/", bare)
+    for match in islice(ends, _MOST_SLASHES):
         spec, name = bare[: match.end()], bare[match.end() :]
         if not name or spec.endswith("//"):
             continue

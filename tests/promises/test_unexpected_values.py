@@ -354,6 +354,17 @@ def test_a_name_in_a_wheel(tmp_path: Path, command: Callable[..., Result]) -> No
     assert "cannot be read as a wheel or an sdist" in result.stderr
 
 
+@pytest.mark.parametrize("scheme", ["s3", "zenodo", "github-release"])
+def test_a_url_of_many_slashes(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+    monkeypatch.setattr("dataferry.lookup.file_url.make_host", lambda spec: tried.append(spec) or make_host(spec))
+    with pytest.raises(BadName):
+        retrieve(f"{scheme}:{'?x/' * 30_000}{'x/' * 30_000}a.bin")
+    with pytest.raises(BadName):
+        retrieve(f"{scheme}:{'x/' * 30_000}?{'x' * 30_000}")
+    assert len(tried) < 200
+
+
 def test_the_url_of_a_file() -> None:
     with pytest.raises(BadName, match="is not a URL"):
         retrieve("http://[::1/a.bin")
