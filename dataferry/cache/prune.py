@@ -196,10 +196,9 @@ def _remove_entry(contents: str, cache: str) -> int:
     inside = inside or contents.startswith(os.path.join(os.path.realpath(layout.astropy_cache() or cache), ""))
     if not inside or entry_url(contents) is None:
         return 0
-    try:
+    size = 0
+    with contextlib.suppress(OSError):  # another command has removed it; or a link that leads to itself
         size = os.path.getsize(contents)
-    except FileNotFoundError:
-        return 0
     drop_entry(contents)
     return size
 

@@ -119,6 +119,16 @@ def test_no_fifo_in_a_cache_lets_a_command_hang(package, home):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("target", ["contents", "nowhere"])
+def test_an_entry_that_is_a_link_to_nothing_is_cleared(target, package, home):
+    entry = Path(python(GET, package, NAME).stdout.strip()).resolve()
+    entry.unlink()
+    entry.symlink_to(target)
+    done = python("", "cache", "clear", package, "-y")
+    assert done.returncode == 0, done.stderr
+    assert Path(python(GET, package, NAME).stdout.strip()).read_bytes() == RIGHT
+
+
 # -- kills and races
 
 
