@@ -193,7 +193,7 @@ class S3Client:
         code, status = response_of(error)
         if not status:
             cause = getattr(error, "kwargs", {}).get("error")  # what came from the network
-            remedy = "run the same command again; it uploads nothing twice" if cause else ""
+            remedy = "once it answers, the same command continues and uploads nothing twice" if cause else ""
             return PublishError(place, f"the store did not answer: {cause}" if cause else str(error), remedy)
         message = getattr(error, "response", {}).get("Error", {}).get("Message") or ""
         answer = f"{code or status}" + (f": {message}" if message and message != code else "")
