@@ -93,7 +93,7 @@ def test_odd_names_that_are_legal(command, make_package, name):
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("mapp*", "dataferry.toml: no name matches this pattern"),
+        ("mpas*", "dataferry.toml: no name matches this pattern"),
         ("maps", "did you mean 'maps/*' or 'maps/a.fits'?"),
     ],
 )
