@@ -293,4 +293,5 @@ def test_the_summary_is_short_unless_more_is_asked_for(suite):
     assert "and 5 more files that are not available (-v lists them)" in short.text
     assert "many/14.dat" in long.text and "-v lists" not in long.text
     suite.serve(files)
-    assert f"mypkg: many/14.dat <- {os.environ['XDG_CACHE_HOME']}" in suite.run("-v").text
+    # astropy 7 has its cache in the home itself
+    assert f"mypkg: many/14.dat <- {os.path.dirname(os.environ['XDG_CACHE_HOME'])}" in suite.run("-v").text
