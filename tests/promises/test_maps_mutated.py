@@ -10,7 +10,7 @@ import pytest
 
 
 @pytest.mark.parametrize("kind", ["FITS files", "HDF5 files"])
-@pytest.mark.parametrize("cases", [500, pytest.param(5_000, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("cases", [200, pytest.param(5_000, marks=pytest.mark.nightly)])
 def test_damaged_files(kind: str, cases: int) -> None:
     pytest.importorskip("h5py")
     program = Path(__file__).parents[2] / "benchmarks" / "parser_fuzz"
