@@ -8,6 +8,7 @@ __all__ = ["main"]
 def main() -> None:
     """Run the command line. Leaves the process with the exit code that `dataferry.cli.output` documents."""
     import contextlib
+    import logging
     import os
     import sys
     import threading
@@ -18,6 +19,8 @@ def main() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # who started this has closed it, as some daemons do
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+    # What fails in a thread of a library, as paramiko's do where a connection ends, reaches the command, which says so.
+    threading.excepthook = lambda failed: logging.getLogger("dataferry").debug("in a thread: %r", failed.exc_value)
     try:
         dataferry(prog_name="dataferry")
     except SystemExit as end:
