@@ -286,4 +286,4 @@ def test_a_slow_disk_fills_no_memory(need: Any, tmp_path: Path) -> None:
         command = [strace, "-f", "-qq", "-o", str(tmp_path / "trace"), *delay, *words]
         done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) < 60
+    assert int(done.stdout) < 45
