@@ -14,7 +14,7 @@ def main() -> None:
     import threading
 
     from .app import dataferry
-    from .output import INTERRUPTED
+    from .output import INTERRUPTED, MACHINE
 
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # who started this has closed it, as some daemons do
@@ -31,4 +31,8 @@ def main() -> None:
             with contextlib.suppress(OSError, ValueError):
                 sys.stderr.flush()
             os._exit(code)
+        try:
+            sys.stdout.flush()
+        except OSError:  # Python would try again, print a traceback and leave with 120
+            os._exit(code or MACHINE)
         raise
