@@ -162,7 +162,8 @@ def test_a_servers_words_do_not_reach_the_terminal(command, make_package, hostil
 )
 def test_a_full_disk_behind_stdout_is_an_error(package, tmp_path, args):
     with open("/dev/full", "w") as full:
-        env = os.environ | {"PYTHONPATH": str(tmp_path / "packages")}
+        # an empty PYTHONUNBUFFERED is none: without it what is printed fails at the last flush only
+        env = os.environ | {"PYTHONPATH": str(tmp_path / "packages"), "PYTHONUNBUFFERED": ""}
         command = [PROGRAM, *args.format(package=package).split()]
         run = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=env)
     assert run.returncode == 5

@@ -78,6 +78,7 @@ class Suite:
     ) -> subprocess.CompletedProcess[str]:
         """Run ``python -m``; `fresh` for a Python that has imported nothing, and is started with its variables."""
         env, cwd = {**os.environ, **env}, cwd or self.folder
+        env.pop("TOX_ENV_DIR", None)  # in it pytest keeps the last failures, of all suites that run at the same time
         if self.forks is not None and not fresh:
             return self.forks.run(module, *args, cwd=cwd, env=env)
         command = [sys.executable, "-m", module, *args]
