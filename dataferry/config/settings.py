@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import SettingsError
-from ..files import read_regular
 from ..registry.names import close_names
-from ..registry.toml_values import TomlValues, parse_toml
+from ..registry.toml_values import TomlValues, read_toml
 from .folders import Folder, cache_folder, make_folder
 from .validation import check_hosts, check_sites, refuse_unknown
 
@@ -160,14 +159,12 @@ def _table(path: Path) -> dict[str, Any] | None:
         status = os.stat(key)
         mark = (status.st_mtime_ns, status.st_size)
         if key not in _read or _read[key][0] != mark:
-            _read[key] = mark, parse_toml(read_regular(path).removeprefix(b"\xef\xbb\xbf").decode())
+            _read[key] = mark, read_toml(path, SettingsError)[1]
         return _read[key][1]
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise SettingsError(f"{path}: not valid TOML: {error}") from None
 
 
 def load_settings() -> Settings:

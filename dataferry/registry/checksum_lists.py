@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -167,65 +169,52 @@ class ListedFiles:
     def __init__(self, path: Path, new: bool = False) -> None:
         self.path = path
         self._new = new  # it need not exist yet
-        self._bytes: bytes | None = None
-        self._all: dict[str, Entry] | None = None
 
-    def _load(self) -> bytes:
-        if self._bytes is None:
-            try:
-                data = read_regular(self.path).removeprefix(b"\xef\xbb\xbf")
-            except OSError as error:
-                if not (self._new and isinstance(error, FileNotFoundError)):
-                    raise RegistryError(f"{self.path}: {error.strerror or error}") from error
-                data = b""
-            self._bytes = b"\n" + data.replace(b"\r\n", b"\n") + b"\n"
-        return self._bytes
+    @cached_property
+    def _bytes(self) -> bytes:
+        """All lines, each with its end."""
+        try:
+            data = read_regular(self.path)
+        except OSError as error:
+            if not (self._new and isinstance(error, FileNotFoundError)):
+                raise RegistryError(f"{self.path}: {error.strerror or error}") from error
+            data = b""
+        return data.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n") + b"\n"
 
     def find(self, name: str) -> Entry | None:
         """What the list says of a file; None where it does not have it. Raises `RegistryError` for a bad line."""
-        if self._all is None and (entry := self._search(name)) is not None:
-            return entry
-        # a line of another form, such as pooch's, begins with the name, and one of SHA256SUMS has no size
-        return self.read().get(name)
+        return self._search(name) or self.entries.get(name)
 
     def _search(self, name: str) -> Entry | None:
-        """The entry of the one line with a name behind its size; None where all lines have to be read."""
-        data, column = self._load(), f"  {name}".encode()
-        found, at = None, -1
-        while (at := data.find(column, at + 1)) >= 0:
-            if not data.startswith((b"\n", b"  "), at + len(column)):
-                continue  # a longer name begins with this one
-            start, end = data.rfind(b"\n", 0, at) + 1, data.find(b"\n", at + 1)
-            row = _ROW(data, start, end)
-            if row is not None and at + 2 < row.start(3):
-                continue  # of "sha256  5  5" the size
-            try:
-                entry = _parse_bytes(data[start:end])
-            except ValueError:
-                return None
-            at = end - 1  # "sha256  5  x  5.fits" ends with another name
-            if entry is not None and entry.name == name:
-                if found is not None:
-                    return None
-                found = entry
-        return found
+        """The entry of the only line with this name; None where all lines have to be read.
 
-    def read(self) -> dict[str, Entry]:
+        A line of another form, such as pooch's, begins with the name. A longer name can end with this one.
+        """
+        columns = [f"  {name}{end}".encode() for end in ("\n", "  ")]
+        if sum(map(self._bytes.count, columns)) != 1:
+            return None
+        at = max(map(self._bytes.find, columns))
+        line = self._bytes[self._bytes.rfind(b"\n", 0, at) + 1 : self._bytes.index(b"\n", at + 1)]
+        with suppress(ValueError):
+            entry = _parse_bytes(line)
+            return entry if entry is not None and entry.name == name else None
+        return None
+
+    @cached_property
+    def entries(self) -> dict[str, Entry]:
         """All entries by name. Raises `RegistryError` for a bad line or a name that is there twice."""
-        if self._all is None:
-            entries: dict[str, Entry] = {}
-            for number, line in enumerate(self._load().split(b"\n")):
-                try:
-                    entry = _parse_bytes(line)
-                except ValueError as error:
-                    raise RegistryError(f"{self.path}: line {number}: {error}") from None
-                if entry is None:
-                    continue
-                if entry.name in entries:
-                    raise RegistryError(f"{self.path}: line {number}: {entry.name!r} is registered twice")
-                entries[entry.name] = entry
-            self._all = entries
-        return self._all
+        found: dict[str, Entry] = {}
+        for number, line in enumerate(self._bytes.split(b"\n"), 1):
+            try:
+                entry = _parse_bytes(line)
+            except ValueError as error:
+                raise RegistryError(f"{self.path}: line {number}: {error}") from None
+            if entry is None:
+                continue
+            if entry.name in found:
+                raise RegistryError(f"{self.path}: line {number}: {entry.name!r} is registered twice")
+            found[entry.name] = entry
+        return found
 
 
 def _parse_bytes(line: bytes) -> Entry | None:

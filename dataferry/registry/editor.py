@@ -6,7 +6,6 @@ moves the comments above the next table, and takes minutes for some thousand tab
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import BadName, CacheError, RegistryError, UnknownFile, WrongBytes
-from ..files import put_atomically, read_regular
+from ..files import put_atomically, read_regular, remove_private
 from .checksum_lists import list_with
 from .entry import Entry
 from .names import check_name, check_public, check_url, close_names
@@ -49,23 +48,23 @@ class RegistryEditor:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self.created = not os.path.lexists(self.path)
-        self._toml = _TextFile(self.path, _OPENING)
         self._list: _TextFile | None = None
         self._written: dict[str, Entry] = {}
         self._tabled: set[str] = set()
-        self._top: dict[str, Any] = {}
         if not self.created:
             registry = Registry(self.path, new_list=True)
             if registry.list_path is not None:
                 self._list = _TextFile(registry.list_path)
             self._written = {entry.name: entry for entry in registry.entries()}
-            self._tabled = {entry.name for entry in registry.tabled()}
+            self._tabled = set(filter(registry.keeps_locators, self._written))
+        self._toml = _TextFile(self.path, _OPENING)
+        self._top: dict[str, Any] = {}
         self._entries = dict(self._written)
 
     def set_dataurl(self, url: str) -> bool:
         """Declare the primary base URL; whether that is a change. Raises `BadName` if names cannot be joined to it."""
         check_public(check_url(url))
-        if self._toml.table.get("dataurl") == url:
+        if tomllib.loads(self._toml.text).get("dataurl") == url:
             return False
         self._top["dataurl"] = url
         return True
@@ -73,7 +72,7 @@ class RegistryEditor:
     def add_mirror(self, spec: str, *, before: Iterable[str] = ()) -> bool:
         """Declare a further host, in front of some others; whether that is a change."""
         check_public(spec)
-        declared = {**self._toml.table, **self._top}
+        declared = {**tomllib.loads(self._toml.text), **self._top}
         there = declared.get("mirrors", [])
         mirrors = [there] if isinstance(there, str) else list(there)
         if spec in {*mirrors, declared.get("dataurl")}:
@@ -158,7 +157,7 @@ class RegistryEditor:
 
     def _text_with(self, entries: list[Entry], gone: set[str]) -> str:
         """The new text; what it means is compared with what was meant."""
-        table = self._toml.table
+        table = tomllib.loads(self._toml.text)
         files = {name: value for name, value in table.get("files", {}).items() if name not in gone}
         files |= {entry.name: _values(entry) for entry in entries}
         try:
@@ -314,46 +313,34 @@ def _key(key: str) -> str:
 
 
 class _TextFile:
-    """A file that is written back whole, if nobody else wrote it since this was made."""
+    """A file that is written back whole, if nobody else changed it since this was made."""
 
     def __init__(self, path: Path, new: str = "") -> None:
-        from ..files import remove_private
-
-        self.path, self._new = path, new
-        self._mark = _mark(path)
+        self.path = path
+        self._before = _read(path)
+        #: The text, which has been read as a registry before.
+        self.text = new if self._before is None else self._before.removeprefix(b"\xef\xbb\xbf").decode()
         # what an edit left here that was killed: nothing of ours stays in a package; one is written in far less
         remove_private(os.path.dirname(os.path.realpath(path)), older_than=60)
 
-    @property
-    def text(self) -> str:
-        """The text, which has been read as a registry before."""
-        try:
-            return self._new if self._mark is None else read_regular(self.path).removeprefix(b"\xef\xbb\xbf").decode()
-        except OSError as error:  # the disk fails, or somebody has just removed it
-            raise RegistryError(f"{self.path}: {error.strerror or error}") from error
-
-    @property
-    def table(self) -> dict[str, Any]:
-        """The text as tables."""
-        return tomllib.loads(self.text)
-
     def write(self, text: str) -> list[Path]:
         """Put another text in its place by one rename."""
-        if self._mark != _mark(self.path):
+        if self._before != _read(self.path):
             raise RegistryError(f"{self.path}: someone else changed it; run this again")
-        target = os.path.realpath(self.path)  # a link stays a link
+        target, data = os.path.realpath(self.path), text.encode()  # a link stays a link
         try:
             os.makedirs(os.path.dirname(target), exist_ok=True)
-            put_atomically(target, text.encode(), sync=True, like=None if self._mark is None else os.stat(target))
+            put_atomically(target, data, sync=True, like=None if self._before is None else os.stat(target))
         except OSError as error:
             raise CacheError(f"{self.path} cannot be written: {error.strerror or error}") from error
-        self._mark = _mark(self.path)
+        self._before, self.text = data, text
         return [self.path]
 
 
-def _mark(path: Path) -> tuple[int, ...] | None:
-    """What tells one state of a file from the next; None if it is not there."""
-    with contextlib.suppress(OSError):
-        stat = os.stat(path)
-        return stat.st_size, stat.st_mtime_ns, stat.st_ino
-    return None
+def _read(path: Path) -> bytes | None:
+    try:
+        return read_regular(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise RegistryError(f"{path}: {error.strerror or error}") from error

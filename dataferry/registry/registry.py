@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadName, RegistryError
-from ..files import read_regular
 from .checksum_lists import ListedFiles
 from .entry import Entry, check_entry
 from .names import check_name, check_url, close_names, shortened
 from .packages import package_at, release_of
-from .toml_values import TomlValues, parse_toml
+from .toml_values import TomlValues, parse_toml, read_toml
 
 _KEYS = {"dataurl", "mirrors", "timeout", "env", "cache_env", "registry", "strict", "folders", "files", "about"}
 _MOST_ROWS = 50  # of a table in a notebook
@@ -77,7 +76,7 @@ class Registry(Mapping[str, Entry]):
         self._new_list = new_list
         self.path: Path | None = Path(os.path.abspath(path))
         self.origin = str(self.path)
-        text, table = read_toml(self.path)
+        text, table = read_toml(self.path, RegistryError, _tables)
         self._load(table, package, text)
 
     @classmethod
@@ -192,7 +191,7 @@ class Registry(Mapping[str, Entry]):
         """
         yield from self._entries.values()
         if self._list is not None:
-            for entry in self._list.read().values():
+            for entry in self._list.entries.values():
                 if entry.name in self._entries:
                     raise RegistryError(f"{self._list.path}: {entry.name!r} is registered in {self.origin} as well")
                 yield entry
@@ -239,10 +238,6 @@ class Registry(Mapping[str, Entry]):
         table = "".join(f"<tr>{row}</tr>" for row in cells)
         return f"<b>{escape(self.package)}</b> ({len(entries)} files, {escape(self.origin)})<table>{table}</table>"
 
-    def tabled(self) -> list[Entry]:
-        """The entries of ``[files]``."""
-        return list(self._entries.values())
-
     def keeps_locators(self, name: str) -> bool:
         """Whether the entry of a file can have the ids that single hosts need: a text registry has none."""
         return self._list is None or name in self._entries
@@ -282,25 +277,6 @@ class Registry(Mapping[str, Entry]):
             at = text.find(f'"{name}"')
             line = f"line {text.count(chr(10), 0, at) + 1}: " if at >= 0 else ""
             raise RegistryError(f"{self.origin}: {line}{error}") from None
-
-
-def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
-    """The text and the tables of a registry; raises `RegistryError`, with the line where it is known."""
-    import tomllib
-
-    try:
-        text = read_regular(path).removeprefix(b"\xef\xbb\xbf").decode()
-        return text, _tables(text)
-    except OSError as error:
-        raise RegistryError(f"{path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise RegistryError(f"{path}: byte {error.start} is not UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
-        raise RegistryError(f"{path}: not valid TOML: {error}") from None
-    except RecursionError:
-        raise RegistryError(f"{path}: its tables or arrays are nested too deeply") from None
-    except ValueError as error:  # an integer of more digits than Python converts
-        raise RegistryError(f"{path}: {error}") from None
 
 
 #: A file as `dataferry add` writes it. tomllib takes 15 us for one, this 1.3 us, which is 1.5 s for 100,000 files.

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from ..errors import BadName, DataferryError
+from ..files import read_regular
 from .names import shortened
 
 _TYPES: dict[Any, str] = {bool: "true or false", str: "a string", dict: "a table"}
@@ -29,6 +31,23 @@ def parse_toml(text: str) -> dict[str, Any]:
                 if parts > _MOST_PARTS:
                     raise ValueError(f"a key of more than {_MOST_PARTS} parts: {shortened(line)}")
     return tomllib.loads(text)
+
+
+def read_toml(
+    path: Path, kind: type[DataferryError], parse: Callable[[str], dict[str, Any]] = parse_toml
+) -> tuple[str, dict[str, Any]]:
+    """The text and the tables of a file; raises an error of this kind, with the line where it is known."""
+    try:
+        text = read_regular(path).removeprefix(b"\xef\xbb\xbf").decode()
+        return text, parse(text)
+    except OSError as error:
+        raise kind(f"{path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise kind(f"{path}: byte {error.start} is not UTF-8") from None
+    except RecursionError:
+        raise kind(f"{path}: not valid TOML: its tables or arrays are nested too deeply") from None
+    except ValueError as error:  # of tomllib, or of an integer of more digits than Python converts
+        raise kind(f"{path}: not valid TOML: {error}") from None
 
 
 class TomlValues:
