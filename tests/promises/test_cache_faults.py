@@ -103,6 +103,27 @@ def test_what_is_in_the_place_of_a_stamp_is_set_aside(what, package, home):
     assert "verified earlier" in python(code, package, NAME).stdout
 
 
+def test_a_damaged_line_proves_nothing_of_other_bytes(package, tmp_path, monkeypatch, home):
+    """Its values may fit by chance; the checksum of the line does not."""
+    own = put(tmp_path / "own", NAME, RIGHT)
+    monkeypatch.setenv("MADE_DATA", str(tmp_path / "own"))
+    os.utime(own, (1_000_000_000, 1_000_000_000))
+    assert python(GET, package, NAME).stdout.strip() == str(own)
+    before = own.stat()
+    own.write_bytes(OTHER)
+    os.utime(own, (1_000_000_000, 1_000_000_000))
+    changed = 0
+    for path in home.rglob("stamps/*"):
+        text = path.read_bytes()
+        other = text.replace(b"%d" % before.st_ctime_ns, b"%d" % own.stat().st_ctime_ns)
+        changed += other != text
+        path.write_bytes(other)
+    assert changed
+    path = Path(python(GET, package, NAME).stdout.strip())
+    assert path != own
+    assert path.read_bytes() == RIGHT
+
+
 def test_no_fifo_in_a_cache_lets_a_command_hang(package, home):
     """Whoever may write to a cache that several people use can put one into the place of any small file."""
     path = Path(python(GET, package, NAME).stdout.strip())
