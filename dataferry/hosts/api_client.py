@@ -33,7 +33,8 @@ _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 _HARMLESS = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 _NOT_SENT = frozenset({Reason.CONNECT, Reason.TIMEOUT, Reason.DNS, Reason.TLS, Reason.UNREACHABLE, Reason.PROXY})
 _TRIES = 6
-_TRIES_TO_CONNECT = 5
+#: One lost answer is no failure; a server that is silent twice costs the user no third timeout.
+_SILENCE, _MOST_SILENT = frozenset({Reason.STALL, Reason.TIMEOUT}), 2
 #: Seconds before the second try, where the server does not say; each further pause is twice as long.
 FIRST_PAUSE = 0.2
 #: Seconds that a provider gets to change something, where the package's users wait less for a file.
@@ -307,7 +308,7 @@ class ApiClient:
         harmless = method in _HARMLESS if again is None else again
         if not timeout:
             timeout = max(self.settings.timeout, 0 if method in {"GET", "HEAD"} else _TO_CHANGE)
-        first = first_pause(timeout, FIRST_PAUSE)
+        first, silent = first_pause(timeout, FIRST_PAUSE), 0
         for attempt in range(1, _TRIES + 1):
             transfer = Transfer(url, place, format_)
             transfer.private, transfer.method, transfer.follow = tuple(fields.items()), method, redirect
@@ -317,8 +318,9 @@ class ApiClient:
             try:
                 response = self._once(transfer, timeout, max_bytes)
             except TransferError as error:
-                most = _TRIES_TO_CONNECT if error.kind in _NOT_SENT else _TRIES - 1 if harmless else 1
-                if error.final or attempt >= most:
+                silent += error.kind in _SILENCE
+                may_repeat = harmless or error.kind in _NOT_SENT
+                if error.final or not may_repeat or silent == _MOST_SILENT or attempt >= _TRIES - 1:
                     raise
                 _log.info("%s: %s; trying again", place, error.reason)
                 time.sleep(backoff(attempt - 1, first))

@@ -216,6 +216,8 @@ class InvenioHost(DepositHost["_Api"]):
                         break
             except TransferError as error:
                 failed = error
+                if not error.final:  # the server does not answer, for no other record either
+                    break
         if failed is not None and not found:
             raise failed
         return found

@@ -23,7 +23,7 @@ from dataferry.errors import Conflict, DataferryError, FileUnavailable, Transfer
 from dataferry.hosts import make_host
 from dataferry.publish import publish
 from dataferry.registry.registry import Registry
-from dataferry.testing import NeverAnswers, RangeServer
+from dataferry.testing import Flaky, NeverAnswers, RangeServer
 
 DUST, BEAM, NEW = b"dust" * 700, b"beam" * 900, b"new." * 700
 
@@ -352,6 +352,53 @@ def test_an_interface_that_does_not_answer_gets_the_packages_timeout(
         data = PackageData(make_package({"a.fits": DUST}, head=head), show_progress=False)
         with pytest.raises(FileUnavailable, match=r"(GET|POST) .*connected, but no answer in 0\.25 s"):
             data.get("a.fits")
+
+
+SILENT = [*(spec for spec in ASKED if not spec.startswith("github")), "git-lfs:{url}r.git"]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("spec", SILENT)
+def test_an_interface_that_never_answers_is_asked_twice(spec: str, make_package: Callable[..., str]) -> None:
+    """Each further request would cost the user another whole timeout."""
+    with RangeServer({}) as server:
+        server.fault("*", NeverAnswers())
+        head = f'mirrors = ["{spec.format(url=server.url)}"]\ntimeout = 0.25'
+        with pytest.raises(FileUnavailable):
+            PackageData(make_package({"a.fits": DUST}, head=head), show_progress=False).get("a.fits")
+        paths = [request.path for request in server.requests if not request.path.endswith("/content")]
+        assert max(map(paths.count, paths)) == 2
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("spec", SILENT)
+def test_one_answer_that_never_comes_is_asked_for_again(spec: str, make_package: Callable[..., str]) -> None:
+    with RangeServer({}) as server:
+        server.fault("*", Flaky(1, NeverAnswers()))
+        head = f'mirrors = ["{spec.format(url=server.url)}"]\ntimeout = 0.25'
+        with pytest.raises(FileUnavailable, match="HTTP 40[45]|404 Not Found|no public"):
+            PackageData(make_package({"a.fits": DUST}, head=head), show_progress=False).get("a.fits")
+
+
+@pytest.mark.timeout(60)
+def test_a_server_that_never_answers_is_not_asked_for_each_version(make_package: Callable[..., str]) -> None:
+    """The files of a registry may be pinned to many versions of one record."""
+    with RangeServer({}) as server:
+        server.fault("*", NeverAnswers())
+        head = f'mirrors = ["inveniordm:{server.url}abc"]\ntimeout = 0.25'
+        names = [f"{number}.fits" for number in range(6)]
+        package = make_package(dict.fromkeys(names, DUST), head=head)
+        key = f"inveniordm:{server.url.split('/')[2]}"
+        registry = Path(PackageData(package).registry.path or "")
+        text = registry.read_text()
+        for number, name in enumerate(names):
+            table = f'[files."{name}"]\n'
+            assert table in text
+            text = text.replace(table, f'{table}"{key}" = "v{number}"\n')
+        registry.write_text(text)
+        with pytest.raises(DataferryError):
+            PackageData(package, show_progress=False).fetch(names)
+        assert sum("/files/" not in request.path for request in server.requests) == 2
 
 
 @pytest.mark.timeout(60)
