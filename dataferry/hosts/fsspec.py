@@ -52,12 +52,20 @@ class _Protocol(NamedTuple):
     appends: bool = False
     #: Whether listings tell an md5.
     md5: bool = False
+    #: The options of its library that limit the seconds without an answer.
+    timeouts: tuple[str, ...] = ("timeout",)
 
 
 _ANY = frozenset({"anon", "block_size", "timeout", "version_aware"})
 _FOLDER = _ANY | {"port", "username"}
 _AZURE = _Protocol(
-    _ANY | {"account_name", "max_concurrency"}, "adlfs", {"anon": True}, ("AZURE_", "~/.azure"), grows=False, md5=True
+    _ANY | {"account_name", "max_concurrency"},
+    "adlfs",
+    {"anon": True},
+    ("AZURE_", "~/.azure"),
+    grows=False,
+    md5=True,
+    timeouts=("connection_timeout", "read_timeout"),
 )
 _GOOGLE = _Protocol(
     _ANY | {"project", "requester_pays"},
@@ -75,8 +83,8 @@ _PROTOCOLS = {
     **dict.fromkeys(("gs", "gcs"), _GOOGLE),
     **dict.fromkeys(("sftp", "ssh"), _SFTP),
     "ftp": _Protocol(_FOLDER | {"encoding", "tls"}, login=True),
-    "hf": _Protocol(_ANY | {"revision"}, "huggingface_hub", {"token": False}, grows=False),
-    "memory": _Protocol(grows=False),
+    "hf": _Protocol(_ANY | {"revision"}, "huggingface_hub", {"token": False}, grows=False, timeouts=()),
+    "memory": _Protocol(grows=False, timeouts=()),
     "smb": _Protocol(_FOLDER | {"encrypt", "share_access"}, "smbprotocol", None, login=True),
 }
 #: Words in the names of options that hold a secret, which a registry must not.
@@ -85,8 +93,6 @@ _SECRET = ("key", "password", "secret", "token", "connection_string", "sas", "cr
 _HUB = re.compile(r"((?:(?:datasets|spaces)/)?+[^/@]+/[^/@]+)(?:@([^/]*))?/(.*)").fullmatch
 _PRIVATE = ".dataferry-"
 _BLOCK = 4 << 20
-#: Seconds for each step of a login over SSH.
-_TIMEOUT = 15
 
 
 class FsspecHost(Host):
@@ -117,7 +123,7 @@ class FsspecHost(Host):
             if any(word in key.lower() for word in _SECRET):
                 raise BadName(f"{redacted!r}: {key} is a secret, {belongs}")
         self.protocol = parts.scheme.lower()
-        self.known = _PROTOCOLS.get(self.protocol) or _Protocol()
+        self.known = _PROTOCOLS.get(self.protocol) or _Protocol(timeouts=())
         self.place = parts.netloc.rpartition("@")[2]
         self.options: dict[str, Any] = {key: _typed(value) for key, value in options.items()}
         self.stated = check_url(public, "public") if public else ""
@@ -178,7 +184,7 @@ class FsspecHost(Host):
         """All files below the URL; md5 where the store tells it."""
         purpose = "publish" if self.spec in settings.named_hosts else "read" if settings.anonymous else "login"
         try:
-            with self.connection(purpose) as (system, folder):
+            with self.connection(purpose, settings.timeout) as (system, folder):
                 return self.files_in(system, folder)
         except OSError as error:
             raise TransferError(self.redacted, str(error), kind="list") from error
@@ -199,13 +205,13 @@ class FsspecHost(Host):
         return FsspecPublisher(self, settings, about)
 
     @contextmanager
-    def connection(self, purpose: str) -> Iterator[tuple[Any, str]]:
+    def connection(self, purpose: str, timeout: float) -> Iterator[tuple[Any, str]]:
         """A file system and the folder in it, for this thread alone: to ``read``, with a ``login``, to ``publish``.
 
         What goes wrong inside is an `OSError`, and the connection is not used again.
         """
         idle = self._idle[purpose]
-        made = idle.pop() if idle else self.in_time(self._connect, purpose)
+        made = idle.pop() if idle else self.in_time(self._connect, purpose, timeout)
         made[0].invalidate_cache()  # listings that fsspec keeps go stale
         try:
             yield made
@@ -220,7 +226,7 @@ class FsspecHost(Host):
         """Call a library in a thread of its own, that is left alone if no answer comes."""
         return in_time(self.answer_within, partial(do, *args, **options))
 
-    def _connect(self, purpose: str) -> tuple[Any, str]:
+    def _connect(self, purpose: str, timeout: float) -> tuple[Any, str]:
         settings = load_settings()
         if purpose != "publish" and (reason := _not_for_a_package(self, settings)):
             raise PermissionError(reason)
@@ -232,10 +238,11 @@ class FsspecHost(Host):
             login = self.known.anonymous
         elif purpose != "read" or self.known.anonymous is None:
             login = self.login(settings)
+        options = dict.fromkeys(self.known.timeouts, timeout) | self.options
         connect = _sftp_to_known_hosts if self.known is _SFTP else url_to_fs
         try:
             # fsspec would keep an instance for every thread, and a broken one for ever
-            system, folder = connect(self.url, skip_instance_cache=True, **self.options, **login)
+            system, folder = connect(self.url, skip_instance_cache=True, **options, **login)
         except (ImportError, ValueError) as error:
             raise OSError(f"fsspec cannot open {self.redacted}: {error}") from error
         except Exception as error:
@@ -253,7 +260,7 @@ class _Opener:
 
     def __call__(self, start: int) -> BinaryIO:
         with ExitStack() as stack:
-            system, folder = stack.enter_context(self.host.connection(self.purpose))
+            system, folder = stack.enter_context(self.host.connection(self.purpose, load_settings().timeout))
             file: Any = stack.enter_context(system.open(f"{folder}/{self.name}", "rb", block_size=_BLOCK))
             if self.host.known is _SFTP:
                 file = io.BufferedReader(_Pipelined(file, start), _BLOCK)
@@ -369,10 +376,11 @@ def _sftp_to_known_hosts(url: str, **given: Any) -> tuple[Any, str]:
                 if os.path.isfile(path):
                     self.client.load_system_host_keys(path)
             self.client.set_missing_host_key_policy(paramiko.RejectPolicy())
-            waits = {"timeout": _TIMEOUT, "banner_timeout": _TIMEOUT, "auth_timeout": _TIMEOUT}
+            seconds = self.ssh_kwargs["timeout"]
+            waits = {"banner_timeout": seconds, "auth_timeout": seconds, "channel_timeout": seconds}
             self.client.connect(self.host, **(waits | self.ssh_kwargs))
             self.ftp = self.client.open_sftp()
-            self.ftp.get_channel().settimeout(4 * _TIMEOUT)
+            self.ftp.get_channel().settimeout(seconds)
 
     parts = urlsplit(url)
     given = {"port": parts.port or 22, "username": parts.username, **given}
@@ -446,7 +454,7 @@ class FsspecPublisher(Publisher):
         """A connection to publish over; errors become those of dataferry, about the folder or one file in it."""
         place = f"{self.host.url}{name}" if name else self.host.redacted
         try:
-            with self.host.connection("publish") as made:
+            with self.host.connection("publish", self.settings.timeout) as made:
                 yield made
         except DataferryError:
             raise

@@ -55,8 +55,9 @@ _AWS_FILE, _OTHER_FILE = MOST_PARTS * LARGEST_PART, 5 << 40
 _LONGEST_KEY = 1024
 #: Parallel uploads of files, of parts of one file, and of parts of all files.
 _UPLOADS, _PARTS, _ALL_PARTS = 32, 8, 16
-#: Attempts for each request of an upload: with their pauses about a minute. Questions before it get fewer.
-_ATTEMPTS = 8
+#: Attempts for each request of an upload: with their pauses about a minute. Questions before it get fewer; and those
+#: of a reader, whom each attempt at a silent store costs a timeout, one more for a lost answer.
+_ATTEMPTS, _READER_ATTEMPTS = 8, 2
 #: Seconds that a signed URL holds; long, since a large file is asked for in many pieces.
 _SIGNED_FOR = 24 * 3600
 _KEY_FILES = {"AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials", "AWS_CONFIG_FILE": "~/.aws/config"}
@@ -140,7 +141,7 @@ class S3Host(Host):
         """The bucket as a reader asks it, who has a key unless it is `anonymous`."""
         reading = self.spec not in settings.named_hosts
         try:
-            client = S3Client(self.bucket, settings, anonymous=anonymous, reading=reading, timeout=settings.timeout)
+            client = S3Client(self.bucket, settings, anonymous=anonymous, reading=reading, attempts=_READER_ATTEMPTS)
             with closing(client.boto):
                 if client.credentials is None and not anonymous:
                     raise self._private(what)

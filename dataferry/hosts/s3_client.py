@@ -135,7 +135,6 @@ class S3Client:
         anonymous: bool = False,
         reading: bool = False,
         attempts: int = 4,
-        timeout: float = 60,
     ) -> None:
         try:
             import boto3
@@ -154,7 +153,7 @@ class S3Client:
         login = settings.hosts.get(label, {})
         key, secret = login.get("user") or None, login.get("password") or None
         self._key_place = f'[hosts."{label}"] of config.toml' if key else ""
-        options = _boto_options(bucket, settings, attempts, timeout)
+        options = _boto_options(bucket, settings, attempts)
         with self.translated_errors("credentials"):
             core = Session()
             core.register_component("data_loader", _loader())
@@ -315,7 +314,7 @@ class S3Client:
             raise PublishError(bucket.spec, "users may not read what is put there: no policy allows it", _MAKE_PUBLIC)
 
 
-def _boto_options(bucket: Bucket, settings: Settings, attempts: int, timeout: float) -> dict[str, Any]:
+def _boto_options(bucket: Bucket, settings: Settings, attempts: int) -> dict[str, Any]:
     cert = client_certificate(settings, urlsplit(bucket.server))
     # many stores do not know the checksums that newer versions of boto3 send by default
     checksums = "when_required" if bucket.endpoint else "when_supported"
@@ -323,8 +322,8 @@ def _boto_options(bucket: Bucket, settings: Settings, attempts: int, timeout: fl
         "signature_version": "s3v4",
         "s3": {"addressing_style": "path" if bucket.path_style else "virtual"},
         "max_pool_connections": 64,
-        "connect_timeout": min(10, timeout),
-        "read_timeout": timeout,
+        "connect_timeout": min(10, settings.timeout),
+        "read_timeout": settings.timeout,
         # the standard mode gives up after a hundred retries of all requests together: 32 uploads have spent them
         # when the network is away for three seconds
         "retries": {"mode": "legacy", "total_max_attempts": int(os.environ.get("AWS_MAX_ATTEMPTS") or attempts)},

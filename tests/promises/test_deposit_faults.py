@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import shutil
+import socket
 import sys
 import threading
 import time
@@ -412,6 +413,52 @@ def test_a_list_of_a_store_that_does_not_answer_gets_the_packages_timeout(
         done = command("add", registry, "--from", f"s3://bucket/v1/?endpoint={server.url.rstrip('/')}")
     assert done.exit_code == 1
     assert "timeout" in done.stderr.lower()
+
+
+@pytest.mark.timeout(40)  # boto3 waits for 60 s by default
+def test_an_upload_that_a_store_does_not_answer_gets_the_packages_timeout(
+    hostile: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"ACCESS_KEY_ID": "AKIA", "SECRET_ACCESS_KEY": "secret", "MAX_ATTEMPTS": "2"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    over = threading.Event()
+
+    def act(handler: Hostile) -> None:
+        question = handler.command != "PUT" or "uploadId" in handler.path
+        if not question:
+            over.wait()
+            handler.close_connection = True
+        elif handler.path.startswith("/bucket?"):
+            body = b"<ListBucketResult/>"
+            handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        else:
+            handler.wfile.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+
+    Hostile.answer = act
+    registry = tmp_path / "dataferry.toml"
+    registry.write_text("timeout = 0.25")
+    (tmp_path / "dust.fits").write_bytes(DUST)
+    spec = f"s3://bucket/v1/?endpoint={hostile.rstrip('/')}&acl=public-read"
+    try:
+        with pytest.raises(DataferryError, match="(?i)did not answer.*timeout"):
+            publish({"dust.fits": tmp_path / "dust.fits"}, spec, registry, progress=False)
+    finally:
+        over.set()
+
+
+@pytest.mark.timeout(12)  # paramiko's login took 15 s, ftplib takes 30 s by default
+@pytest.mark.parametrize("protocol", ["ftp", "sftp"])
+def test_a_library_of_fsspec_gets_the_packages_timeout(
+    protocol: str, command: Callable[..., Result], tmp_path: Path
+) -> None:
+    """A server that accepts connections, and says nothing."""
+    registry = tmp_path / "dataferry.toml"
+    registry.write_text("timeout = 0.25")
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        done = command("add", registry, "--from", f"{protocol}://127.0.0.1:{port}/data/")
+    assert done.exit_code == 1
+    assert f"{protocol}://127.0.0.1:{port}/data/" in done.stderr
 
 
 @pytest.mark.nightly
