@@ -37,8 +37,8 @@ def command(data: PackageData, pattern: str, deep: bool, everything: bool, jobs:
     """Check that users still get every file from every host.
 
     Uses no credentials and stores nothing. Downloads and hashes files up to 256 kB. Of larger files it compares the
-    size, samples, and the digest that the host reports; with --deep, all bytes. The exit code is 1 if a host does not
-    have a file, or has another one. A host need not have files that are bundled with the package.
+    size, samples, and the digest that the host reports; with --deep, all bytes. The exit code is 1 if users do not get
+    a file, or get another one. A host need not have files that are bundled with the package, nor a mirror all files.
     """
     from ..publish import State, check
 
@@ -46,8 +46,9 @@ def command(data: PackageData, pattern: str, deep: bool, everything: bool, jobs:
     found: list[Finding] = []
     for finding in check(data, wanted, deep=deep, jobs=jobs, progress=not options.is_quiet()):
         found.append(finding)
-        if not as_json and (everything or finding.state is State.BAD):
-            color = {State.BAD: "red", State.SIZE_ONLY: "yellow", State.THERE: "yellow"}.get(finding.state, "green")
+        if not as_json and (everything or finding.state in {State.BAD, State.MISSING}):
+            uncertain = dict.fromkeys((State.MISSING, State.SIZE_ONLY, State.THERE), "yellow")
+            color = {State.BAD: "red", **uncertain}.get(finding.state, "green")
             word = style(f"{finding.state:<9}", fg=color, bold=finding.state is State.BAD or None)
             echo(f"{word}  {finding.name}: {finding.note}\n           {finding.place}")
     bad = sum(finding.state is State.BAD for finding in found)

@@ -65,9 +65,9 @@ class Finding:
     note : str
         What was compared, or what is wrong.
     kind : str
-        Of a bad one: a short word for programs, as in `dataferry.errors.TransferError`.
+        Of a bad or missing one: a short word for programs, as in `dataferry.errors.TransferError`.
     remedy : str
-        Of a bad one: the command that uploads or replaces it, or where to do that; empty where none is known.
+        Of a bad or missing one: the command that uploads or replaces it, or where to do that; empty if none is known.
     """
 
     name: str
@@ -114,7 +114,7 @@ def check(
     Yields
     ------
     Finding
-        One for each file at each host, hosts in their order; those that depend on another release come last.
+        One for each file at each host, hosts in their order; those that depend on another host come last.
 
     Raises
     ------
@@ -148,31 +148,36 @@ def check(
             for spec in specs:
                 for finding in _HostCheck(spec, candidates, settings, jobs, progress).findings(entries, deep):
                     bar.update()
-                    remedy = _remedy(spec, finding, settings, target) if finding.state is State.BAD else ""
+                    failed = finding.state in {State.BAD, State.MISSING}
+                    remedy = _remedy(spec, finding, settings, target) if failed else ""
                     yield spec, replace(finding, remedy=remedy)
 
-    yield from _settle_series(findings(), specs)
+    yield from _settle(findings(), specs)
 
 
-def _settle_series(found: Iterable[tuple[str, Finding]], specs: Sequence[str]) -> Iterator[Finding]:
-    """Hosts of one series divide its files and versions among them: what one lacks, another one may have."""
+def _settle(found: Iterable[tuple[str, Finding]], specs: Sequence[str]) -> Iterator[Finding]:
+    """What one host lacks another may have: mirrors may have a part, and releases divide the files of one data set."""
     series = {spec: series_of(spec) for spec in specs}
     shared = {name for name, hosts in Counter(series.values()).items() if name and hosts > 1}
     unsettled: list[tuple[str, Finding]] = []
     good: dict[tuple[str, str], str] = {}
     for spec, finding in found:
-        name = series[spec]
-        if name in shared and finding.state is State.BAD:
-            unsettled.append((name, finding))
+        if finding.state is State.MISSING or (finding.state is State.BAD and series[spec] in shared):
+            unsettled.append((spec, finding))
             continue
-        good[name, finding.name] = finding.host
+        if finding.state not in {State.BAD, State.BUNDLED}:
+            for group in ("", series[spec]):
+                good.setdefault((group, finding.name), finding.host)
         yield finding
-    for name, finding in unsettled:
-        other = good.get((name, finding.name))
-        if other and finding.kind in _OTHER_RELEASE:
-            yield replace(finding, state=State.ELSEWHERE, note=f"{other} has it", kind="", remedy="")
+    for spec, finding in unsettled:
+        other = good.get(("", finding.name), "")
+        release = good.get((series[spec], finding.name), "") if series[spec] in shared else ""
+        if release and finding.kind in _OTHER_RELEASE:
+            yield replace(finding, state=State.ELSEWHERE, note=f"{release} has it", kind="", remedy="")
+        elif finding.state is State.MISSING and other and spec != specs[0]:
+            yield replace(finding, note=f"{finding.note}; {other} has it")
         else:
-            yield finding
+            yield replace(finding, state=State.BAD)
 
 
 def _remedy(spec: str, finding: Finding, settings: Settings, target: str) -> str:
@@ -232,13 +237,15 @@ class _HostCheck:
         # S3 answers 403 for a missing object to those who may not list the bucket
         missing = _MISSING | ({"denied"} if served else frozenset())
         for entry in entries:
-            if entry.name in bad:
-                finding = bad[entry.name]
-                needed = bool(host.locator) and host.locator in entry.locators
-                if finding.kind in missing and not needed and self._verified(entry, "package"):
+            if entry.name not in bad:
+                continue
+            finding = bad[entry.name]
+            if finding.kind in missing and not (host.locator and host.locator in entry.locators):
+                finding = replace(finding, state=State.MISSING)
+                if self._verified(entry, "package"):
                     note = "part of the package, and not at this host"
                     finding = replace(finding, state=State.BUNDLED, note=note, kind="")
-                yield finding
+            yield finding
 
     def _bad(self, name: str, note: str, kind: str, url: str = "") -> Finding:
         return Finding(name, self._redacted, url or self._redacted, State.BAD, note, kind)

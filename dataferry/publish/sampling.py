@@ -41,6 +41,8 @@ class State(StrEnum):
     BUNDLED = "bundled"
     #: Another release of the same data set has it.
     ELSEWHERE = "elsewhere"
+    #: This mirror does not have it, and another host has.
+    MISSING = "missing"
     #: A user would not get it there.
     BAD = "bad"
 

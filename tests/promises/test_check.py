@@ -147,7 +147,7 @@ def unsized() -> Iterator[Callable[..., str]]:
 
 
 @pytest.mark.parametrize("how", ["chunked", "closed"])
-def test_a_length_that_is_not_told_is_found_by_reading(
+def test_a_length_that_is_not_reported_is_found_by_reading(
     make_package: Callable[..., str], unsized: Callable[..., str], how: str
 ) -> None:
     right = LARGE["maps/dust.fits"]
@@ -164,7 +164,7 @@ def test_a_length_that_is_not_told_is_found_by_reading(
         assert reason in note
 
 
-def test_a_size_that_nobody_knows_is_not_said_to_be_right(
+def test_an_unknown_size_is_not_reported_as_right(
     make_package: Callable[..., str],
     server: RangeServer,
     unsized: Callable[..., str],
@@ -205,6 +205,33 @@ def test_every_mirror_is_checked_without_the_users_login(
     server.fault("*", Status(404))
     path = PackageData(package, show_progress=False).get("beam.fits")
     assert Path(path).read_bytes() == SMALL["beam.fits"], "the user's login opens it for the user"
+
+
+def test_a_mirror_may_have_a_part_of_the_files(
+    make_package: Callable[..., str], server: RangeServer, command: Callable[..., Result]
+) -> None:
+    with RangeServer(SMALL) as mirror:
+        package = make_package(FILES, head=f'dataurl = "{server.url}"\nmirrors = ["{mirror.url}"]')
+        done = command("check", package)
+        assert done.exit_code == 0
+        assert done.stdout.startswith("missing    maps/dust.fits: ")
+        assert f"not there; {server.url} has it" in done.stdout
+        assert f"{mirror.url}: 2 proven, 1 missing of 3" in done.stderr
+        assert command("check", package, "--deep").exit_code == 0
+        told = json.loads(command("check", package, "--json").stdout)
+        assert told["bad"] == 0
+        assert [file["kind"] for file in told["files"] if file["state"] == "missing"] == ["absent"]
+        server.fault("maps/*", Status(503))
+        done = command("check", package)
+        assert done.exit_code == 1, "no host has it now"
+        assert done.stdout.count("bad        maps/dust.fits") == 2
+
+
+def test_the_first_host_has_all_files(make_package: Callable[..., str], server: RangeServer) -> None:
+    with RangeServer(SMALL) as portal:
+        package = make_package(FILES, head=f'dataurl = "{portal.url}"\nmirrors = ["{server.url}"]\ntimeout = 2')
+        found = [(f.host, f.name) for f in check(PackageData(package, show_progress=False)) if f.state is State.BAD]
+    assert found == [(portal.url, "maps/dust.fits")]
 
 
 def test_command_and_exit_codes(

@@ -37,6 +37,8 @@ SHED = Shed()
 
 
 class ShedHost(Host):
+    locator = "shed"
+
     def sources(self, name: str, entry: Any) -> list[Source]:
         if name in SHED.opened:
 
@@ -294,3 +296,15 @@ def test_the_digest_that_a_host_gives(make_package: Callable[..., str], tmp_path
     else:
         assert (finding.state, finding.kind) == (State.BAD, "sha256")
         assert finding.note.startswith("the host gives another sha256: 000000000000... instead of ")
+
+
+def test_a_mirror_has_the_files_whose_id_there_is_registered(shed: Shed, make_package: Callable[..., str]) -> None:
+    with RangeServer(FILES) as server:
+        package = make_package(FILES, head=f'dataurl = "{server.url}"\nmirrors = ["shed:a"]\n')
+        data = PackageData(package, show_progress=False)
+        states = [f.state for f in check(data) if f.host == "shed:a"]
+        assert states == [State.MISSING, State.MISSING]
+        registry = Path(data.registry.path or "")
+        registry.write_text(registry.read_text().replace('[files."beam.fits"]', '[files."beam.fits"]\nshed = 7'))
+        shed_host = {f.name: f.state for f in check(PackageData(package, show_progress=False)) if f.host == "shed:a"}
+        assert shed_host == {"beam.fits": State.BAD, "maps/dust.fits": State.MISSING}
