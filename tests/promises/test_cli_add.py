@@ -175,7 +175,7 @@ def test_nothing_is_written_where_something_is_wrong(command, source, args, code
     assert not (source / "mypkg/data/dataferry.toml").exists()
 
 
-def test_two_packages_must_be_told_apart(command, source):
+def test_two_packages_need_a_choice(command, source):
     (source / "other/data").mkdir(parents=True)
     (source / "other/__init__.py").touch()
     result = command("add", ".", "elsewhere/b.fits")

@@ -153,7 +153,7 @@ def test_json(command, tree, dav):
     assert done["hosts"][0]["declared"] == dav.spec
 
 
-def test_what_else_a_host_says_of_the_plan(command, tree, github, monkeypatch):
+def test_remarks_of_a_host_on_the_plan(command, tree, github, monkeypatch):
     monkeypatch.setenv("GH_ENTERPRISE_TOKEN", "ghp_ann")
     said = (
         "  note: a release v1 is made as a draft, and published once all files are proven\n"
@@ -177,7 +177,7 @@ def test_a_dry_run_fails_where_the_run_would(command, tree, dav):
     assert result.stderr.count("Connection refused") == 1
 
 
-def test_json_says_why_no_host_can_be_asked(command, tree, monkeypatch):
+def test_json_has_the_reason_why_no_host_can_be_asked(command, tree, monkeypatch):
     monkeypatch.setenv("WEBDAV_TOKEN", "x")
     away = "webdav:http://127.0.0.1:9/"
     for more in ([], ["--dry-run"]):

@@ -110,7 +110,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("login", LOGINS)
-def test_nothing_secret_is_shown(
+def test_nothing_secret_is_printed(
     login: Callable[..., str],
     make_package: Callable[..., str],
     monkeypatch: pytest.MonkeyPatch,

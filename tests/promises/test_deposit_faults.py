@@ -125,7 +125,7 @@ def test_a_wait_for_an_archive_is_no_silence(
     assert re.search(r"figshare:\d+\S*: waiting up to \d+ s until Figshare has computed the digests", lines[0])
 
 
-def test_an_archive_that_limits_requests_for_long_says_until_when(figshare: Any) -> None:
+def test_a_long_rate_limit_of_an_archive_is_an_error_with_its_end(figshare: Any) -> None:
     article = figshare.put({"a.fits": DUST})
     figshare.fault("GET", r"/articles/\d+$", status=429, wait=2400)
     with pytest.raises(TransferError, match=r"until \d\d:\d\d UTC \(in 40 min\)"):

@@ -465,7 +465,7 @@ def test_a_mistyped_url_is_found_before_anything_is_copied(tmp_path: Path) -> No
         publish({"a.fits": source}, f"folder:{www}/there?url={server.url}there/", tmp_path / "r.toml", progress=False)
 
 
-def test_a_note_says_that_the_url_of_an_empty_folder_is_not_there(
+def test_a_remark_names_the_url_of_an_empty_folder_that_answers_404(
     tmp_path: Path, nginx: Callable[..., Any], command: Callable[..., Any]
 ) -> None:
     (tmp_path / "www" / "there").mkdir(parents=True)
@@ -480,7 +480,7 @@ def test_a_note_says_that_the_url_of_an_empty_folder_is_not_there(
     assert right.exit_code == 0 and "404" not in right.stderr
 
 
-def test_the_dry_run_finds_that_there_is_no_room(tmp_path: Path, need: Any, command: Callable[..., Any]) -> None:
+def test_the_dry_run_finds_a_full_disk(tmp_path: Path, need: Any, command: Callable[..., Any]) -> None:
     need.that("mount", os.geteuid() == 0, "only root mounts")
     www = tmp_path / "www"
     www.mkdir()
@@ -499,7 +499,7 @@ def test_the_dry_run_finds_that_there_is_no_room(tmp_path: Path, need: Any, comm
         subprocess.run(["umount", "-l", www], check=True)
 
 
-def test_no_room(tmp_path: Path, need: Any) -> None:
+def test_a_full_disk(tmp_path: Path, need: Any) -> None:
     """A full file system is an error before the first byte, and nothing of it stays."""
     need.that("mount", os.geteuid() == 0, "only root mounts")
     www = tmp_path / "www"

@@ -441,7 +441,7 @@ def test_a_damaged_copy_of_the_same_size_is_found_and_the_command_repairs_it(
     assert command("check", "mypkg", "--registry", registry).exit_code == 0
 
 
-def test_a_store_without_anonymous_access_says_so(
+def test_a_store_without_anonymous_access_is_remarked_on(
     sshd: Any, home: Path, tmp_path: Path, command: Callable[..., Result]
 ) -> None:
     """The proof needs a login there, and so does every user."""

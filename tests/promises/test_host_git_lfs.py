@@ -224,7 +224,7 @@ def test_over_http_with_a_token(
         assert not path.is_file() or TOKEN.encode() not in path.read_bytes(), path
 
 
-def test_detected_without_being_told(tmp_path: Path) -> None:
+def test_git_lfs_is_detected_without_an_option(tmp_path: Path) -> None:
     repository = bare(tmp_path / "data.git")
     www = work_tree(tmp_path / "www", f"file://{repository}")
     source = a_file(tmp_path / "a", b"a" * 1000)

@@ -522,7 +522,7 @@ def test_several_runs_have_work_folders_of_their_own(site: Site) -> None:
         clone.close()
 
 
-def test_a_refused_push_says_what_to_change(site: Site, tmp_path: Path) -> None:
+def test_the_error_of_a_refused_push_has_a_remedy(site: Site, tmp_path: Path) -> None:
     hook = a_file(site.repository / "hooks/pre-receive", b"#!/bin/sh\necho GH006: Protected branch >&2\nexit 1\n")
     hook.chmod(0o755)
     files = {"a.txt": a_file(tmp_path / "a.txt", b"a")}

@@ -126,7 +126,7 @@ def kept_by_github(name: str) -> str:
         ("ann/data@v1?token=x", "'token' is not known"),
     ],
 )
-def test_a_declaration_that_is_none_says_why(declared: str, reason: str) -> None:
+def test_the_error_of_an_invalid_declaration_has_its_reason(declared: str, reason: str) -> None:
     with pytest.raises(BadName, match=reason) as caught:
         make_host(f"github-release:{declared}")
     assert "s3cret" not in str(caught.value)
@@ -193,7 +193,7 @@ def test_a_release_of_250_assets_is_asked_for_in_pages(github: Any) -> None:
     assert github.count(r"GET .*/assets\?") == 3
 
 
-def test_a_release_that_is_not_there_is_an_error_that_says_so(github: Any) -> None:
+def test_a_release_that_is_not_there_is_an_error(github: Any) -> None:
     github.put("v1", "dust.fits", DUST, draft=True)
     with pytest.raises(TransferError, match="no published release 'v1' of ann/data"):
         make_host(github.spec()).hosted(load_settings())
@@ -253,7 +253,7 @@ def test_a_signed_address_that_is_over_is_asked_for_again(github: Any, make_pack
 # -- the stand-in itself -----------------------------------------------------------------------------------------------
 
 
-def test_the_stand_in_is_held_against_the_description(github: Any) -> None:
+def test_the_stand_in_is_compared_with_the_description(github: Any) -> None:
     exchange = sys.modules["dataferry_test_servers.described"].Exchange
     url = "https://api.github.com/repos/ann/data/releases"
     json_ = {"Content-Type": "application/json"}

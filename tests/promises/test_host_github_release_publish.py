@@ -136,7 +136,7 @@ def test_any_token_with_the_right_does(
         ({"private": True}, "is private, so that users would not get the files"),
     ],
 )
-def test_a_repository_that_takes_no_releases_says_why(
+def test_a_repository_that_takes_no_releases_is_refused_with_the_reason(
     github: Any, author: Callable[..., Any], options: dict[str, Any], reason: str
 ) -> None:
     github.repository("ann/data", **options)
@@ -552,7 +552,7 @@ def test_a_file_that_github_cannot_have_is_refused_by_the_plan(github: Any, auth
         author(github.spec(), {"empty.dat": b""})
 
 
-def test_an_immutable_release_takes_no_more_files_and_the_plan_says_so(github: Any, author: Callable[..., Any]) -> None:
+def test_the_plan_refuses_files_for_an_immutable_release(github: Any, author: Callable[..., Any]) -> None:
     github.repository("ann/data", immutable_releases=True)
     assert author(github.spec("data-v1"), {"dust.fits": DUST}).files[0].proven
     assert release(github, "data-v1").immutable

@@ -500,7 +500,7 @@ def test_a_draft_that_was_made_and_not_noted(rdm: Any, author: Author) -> None:
     assert len(rdm.records) == 1
 
 
-def test_what_the_about_table_says() -> None:
+def test_the_about_table_becomes_the_metadata() -> None:
     body = draft_body({"authors": [{"name": "A Team", "type": "organization"}, "Ann"]}, {}, "", "Here")
     assert body["metadata"]["creators"] == [
         {"person_or_org": {"type": "organizational", "name": "A Team"}},

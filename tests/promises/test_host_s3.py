@@ -128,7 +128,7 @@ def test_bad_declarations_are_named(spec: str, why: str) -> None:
 
 
 @pytest.mark.parametrize("spec", ["s3://AKIA1:s3cret@mypkg/", "s3://mypkg/?public=https://ann:s3cret@my.org"])
-def test_credentials_in_a_declaration_are_refused_and_not_shown(spec: str) -> None:
+def test_credentials_in_a_declaration_are_refused_and_not_printed(spec: str) -> None:
     with pytest.raises(BadName, match="credentials do not belong") as caught:
         make_host(spec)
     assert "s3cret" not in str(caught.value)
@@ -224,7 +224,7 @@ class TestPrivate:
         (home / ".aws" / "config").write_text(f"[default]\nendpoint_url = {radosgw.url}/\n")
         assert Path(data.get("bands.ecsv")).read_bytes() == FILES["bands.ecsv"]
 
-    def test_without_a_key_the_error_says_what_may_be_wrong(self, data: PackageData) -> None:
+    def test_the_error_without_a_key_names_what_may_be_wrong(self, data: PackageData) -> None:
         with pytest.raises(FileUnavailable) as caught:
             data.get("bands.ecsv")
         text = str(caught.value)
@@ -232,7 +232,7 @@ class TestPrivate:
         assert "it does not exist, or the bucket is private" in text
         assert "AWS_PROFILE" in text
 
-    def test_a_wrong_secret_is_shown_nowhere(
+    def test_a_wrong_secret_is_printed_nowhere(
         self, data: PackageData, radosgw: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", radosgw.owner.key)

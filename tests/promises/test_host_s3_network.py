@@ -41,7 +41,7 @@ def test_through_a_proxy(shop: Any, tinyproxy: Callable[..., Any]) -> None:
     assert f"PUT http://127.0.0.1:{shop.radosgw.port}/{shop.bucket}/v1/small.dat" in proxy.log.read_text()
 
 
-def test_strangers_may_come_another_way(shop: Any, counted_link: Callable[[str], Any]) -> None:
+def test_anonymous_users_may_read_through_another_url(shop: Any, counted_link: Callable[[str], Any]) -> None:
     author = shop.author()
     link = counted_link(shop.radosgw.url)
     author.spec += f"&public={link.url}/{shop.bucket}"

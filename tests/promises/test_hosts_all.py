@@ -131,7 +131,7 @@ print(sorted({HEAVY!r} & set(sys.modules)))
 
 
 @pytest.mark.parametrize("scheme", sorted(SPECS))
-def test_what_is_shown_says_which_host_it_is(scheme: str) -> None:
+def test_the_redacted_declaration_still_names_the_host(scheme: str) -> None:
     spec, locators = SPECS[scheme]
     host = make_host(spec)
     assert scheme in host.redacted

@@ -107,6 +107,6 @@ def test_what_a_host_lists_is_checked_as_what_an_author_writes() -> None:
     assert "'minus.fits': host.example reports the size -1" in skipped
 
 
-def test_a_host_without_a_list_says_so(make_package: Callable[..., str]) -> None:
+def test_a_host_without_a_list_is_an_error(make_package: Callable[..., str]) -> None:
     assert Host.series == ""
     assert make_host("github-release:o/r@v1").series == make_host("github-release:O/r@v2").series != ""

@@ -37,7 +37,7 @@ def test_who_publishes_alone_is_warned_of_nothing(case, quay, caplog):
     assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == []
 
 
-def test_all_problems_of_all_files_are_said_together(case, quay):
+def test_all_problems_of_all_files_are_reported_together(case, quay):
     here = quay()
     here.limits = Limits(file_bytes=1000, total_bytes=2000, files=3, empty=False)
     (here.public / "there.fits").write_bytes(b"other")
@@ -147,7 +147,7 @@ def test_the_size_alone_is_no_proof_for_another_machine(case, quay, monkeypatch,
     ]
 
 
-def test_a_plan_says_what_would_be_done(case, quay):
+def test_a_plan_lists_what_would_be_done(case, quay):
     quay("a")
     quay("b")
     case.publish({"c.fits": C}, "quay:b")
@@ -176,7 +176,7 @@ def refuse(name):
     raise PublishError("quay:a", "it is closed")
 
 
-def test_what_stands_in_the_way_of_files_and_of_every_host_is_said_together(case, quay):
+def test_problems_of_files_and_of_hosts_are_reported_together(case, quay):
     quay("a").going_wrong["rights"] = refuse
     planned = plan(case.files({"../up.fits": C, "c.fits": C}), "quay:a", case.registry, progress=False)
     with pytest.raises(PublishErrors, match="2 problems") as caught:

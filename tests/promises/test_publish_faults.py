@@ -39,7 +39,7 @@ def test_a_damaged_copy_of_a_registered_file_is_repaired(case, quay, tells):
     assert case.registry.read_text() == text
 
 
-def test_what_a_host_cannot_replace_is_said_before_anything_goes(case, quay):
+def test_what_a_host_cannot_replace_is_reported_before_any_upload(case, quay):
     here = quay()
     case.publish()
     (here.public / "c.fits").write_bytes(C[:-1] + b"x")
@@ -103,7 +103,7 @@ def late(here, tmp_path: Path):
     here.going_wrong["finish"], here.seconds = serve, 50.0
 
 
-def test_a_line_says_what_is_waited_for_and_how_long(case, quay, tmp_path, capsys):
+def test_a_long_wait_is_announced_with_its_reason_and_its_limit(case, quay, tmp_path, capsys):
     late(quay(), tmp_path)
     publish(case.files(FILES), "quay:a", case.registry)
     err = capsys.readouterr().err

@@ -134,7 +134,7 @@ def test_other_bytes_at_the_host_are_never_registered(case, quay):
     assert "c.fits" not in Registry(case.registry).names()
 
 
-def test_the_author_is_a_stranger_when_files_are_fetched_back(case, quay, home):
+def test_files_are_fetched_back_without_the_login_of_the_author(case, quay, home):
     here = quay(basic=("ann", "secret"), bearer="tok-secret")
     host = here.server.url.split("/")[2]
     (home / ".netrc").write_text(f"machine {host.partition(':')[0]} login ann password secret\n")
@@ -204,7 +204,7 @@ def test_two_runs_at_once_upload_each_file_once(case, quay, caplog):
 
 
 @pytest.mark.skipif(version("astropy").startswith("7."), reason="astropy 7 does not know ASTROPY_CACHE_DIR")
-def test_no_room_to_fetch_back(case, quay, need, monkeypatch, tmp_path):
+def test_no_space_to_fetch_back(case, quay, need, monkeypatch, tmp_path):
     here = quay()
     need.that("mount", os.geteuid() == 0, "only root mounts")
     small = tmp_path / "small"

@@ -145,7 +145,9 @@ def test_a_limit_is_no_answer_even_where_its_status_would_be_one(provider: Provi
         (b"<html>a page</html>", ""),
     ],
 )
-def test_what_the_provider_says_is_told(provider: Provider, service: ApiClient, body: bytes, said: str) -> None:
+def test_the_message_of_the_provider_is_in_the_error(
+    provider: Provider, service: ApiClient, body: bytes, said: str
+) -> None:
     provider.says("/api/x", (422, {}, body))
     with pytest.raises(HostRefused) as caught:
         service.call("POST", "x?token=hidden")
