@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 
 from ..cache import astropy_cache
@@ -39,31 +39,43 @@ def host_specs(package: str, registry: Registry, settings: Settings) -> list[str
     return list(dict.fromkeys([*settings.package(package).mirrors, *primary, *registry.mirrors]))
 
 
-def hosts_of(package: str, registry: Registry, settings: Settings, entry: Entry | None) -> list[str | Host]:
+class _InvalidHost(Host):
+    """Stands for a host that cannot be made: its declaration is wrong, or its kind is not installed."""
+
+    def __init__(self, spec: str, error: DataferryError) -> None:
+        super().__init__(spec)
+        self._error = error
+
+    def sources(self, name: str, entry: Entry | None) -> Sequence[Source]:
+        raise self._error
+
+
+def hosts_of(package: str, registry: Registry, settings: Settings, entry: Entry | None) -> list[Host]:
     """The hosts of one file: its own URLs come behind the user's mirrors, and before ``dataurl``."""
-    specs: list[str | Host] = [*host_specs(package, registry, settings)]
+    hosts = [_host(spec) for spec in host_specs(package, registry, settings)]
     nearer = len(set(settings.package(package).mirrors))
-    specs[nearer:nearer] = [FileHost(url) for url in (entry.urls if entry is not None else ())]
-    return specs
+    hosts[nearer:nearer] = [FileHost(url) for url in (entry.urls if entry is not None else ())]
+    return hosts
 
 
-def known_sources(
-    specs: Sequence[str | Host], name: str, entry: Entry | None
-) -> Iterator[tuple[str, list[Source], str]]:
-    """Each host's line, and its sources of a file from the declaration and the registry alone, or why it has none."""
-    for spec in specs:
-        line = spec if isinstance(spec, str) else spec.spec
+def _host(spec: str) -> Host:
+    try:
+        with guarded(redact_url(spec)):
+            return make_host(spec)
+    except DataferryError as error:
+        return _InvalidHost(spec, error)
+
+
+def known_sources(hosts: Iterable[Host], name: str, entry: Entry | None) -> Iterator[tuple[Host, list[Source], str]]:
+    """Each host, and its sources of a file from the declaration and the registry alone, or why it has none."""
+    for host in hosts:
         try:
-            with guarded(_redacted(line)):
-                host = make_host(spec) if isinstance(spec, str) else spec
+            with guarded(host.redacted):
                 found = list(host.sources(name, entry))
             without = "it has to be asked where the file is" if _can_look_up(host) else "it has no such file"
-            yield line, found, "" if found else without
+            yield host, found, "" if found else without
         except DataferryError as error:
-            yield line, [], str(error)
-
-
-_redacted = lru_cache(maxsize=256)(redact_url)
+            yield host, [], str(error)
 
 
 def _can_look_up(host: Host) -> bool:
@@ -71,7 +83,7 @@ def _can_look_up(host: Host) -> bool:
 
 
 def download_from_hosts(
-    specs: Callable[[Entry], Sequence[str | Host]],
+    hosts: Callable[[Entry], Sequence[Host]],
     entries: Sequence[Entry],
     *,
     settings: Settings,
@@ -86,12 +98,16 @@ def download_from_hosts(
 
     Without `compare`, the size and sha256 of an entry only lead to the file, and any bytes are taken.
     """
-    hosts = {entry.name: specs(entry) for entry in entries}
     results: dict[str, Arrived | FileUnavailable] = {}
     failures: dict[str, list[Failure]] = {}
     wanted: dict[str, Wanted] = {}
     for entry in entries:
-        sources, failures[entry.name] = _declared_sources(hosts[entry.name], entry)
+        sources: list[Source] = []
+        failures[entry.name] = []
+        for host, found, why_not in known_sources(hosts(entry), entry.name, entry):
+            sources += found
+            if why_not:
+                failures[entry.name].append(Failure(f"host {host.redacted}", why_not, Reason.UNKNOWN))
         key = base + entry.name if base else sources[0].url if sources else entry.name
         size, sha256 = (entry.size, entry.sha256) if compare else (None, None)
         wanted[entry.name] = Wanted(entry.name, key, size, sha256, tuple(sources))
@@ -118,68 +134,53 @@ def download_from_hosts(
                 failures[item.name] += map(options.as_given, result.failures)
 
     transfer({name: item.sources for name, item in wanted.items()})
-    missing = {entry.name: entry for entry in entries if not isinstance(results.get(entry.name), Arrived | Offline)}
+    missing = [entry for entry in entries if not isinstance(results.get(entry.name), Arrived | Offline)]
     if missing:
-        late, reasons = _ask_hosts(hosts, missing, settings, options)
+        found_late, reasons = _look_up_in_time([(entry, hosts(entry)) for entry in missing], settings, options)
         for name, failed in reasons.items():
             failures[name] += failed
-        transfer(late)
+        transfer(found_late)
     for name, failed in failures.items():
         result = results.get(name) or FileUnavailable(name, failed)
         results[name] = result if isinstance(result, Arrived) else type(result)(name, failed, result.remedy)
     return results
 
 
-def _declared_sources(hosts: Sequence[str | Host], entry: Entry) -> tuple[list[Source], list[Failure]]:
-    sources: list[Source] = []
-    failures: list[Failure] = []
-    for line, found, why_not in known_sources(hosts, entry.name, entry):
-        sources += found
-        if why_not:
-            failures.append(Failure(f"host {redact_url(line)}", why_not, Reason.UNKNOWN))
-    return sources, failures
-
-
 _Answers = tuple[dict[str, list[Source]], dict[str, list[Failure]]]
 
 
-def _ask_hosts(
-    hosts: Mapping[str, Sequence[str | Host]], wanted: Mapping[str, Entry], settings: Settings, options: FetchOptions
+def _look_up_in_time(
+    asked: Sequence[tuple[Entry, Sequence[Host]]], settings: Settings, options: FetchOptions
 ) -> _Answers:
     """Ask the hosts where files are, in a thread, so that the deadline ends the wait for a host's own code."""
     if options.left is None:
-        return _look_up(hosts, wanted, settings)
+        return _look_up(asked, settings)
     from ..threads import in_time
 
     with suppress(TimeoutError):
         if options.left:
-            return in_time(options.left, partial(_look_up, hosts, wanted, settings))
-    return {}, {name: [options.passed] for name in wanted}
+            return in_time(options.left, partial(_look_up, asked, settings))
+    return {}, {entry.name: [options.passed] for entry, _ in asked}
 
 
-def _look_up(hosts: Mapping[str, Sequence[str | Host]], asked: Mapping[str, Entry], settings: Settings) -> _Answers:
+def _look_up(asked: Sequence[tuple[Entry, Sequence[Host]]], settings: Settings) -> _Answers:
+    """The sources and the failures of each file."""
     found: dict[str, list[Source]] = {}
     reasons: dict[str, list[Failure]] = {}
-    by_spec: dict[str | Host, dict[str, Entry]] = {}
-    for name, entry in asked.items():
-        for spec in hosts[name]:
-            by_spec.setdefault(spec, {})[name] = entry
-    for spec, wanted in by_spec.items():
-        line = redact_url(spec if isinstance(spec, str) else spec.spec)
-        host = None
+    by_host: dict[Host, dict[str, Entry]] = {}
+    for entry, hosts in asked:
+        for host in filter(_can_look_up, hosts):
+            by_host.setdefault(host, {})[entry.name] = entry
+    for host, wanted in by_host.items():
+        place = host.redacted
         try:
-            with guarded(line):
-                host = make_host(spec) if isinstance(spec, str) else spec
-                if not _can_look_up(host):
-                    continue
+            with guarded(place):
                 answer = {name: list(sources) for name, sources in host.look_up(wanted, settings).items()}
         except DataferryError as error:
-            if host is not None:  # else its declaration is wrong, which `known_sources` reports
-                failure = Failure(f"host {line}", str(error), getattr(error, "kind", Reason.ERROR))
-                for name in wanted:
-                    reasons.setdefault(name, []).append(failure)
+            failure = Failure(f"host {place}", str(error), getattr(error, "kind", Reason.ERROR))
+            for name in wanted:
+                reasons.setdefault(name, []).append(failure)
             continue
-        for name, sources in answer.items():
-            if name in wanted:
-                found.setdefault(name, []).extend(sources)
+        for name in answer.keys() & wanted.keys():
+            found.setdefault(name, []).extend(answer[name])
     return found, reasons

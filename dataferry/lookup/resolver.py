@@ -124,7 +124,7 @@ class Resolver:
 
         return host_specs(self.package, self.registry, self.candidates().settings)
 
-    def _hosts_of(self, entry: Entry | None) -> list[str | Host]:
+    def _hosts_of(self, entry: Entry | None) -> list[Host]:
         from .configured_hosts import hosts_of
 
         return hosts_of(self.package, self.registry, self.candidates().settings, entry)
@@ -221,11 +221,11 @@ class Resolver:
             steps += [Step(c.kind, c.path, c.origin, False, "not needed") for c in later[len(steps) :]]
         offline = "" if over else offline_reason()
         note = "not needed" if over else f"not asked: {offline}" if offline else "would be asked"
-        for line, sources, why_not in known_sources(self._hosts_of(entry), name, entry):
-            own = entry is not None and line in entry.urls
-            origin = "url" if own else "dataurl" if line == self.registry.dataurl else "mirror"
+        for host, sources, why_not in known_sources(self._hosts_of(entry), name, entry):
+            own = entry is not None and host.spec in entry.urls
+            origin = "url" if own else "dataurl" if host.spec == self.registry.dataurl else "mirror"
             if why_not:
-                steps.append(Step("host", redact_url(line), origin, False, why_not))
+                steps.append(Step("host", host.redacted, origin, False, why_not))
             steps += [Step("host", source.redacted, origin, False, note) for source in sources]
         return Where(name, entry, found, steps)
 
@@ -293,10 +293,10 @@ class Resolver:
         registry = self.registry
         results: dict[str, str | DataferryError] = {}
         entries: list[Entry] = []
-        offline, hosts = offline_reason(), self.host_specs()
+        offline = offline_reason()
         for name, tried in missing.items():
             entry = registry.find(name)
-            if not (entry.urls or hosts if entry is not None else registry.dataurl):
+            if not (self._hosts_of(entry) if entry is not None else registry.dataurl):
                 results[name] = self._without_host(name, entry, tried)
             elif offline:
                 remedy = self._prefetch(name) if entry else self._not_registered(name)
@@ -370,13 +370,13 @@ class Resolver:
         hosts = list(known_sources(self._hosts_of(entry), name, entry))
         found = [source for _, sources, _ in hosts for source in sources]
         if not found:
-            tried = [Failure(f"host {redact_url(line)}", why_not) for line, _, why_not in hosts]
+            tried = [Failure(f"host {host.redacted}", why_not) for host, _, why_not in hosts]
             raise FileUnavailable(name, tried, f"{self.registry.origin} declares no host that can be used")
         return found
 
     def _not_asked(self, entry: Entry | None, offline: str) -> list[Failure]:
-        lines = [host if isinstance(host, str) else host.spec for host in self._hosts_of(entry)]
-        return [Failure(f"host {redact_url(line)}", f"not asked: {offline}", Reason.OFFLINE) for line in lines]
+        places = [f"host {host.redacted}" for host in self._hosts_of(entry)]
+        return [Failure(place, f"not asked: {offline}", Reason.OFFLINE) for place in places]
 
     # -- names that are not registered
 

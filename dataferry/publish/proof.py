@@ -29,7 +29,7 @@ _AT_ONCE = 64
 
 
 def fetch_and_drop(
-    hosts: Callable[[Entry], Sequence[str | Host]],
+    hosts: Callable[[Entry], Sequence[Host]],
     entries: Sequence[Entry],
     settings: Settings,
     workdirs: Sequence[Path],

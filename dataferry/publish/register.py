@@ -90,8 +90,10 @@ def entries_of(
     if weak and (reason := offline_reason()):
         raise NeedsNetwork("the sha256 of the list's files", [("hosts", f"not asked: {reason}")])
 
-    def hosts(entry: Entry) -> list[str | Host]:
-        return [*map(FileHost, weak[entry.name].urls), *([dataurl] if dataurl else [])]
+    primary = [make_host(dataurl)] if weak and dataurl else []
+
+    def hosts(entry: Entry) -> list[Host]:
+        return [*map(FileHost, weak[entry.name].urls), *primary]
 
     found = _hash_by_fetching(hosts, list(weak.values()), {}, engine_settings(timeout), show_progress)
     entries = []
@@ -102,7 +104,7 @@ def entries_of(
 
 
 def _hash_by_fetching(
-    hosts: Callable[[Entry], Sequence[str | Host]],
+    hosts: Callable[[Entry], Sequence[Host]],
     rows: Sequence[Row],
     locators: Mapping[str, dict[str, str | int]],
     settings: Settings,
