@@ -310,6 +310,12 @@ class PartialFile:
         """Remove it."""
         self._unwritten.clear()
         self.close()
+        for name in ("bytes", "ranges"):  # rmtree would look at each of them several times
+            with contextlib.suppress(OSError):
+                os.unlink(self.directory / name)
+        with contextlib.suppress(OSError):
+            os.rmdir(self.directory)
+            return
         shutil.rmtree(self.directory, ignore_errors=True)
 
 

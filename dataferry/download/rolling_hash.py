@@ -11,6 +11,7 @@ from collections.abc import Callable
 from ..portable import begin_writing_back, read_into
 
 _BLOCK = 1 << 20
+_WORTH_WAKING = 1 << 22  # bytes for which the thread is woken
 _WRITE_BACK = 1 << 23  # bytes after which Linux is asked to write them to the disk
 
 
@@ -39,7 +40,7 @@ class RollingHash:
 
     def advance(self, reach: int) -> None:
         """Say how far the file is written without a gap."""
-        if reach - self._reach >= _BLOCK or (self._size is not None and reach > self._reach):
+        if reach - self._reach >= _WORTH_WAKING or (self._size is not None and reach > self._reach):
             with self._change:
                 self._reach = reach
                 self._change.notify()

@@ -199,7 +199,9 @@ class SegmentedFile:
     def close(self) -> None:
         """Cut the file to its size, and end all writing."""
         self._stop()
-        os.ftruncate(self.partial.fd, self.size or 0)
+        fd, size = self.partial.fd, self.size or 0
+        if os.fstat(fd).st_size != size:  # to cut nothing off waits for the disk on ext4
+            os.ftruncate(fd, size)
         self.partial.close()
 
     def keep(self) -> None:
