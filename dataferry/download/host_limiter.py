@@ -10,8 +10,9 @@ from ..errors import Reason, TransferError
 from .backoff import backoff
 
 POLITE = 16  # connections to one host, unless the user's settings allow more
-_POLITE_SMALL = 64  # for small files over a long round trip, where each connection waits nearly all of its time
-_STREAMS = 100  # of HTTP/2, over one connection
+# For small files over a long round trip, where each connection waits nearly all of its time: as many as aiohttp opens,
+# and as servers of HTTP/2 allow streams of one connection.
+_POLITE_SMALL = 100
 _START = 4
 _STEP = 6  # times as many as have proven themselves: after the first as many as a browser opens to one host
 _ROUND_TRIPS = 0.4  # seconds that small files may wait for answers, all in all, before another connection is worth it
@@ -73,7 +74,7 @@ class HostLimiter:
             return
         most, limit = _START, self.limit
         if small and self.multiplexed:
-            most = limit = _STREAMS
+            most = limit = _POLITE_SMALL
         elif small and self.round_trip < 1:
             most, limit = math.ceil(files * self.round_trip / _ROUND_TRIPS), self._small_limit
         self.target = max(self.target, min(limit, most, files))
