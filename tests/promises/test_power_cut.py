@@ -53,9 +53,16 @@ class Disk:
     def unmount(self) -> None:
         for _ in range(50):
             if subprocess.run(["umount", str(self.mounted)], check=False, capture_output=True).returncode == 0:
+                break
+            time.sleep(0.1)
+        else:
+            subprocess.run(["umount", "-l", str(self.mounted)], check=False)
+        # a program that made a mount namespace of its own (unshare -m) has the file system until it ends
+        for _ in range(600):
+            if not subprocess.run(["losetup", "-j", str(self.image)], check=True, capture_output=True).stdout:
                 return
             time.sleep(0.1)
-        subprocess.run(["umount", "-l", str(self.mounted)], check=False)
+        raise AssertionError(f"{self.image} is still mounted somewhere")
 
 
 @pytest.fixture(params=["ext4", "xfs"])
