@@ -124,6 +124,19 @@ def test_a_damaged_line_proves_nothing_of_other_bytes(package, tmp_path, monkeyp
     assert path.read_bytes() == RIGHT
 
 
+def test_what_another_process_verified_is_not_hashed_again(package, home):
+    """Nor what this process has verified, whatever becomes of the stamps on the disk."""
+    data = PackageData(package)
+    contents = Path(data.get(NAME)).resolve()
+    assert "verified earlier" in str(data.where(NAME))
+    shutil.copy(contents, contents.with_name("copy"))
+    os.replace(contents.with_name("copy"), contents)
+    assert python(GET, package, NAME, DATAFERRY_OFFLINE="1").returncode == 0
+    assert "verified earlier" in str(data.where(NAME))
+    shutil.rmtree(home / ".cache/astropy/dataferry/stamps")
+    assert "verified earlier" in str(data.where(NAME))
+
+
 def test_no_fifo_in_a_cache_lets_a_command_hang(package, home):
     """Whoever may write to a cache that several people use can put one into the place of any small file."""
     path = Path(python(GET, package, NAME).stdout.strip())
