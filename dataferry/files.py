@@ -7,20 +7,23 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import re
 import stat
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 from .errors import WrongBytes
 from .portable import OPEN, give_group, libc_function, link, lock_file, symlink
 
-_AnyPath = TypeVar("_AnyPath", str, Path)
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import TypeVar
+
+    _AnyPath = TypeVar("_AnyPath", str, Path)
+
 _BLOCK = 1 << 20
 _POINTER = b"version https://git-lfs.github.com/spec/"
 
@@ -65,6 +68,8 @@ def hash_file(
     path: str | os.PathLike[str], *, md5: bool = False, on_bytes: Callable[[int], object] | None = None
 ) -> Stamp:
     """Read a file once; raises `WrongBytes`, an `OSError`, if it cannot be read or changes while it is read."""
+    import hashlib
+
     strong, quick = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
     buffer = bytearray(_BLOCK)
     view = memoryview(buffer)
@@ -148,7 +153,6 @@ _AT_FDCWD = -100
 _NOREPLACE = 1
 #: What every private name begins with that `put_atomically` makes.
 PRIVATE = ".dataferry-"
-is_private = re.compile(re.escape(PRIVATE) + "[0-9a-f]{12}").fullmatch
 
 
 def write_new(path: str, data: bytes, *, sync: bool = False) -> None:
@@ -191,6 +195,11 @@ def put_content(content: str | os.PathLike[str] | bytes, path: _AnyPath) -> _Any
     else:
         os.replace(content, path)
     return path
+
+
+def is_private(name: str) -> bool:
+    """Whether a name is one that `put_atomically` makes."""
+    return re.fullmatch(re.escape(PRIVATE) + "[0-9a-f]{12}", name) is not None
 
 
 def remove_private(folder: str, older_than: float = 3600.0) -> None:

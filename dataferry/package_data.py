@@ -5,24 +5,25 @@ from __future__ import annotations
 import fnmatch
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path, PurePath
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, TypeVar, overload
 
 from .config.folders import folder_list
 from .errors import BadName, FileUnavailable, RegistryError, UnknownFile
 from .files import place_files
 from .lookup.options import FetchOptions
-from .lookup.report import Arrival, Step, Where
 from .lookup.resolver import Resolver
 from .registry.names import check_name, close_names
-from .registry.packages import REGISTRY_NAME, package_folders
+from .registry.packages import REGISTRY_NAME, declarations_of
 from .registry.registry import Registry
 
 if TYPE_CHECKING:
+    from pathlib import PurePath
+
     from astropy.io.fits import Header
     from astropy.units import Quantity
 
     from .download.progress import Progress
+    from .lookup.report import Arrival, Step, Where
 
 
 T = TypeVar("T")
@@ -359,8 +360,9 @@ class PackageData:
     def contents(self, name: str | PurePath, encoding: str) -> str: ...
     def contents(self, name: str | PurePath, encoding: str | None = None) -> bytes | str:
         """Get a file and read it: its bytes, or its text where ``encoding`` is given."""
-        path = Path(self.get(name))
-        return path.read_bytes() if encoding is None else path.read_text(encoding=encoding)
+        with self.open(name, "rb" if encoding is None else "r", encoding=encoding) as file:
+            contents: bytes | str = file.read()
+        return contents
 
     def read_map(
         self, name: str | PurePath, field: Any = 0, *, comm: Any = None, remote: bool = False, **options: Any
@@ -461,11 +463,11 @@ class PackageData:
 
 
 def _text(name: str | PurePath) -> str:
-    return name.as_posix() if isinstance(name, PurePath) else name
+    return name.as_posix() if isinstance(name, os.PathLike) else name
 
 
 def _texts(names: str | PurePath | Iterable[str | PurePath]) -> list[str]:
-    return [_text(name) for name in ([names] if isinstance(names, str | PurePath) else names)]
+    return [_text(name) for name in ([names] if isinstance(names, str | os.PathLike) else names)]
 
 
 def _from_here(path: str | os.PathLike[str]) -> str:
@@ -530,7 +532,7 @@ class RemoteData:
             if self._data is None:
                 self._data = PackageData(self.package, folders=[*first, *self.data_folders])
             return self._data.get(filename)
-        if any((f / "data" / REGISTRY_NAME).is_file() for f in package_folders(self.package)):
+        if any(map(os.path.isfile, declarations_of(self.package))):
             raise BadName(f"{self.package} has a {REGISTRY_NAME}, which declares the dataurl: leave dataurl= out")
         from .plain import get_data_filename
 

@@ -98,7 +98,7 @@ def get_data_filename(
             _log().info("%s: found in the folder %s", name, folder.path)
             return path
         tried.append(Failure(f"folder {folder.path}", problem or "not there", "error" if problem else "absent"))
-    bundled = [folder / "data" for folder in package_folders(package)]
+    bundled = [os.path.join(folder, "data") for folder in package_folders(package)]
     for path in [*(os.path.join(data, name) for data in bundled), path_in(scattered_data(package), name)]:
         if os.path.isfile(path):
             _log().info("%s: bundled with %s", name, package)

@@ -11,22 +11,9 @@ import errno
 import os
 import re
 import sys
-import threading
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
-from urllib.parse import unquote
-
-fcntl: Any
-msvcrt: Any
-try:
-    import fcntl
-except ImportError:
-    fcntl = None
-try:
-    import msvcrt
-except ImportError:
-    msvcrt = None
 
 #: Flags of `os.open` for each file: its bytes as they are, and nothing that a child process inherits.
 OPEN = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -38,10 +25,13 @@ MOVES_OPEN_FILES = hasattr(os, "getuid")
 _LOCKED_BYTE = 0x7FFFFFFE
 _LONGEST_PATH = 260
 _MANY_DESCRIPTORS = 1 << 12
-_seeking = threading.Lock()
+if not hasattr(os, "pread"):
+    import threading
+
+    _seeking = threading.Lock()
 #: What Windows lets no name of a file have; its devices are files of every folder, whatever their suffix.
-_ILLEGAL = re.compile(r'[\x00-\x1f<>:"|?*\\%]|[. ](?=/|$)').sub
-_DEVICE = re.compile(r"(?i)(^|/)(con|prn|aux|nul|com[0-9\u00b9\u00b2\u00b3]|lpt[0-9\u00b9\u00b2\u00b3])(?=[./]|$)").sub
+_ILLEGAL = r'[\x00-\x1f<>:"|?*\\%]|[. ](?=/|$)'
+_DEVICE = r"(?i)(^|/)(con|prn|aux|nul|com[0-9\u00b9\u00b2\u00b3]|lpt[0-9\u00b9\u00b2\u00b3])(?=[./]|$)"
 
 
 def file_name(name: str) -> str:
@@ -51,12 +41,14 @@ def file_name(name: str) -> str:
 
 def quoted_for_windows(name: str) -> str:
     """A name whose characters, ends and devices Windows cannot have are quoted as in a URL."""
-    quoted = _ILLEGAL(lambda found: f"%{ord(found[0]):02X}", name)
-    return _DEVICE(lambda found: f"{found[1]}%{ord(found[2][0]):02X}{found[2][1:]}", quoted)
+    quoted = re.sub(_ILLEGAL, lambda found: f"%{ord(found[0]):02X}", name)
+    return re.sub(_DEVICE, lambda found: f"{found[1]}%{ord(found[2][0]):02X}{found[2][1:]}", quoted)
 
 
 def registered_name(path: str) -> str:
     """The name of a registry for a relative path that `file_name` gave."""
+    from urllib.parse import unquote
+
     return path if MOVES_OPEN_FILES else unquote(path)
 
 
@@ -71,13 +63,20 @@ def too_long(path: str) -> str:
 
 def lock_file(fd: int, *, wait: bool = False) -> None:
     """Lock an open file against other processes that do the same; raises `OSError` if it is locked or cannot be."""
-    if fcntl is not None:
+    fcntl: Any
+    msvcrt: Any
+    with contextlib.suppress(ImportError):
+        import fcntl
+
         fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    elif msvcrt is not None:
+        return
+    with contextlib.suppress(ImportError):
+        import msvcrt
+
         os.lseek(fd, _LOCKED_BYTE, os.SEEK_SET)
         msvcrt.locking(fd, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
-    else:
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+        return
+    raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 
 
 def read_at(fd: int, count: int, at: int) -> bytes:

@@ -8,13 +8,11 @@ verified; it is kept under the md5.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from pathlib import Path
 
 from ..config.folders import Folder, cache_folder
 from ..config.settings import CACHE_VARIABLE, load_settings
@@ -25,8 +23,13 @@ from .stamps import Stamps
 CACHE_FOLDER = "dataferry"
 #: What stands for the package of files that belong to none.
 RETRIEVED = "retrieve"
-#: Package and digits of the folders there that have the readable paths of files; the others are for itself.
-is_view_folder = re.compile(r"(.+)-([0-9a-f]{8})").fullmatch
+_HEX_DIGITS = frozenset("0123456789abcdef")
+
+
+def split_view_folder(folder: str) -> tuple[str, str] | None:
+    """Package and digits of a folder there that has the readable paths of files; None for the others."""
+    package, _, digits = folder.rpartition("-")
+    return (package, digits) if package and len(digits) == 8 and _HEX_DIGITS.issuperset(digits) else None
 
 
 def view_folder(package: str, dataurl: str) -> str:
@@ -40,6 +43,8 @@ def second_view_name(package: str, dataurl: str, name: str) -> str:
 
 
 def _md5(text: str) -> str:
+    import hashlib
+
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -86,7 +91,7 @@ def _cache_of_eight() -> str | None:
     for variable, below in (("ASTROPY_CACHE_DIR", ""), ("XDG_CACHE_HOME", "astropy")):
         folder = os.environ.get(variable)
         if folder and os.path.isabs(folder) and os.path.isdir(folder):
-            return str(Path(folder, below))
+            return os.path.join(folder, below).rstrip("/")
     home = os.path.expanduser("~")
     if not os.path.isabs(home):
         return None
@@ -113,7 +118,7 @@ def astropy_version() -> int:
         spec = find_spec("astropy")
         site = os.path.dirname(os.path.dirname(spec.origin or "")) if spec is not None else ""
         for name in os.listdir(site) if site else ():
-            if found := re.match(r"astropy-(\d+)\..*\.(?:dist|egg)-info$", name):
+            if name.startswith("astropy-") and (found := re.match(r"astropy-(\d+)\..*\.(?:dist|egg)-info$", name)):
                 return int(found[1])
     return 8
 
@@ -165,7 +170,7 @@ def views(home: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
         deeper = []
         for entry in found:
             if entry.is_dir(follow_symlinks=False):
-                if begin or is_view_folder(entry.name):
+                if begin or split_view_folder(entry.name):
                     deeper.append((f"{begin}{entry.name}/", entry.path))
             elif begin:
                 yield begin + entry.name, entry

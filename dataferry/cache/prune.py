@@ -15,7 +15,7 @@ from typing import NamedTuple
 from ..errors import CacheError, RegistryError
 from ..files import is_private
 from ..portable import registered_name
-from ..registry.packages import REGISTRY_NAME, declared_packages, package_folders
+from ..registry.packages import declarations_of, declared_packages
 from ..registry.registry import Registry
 from . import layout
 from .archive import UNPACKING
@@ -78,17 +78,17 @@ def kept_views(package: str | None = None) -> list[View]:
         for view, entry in layout.views(home):
             folder, _, below = view.partition("/")
             name = registered_name(below)
-            match = layout.is_view_folder(folder)
-            if match is None or not name or package not in {None, match[1]}:
+            split = layout.split_view_folder(folder)
+            if split is None or not name or package not in {None, split[0]}:
                 continue
-            if chosen and not _is_kept(home, view, match[1], match[2]):
+            if chosen and not _is_kept(home, view, *split):
                 continue
             try:
                 size: int | None = entry.stat().st_size
             except OSError:
                 size = None
-            state = _state(home, view, entry.path, match[1], match[2], name)
-            found.append(View(home, entry.path, match[1], name, size, state))
+            state = _state(home, view, entry.path, *split, name)
+            found.append(View(home, entry.path, split[0], name, size, state))
     found.sort(key=lambda v: (v.package, v.name, v.path))
     return found
 
@@ -105,10 +105,10 @@ def _registry(package: str) -> _Known | str:
     if package == layout.RETRIEVED:
         return RETRIEVED
     try:
-        paths = [folder / "data" / REGISTRY_NAME for folder in package_folders(package)]
+        paths = declarations_of(package)
     except RegistryError:
         return ABSENT
-    path = next((path for path in paths if path.is_file()), None)
+    path = next(filter(os.path.isfile, paths), None)
     if path is None:
         return ABSENT
     try:

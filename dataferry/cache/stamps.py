@@ -8,7 +8,6 @@ whose lines are of the past is written again; what another process appends meanw
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import stat
 import time
@@ -70,8 +69,7 @@ class Stamps:
         return []
 
     def _ledger(self, key: str) -> str:
-        digit = key[0] if len(key) == 32 and key[0] in "0123456789abcdef" else _digit(key)
-        return f"{self.root}/{digit}"
+        return f"{self.root}/{zlib.crc32(os.fsencode(key)) & 15:x}"
 
     def _table(self, ledger: str) -> _Table | None:
         """All lines of a ledger, the last one of each key; only what was appended since is read."""
@@ -144,10 +142,6 @@ class Stamps:
             return os.fstat(handle).st_size
         finally:
             os.close(handle)
-
-
-def _digit(key: str) -> str:
-    return hashlib.md5(os.fsencode(key), usedforsecurity=False).hexdigest()[0]
 
 
 def _line(key: str, stamp: Stamp | None) -> bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import stat
 from collections.abc import Callable, Sequence
@@ -99,6 +98,8 @@ def _line_ends(path: str, size: int, entry: Entry) -> str:
     """What git's autocrlf and FTP in text mode do to a file."""
     if size > _LONGEST_TEXT:
         return ""
+    import hashlib
+
     with contextlib.suppress(OSError), open(path, "rb") as file:
         data = file.read()
         unix = data.replace(b"\r\n", b"\n")
@@ -319,6 +320,8 @@ class Store:
 
     def unpacked(self, name: str, members: Sequence[str] | None) -> str:
         """The folder for an archive's members, on the file system of the cache."""
+        import hashlib
+
         # the name is in it for file systems that fold case
         digest = hashlib.sha256("\n".join([name, *(members or ())]).encode()).hexdigest()[:16]
         selection = f"{'all' if members is None else 'part'}-{digest}"

@@ -16,7 +16,7 @@ from ..errors import BadName, RegistryError
 from ..registry import Registry
 from ..registry.catalog import CATALOG, SUMS
 from ..registry.names import check_name
-from ..registry.packages import REGISTRY_NAME, find_registry, package_at, package_folders
+from ..registry.packages import REGISTRY_NAME, declarations_of, find_registry, package_at
 from .output import note
 
 #: In an error; a folder such as /etc has hundreds of links.
@@ -51,7 +51,7 @@ def find_target(target: str) -> Path:
         return _in_folder(folder)
     if _is_path(target):
         raise RegistryError(f"{target}: there is no such folder")
-    registries = [folder / "data" / REGISTRY_NAME for folder in package_folders(target)]
+    registries = [Path(path) for path in declarations_of(target)]
     if not registries:
         raise RegistryError(f"package {target!r} is inside an archive; give the folder of its sources")
     return next((registry for registry in registries if registry.is_file()), registries[0])

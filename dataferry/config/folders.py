@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-import threading
 import time
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
@@ -13,7 +12,7 @@ from typing import NamedTuple
 from ..errors import SettingsError
 from ..portable import after_fork
 
-_VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
+_VARIABLE = r"\$(?:(\w+)|\{(\w+)\})"
 
 
 def folder_list(folders: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[str]:
@@ -38,12 +37,12 @@ class Folder(NamedTuple):
 
 def expand_folder(written: str) -> tuple[str, str]:
     """Expand ``~``, ``$VAR`` and ``${VAR}``: the absolute path, or the text as written and why it names no folder."""
-    missing = [a or b for a, b in _VARIABLE.findall(written) if not os.environ.get(a or b)]
+    missing = [a or b for a, b in re.findall(_VARIABLE, written) if not os.environ.get(a or b)]
     if missing:
         return written, f"${missing[0]} is not set"
     if "\0" in written:
         return written, "it contains a NUL character"
-    path = os.path.expanduser(_VARIABLE.sub(lambda m: os.environ[m[1] or m[2]], written))
+    path = os.path.expanduser(re.sub(_VARIABLE, lambda m: os.environ[m[1] or m[2]], written))
     if path.startswith("~"):
         return written, "there is no such user"
     if not os.path.isabs(path):
@@ -84,6 +83,8 @@ class _Question:
     """One look at a folder, in a thread of its own: a dead mount blocks whoever looks."""
 
     def __init__(self, path: str) -> None:
+        import threading
+
         self.path, self.asked = path, time.monotonic()
         self.answer: str | None = None
         self.thread = threading.Thread(target=self._look, name="dataferry-folder", daemon=True)

@@ -9,14 +9,15 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import SettingsError
 from ..registry.names import close_names
 from ..registry.toml_values import TomlValues, read_toml
 from .folders import Folder, cache_folder, make_folder
-from .validation import check_hosts, check_sites, refuse_unknown
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 #: Folders for the data of any package, each with ``<package>/<name>``.
 DATA_VARIABLE = "DATAFERRY_DATA"
@@ -142,25 +143,24 @@ def _version() -> str:
         return "0"
 
 
-def config_files() -> list[Path]:
+def config_files() -> list[str]:
     """Where configuration files may lie, the user's first: absolute paths, whether or not there is a file."""
     homes = [os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")]
     homes += (os.environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(os.pathsep)
-    return [Path(home) / "dataferry" / "config.toml" for home in homes if os.path.isabs(home)]
+    return [os.path.join(home, "dataferry", "config.toml") for home in homes if os.path.isabs(home)]
 
 
 _read: dict[str, tuple[tuple[int, int], dict[str, Any]]] = {}
 
 
-def _table(path: Path) -> dict[str, Any] | None:
+def _table(path: str) -> dict[str, Any] | None:
     """One configuration file, parsed again only after it changed."""
-    key = str(path)
     try:
-        status = os.stat(key)
+        status = os.stat(path)
         mark = (status.st_mtime_ns, status.st_size)
-        if key not in _read or _read[key][0] != mark:
-            _read[key] = mark, read_toml(path, SettingsError)[1]
-        return _read[key][1]
+        if path not in _read or _read[path][0] != mark:
+            _read[path] = mark, read_toml(path, SettingsError)[1]
+        return _read[path][1]
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -173,7 +173,7 @@ def load_settings() -> Settings:
     for path in reversed(config_files()):  # the user's last, so that it wins
         table = _table(path)
         if table is not None:
-            settings = _merged(TomlValues(str(path), SettingsError), settings, table)
+            settings = _merged(TomlValues(path, SettingsError), settings, table)
     switch = os.environ.get(OFFLINE_VARIABLE)
     if switch is not None:
         if switch.lower() not in _YES | _NO:
@@ -186,6 +186,10 @@ def load_settings() -> Settings:
 
 def _merged(values: TomlValues, before: Settings, table: dict[str, Any]) -> Settings:
     """The settings of one file in front of those that are there."""
+    from pathlib import Path
+
+    from .validation import check_hosts, check_sites, refuse_unknown
+
     refuse_unknown(values, table, _KEYS)
     verify = values.typed(table, "verify", str, before.verify)
     if verify not in {"once", "always"}:
@@ -219,6 +223,8 @@ def _merged(values: TomlValues, before: Settings, table: dict[str, Any]) -> Sett
 def _merged_package(
     values: TomlValues, before: PackageSettings, table: dict[str, Any], package: str
 ) -> PackageSettings:
+    from .validation import refuse_unknown
+
     where = f"packages.{package}."
     refuse_unknown(values, table, _PACKAGE_KEYS, where)
     overrides = dict(before.overrides)

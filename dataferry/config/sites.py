@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 #: Variables whose value is itself a label: the name of the site or of the machine.
@@ -17,7 +16,9 @@ def known_sites() -> Mapping[str, Mapping[str, Any]]:
     """The sites that dataferry knows, from ``data/sites.toml``."""
     import tomllib
 
-    return tomllib.loads((Path(__file__).parents[1] / "data" / "sites.toml").read_text(encoding="utf-8"))
+    folder = os.path.dirname(os.path.dirname(__file__))
+    with open(f"{folder}/data/sites.toml", "rb") as file:
+        return tomllib.load(file)
 
 
 def current_sites(more: Mapping[str, Mapping[str, Any]], forced: str) -> frozenset[str]:

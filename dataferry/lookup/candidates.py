@@ -15,7 +15,7 @@ from ..config.settings import DATA_VARIABLE, Settings
 from ..config.sites import current_sites
 from ..errors import Reason, RegistryError
 from ..registry.entry import Entry
-from ..registry.packages import package_folders, path_in, scattered_data
+from ..registry.packages import declarations_of, package_folders, path_in, scattered_data
 from ..registry.registry import Registry
 
 #: Larger files in folders are accepted by their size alone, unless ``verify = "always"``.
@@ -95,9 +95,9 @@ class Candidates:
     @cached_property
     def data_folders(self) -> list[str]:
         """The package's ``data`` folders: beside its registry, and in each part of a namespace package."""
-        folders = [str(self.registry.path.parent)] if self.registry.path is not None else []
+        folders = [self.registry.data_folder] if self.registry.data_folder else []
         with contextlib.suppress(RegistryError):  # a registry file may lie apart from any installed package
-            folders += [str(folder / "data") for folder in package_folders(self.package)]
+            folders += [os.path.join(folder, "data") for folder in package_folders(self.package)]
         return list(dict.fromkeys(folders))
 
     @cached_property
@@ -110,9 +110,7 @@ class Candidates:
     def installed(self) -> bool:
         """Whether the registry is the one of an installed package."""
         with contextlib.suppress(RegistryError):
-            return self.registry.path is not None and self.registry.path.parent in [
-                folder / "data" for folder in package_folders(self.package)
-            ]
+            return self.registry.origin in declarations_of(self.package)
         return False
 
     def store(self) -> Store:

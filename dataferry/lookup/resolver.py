@@ -6,7 +6,6 @@ import fnmatch
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..cache.store import Store, Verdict
@@ -18,13 +17,15 @@ from ..registry.packages import find_registry
 from ..registry.registry import Registry
 from .candidates import Candidate, Candidates
 from .options import in_terminal
-from .report import Arrival, Step, Where, contact_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..download.progress import Progress
     from ..download.source import Arrived, Source, Wanted
     from ..hosts.base import Host
     from .options import FetchOptions
+    from .report import Arrival, Step, Where
 
 
 #: Variables that move the places; a change of one is seen by the next call.
@@ -158,13 +159,14 @@ class Resolver:
         return known[0] if same and known[4] in (0, now.st_ctime_ns) else None
 
     def _walk(
-        self, name: str, entry: Entry | None, store: Store, *, rehash: bool = False
+        self, name: str, entry: Entry | None, store: Store | None, *, rehash: bool = False
     ) -> Iterator[tuple[Candidate, Verdict, str | None]]:
         """Each place in the order in which they are asked: what was found there, and the path where it is the file."""
         candidates = self.candidates()
         for candidate in candidates.of(name, entry):
             verdict = candidates.examine(candidate, entry, rehash=rehash)
             yield candidate, verdict, candidate.path if verdict.accepted else None
+        store = store or candidates.store()
         path, verdict = store.find(name, entry, rehash=rehash)
         yield Candidate("cache", path or self._cache_key(name), store.origin), verdict, path
 
@@ -178,8 +180,7 @@ class Resolver:
 
         Raises `FileUnavailable` for an override that is no file: what the user named is not replaced by another file.
         """
-        entry = self.entry(name)
-        store = store or self.candidates().store()
+        entry, chosen = self.entry(name), self.candidates().cache
         tried: list[Failure] = []
         for _ in range(_LOOKS):
             tried.clear()
@@ -190,7 +191,7 @@ class Resolver:
                     break  # another process has just cleared the cache: looked up again
                 where = f"{candidate.kind} {candidate.path}"
                 if candidate.kind == "cache":
-                    where = "astropy's cache" if store.chosen is None else f"cache {store.chosen.path}"
+                    where = "astropy's cache" if chosen is None else f"cache {chosen.path}"
                 if verdict.wrong:
                     self._warn(name, where, verdict.note)
                 tried.append(Failure(where, verdict.note, verdict.reason or Reason.ERROR))
@@ -205,6 +206,7 @@ class Resolver:
     def where(self, name: str) -> Where:
         """Every step of the way to a file, without fetching it."""
         from .configured_hosts import known_sources, offline_reason
+        from .report import Step, Where
 
         entry, candidates = self.entry(name), self.candidates()
         store = candidates.store()
@@ -245,11 +247,10 @@ class Resolver:
             return self._refresh(name, self._with_progress(options))
         if (path := self.known(name)) is not None:
             return path
-        store = self.candidates().store()
-        path, tried = self.find(name, store)
+        path, tried = self.find(name)
         if path is not None:
             return path
-        result = self.download({name: tried}, options, store)[name]
+        result = self.download({name: tried}, options)[name]
         if isinstance(result, DataferryError):
             raise result
         return result
@@ -314,6 +315,8 @@ class Resolver:
     def _from_hosts(
         self, store: Store, entries: Sequence[Entry], tried: Mapping[str, list[Failure]], options: FetchOptions
     ) -> dict[str, str | DataferryError]:
+        from pathlib import Path
+
         from .configured_hosts import download_from_hosts, engine_settings
 
         by_name = {entry.name: entry for entry in entries}
@@ -355,6 +358,8 @@ class Resolver:
     def _arrived(self, name: str, result: Arrived) -> str:
         path = str(result.path)
         if result.source is not None:
+            from .report import Arrival
+
             arrival = Arrival(result.source.redacted, result.moved_bytes, result.seconds)
             self.arrivals[name] = arrival
             _log("%s: %d bytes in %.1f s from %s", name, arrival.moved_bytes, arrival.seconds, arrival.source)
@@ -408,6 +413,8 @@ class Resolver:
 
     def _refresh(self, name: str, options: FetchOptions) -> str:
         """The newest version of a file that is not registered: the one that is there, where the host says so."""
+        from pathlib import Path
+
         from ..download.fetch import fetch
         from ..download.source import Wanted
         from .configured_hosts import engine_settings
@@ -452,6 +459,8 @@ class Resolver:
         return f"where there is a network, run: {self._command('get', name)}"
 
     def _look_closer(self, name: str) -> str:
+        from .report import contact_of
+
         variable = self.registry.env
         folder = f"a folder that {variable or DATA_VARIABLE} names" + ("" if variable else f", below {self.package}/")
         contact = contact_of(self.package, self.registry.about)
@@ -462,7 +471,7 @@ class Resolver:
     def _command(self, verb: str, name: str) -> str:
         import shlex
 
-        if self.registry.path is None:
+        if not self.registry.data_folder:
             return f"{self.registry.origin}.{verb}({name!r})"
         apart = [] if self.candidates().installed else ["--registry", self.registry.origin]
         return shlex.join(["dataferry", verb, self.package, name, *apart])
@@ -489,6 +498,8 @@ class Resolver:
 
 
 def _step(candidate: Candidate, verdict: Verdict, path: str | None) -> Step:
+    from .report import Step
+
     where, found = path or candidate.path, path is not None
     return Step(candidate.kind, where, candidate.origin, found, verdict.note, verdict.reason)
 

@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import cached_property
-from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import RegistryError
@@ -166,7 +165,7 @@ def read_list(text: str, origin: str) -> list[Entry]:
 class ListedFiles:
     """The text form of a registry, read once and searched as bytes; parsed whole only where all names are wanted."""
 
-    def __init__(self, path: Path, new: bool = False) -> None:
+    def __init__(self, path: str, new: bool = False) -> None:
         self.path = path
         self._new = new  # it need not exist yet
 

@@ -10,8 +10,11 @@ from ..errors import RegistryError
 from .names import LARGEST, check_name, shortened
 
 _is_sha256 = re.compile(r"[0-9a-fA-F]{64}").fullmatch
-#: One letter in front of a colon is a drive of Windows.
-is_url = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:\S+").fullmatch
+
+
+def is_url(text: str) -> bool:
+    """Whether a text is a URL; one letter in front of a colon is a drive of Windows."""
+    return re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]+:\S+", text) is not None
 
 
 class Entry(NamedTuple):

@@ -7,7 +7,6 @@ part of astropy's cache key, so it must mean the same in all three.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable
 
 from ..errors import BadName
@@ -20,12 +19,13 @@ LONGEST_NAME = 1024
 LARGEST = (1 << 63) - 1
 
 _PLAIN = re.compile(r"[A-Za-z0-9_+=@,][A-Za-z0-9_.+=@,-]*(?:/[A-Za-z0-9_+=@,][A-Za-z0-9_.+=@,-]*)*").fullmatch
+#: Most URLs, and their port: nothing in them is secret, and a look at their parts would take ten times as long.
+_PLAIN_URL = re.compile(r"https?://[\w.-]+(?::([0-9]+))?/[\w.~%+,/-]*", re.ASCII).fullmatch
 #: Where a server is named, also by a host of its own kind: ``webdav:https://host/path/``.
-_SERVER = re.compile(r"((?:[\w+.-]*:)*//)(.*)", re.DOTALL).match
-_HOST = re.compile(r"(?:|localhost|\[[^\]]*\]|[\w-]*\.[\w.-]*)(?::\d*)?").fullmatch
+_SERVER = r"((?:[\w+.-]*:)*//)((?s:.*))"
+_HOST = r"(?:|localhost|\[[^\]]*\]|[\w-]*\.[\w.-]*)(?::\d*)?"
 #: A host with a port that cannot be a user and the beginning of a password.
-_HOST_AND_PORT = re.compile(r"(?:localhost|\[[^\]]*\]|\d+(?:\.\d+){3}):\d*").fullmatch
-_ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
+_HOST_AND_PORT = r"(?:localhost|\[[^\]]*\]|\d+(?:\.\d+){3}):\d*"
 
 
 def check_name(name: object) -> str:
@@ -71,6 +71,8 @@ def quoted_name(name: str) -> str:
 
 
 def _check_slowly(name: object) -> str:
+    import unicodedata
+
     if not isinstance(name, str):
         raise BadName(f"a name is a string, not {type(name).__name__}: {shortened(name)}")
 
@@ -91,7 +93,7 @@ def _check_slowly(name: object) -> str:
         raise bad("it holds a backslash; names use '/'")
     if name.startswith("/") or re.match(r"[A-Za-z]:", name):
         raise bad("it is absolute; names are relative to the package's data")
-    if _ESCAPE.search(name):
+    if re.search("%[0-9A-Fa-f]{2}", name):
         raise bad("it holds a percent escape; write the character itself")
     if "?" in name or "#" in name:
         raise bad("'?' and '#' end the path of a URL")
@@ -134,10 +136,14 @@ def check_url(url: object, what: str = "dataurl") -> str:
     """
     if not isinstance(url, str):
         raise BadName(f"{what} is a string, not {type(url).__name__}")
-    if any(c.isspace() or unicodedata.category(c) == "Cc" for c in url):
-        raise BadName(f"{what} contains a space or a control character")
+    plain = _PLAIN_URL(url)
+    if plain and url.endswith("/") and int(plain[1] or 0) < 1 << 16:
+        return url
+    from unicodedata import category
     from urllib.parse import urlsplit
 
+    if any(c.isspace() or category(c) == "Cc" for c in url):
+        raise BadName(f"{what} contains a space or a control character")
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
@@ -163,16 +169,16 @@ def split_options(spec: str) -> tuple[str, dict[str, str]]:
     return rest, {key: value for key, _, value in items}
 
 
-_SECRET_KEYS = re.compile(
+_LOGIN_KEYS = (
     r"(?i)(?:.*[-_])?(?:token|password|passwd|secret|signature|sig|credential|credentials|api[-_]?key|access[-_]?key)"
-).fullmatch
+)
 
 
 def check_public(spec: str) -> str:
     """Return a URL or a host's line if everybody may read it; raises `BadName` if it holds a login or a secret."""
     from urllib.parse import parse_qsl
 
-    server = _SERVER(spec)
+    server = re.match(_SERVER, spec)
     authority = _authority(server[2]) if server is not None else ""
     host = authority.rpartition("@")[2].partition(":")[0] or "the.host"
     belongs = f'a registry is public, and a login belongs to [hosts."{host}"] of config.toml'
@@ -182,13 +188,9 @@ def check_public(spec: str) -> str:
         raise BadName(f"{redact_url(spec)} was given with a user or a password: {belongs}")
     query = spec.partition("#")[0].partition("?")[2]
     for key, _ in parse_qsl(query, keep_blank_values=True):
-        if _SECRET_KEYS(key):
+        if re.fullmatch(_LOGIN_KEYS, key):
             raise BadName(f"{redact_url(spec)} was given with a secret ({key}): {belongs}")
     return spec
-
-
-#: Most URLs; the rest of `redact_url` takes ten times as long, and runs with thousands of files ask for each.
-_NOTHING_TO_HIDE = re.compile(r"https?://[\w.-]+(?::[0-9]+)?/[\w.~%+,/-]*", re.ASCII).fullmatch
 
 
 def redact_url(url: str) -> str:
@@ -196,11 +198,11 @@ def redact_url(url: str) -> str:
 
     Where nobody can say what is a password, as in ``http://a.b:12/34@host/``, all that may be one goes.
     """
-    if _NOTHING_TO_HIDE(url):
+    if _PLAIN_URL(url):
         return url
     from urllib.parse import parse_qsl
 
-    server = _SERVER(url)
+    server = re.match(_SERVER, url)
     if server is not None:
         url = server[1] + _without_login(server[2])
     path, _, query = url.partition("#")[0].partition("?")
@@ -218,12 +220,12 @@ def _without_login(rest: str) -> str:
     before, _, after = rest.rpartition("@")
     path = re.split("[?#]", rest, maxsplit=1)[0]
     # an "@" further on is part of a path only if what is before it can be a host, and not half of a login
-    if _HOST(host) and path and ":" not in path.rpartition("@")[0]:
-        if ":" not in host or _HOST_AND_PORT(host):
+    if re.fullmatch(_HOST, host) and path and ":" not in path.rpartition("@")[0]:
+        if ":" not in host or re.fullmatch(_HOST_AND_PORT, host):
             return host + rest
         # behind a "?" the rest may be the end of a signature
         return "..." if "?" in before else f"...@{after}"
-    return after if "?" not in before or _HOST(_authority(after)) else "..."
+    return after if "?" not in before or re.fullmatch(_HOST, _authority(after)) else "..."
 
 
 def _authority(after_slashes: str) -> str:

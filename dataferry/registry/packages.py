@@ -7,13 +7,13 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RegistryError
 
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
+    from pathlib import Path
 
 
 #: The file that declares a package's data, in its ``data`` folder.
@@ -22,6 +22,8 @@ REGISTRY_NAME = "dataferry.toml"
 
 def declared_packages() -> list[str]:
     """The top-level packages here that declare data, sorted; none is imported."""
+    from pathlib import Path
+
     found = {path.parts[-3] for folder in sys.path for path in Path(folder or ".").glob(f"*/data/{REGISTRY_NAME}")}
     for name, module in list(sys.modules.items()):
         if name.startswith("__editable__"):  # setuptools' finder of packages in source trees
@@ -30,10 +32,10 @@ def declared_packages() -> list[str]:
     return sorted(filter(str.isidentifier, found))
 
 
-def package_folders(package: str) -> list[Path]:
+def package_folders(package: str) -> list[str]:
     """The folders of a package, found without importing it: several for a namespace package, none in an archive."""
     spec = _package_spec(package)
-    folders = [Path(folder) for folder in spec.submodule_search_locations or () if os.path.isdir(folder)]
+    folders = [folder for folder in spec.submodule_search_locations or () if os.path.isdir(folder)]
     return folders or _folders_of_resources(spec)
 
 
@@ -80,18 +82,18 @@ def _find_within(name: str, folders: list[str]) -> ModuleSpec | None:
     return None
 
 
-def _folders_of_resources(spec: ModuleSpec) -> list[Path]:
+def _folders_of_resources(spec: ModuleSpec) -> list[str]:
     """The folders of a package whose finder knows the place of each file only: editable installs of meson-python."""
     root = _resources(spec)
     if root is None:
         return []
     folders = dict.fromkeys(
-        path.parents[len(parts) - 1]
+        str(path.parents[len(parts) - 1])
         for path, parts in _files_below(root.joinpath("data"), ("data",))
         if path.parts[-len(parts) :] == parts
     )
     if not folders and spec.origin and os.path.isfile(spec.origin):
-        folders = {Path(spec.origin).parent: None}
+        folders = {os.path.dirname(spec.origin): None}
     return list(folders)
 
 
@@ -103,6 +105,8 @@ def _resources(spec: ModuleSpec) -> Any:
 
 
 def _files_below(folder: Any, parts: tuple[str, ...]) -> Iterator[tuple[Path, tuple[str, ...]]]:
+    from pathlib import Path
+
     if not folder.is_dir():
         return
     for item in folder.iterdir():
@@ -122,7 +126,11 @@ def scattered_data(package: str) -> Any:
 
 def path_in(data: Any, name: str) -> str:
     """The path that a file of `scattered_data` would have, which meson-python may give another name; or nothing."""
-    found = None if data is None else data.joinpath(*name.split("/"))
+    if data is None:
+        return ""
+    from pathlib import Path
+
+    found = data.joinpath(*name.split("/"))
     return str(found) if isinstance(found, Path) else ""
 
 
@@ -141,15 +149,20 @@ def _archived(spec: ModuleSpec, what: str) -> RegistryError:
     )
 
 
-def find_registry(package: str) -> Path:
+def declarations_of(package: str) -> list[str]:
+    """Where a package may declare its data: one path for each of its folders, whether or not there is a file."""
+    return [os.path.join(folder, "data", REGISTRY_NAME) for folder in package_folders(package)]
+
+
+def find_registry(package: str) -> str:
     """The ``dataferry.toml`` of an installed package; raises `RegistryError` if there is none."""
-    paths = [folder / "data" / REGISTRY_NAME for folder in package_folders(package)]
+    paths = declarations_of(package)
     if not paths:
         raise _archived(_package_spec(package), "its data")
     for path in paths:
-        if path.is_file():
+        if os.path.isfile(path):
             return path
-    looked = ", ".join(map(str, paths))
+    looked = ", ".join(paths)
     raise RegistryError(f"package {package!r} declares no data ({looked}); 'dataferry add' writes that file")
 
 
@@ -184,13 +197,13 @@ def distribution_metadata(package: str) -> Any:
 
 
 #: What versioneer and setuptools_scm add to a commit that is not tagged: ``+3.gabc1234``, ``+d20260101``, ``+dirty``.
-_UNTAGGED = re.compile(r"\.dev|\+(?:.*\bg[0-9a-f]{6,}|.*\bd\d{8}\b|.*\bdirty\b|untagged|unknown)").search
+_UNTAGGED = r"\.dev|\+(?:.*\bg[0-9a-f]{6,}|.*\bd\d{8}\b|.*\bdirty\b|untagged|unknown)"
 
 
 def release_of(package: str) -> str:
     """The tag of the installed release; ``main`` for a development version, and for a package that is not installed."""
     found = distribution_metadata(package)
     version = "" if found is None else str(found.get("Version", ""))  # an interrupted pip leaves an empty METADATA
-    if not version or _UNTAGGED(version):
+    if not version or re.search(_UNTAGGED, version):
         return "main"
     return version.partition("+")[0]  # "+computecanada" and the like: a release that somebody built again

@@ -11,24 +11,23 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import BadName, RegistryError
-from .checksum_lists import ListedFiles
 from .entry import Entry, check_entry
 from .names import check_name, check_url, close_names, shortened
 from .packages import package_at, release_of
 from .toml_values import TomlValues, parse_toml, read_toml
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .checksum_lists import ListedFiles
+
 _KEYS = {"dataurl", "mirrors", "timeout", "env", "cache_env", "registry", "strict", "folders", "files", "about"}
 _MOST_ROWS = 50  # of a table in a notebook
-_VARIABLE = re.compile(r"\$\{?(\w+)")
 #: How variables with a secret are called: GITHUB_TOKEN, AWS_ACCESS_KEY_ID, PGPASSWORD, https_proxy.
-_SECRET = re.compile(
-    r"(TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|APIKEY|PROXY|(^|_)(KEY|PASS|PAT|AUTH)|_PWD)(_|$)",
-    re.IGNORECASE,
-)
+_LOGIN_NAME = r"(TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|APIKEY|PROXY|(^|_)(KEY|PASS|PAT|AUTH)|_PWD)(_|$)"
 
 
 class Registry(Mapping[str, Entry]):
@@ -50,10 +49,10 @@ class Registry(Mapping[str, Entry]):
 
     Attributes
     ----------
-    path : Path or None
-        The ``dataferry.toml``; None for files that were declared in Python.
     origin : str
         What declares the files, for messages.
+    data_folder : str
+        The folder of the ``dataferry.toml``; empty for files that were declared in Python.
     dataurl : str
         The primary base URL; empty if only mirrors or bundled files are declared. ``{version}`` is replaced.
     mirrors : tuple of str
@@ -74,9 +73,9 @@ class Registry(Mapping[str, Entry]):
 
     def __init__(self, path: str | os.PathLike[str], package: str = "", *, new_list: bool = False) -> None:
         self._new_list = new_list
-        self.path: Path | None = Path(os.path.abspath(path))
-        self.origin = str(self.path)
-        text, table = read_toml(self.path, RegistryError, _tables)
+        self.origin = os.path.abspath(path)
+        self.data_folder = os.path.dirname(self.origin)
+        text, table = read_toml(self.origin, RegistryError, _tables)
         self._load(table, package, text)
 
     @classmethod
@@ -104,7 +103,7 @@ class Registry(Mapping[str, Entry]):
         """
         made = cls.__new__(cls)
         made._new_list = False
-        made.path, made.origin = None, f"PackageData({package!r}, files=...)"
+        made.origin, made.data_folder = f"PackageData({package!r}, files=...)", ""
         tables = {name: {"sha256": value} if isinstance(value, str) else value for name, value in files.items()}
         made._load({"strict": True, **declared, "files": tables}, package)
         return made
@@ -135,20 +134,33 @@ class Registry(Mapping[str, Entry]):
         self.strict: bool = values.typed(table, "strict", bool, False)
         folders = values.typed(table, "folders", dict, {})
         self.folders = {site: tuple(values.strings(folders, site, "folders.")) for site in folders}
-        in_folders = [(found, site) for site in folders for found in _VARIABLE.findall(" ".join(self.folders[site]))]
+        in_folders = [
+            (variable, site)
+            for site, several in self.folders.items()
+            for variable in re.findall(r"\$\{?(\w+)", " ".join(several))
+        ]
         for variable, key in ((self.env, "env"), (self.cache_env, "cache_env"), *in_folders):
-            if _SECRET.search(variable):
+            if variable and re.search(_LOGIN_NAME, variable.upper()):
                 raise values.error(f"the variable {variable} may hold a secret, and paths are printed", key)
         self.about: dict[str, Any] = values.typed(table, "about", dict, {})
         files = values.typed(table, "files", dict, {})
         self._entries = {name: self._entry(name, value, text) for name, value in files.items()}
         listed: str = values.typed(table, "registry", str, "")
         self._list: ListedFiles | None = None
-        if listed and self.path is None:
-            raise values.error("a text registry is declared in a dataferry.toml", "registry")
-        if listed and self.path is not None:
+        if listed:
+            from .checksum_lists import ListedFiles
+
+            if not self.data_folder:
+                raise values.error("a text registry is declared in a dataferry.toml", "registry")
             values.check(check_name, listed, "registry")
-            self._list = ListedFiles(self.path.parent / listed, self._new_list)
+            self._list = ListedFiles(os.path.join(self.data_folder, listed), self._new_list)
+
+    @property
+    def path(self) -> Path | None:
+        """The ``dataferry.toml``; None for files that were declared in Python."""
+        from pathlib import Path
+
+        return Path(self.origin) if self.data_folder else None
 
     @property
     def package(self) -> str:
@@ -259,7 +271,9 @@ class Registry(Mapping[str, Entry]):
     @property
     def list_path(self) -> Path | None:
         """The text file with the entries, where ``registry`` names one."""
-        return None if self._list is None else self._list.path
+        from pathlib import Path
+
+        return None if self._list is None else Path(self._list.path)
 
     def _entry(self, name: str, value: object, text: str) -> Entry:
         try:
@@ -280,12 +294,12 @@ class Registry(Mapping[str, Entry]):
 
 
 #: A file as `dataferry add` writes it. tomllib takes 15 us for one, this 1.3 us, which is 1.5 s for 100,000 files.
-_BLOCK = re.compile(
+_BLOCK = (
     r'\[files\."(?P<name>[^"\\\x00-\x1f\x7f]+)"\]\n'
     r'size = (?P<size>0|[1-9][0-9]{0,17})\nsha256 = "(?P<sha256>[0-9a-f]{64})"\n'
     r'(?P<locators>(?:[A-Za-z0-9_-]+ = (?:"[^"\\\x00-\x1f\x7f]*"|0|[1-9][0-9]{0,17})\n)*)\n*'
-).match
-_LOCATOR = re.compile(r'([A-Za-z0-9_-]+) = (?:"([^"]*)"|([0-9]+))\n').findall
+)
+_LOCATOR = r'([A-Za-z0-9_-]+) = (?:"([^"]*)"|([0-9]+))\n'
 #: Below this many characters tomllib is quick enough.
 _LONG = 100_000
 
@@ -302,9 +316,12 @@ def _read_blocks(text: str) -> dict[str, Any] | None:
 
     start = at = text.find('\n[files."') + 1
     files: dict[str, Entry] = {}
-    while block := _BLOCK(text, at):
+    match_block, find_locators = re.compile(_BLOCK).match, re.compile(_LOCATOR).findall
+    while block := match_block(text, at):
         name, size, sha256, locators = block.groups()
-        found: dict[str, str | int] = {key: int(digits) if digits else word for key, word, digits in _LOCATOR(locators)}
+        found: dict[str, str | int] = {
+            key: int(digits) if digits else word for key, word, digits in find_locators(locators)
+        }
         if name in files or len(found) != locators.count("\n") or found.keys() & {"size", "sha256"}:
             return None  # twice the same: tomllib names the line
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from ..errors import BadName, DataferryError
@@ -15,8 +14,7 @@ _TYPES: dict[Any, str] = {bool: "true or false", str: "a string", dict: "a table
 
 #: Parts of a dotted key, ``a.b.c``. tomllib takes minutes and gigabytes for one of 30,000 parts.
 _MOST_PARTS = 100
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"|\'[^\']*\'')
-_is_part = re.compile(r"[ \t]*[\w-]+[ \t]*").fullmatch
+_STRING = r'"(?:[^"\\]|\\.)*"|\'[^\']*\''
 
 
 def parse_toml(text: str) -> dict[str, Any]:
@@ -26,15 +24,15 @@ def parse_toml(text: str) -> dict[str, Any]:
     for line in text.split("\n"):
         if line.count(".") > _MOST_PARTS:
             parts = 0
-            for part in _STRING.sub("s", line).split("."):
-                parts = parts + 1 if _is_part(part) else 0
+            for part in re.sub(_STRING, "s", line).split("."):
+                parts = parts + 1 if re.fullmatch(r"[ \t]*[\w-]+[ \t]*", part) else 0
                 if parts > _MOST_PARTS:
                     raise ValueError(f"a key of more than {_MOST_PARTS} parts: {shortened(line)}")
     return tomllib.loads(text)
 
 
 def read_toml(
-    path: Path, kind: type[DataferryError], parse: Callable[[str], dict[str, Any]] = parse_toml
+    path: str, kind: type[DataferryError], parse: Callable[[str], dict[str, Any]] = parse_toml
 ) -> tuple[str, dict[str, Any]]:
     """The text and the tables of a file; raises an error of this kind, with the line where it is known."""
     try:
