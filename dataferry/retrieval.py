@@ -164,7 +164,11 @@ class _Place:
         if not self.algorithm:
             return None
         found = _digest(path, self.algorithm)
-        return None if found == self.digest else f"{self.algorithm} is {found}, not {self.digest}"
+        return None if found == self.digest else self.mismatch(found)
+
+    def mismatch(self, found: str) -> str:
+        """The reason where a whole file has another hash."""
+        return f"its {self.algorithm} is {found}; the hash that you gave is {self.digest}"
 
     def keep(self, content: Path | bytes) -> str:
         # the engine has compared the sha256 of bytes
@@ -217,7 +221,10 @@ def _download(urls: Sequence[str], place: _Place, settings: Settings, options: F
         if isinstance(result, Arrived):
             _report_hash(place, str(result.path))
             return str(result.path)
-        tried += result.failures
+        tried += [  # the engine calls each hash the registered one
+            failure._replace(reason=place.mismatch(failure.sha256)) if failure.sha256 else failure
+            for failure in result.failures
+        ]
         offline = offline and isinstance(result, Offline)
     if offline:
         raise Offline(place.name, tried, _WITHOUT_NETWORK)

@@ -91,8 +91,10 @@ def test_a_query_is_sent_and_is_no_part_of_the_name(server):
 def test_the_remedy_fits_the_reason(server):
     with pytest.raises(FileUnavailable, match="check the URL$"):
         dataferry.retrieve(server.url_of("v1/none.fits"), f"sha256:{SHA}", progress=False)
-    with pytest.raises(FileUnavailable, match="check the hash: a file that was changed"):
+    with pytest.raises(FileUnavailable, match="check the hash: a file that was changed") as caught:
         dataferry.retrieve(server.url_of("v1/map.fits"), f"sha256:{SHA[::-1]}", progress=False)
+    assert f"its sha256 is {SHA}; the hash that you gave is {SHA[::-1]}" in str(caught.value)
+    assert "registered" not in str(caught.value)
     with pytest.raises(Offline, match="where there is a network, run the same call"):
         dataferry.retrieve("https://nowhere.invalid/map.fits", f"sha256:{SHA}", progress=False)
 
