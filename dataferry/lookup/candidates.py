@@ -87,13 +87,13 @@ class Candidates:
                 inside.append(name)
             for path in inside:
                 yield Candidate("folder", f"{folder.path}/{path}", folder.origin, folder.problem, folder.path)
-        for data in self.data_folders:
+        for data in self._data_folders:
             yield Candidate("package", f"{data}/{name}", self.package)
         if path := path_in(self._scattered_data, name):
             yield Candidate("package", path, self.package)
 
     @cached_property
-    def data_folders(self) -> list[str]:
+    def _data_folders(self) -> list[str]:
         """The package's ``data`` folders: beside its registry, and in each part of a namespace package."""
         folders = [self.registry.data_folder] if self.registry.data_folder else []
         with contextlib.suppress(RegistryError):  # a registry file may lie apart from any installed package

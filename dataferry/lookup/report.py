@@ -107,16 +107,11 @@ class Where(NamedTuple):
 
     def _repr_html_(self) -> str:
         """A table for notebooks."""
-        from html import escape
+        from ..registry.registry import html_table
 
-        rows = "".join(
-            f"<tr><td>{'→' if step.found else ''}</td>"
-            + "".join(f'<td style="text-align:left">{escape(text)}</td>' for text in (step.kind, step.note, step.place))
-            + f'<td style="text-align:left">{escape(step.origin)}</td></tr>'
-            for step in self.steps
-        )
-        head = "".join(f'<th style="text-align:left">{word}</th>' for word in ("", "kind", "found", "place", "origin"))
-        return f"<b>{escape(self.name)}</b> ({escape(self._known)})<table><tr>{head}</tr>{rows}</table>"
+        rows = [("", "kind", "found", "place", "origin")]
+        rows += [("→" if step.found else "", step.kind, step.note, step.place, step.origin) for step in self.steps]
+        return html_table(self.name, self._known, rows)
 
 
 def contact_of(package: str, about: Mapping[str, Any]) -> str:

@@ -94,15 +94,9 @@ class Resolver:
         return entry
 
     def _unknown(self, name: str) -> UnknownFile:
-        return UnknownFile(name, self.registry.origin, close_names(name, self.registry.names()))
-
-    def _check_registered(self, name: str) -> None:
-        try:
-            self.entry(name)
-        except UnknownFile:
-            if below := fnmatch.filter(self.registry.names(), f"{name}/*"):
-                raise UnknownFile(name, self.registry.origin, [f"{name}/*", *below[:1]]) from None
-            raise
+        names = self.registry.names()
+        below = fnmatch.filter(names, f"{name}/*")[:1]
+        return UnknownFile(name, self.registry.origin, [f"{name}/*", *below] if below else close_names(name, names))
 
     def expand(self, names: str | Iterable[str]) -> list[str]:
         """The names that names and globs mean, each once. Raises `UnknownFile` for a glob that matches nothing."""
@@ -114,7 +108,7 @@ class Resolver:
                 if not found:
                     raise UnknownFile(name, self.registry.origin)
             else:
-                self._check_registered(name)
+                self.entry(name)
                 found = [name]
             wanted.update(dict.fromkeys(found))
         return list(wanted)
@@ -193,7 +187,9 @@ class Resolver:
                 if candidate.kind == "cache":
                     where = "astropy's cache" if chosen is None else f"cache {chosen.path}"
                 if verdict.wrong:
-                    self._warn(name, where, verdict.note)
+                    import logging
+
+                    logging.getLogger("dataferry").warning("%s: %s is skipped: %s", name, where, verdict.note)
                 tried.append(Failure(where, verdict.note, verdict.reason or Reason.ERROR))
                 if candidate.kind == "override":
                     raise FileUnavailable(
@@ -211,18 +207,16 @@ class Resolver:
         entry, candidates = self.entry(name), self.candidates()
         store = candidates.store()
         steps: list[Step] = []
-        found: str | None = None
-        for candidate, verdict, path in self._walk(name, entry, store):
-            steps.append(_step(candidate, verdict, path))
-            if path is not None or candidate.kind == "override":
-                found = path
+        for candidate, verdict, found in self._walk(name, entry, store):
+            steps.append(_step(candidate, verdict, found))
+            if found is not None or candidate.kind == "override":
+                note = "not needed"
                 break
-        over = bool(steps) and (steps[-1].found or steps[-1].kind == "override")
-        if over:
-            later = [*candidates.of(name, entry), Candidate("cache", self._cache_key(name), store.origin)]
-            steps += [Step(c.kind, c.path, c.origin, False, "not needed") for c in later[len(steps) :]]
-        offline = "" if over else offline_reason()
-        note = "not needed" if over else f"not asked: {offline}" if offline else "would be asked"
+        else:
+            offline = offline_reason()
+            note = f"not asked: {offline}" if offline else "would be asked"
+        places = [*candidates.of(name, entry), Candidate("cache", self._cache_key(name), store.origin)]
+        steps += [Step(place.kind, place.path, place.origin, False, note) for place in places[len(steps) :]]
         for host, sources, why_not in known_sources(self._hosts_of(entry), name, entry):
             own = entry is not None and host.spec in entry.urls
             origin = "url" if own else "dataurl" if host.spec == self.registry.dataurl else "mirror"
@@ -297,13 +291,15 @@ class Resolver:
         offline = offline_reason()
         for name, tried in missing.items():
             entry = registry.find(name)
-            if not (self._hosts_of(entry) if entry is not None else registry.dataurl):
-                results[name] = self._without_host(name, entry, tried)
+            # nobody could verify what the opener gives for a name that is not registered
+            if entry is None and (not registry.dataurl or options.opener is not None):
+                results[name] = self._unknown(name)
+            elif not self._hosts_of(entry):
+                reason = f"{registry.origin} declares neither a dataurl nor mirrors, so there is no host to try"
+                results[name] = FileUnavailable(name, tried, reason)
             elif offline:
                 remedy = self._prefetch(name) if entry else self._not_registered(name)
                 results[name] = Offline(name, [*tried, *self._not_asked(entry, offline)], remedy)
-            elif entry is None and options.opener is not None:
-                results[name] = self._unknown(name)  # nobody could verify what the opener gives
             elif entry is None:
                 results[name] = self._plainly(name, tried, options)
             else:
@@ -442,14 +438,6 @@ class Resolver:
 
     # -- what to say
 
-    def _without_host(self, name: str, entry: Entry | None, tried: list[Failure]) -> DataferryError:
-        if entry is None:
-            return self._unknown(name)
-        origin = self.registry.origin
-        return FileUnavailable(
-            name, tried, f"{origin} declares neither a dataurl nor mirrors, so there is no host to try"
-        )
-
     def _not_registered(self, name: str) -> str:
         close = close_names(name, self.registry.names())
         hint = f"; registered are {' and '.join(map(repr, close))}" if close else ""
@@ -490,11 +478,6 @@ class Resolver:
         if self._seen is not None:
             self._seen.paths[name] = path, now.st_size, now.st_mtime_ns, now.st_ino, 0 if ours else now.st_ctime_ns
         return path
-
-    def _warn(self, name: str, place: str, note: str) -> None:
-        import logging
-
-        logging.getLogger("dataferry").warning("%s: %s is skipped: %s", name, place, note)
 
 
 def _step(candidate: Candidate, verdict: Verdict, path: str | None) -> Step:
