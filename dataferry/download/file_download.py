@@ -62,7 +62,7 @@ class FileDownload:
 
     # What most small files never need costs them nothing here.
     locked = parked = impatient = finishing = False
-    state: SourceState | None = None
+    state: SourceState  # the source that is asked; chosen before the file begins
     began: SourceState | None = None
     alone: SourceState | None = None
     used_sources: frozenset[SourceState] = frozenset()
@@ -99,13 +99,14 @@ class FileDownload:
     def small(self) -> bool:
         """Whether it is kept in memory until it is whole."""
         known = self.registered and self.size is not None and self.size <= SMALL
-        return known and self.body is None and (self.state is None or self.state.plain)
+        return known and self.body is None and self.state.plain
 
     def choose(self) -> SourceState | None:
         """Take the source to ask next; None if no source is worth asking any more."""
         again = [self.alone] if self.alone is not None and not self.alone.wrong else []
         chosen = choose(again) or choose(self.states)
-        self.state = chosen or self.state
+        if chosen is not None:
+            self.state = chosen
         return chosen
 
     # -- beginning -----------------------------------------------------------------------------------------------------
@@ -113,7 +114,7 @@ class FileDownload:
     def begin(self, now: float) -> None:
         """Take the lock, look whether the file has come, and send a first request; may raise as `received`."""
         state = self.state
-        if state is None or not (self.locked or self._lock(now)):
+        if not (self.locked or self._lock(now)):
             return
         if not self.registered and self.began is not state:
             self.drop()  # nothing says that two sources have the same file
@@ -479,7 +480,7 @@ class FileDownload:
     def finished(self) -> None:
         """Check the hash, once it is known, and store the file; may raise as `received`."""
         body, state = self.body, self.state
-        if body is None or state is None or not body.is_hashed(state.source.redacted):
+        if body is None or not body.is_hashed(state.source.redacted):
             return
         self.finishing = False
         if body.partial.is_lost():

@@ -181,10 +181,9 @@ class Scheduler:
             while queue and self._may_begin(host, now):
                 file = queue.popleft()
                 self._running[file] = None
-                if file.state is not None:
-                    self._begin(file, file.state, partial(file.begin, now))
+                self._begin(file, file.state, partial(file.begin, now))
         for file in self._running:
-            while self._may_help(file, now) and file.state is not None and file.help(file.state):
+            while self._may_help(file, now) and file.help(file.state):
                 pass
 
     def _may_begin(self, host: HostLimiter, now: float) -> bool:
@@ -206,7 +205,7 @@ class Scheduler:
 
     def _may_help(self, file: FileDownload, now: float) -> bool:
         state, segments = file.state, file.segments
-        if state is None or segments is None or not segments.divisible or file.alone is not None or file.finishing:
+        if segments is None or not segments.divisible or file.alone is not None or file.finishing:
             return False
         host = state.host
         if (not host.split and host.active) or state.source.opener is not None or not file.transfers:
@@ -233,8 +232,7 @@ class Scheduler:
                 file.finish()
             file.finished()
         except Exception as exc:  # noqa: BLE001
-            if state is not None:
-                file.wrong(state, _error_of_file(exc, state.source.redacted))
+            file.wrong(state, _error_of_file(exc, state.source.redacted))
         self._see(file)
 
     def _begin(self, file: FileDownload, state: SourceState, act: Callable[[], None]) -> None:
@@ -359,7 +357,7 @@ class Scheduler:
     def _compare(self, file: FileDownload, now: float) -> None:
         """Let another mirror show what it can while a file is slow; the better one gets the rest."""
         state, segments = file.state, file.segments
-        if state is None or not file.registered or file.alone is not None or file.finishing or not file.transfers:
+        if not file.registered or file.alone is not None or file.finishing or not file.transfers:
             return
         if file.rival is not None:
             if segments is not None and file.rival.segment is not None:
@@ -397,7 +395,7 @@ class Scheduler:
     def _judge(self, file: FileDownload, rival: FileTransfer) -> None:
         """Give the rest of a file to the rival if it is much faster, and end the rival if not."""
         segment, old = rival.segment, file.state
-        if segment is None or old is None or file.segments is None or file.result is not None:
+        if segment is None or file.segments is None or file.result is not None:
             return
         file.rival = None
         rival.state.host.per_connection = segment.rate()
