@@ -6,26 +6,17 @@ import contextlib
 import os
 import threading
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from . import log
 from .cache.astropy_cache import drop_entry, entry_path
 from .cache.layout import astropy_cache, url_key
 from .config.folders import folder_list, folder_problem, make_folder
 from .config.settings import load_settings
-from .download.response import describe_body
 from .errors import BadName, Failure, FileUnavailable, Offline, Reason, RegistryError
 from .portable import after_fork
 from .registry.names import check_name, check_url, redact_url
 from .registry.packages import package_folders, path_in, refuse_archived, scattered_data
-
-if TYPE_CHECKING:
-    import logging
-
-
-def _log() -> logging.Logger:
-    import logging
-
-    return logging.getLogger("dataferry")
 
 
 def get_data_filename(
@@ -95,13 +86,13 @@ def get_data_filename(
         problem = folder.problem or folder_problem(folder.path, 3.0)
         path = os.path.join(folder.path, name)
         if not problem and os.path.isfile(path):
-            _log().info("%s: found in the folder %s", name, folder.path)
+            log.info("%s: found in the folder %s", name, folder.path)
             return path
         tried.append(Failure(f"folder {folder.path}", problem or "not there", "error" if problem else "absent"))
     bundled = [os.path.join(folder, "data") for folder in package_folders(package)]
     for path in [*(os.path.join(data, name) for data in bundled), path_in(scattered_data(package), name)]:
         if os.path.isfile(path):
-            _log().info("%s: bundled with %s", name, package)
+            log.info("%s: bundled with %s", name, package)
             return path
     tried += [Failure(f"package {data}", "not there", "absent") for data in bundled]
     refuse_archived(package, name)
@@ -144,7 +135,7 @@ def _ask_astropy(
             remedy = "get it once where there is a network, or name a folder that has it"
             raise Offline(name, tried, remedy)
         if not cached:
-            _log().warning("%s: nothing is registered for it, so nothing is verified", name)
+            log.warning("%s: nothing is registered for it, so nothing is verified", name)
         wait = data.conf.remote_timeout if timeout is None else timeout
         try:
             with _one_at_a_time.settings(dataurl=dataurl, dataurl_mirror=mirror, remote_timeout=wait):
@@ -161,7 +152,7 @@ def _ask_astropy(
             tried.append(Failure(redact_url(url), wrong[1], wrong[0]))
             raise FileUnavailable(name, tried, "check the name and the URL, or name a folder")
     found = "found in astropy's cache" if cached else f"fetched from {redact_url(dataurl)}"
-    _log().info("%s: %s", name, found)
+    log.info("%s: %s", name, found)
     return path
 
 
@@ -172,6 +163,8 @@ def _is_cached(url: str) -> bool:
 
 def _not_the_file(path: str, name: str) -> tuple[Reason, str] | None:
     """What came in place of the file, as far as its first bytes show: a login page, a git-lfs pointer, nothing."""
+    from .download.response import describe_body
+
     with open(path, "rb") as file:
         head = file.read(1024)
     return describe_body(head, None, name) if head else (Reason.EMPTY, "the server sent an empty body")

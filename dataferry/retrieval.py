@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import unquote, urlsplit
 
+from . import log
 from .cache.layout import RETRIEVED
 from .cache.store import Store, incoming
 from .download.source import Arrived
@@ -237,9 +238,6 @@ def _download(urls: Sequence[str], place: _Place, settings: Settings, options: F
 
 
 def _report_hash(place: _Place, path: str) -> None:
-    import logging
-
-    log = logging.getLogger("dataferry")
     if place.algorithm in _WEAK:
         log.info("%s: verified by its %s, which shows damage but no attack", place.name, place.algorithm)
     elif not place.algorithm and place.key not in _warned:

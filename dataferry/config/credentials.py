@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from .. import log
+
 if TYPE_CHECKING:
     import netrc
 
@@ -119,8 +121,6 @@ def _parsed(path: str, mtime_ns: int, size: int) -> netrc.netrc | None:
         why = f"line {error.lineno}: {error.msg}"
     except (OSError, UnicodeError) as error:
         why = str(error)
-    import logging
-
     # it must not stop a download that may not need it
-    logging.getLogger("dataferry").warning("%s: %s; no login in this file is used", path, why)
+    log.warning("%s: %s; no login in this file is used", path, why)
     return None

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import fnmatch
 import os
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .. import log
 from ..cache.store import Store, Verdict
 from ..config.settings import CACHE_VARIABLE, DATA_VARIABLE, load_settings
 from ..errors import DataferryError, Failure, FetchErrors, FileUnavailable, Offline, Reason, UnknownFile
@@ -187,9 +187,7 @@ class Resolver:
                 if candidate.kind == "cache":
                     where = "astropy's cache" if chosen is None else f"cache {chosen.path}"
                 if verdict.wrong:
-                    import logging
-
-                    logging.getLogger("dataferry").warning("%s: %s is skipped: %s", name, where, verdict.note)
+                    log.warning("%s: %s is skipped: %s", name, where, verdict.note)
                 tried.append(Failure(where, verdict.note, verdict.reason or Reason.ERROR))
                 if candidate.kind == "override":
                     raise FileUnavailable(
@@ -358,7 +356,7 @@ class Resolver:
 
             arrival = Arrival(result.source.redacted, result.moved_bytes, result.seconds)
             self.arrivals[name] = arrival
-            _log("%s: %d bytes in %.1f s from %s", name, arrival.moved_bytes, arrival.seconds, arrival.source)
+            log.info("%s: %d bytes in %.1f s from %s", name, arrival.moved_bytes, arrival.seconds, arrival.source)
         return self._remember(name, path) or path
 
     def sources(self, name: str) -> list[Source]:
@@ -470,7 +468,7 @@ class Resolver:
         return options._replace(progress=in_terminal() if self.show_progress is None else self.show_progress)
 
     def _remember(self, name: str, path: str, *, ours: bool = True) -> str | None:
-        _log("%s: %s", name, path)
+        log.info("%s: %s", name, path)
         try:
             now = os.stat(path)
         except OSError:
@@ -485,10 +483,3 @@ def _step(candidate: Candidate, verdict: Verdict, path: str | None) -> Step:
 
     where, found = path or candidate.path, path is not None
     return Step(candidate.kind, where, candidate.origin, found, verdict.note, verdict.reason)
-
-
-def _log(message: str, *arguments: object) -> None:
-    if "logging" in sys.modules:  # whoever reads the log has loaded it
-        import logging  # waits where another thread is loading it just now
-
-        logging.getLogger("dataferry").info(message, *arguments)

@@ -80,6 +80,14 @@ def test_a_hit(place, make_package, tmp_path):
     assert heavy == []
 
 
+def test_a_hit_of_the_plain_wrapper(tmp_path):
+    (tmp_path / "a.fits").write_bytes(BYTES)
+    call = f"get_data_filename('a.fits', package='json', dataurl='https://x.org/', folders={str(tmp_path)!r})"
+    found, heavy = loaded(f"from dataferry import get_data_filename\nprint({call})")
+    assert found == str(tmp_path / "a.fits")
+    assert heavy == []
+
+
 DOWNLOAD = """
 from dataferry import DataferryError, PackageData
 try:
