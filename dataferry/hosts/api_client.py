@@ -54,7 +54,7 @@ class FileBody(io.RawIOBase):
     start, size : int
         Its first byte and the number of bytes.
     moved : callable, optional
-        Takes the bytes that went; a negative number where they go again.
+        Takes the bytes that went; a negative number where they go again, or a request failed in its ``with`` block.
     """
 
     def __init__(self, path: Path, start: int, size: int, moved: Callable[[int], None] | None = None) -> None:
@@ -94,6 +94,11 @@ class FileBody(io.RawIOBase):
         """Close the file."""
         self._file.close()
         super().close()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        if kind is not None:
+            self.seek(0)
+        super().__exit__(kind, error, trace)
 
 
 class _Bytes(io.BytesIO):

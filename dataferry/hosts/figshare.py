@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -462,11 +461,9 @@ class _Parts:
     """The parts of one unfinished upload. Its URL opens it for whoever has it, and so is in no message."""
 
     def __init__(self, api: _Api, item: Mapping[str, Any], upload: Upload, moved: Moved) -> None:
-        url = str(item["upload_url"]).rstrip("/")
-        self._client = ApiClient(api.settings, url, headers=api.login if _same_site(url, api.base) else {})
-        self._url, self._upload, self._moved = url, upload, moved
-        self._place = f"{upload.name} at {urlsplit(url).netloc}"
-        self._lock = threading.Lock()
+        self._url, self._upload, self._moved = str(item["upload_url"]).rstrip("/"), upload, moved
+        login = api.login if _same_site(self._url, api.base) else {}
+        self._client = ApiClient(api.settings, self._url, headers=login)
 
     def send(self) -> bool:
         """Send the parts that are missing; false where the service has dropped the upload."""
@@ -496,27 +493,23 @@ class _Parts:
         number, start = int(part["partNo"]), int(part["startOffset"])
         size = int(part["endOffset"]) + 1 - start
         for _ in tries(_PART_LOCKED, 0.2, 5.0):
-            with FileBody(self._upload.path, start, size, self._count) as body:
-                try:
+            try:
+                with FileBody(self._upload.path, start, size, self._moved) as body:
                     self._client.call("PUT", f"{self._url}/{number}", body=body, again=False, timeout=120)
-                    return
-                except TransferError as error:
-                    failed, sent = error, body.tell()
+                return
+            except TransferError as error:
+                failed = error
             # the answer may be all that was lost; and an upload that was cut keeps its part locked for a while
             if number not in {int(other["partNo"]) for other in self._missing() or ()}:
-                self._count(size - sent)
+                self._moved(size)
                 return
-            self._count(-sent)
             if failed.final and not is_status(failed, 409):
                 break
         raise self._error(f"part {number}: {failed.reason}")
 
-    def _count(self, count: int) -> None:
-        with self._lock:
-            self._moved(count)
-
     def _error(self, reason: str) -> PublishError:
-        return PublishError(self._place, reason, "what arrived stays there: run it again to continue")
+        place = f"{self._upload.name} at {urlsplit(self._url).netloc}"
+        return PublishError(place, reason, "what arrived stays there: run it again to continue")
 
 
 def _same_site(url: str, base: str) -> bool:
