@@ -19,6 +19,8 @@ from ..errors import HostRefused, Reason, TransferError, printable
 from ..registry.names import redact_url, shortened
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from ..config.settings import Settings
     from ..download.session import Network, Transfer
 
@@ -95,10 +97,12 @@ class FileBody(io.RawIOBase):
         self._file.close()
         super().close()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
-        if kind is not None:
-            self.seek(0)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         super().__exit__(kind, error, trace)
+        if error is not None and self._moved is not None:
+            self._moved(-self._at)
 
 
 class _Bytes(io.BytesIO):

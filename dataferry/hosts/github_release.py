@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
-from functools import lru_cache
+from itertools import count
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from ..config.credentials import may_get_login
 from ..download.backoff import tries
 from ..download.response import server_time
-from ..errors import AccessDenied, BadName, Conflict, HostRefused, PublishError, TransferError
-from ..registry.names import check_name
+from ..errors import AccessDenied, BadName, Conflict, HostRefused, PublishError, Reason, TransferError
 from .about import as_list, authors
 from .api_client import FileBody, error_message
 from .base import Credential, HostedFile, Limits, Locators, Moved, Notes, Part, Publisher, Source, Upload
@@ -34,6 +32,17 @@ from .deposit import (
     read_options,
 )
 from .github import api_url, github_credentials, is_ref, is_repository
+from .github_assets import (
+    LARGEST_ASSET,
+    LONGEST_ASSET,
+    Piece,
+    Release,
+    ReleaseFile,
+    asset_name,
+    pieces,
+    pieces_of,
+    read_asset,
+)
 
 if TYPE_CHECKING:
     from ..config.credentials import Token
@@ -43,61 +52,7 @@ if TYPE_CHECKING:
 
 LATEST = "latest"
 
-# -- names ------------------------------------------------------------------------------------------------------------
-# GitHub keeps letters and digits of ASCII and ". _ - + @" in the name of an asset, and writes anything else as a dot,
-# several dots as one, and drops dots at both ends. So that no two names meet, a slash is "+-", and other characters are
-# the hexadecimal digits of their UTF-8 between "+_" and "_": "50 GHz.fits" is the asset "50+_20_GHz.fits".
-
-#: The most characters of an asset's name that are known to be kept.
-_LONGEST_ASSET = 255
-#: The most bytes of an asset: it has to be smaller than 2 GiB.
-_LARGEST_ASSET = 2**31 - 1
-#: The bytes of each part, but the last, of a file that is larger.
-_PART_BYTES = 1900 * 2**20
-#: Of a file: 1,000 assets in each of 100 releases.
-_MOST_PARTS = 100_000
-
-_TO_HIDE = re.compile(
-    r"(?:[^A-Za-z0-9._+@/-]"
-    r"|\+(?=-|_(?:[0-9a-f]{2})+_)"  # would read as one of the signs above
-    r"|^\.|(?<=\.)\.|\.\Z"
-    r"|\.(?=part\d{2,}-of-\d{2,}\Z)"  # would read as a part of another file
-    r")+"
-)
-_SIGN = re.compile(r"\+-|\+_((?:[0-9a-f]{2})+)_")
-_PART = re.compile(r"(.+)\.part(\d{2,})-of-(\d{2,})\Z", re.DOTALL)
-
-
-def asset_name(name: str) -> str:
-    """The asset that holds a file, or what the names of its parts begin with."""
-    return _TO_HIDE.sub(lambda found: f"+_{found[0].encode().hex()}_", name).replace("/", "+-")
-
-
-def file_name(asset: str) -> str | None:
-    """The file that an asset holds; None where no name leads to this asset."""
-    try:
-        name = _SIGN.sub(lambda found: bytes.fromhex(found[1]).decode() if found[1] else "/", asset)
-        return name if asset_name(check_name(name)) == asset else None
-    except (BadName, UnicodeDecodeError):
-        return None
-
-
-def _base_of(asset: str) -> str:
-    """The name of an asset without the number of a part."""
-    found = _PART.match(asset)
-    return found[1] if found else asset
-
-
-def pieces(name: str, size: int | None, part: int | None) -> list[tuple[str, int]]:
-    """The assets of a file in order, each with its bytes (0 where they are not known)."""
-    asset, each = asset_name(name), part or _PART_BYTES
-    if size is None or size <= (part or _LARGEST_ASSET):
-        return [(asset, size or 0)]
-    if size > _MOST_PARTS * each:
-        raise BadName(f"{name!r} with {size} bytes has more than {_MOST_PARTS} parts of {each} bytes")
-    sizes = [each] * (size // each) + ([size % each] if size % each else [])
-    wide = max(2, len(str(len(sizes))))
-    return [(f"{asset}.part{i:0{wide}}-of-{len(sizes):0{wide}}", size) for i, size in enumerate(sizes, 1)]
+# -- tags -------------------------------------------------------------------------------------------------------------
 
 
 def _further_tag(tag: str, number: int) -> str:
@@ -119,7 +74,6 @@ def _next_tag(tag: str) -> str:
 
 _VERSION = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
 _NEXT = re.compile(r'<([^>]*)>\s*;[^,]*\brel="?next"?')
-_SHA256 = re.compile(r"sha256:([0-9a-fA-F]{64})\Z")
 
 
 class _Api(ArchiveApi):
@@ -145,144 +99,31 @@ class _Api(ArchiveApi):
             reply = self.call("GET", found[1], max_bytes=PAGE_BYTES)
         raise endless_list(f"{self.base}{path}")
 
-    def release(self, path: str) -> _Release | None:
+    def release(self, path: str) -> Release | None:
         """The release at a path, with its assets; None if there is none that this token sees."""
         found = self.find(f"{self.repository}/releases/{path}")
-        return None if found is None else _Release.read(found).refresh(self)
+        return None if found is None else self.refresh(Release(found))
 
-    def tagged(self, tag: str) -> _Release | None:
+    def refresh(self, release: Release) -> Release:
+        """Ask which assets a release has."""
+        assets = map(read_asset, self.pages(f"{self.repository}/releases/{release.id}/assets"))
+        release.assets = {asset.name.lower(): asset for asset in assets}
+        return release
+
+    def tagged(self, tag: str) -> Release | None:
         """The published release with a tag."""
         return self.release(LATEST if tag == LATEST else f"tags/{quote(tag, safe='')}")
 
-    def series(self, tag: str) -> dict[str, _Release]:
+    def series(self, tag: str) -> dict[str, Release]:
         """A release and the further ones of its data by tag, published or drafts (of several the oldest)."""
-        every = map(_Release.read, self.pages(f"{self.repository}/releases"))
+        every = map(Release, self.pages(f"{self.repository}/releases"))
         same = [release for release in every if release.tag == tag or _is_further(release.tag, tag)]
         # of several with a tag the one that comes last
         found = {release.tag: release for release in sorted(same, key=lambda r: (not r.draft, -r.id))}
         # the list may be some seconds behind
         published = self.tagged(tag) if tag not in found or found[tag].draft else None
         found |= {tag: published} if published else {}
-        return {known.tag: known.refresh(self) for known in sorted(found.values(), key=lambda r: (len(r.tag), r.tag))}
-
-
-def _asset(item: Mapping[str, Any]) -> DraftFile:
-    """An asset, with its address as the key. One whose upload was cut stays, incomplete and empty."""
-    digest = _SHA256.match(item.get("digest") or "")
-    sha256 = digest[1].lower() if digest else None  # older assets have none
-    complete = item["state"] == "uploaded"
-    return DraftFile(int(item["size"]), sha256, name=item["name"], key=item["url"], complete=complete, data=item)
-
-
-@dataclass
-class _Release:
-    """A release; its assets by name in lower case, since to GitHub names that differ in case only are the same."""
-
-    id: int
-    tag: str
-    draft: bool
-    immutable: bool
-    upload_url: str
-    page: str
-    assets: dict[str, DraftFile] = field(default_factory=dict)
-
-    @classmethod
-    def read(cls, item: Mapping[str, Any]) -> _Release:
-        draft = bool(item["draft"])
-        immutable = bool(item.get("immutable")) and not draft
-        upload_url = item["upload_url"].partition("{")[0]
-        return cls(item["id"], item["tag_name"], draft, immutable, upload_url, item["html_url"])
-
-    def refresh(self, api: _Api) -> _Release:
-        """Ask which assets it has."""
-        assets = map(_asset, api.pages(f"{api.repository}/releases/{self.id}/assets"))
-        self.assets = {asset.name.lower(): asset for asset in assets}
-        return self
-
-    def asset(self, name: str) -> DraftFile | None:
-        """The asset of exactly this name, complete or not."""
-        found = self.assets.get(name.lower())
-        return found if found is not None and found.name == name else None
-
-    def assets_of(self, name: str) -> list[DraftFile]:
-        """The complete assets of a file in order, however it was divided."""
-        base = asset_name(name)
-        found = [asset for asset in self.assets.values() if asset.complete and _base_of(asset.name) == base]
-        return sorted(found, key=lambda asset: asset.name)
-
-    def files(self, part: int | None, locators: Locators, login: Mapping[str, str]) -> list[DraftFile]:
-        """The files that it has; assets that no name leads to, and files with a missing part, are left out."""
-        groups: dict[str, list[DraftFile]] = {}
-        for _, asset in sorted(self.assets.items()):
-            if asset.complete:
-                groups.setdefault(_base_of(asset.name), []).append(asset)
-        named = [(file_name(base), assets) for base, assets in groups.items()]
-        files = [_ReleaseFile.of(name, assets, part, locators=locators, login=login) for name, assets in named if name]
-        return [file for file in files if file.is_whole]
-
-
-@dataclass(frozen=True, slots=True)
-class _ReleaseFile(DraftFile):
-    """A file of a release: an asset, or the parts that it is divided into. ``part`` is their size."""
-
-    assets: Sequence[DraftFile] = ()
-    part: int | None = None
-
-    @classmethod
-    def of(cls, name: str, assets: Sequence[DraftFile], part: int | None, **known: Any) -> _ReleaseFile:
-        """The file that these assets are; ``known`` are its locators and the login for it."""
-        size, sha256 = sum(asset.size or 0 for asset in assets), assets[0].sha256 if len(assets) == 1 else None
-        return cls(size, sha256, name=name, key=name, assets=assets, part=part, **known)
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether no part is missing, and each has the size that readers expect."""
-        with suppress(BadName):
-            return [(asset.name, asset.size) for asset in self.assets] == pieces(self.name, self.size, self.part)
-        return False
-
-    def matches(self, upload: Upload) -> bool | None:
-        """Parts have digests of their own, and are compared with those of the local file."""
-        if self.size != upload.size:
-            return False
-        same = {piece.is_in(asset) for piece, asset in zip(_pieces_of(upload, self.part), self.assets, strict=False)}
-        return False if False in same else None if None in same else True
-
-
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """A file, or a part of one, that becomes an asset; people read the label in place of its name."""
-
-    asset: str
-    label: str
-    start: int
-    size: int
-    sha256: str
-
-    @property
-    def substitute(self) -> str:
-        """The asset that takes the place of a damaged one; no name leads to it, as its dot needs no sign."""
-        return f"new+_2e_{self.sha256[:32]}"
-
-    def is_in(self, asset: DraftFile) -> bool | None:
-        """Whether an asset has these bytes; None if GitHub reports no digest."""
-        if not asset.complete or asset.size != self.size:
-            return False
-        return None if asset.sha256 is None else asset.sha256 == self.sha256
-
-
-@lru_cache(maxsize=1024)
-def _pieces_of(upload: Upload, part: int | None) -> list[_Piece]:
-    wanted, start, found = pieces(upload.name, upload.size, part), 0, []
-    for number, (asset, size) in enumerate(wanted, 1):
-        label, sha256 = "" if asset == upload.name else upload.name, upload.sha256
-        if len(wanted) > 1:
-            label = f"{upload.name}, part {number} of {len(wanted)}"
-            with FileBody(upload.path, start, size) as body:
-                sha256 = hashlib.file_digest(body, "sha256").hexdigest()
-        found.append(_Piece(asset, label, start, size, sha256))
-        start += size
-    return found
+        return {known.tag: self.refresh(known) for known in sorted(found.values(), key=lambda r: (len(r.tag), r.tag))}
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------
@@ -310,11 +151,11 @@ class GitHubReleaseHost(DepositHost["_Api"]):
             raise _bad(spec, f"{tag!r} is not a tag" if tag else "it names no tag, as in @data-v1, or @latest")
         self.repository, self.tag, self.record = repository, tag, tag
         self.server = options.get("server", "https://github.com").rstrip("/")
-        server, part = urlsplit(self.server), options.get("part", str(_LARGEST_ASSET))
+        server, part = urlsplit(self.server), options.get("part", str(LARGEST_ASSET))
         if not may_get_login(server.scheme, server.hostname or ""):
             raise _bad(spec, "server= is an https URL")
-        if not re.fullmatch("[0-9]{1,10}", part) or not 0 < int(part) <= _LARGEST_ASSET:
-            raise _bad(spec, f"part= is a number of bytes from 1 to {_LARGEST_ASSET}")
+        if not re.fullmatch("[0-9]{1,10}", part) or not 0 < int(part) <= LARGEST_ASSET:
+            raise _bad(spec, f"part= is a number of bytes from 1 to {LARGEST_ASSET}")
         self.part = int(part) if "part" in options else None
 
     @property
@@ -354,23 +195,22 @@ class GitHubReleaseHost(DepositHost["_Api"]):
 
     def places(self, file: DraftFile) -> Sequence[Source]:
         headers = {**file.login, "Accept": "application/octet-stream"}
-        assets = file.assets if isinstance(file, _ReleaseFile) else ()
+        assets = file.assets if isinstance(file, ReleaseFile) else ()
         parts = tuple(Part(asset.key, asset.size or 0) for asset in assets)
         return [Source(parts[0].url, self.redacted, headers, parts if len(parts) > 1 else ())]
 
     def public_files(self, settings: Settings) -> list[DraftFile]:
         """All files of the further releases of the same data, and of the release, which counts first."""
         api = self.connect(settings, self.token(settings))
-        files: list[DraftFile] = []
-        number, first = 1, self.tag
-        while number <= MOST_PAGES and (release := api.tagged(_further_tag(first, number))):
-            first = release.tag if number == 1 else first
-            locators = {self.locator: release.tag} if number > 1 else {}
-            files = release.files(self.part, locators, api.login) + files
-            number += 1
-        if number == 1:
+        first = api.tagged(self.tag)
+        if first is None:
             reason = f"there is no published release {self.tag!r} of {self.repository}, or it is private"
             raise TransferError(self.redacted, f"{reason}; {self._for_private()}", kind="token", final=True)
+        files = first.files(self.part, login=api.login)
+        for number in range(2, MOST_PAGES):
+            if (further := api.tagged(_further_tag(first.tag, number))) is None:
+                break
+            files = further.files(self.part, locators={self.locator: further.tag}, login=api.login) + files
         return files
 
     def publisher(self, settings: Settings, about: Mapping[str, Any]) -> Publisher:
@@ -395,6 +235,8 @@ def _bad(spec: str, why: str) -> BadName:
 #: An upload that began longer ago than this, and is not complete, was cut.
 _CUT_AFTER = 3600.0
 _ATTEMPTS = 5
+#: Uploads without an answer that are waited for.
+_MOST_SILENT = 2
 _LONGEST_TITLE, _LONGEST_BODY = 200, 100_000
 
 
@@ -414,7 +256,7 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
     def __init__(self, host: GitHubReleaseHost, settings: Settings, about: Mapping[str, Any]) -> None:
         super().__init__(host, settings, about)
         self._tag = host.tag
-        self._series: dict[str, _Release] = {}
+        self._series: dict[str, Release] = {}
         self._place: dict[str, str] = {}
         self._damaged: set[str] = set()
 
@@ -492,15 +334,14 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
     def hosted(self, uploads: Sequence[Upload]) -> Mapping[str, HostedFile]:
         """The files in the release, in its draft and in further releases of the same data."""
         files = super().hosted(uploads)
-        place, drafts = self._place, {tag for tag, release in self._series.items() if release.draft}
+        same = {upload.name: files[upload.name].matches(upload) for upload in uploads if upload.name in files}
+        is_draft = {name: self._series[self._place[name]].draft for name in same}
         # where the registry declares the release, the plan sees whether the copy of a registered file is damaged
-        strict = self._series.keys() if self.declared not in self.registered else drafts
-        other = [u.name for u in uploads if u.name in files and files[u.name].matches(u) is False]
-        if other := [name for name in other if place[name] in strict]:
+        strict = self.declared not in self.registered
+        if other := [name for name, equal in same.items() if equal is False and (strict or is_draft[name])]:
             raise self._other_bytes(other)
         # what is in a draft without a digest cannot be compared from outside: `upload` does that
-        compared = {u.name for u in uploads if u.name in files and files[u.name].matches(u) is not None}
-        found = {name: file for name, file in files.items() if name in compared or place[name] not in drafts}
+        found = {name: file for name, file in files.items() if same[name] is not None or not is_draft[name]}
         first = self._series.get(self._tag)
         new = [upload.name for upload in uploads if upload.name not in found]
         if new and first is not None and first.immutable:
@@ -524,10 +365,10 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
         """The file in one of the releases, with these bytes or others; parts of these bytes do not make one."""
         wanted = {asset for asset, _ in pieces(upload.name, upload.size, self.host.part)}
         for tag, release in self._series.items():
-            assets = release.assets_of(upload.name)
+            assets = release.complete_assets().get(asset_name(upload.name), [])
             if not {asset.name for asset in assets} < wanted:
                 self._place[upload.name] = tag
-                return [_ReleaseFile.of(upload.name, assets, self.host.part, locators=self._locators(tag))]
+                return [ReleaseFile.of(upload.name, assets, self.host.part, locators=self._locators(tag))]
         return []
 
     def complete_file(self, upload: Upload) -> DraftFile | None:
@@ -551,8 +392,8 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
         """Why GitHub cannot have a file, as far as its name and its size tell."""
         assets = pieces(upload.name, upload.size, self.host.part)
         longest = max(len(asset) for asset, _ in assets)
-        if longest > _LONGEST_ASSET:
-            return f"as the name of an asset it has {longest} characters, and {_LONGEST_ASSET} are the most"
+        if longest > LONGEST_ASSET:
+            return f"as the name of an asset it has {longest} characters, and {LONGEST_ASSET} are the most"
         if len(assets) > self.most_assets:
             return f"it has {len(assets)} parts, and a release holds {self.most_assets} assets"
         return ""
@@ -582,16 +423,14 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
         for upload in uploads:
             exact = [asset for asset, _ in pieces(upload.name, upload.size, self.host.part)]
             assets = {asset.lower() for asset in exact}
-            whole = asset_name(upload.name).lower()
-            number = 1
-            while True:
+            for number in count(1):
                 tag = _further_tag(self._tag, number)
                 release, names = self._series.get(tag), taken.setdefault(tag, set())
-                own = release is not None and any(map(release.asset, exact))
-                full = len(names | assets) > self.most_assets or (release is not None and release.immutable)
-                if own or not (full or names & (assets | {whole})):
+                if release is not None and any(map(release.asset, exact)):
                     break
-                number += 1
+                full = len(names | assets) > self.most_assets or (release is not None and release.immutable)
+                if not full and names.isdisjoint(assets | {asset_name(upload.name).lower()}):
+                    break
             names |= assets
             placed[upload.name] = tag
         return placed
@@ -606,11 +445,11 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
             if tag not in self._series:
                 self._series[tag] = self._make(tag)
 
-    def _make(self, tag: str) -> _Release:
+    def _make(self, tag: str) -> Release:
         title, body = _release_text(self.about, tag, self.at(), further=tag != self._tag)
         wanted = {"tag_name": tag, "name": title, "body": body, "draft": True}
         with self._releasing(tag):
-            made = _Release.read(self.api.json("POST", f"{self.api.repository}/releases", json=wanted))
+            made = Release(self.api.json("POST", f"{self.api.repository}/releases", json=wanted))
         self.notes["drafts"] = {**self.notes.get("drafts", {}), tag: made.id}
         # another author may have made one at the same moment: both take the older
         older = self.api.series(self._tag).get(tag)
@@ -680,7 +519,7 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
     def send_file(self, upload: Upload, begun: DraftFile | None, notes: Notes, moved: Moved) -> DraftFile:
         """Upload the asset, or the parts that are not there yet."""
         tag = self._place[upload.name]
-        release, wanted = self._series[tag], _pieces_of(upload, self.host.part)
+        release, wanted = self._series[tag], pieces_of(upload, self.host.part)
         for piece in wanted:
             there = release.asset(piece.asset)
             if there is not None and upload.name in self._damaged and not piece.is_in(there):
@@ -692,16 +531,17 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
             substitute = release.asset(piece.substitute)
             if there is None and substitute is not None and piece.is_in(substitute) is not False:
                 wanted_name = {"name": piece.asset, "label": piece.label}
-                self._keep(release, _asset(self.api.json("PATCH", substitute.key, json=wanted_name, again=True)))
+                self._keep(release, read_asset(self.api.json("PATCH", substitute.key, json=wanted_name, again=True)))
             self._send_piece(release, upload, piece, notes, moved)
         if upload.name in self._damaged:  # it may have been divided in another way
-            for asset in release.assets_of(upload.name):
+            for asset in release.complete_assets().get(asset_name(upload.name), []):
                 if asset.name not in {piece.asset for piece in wanted}:
                     self._delete_asset(release, asset)
             self._damaged.discard(upload.name)
         return DraftFile(upload.size, upload.sha256, None, self._locators(tag), upload.name, upload.name)
 
-    def _send_piece(self, release: _Release, upload: Upload, piece: _Piece, notes: Notes, moved: Moved) -> None:
+    def _send_piece(self, release: Release, upload: Upload, piece: Piece, notes: Notes, moved: Moved) -> None:
+        silent = 0
         for attempt in range(_ATTEMPTS):
             if attempt > 1:
                 time.sleep(self.pause * 2**attempt)
@@ -715,37 +555,31 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
                     raise self._other_bytes([upload.name])
                 return None
             notes["sending"] = piece.asset
+            query = {"name": piece.asset} | ({"label": piece.label} if piece.label else {})
             try:
-                return self._check_sent(release, upload, piece, self._post(release, upload, piece, moved))
+                with FileBody(upload.path, piece.start, piece.size, moved) as body:
+                    made = self.api.json("POST", release.upload_url, body=body, query=query, timeout=300.0)
+                return self._check_sent(release, upload, piece, read_asset(made))
             except TransferError as error:
                 failed = error
+            silent += failed.kind == Reason.STALL
             if is_status(failed, 422) and "already_exists" in str(failed):
                 notes["sending"] = ""  # what is there is somebody else's
             elif is_status(failed, 422) and "immutable" in str(failed):
                 reason = f"the release {release.tag} became immutable and takes no more files"
                 raise PublishError(self.at(upload.name), reason, f"Publish to @{_next_tag(release.tag)}")
-            elif failed.final:
+            elif failed.final or silent == _MOST_SILENT:
                 raise failed
             with self.lock:
-                release.refresh(self.api)
+                self.api.refresh(release)
         reason = f"it did not arrive in {_ATTEMPTS} attempts: {failed}"
         raise PublishError(self.at(upload.name), reason) from failed
 
-    def _post(self, release: _Release, upload: Upload, piece: _Piece, moved: Moved) -> DraftFile:
-        query = {"name": piece.asset} | ({"label": piece.label} if piece.label else {})
-        with FileBody(upload.path, piece.start, piece.size, moved) as body:
-            try:
-                reply = self.api.call("POST", release.upload_url, body=body, query=query, timeout=300.0)
-            except TransferError:
-                moved(-body.tell())
-                raise
-        return _asset(reply.json())
-
-    def _check_sent(self, release: _Release, upload: Upload, piece: _Piece, made: DraftFile) -> None:
+    def _check_sent(self, release: Release, upload: Upload, piece: Piece, made: DraftFile) -> None:
         for _ in tries(self.digest_within, 0.3):
             if made.sha256 is not None:
                 break
-            made = _asset(self.api.json("GET", made.key))
+            made = read_asset(self.api.json("GET", made.key))
         if made.name == piece.asset and piece.is_in(made) is not False:
             return self._keep(release, made)
         self._delete_asset(release, made)
@@ -754,18 +588,18 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
             reason = f"GitHub calls the asset {piece.asset} {made.name}, where users would not find it"
         raise PublishError(self.at(upload.name), reason)
 
-    def _keep(self, release: _Release, asset: DraftFile) -> None:
+    def _keep(self, release: Release, asset: DraftFile) -> None:
         with self.lock:
             others = {name: other for name, other in release.assets.items() if other.key != asset.key}
             release.assets = {**others, asset.name.lower(): asset}
 
-    def _was_cut(self, release: _Release, upload: Upload, found: DraftFile) -> bool:
+    def _was_cut(self, release: Release, upload: Upload, found: DraftFile) -> bool:
         """Whether an unfinished asset is left over; what another author sends just now is waited for."""
         for _ in tries(self.others_within, 0.5, 2.0):
             reply = self.api.call("GET", found.key, accept={404})
             if reply.status == 404:
                 return True
-            found = _asset(reply.json())
+            found = read_asset(reply.json())
             if found.complete:
                 self._keep(release, found)
                 return False
@@ -776,7 +610,7 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
         remedy = "Run the same command again later; after an hour an incomplete upload counts as interrupted"
         raise PublishError(self.at(upload.name), reason, remedy)
 
-    def _delete_asset(self, release: _Release, asset: DraftFile) -> None:
+    def _delete_asset(self, release: Release, asset: DraftFile) -> None:
         self.api.call("DELETE", asset.key, accept={404})
         with self.lock:
             release.assets.pop(asset.name.lower(), None)

@@ -22,7 +22,8 @@ from dataferry.errors import (
 )
 from dataferry.hosts import make_host
 from dataferry.hosts.base import Host
-from dataferry.hosts.github_release import GitHubReleaseHost, asset_name, file_name, pieces
+from dataferry.hosts.github_assets import asset_name, file_name, pieces
+from dataferry.hosts.github_release import GitHubReleaseHost
 from dataferry.publish import publish
 from dataferry.registry import Entry
 from dataferry.registry.names import check_name
