@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import options
-from .output import count, echo, note, print_json, size_text, style
+from .output import count, echo, is_quiet, note, print_json, size_text, style
 from .packaging import note_how_to_ship
 from .targets import find_target, named_files, naming_options
 
@@ -88,7 +88,7 @@ def add(
     lines = [declared_line(host) for host in hosts]  # refused before anything is asked, where one holds a login
     rows = [row for origin in lists if origin not in hosts for row in _read_rows(origin)]
     known = read_known(path)
-    entries = entries_of(rows, dataurl or known.dataurl, timeout=known.timeout, show_progress=not options.is_quiet())
+    entries = entries_of(rows, dataurl or known.dataurl, timeout=known.timeout, show_progress=not is_quiet())
     entries += [entry for host in hosts for entry in _hosted(host, only, known.timeout)]
     done += ["mirror declared" for line in lines if editor.add_mirror(line)]
     entries += _hashed(named_files(files, path, name, prefix))
@@ -114,7 +114,7 @@ def _is_host(origin: str) -> bool:
 def _hosted(host: str, only: tuple[str, ...], timeout: float | None) -> list[Entry]:
     from ..publish.register import entries_at
 
-    entries, skipped = entries_at(host, only, timeout=timeout, show_progress=not options.is_quiet())
+    entries, skipped = entries_at(host, only, timeout=timeout, show_progress=not is_quiet())
     for reason in skipped:
         note(f"{style('skipped:', fg='yellow')} {reason}")
     return entries

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
+import sys
 import warnings
 from typing import Any
 
 import click
 
 from ..errors import DataferryError
-from .options import SHARED, Group, log_to_stderr
+from .options import Group, log_to_stderr, print_and_exit
 from .output import INTERRUPTED, echo, exit_code, print_error, style
 
 #: Command -> module, and the command's name there where it has several; in the order in which a newcomer meets them.
@@ -48,9 +48,14 @@ class Commands(Group):
     """The commands, each imported when it is wanted; their errors become messages and exit codes."""
 
     def main(self, *args: Any, **extra: Any) -> Any:
-        """Run the command line, with the log on stderr."""
-        with log_to_stderr():
-            return super().main(*args, **extra)
+        """Run the command line: the log, warnings and errors are lines on stderr."""
+        with log_to_stderr(), warnings.catch_warnings():
+            warnings.showwarning = _print_warning
+            try:
+                return super().main(*args, **extra)
+            except DataferryError as error:
+                print_error(error)
+                sys.exit(exit_code(error))
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All commands, in the order of the help."""
@@ -66,25 +71,10 @@ class Commands(Group):
         command = getattr(import_module(f".{module}", __package__), name or "command")
         return command if isinstance(command, click.Command) else None
 
-    def make_context(self, *args: Any, **extra: Any) -> click.Context:
-        """Read the command line, whose ``--help`` or ``--version`` may not be printable."""
-        try:
-            return super().make_context(*args, **extra)
-        except DataferryError as error:
-            print_error(error)
-            raise click.exceptions.Exit(exit_code(error)) from None
-
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; print its error and leave with the exit code for it."""
-        if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
-            ctx.color = False
+        """Run a command that Ctrl-C may stop."""
         try:
-            with warnings.catch_warnings():
-                warnings.showwarning = _print_warning
-                return super().invoke(ctx)
-        except DataferryError as error:
-            print_error(error)
-            ctx.exit(exit_code(error))
+            return super().invoke(ctx)
         except (KeyboardInterrupt, click.Abort):
             echo("\nstopped; nothing incomplete is visible. The same command goes on from here.", err=True)
             ctx.exit(INTERRUPTED)
@@ -95,34 +85,21 @@ def _print_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     echo(f"{style('warning:', fg='yellow', bold=True)} {message}", err=True)
 
 
-def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
-    if value and not ctx.resilient_parsing:
-        from importlib.metadata import PackageNotFoundError, version
-        from pathlib import Path
+def _version(ctx: click.Context) -> str:
+    from importlib.metadata import PackageNotFoundError, version
+    from pathlib import Path
 
-        try:
-            number = version("dataferry")
-        except PackageNotFoundError:  # a clone that is not installed
-            number = f"(not installed, in {Path(__file__).resolve().parents[2]})"
-        echo(f"dataferry {number}")
-        ctx.exit()
+    try:
+        return f"dataferry {version('dataferry')}"
+    except PackageNotFoundError:  # a clone that is not installed
+        return f"dataferry (not installed, in {Path(__file__).resolve().parents[2]})"
 
 
 @click.group(
     cls=Commands,
-    params=[
-        *SHARED,
-        click.Option(
-            ["--version"],
-            is_flag=True,
-            expose_value=False,
-            is_eager=True,
-            callback=_print_version,
-            help="Show the version and exit.",
-        ),
-    ],
+    params=[print_and_exit(["--version"], "Show the version and exit.", _version)],
     epilog=EXIT_CODES,
-    context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 100},
+    context_settings={"max_content_width": 100},
 )
 def dataferry() -> None:
     """Find, download, verify and publish the data files of scientific packages.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from . import options
-from .output import FAILED, count, echo, note, print_json, style
+from .output import FAILED, count, echo, is_quiet, note, print_json, style
 
 if TYPE_CHECKING:
     from ..package_data import PackageData
@@ -44,7 +44,7 @@ def command(data: PackageData, pattern: str, deep: bool, everything: bool, jobs:
 
     wanted = data._resolver.expand(pattern)
     found: list[Finding] = []
-    for finding in check(data, wanted, deep=deep, jobs=jobs, progress=not options.is_quiet()):
+    for finding in check(data, wanted, deep=deep, jobs=jobs, progress=not is_quiet()):
         found.append(finding)
         if not as_json and (everything or finding.state in {State.BAD, State.MISSING}):
             uncertain = dict.fromkeys((State.MISSING, State.SIZE_ONLY, State.THERE), "yellow")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import click
@@ -51,23 +50,13 @@ def list_files(data: PackageData, pattern: str, as_json: bool) -> None:
 
 def _here(candidates: Candidates, store: Store, entry: Entry) -> tuple[str, str]:
     """The place of this machine that has a file, and its path; by size alone, since hashing all would take long."""
-    from ..config.folders import folder_problem
+    from ..lookup.candidates import Candidate
 
     for candidate in candidates.of(entry.name, entry):
-        if candidate.problem or (candidate.root and folder_problem(candidate.root, candidates.settings.folder_timeout)):
-            continue
-        if _fits(candidate.path, entry, any_size=candidate.kind == "override"):
+        if candidates.examine(candidate, entry, by_size=True).accepted:
             return candidate.kind, candidate.path
-    path = store.entry(entry.name)
-    return ("cache", path) if path and _fits(path, entry) else ("", "")
-
-
-def _fits(path: str, entry: Entry, *, any_size: bool = False) -> bool:
-    try:
-        size = os.stat(path).st_size
-    except (OSError, ValueError):
-        return False
-    return any_size or entry.size is None or size == entry.size
+    cached = Candidate("cache", store.entry(entry.name) or "", store.origin)
+    return (cached.kind, cached.path) if candidates.examine(cached, entry, by_size=True).accepted else ("", "")
 
 
 @options.data_command("where", options.names)

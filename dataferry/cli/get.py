@@ -12,7 +12,7 @@ import click
 from ..errors import CacheError, FetchErrors
 from ..registry.names import redact_url
 from . import options
-from .output import print_json, print_path
+from .output import is_quiet, print_json, print_path
 
 _EXAMPLES = """\b
 Examples:
@@ -101,7 +101,7 @@ def _get_url(url: str, known_hash: str | None, output: str | None, deadline: flo
     from ..retrieval import retrieve
 
     with _cache_needed(output is None):
-        path = retrieve(url, known_hash, deadline=deadline, progress=not options.is_quiet())
+        path = retrieve(url, known_hash, deadline=deadline, progress=not is_quiet())
     if output is not None:
         is_folder = output.endswith(("/", os.sep)) or os.path.isdir(output)
         path = _copy(path, os.path.join(output, os.path.basename(path)) if is_folder else output)

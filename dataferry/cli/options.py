@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .output import echo, style
+from .output import echo, is_quiet, style
 
 if TYPE_CHECKING:
     from ..package_data import PackageData
@@ -67,13 +67,19 @@ def _set_quiet(ctx: click.Context, param: click.Parameter, value: bool) -> None:
         logging.getLogger("dataferry").setLevel(logging.ERROR)
 
 
-def is_quiet() -> bool:
-    """Whether ``--quiet`` was given."""
-    return bool(click.get_current_context().find_root().meta.get("dataferry.quiet"))
+def print_and_exit(names: list[str], text: str, output: Callable[[click.Context], str]) -> click.Option:
+    """An option that prints something: click's own would end in a traceback where stdout is full."""
+
+    def run(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+        if value and not ctx.resilient_parsing:
+            echo(output(ctx))
+            ctx.exit()
+
+    return click.Option(names, is_flag=True, is_eager=True, expose_value=False, callback=run, help=text)
 
 
 #: The options that stand before or after the command.
-SHARED: list[click.Parameter] = [
+_SHARED: list[click.Parameter] = [
     click.Option(names, expose_value=False, callback=callback, help=text, **kind)
     for names, text, callback, kind in (
         (["--offline"], "Do not use the network, as with DATAFERRY_OFFLINE=1.", _set_offline, {"is_flag": True}),
@@ -81,38 +87,26 @@ SHARED: list[click.Parameter] = [
         (["-q", "--quiet"], "Print only results and errors.", _set_quiet, {"is_flag": True}),
     )
 ]
+_HELP = print_and_exit(["-h", "--help"], "Show this message and exit.", click.Context.get_help)
 
 
-def _print_help(ctx: click.Context, param: click.Parameter, value: bool) -> None:
-    if value and not ctx.resilient_parsing:
-        echo(ctx.get_help())
-        ctx.exit()
-
-
-class _WithHelp(click.Command):
-    """Prints its help as all else: click's own would be a traceback where stdout is full."""
-
-    def get_help_option(self, ctx: click.Context) -> click.Option | None:
-        """Take the option of click with another way to print."""
-        option = super().get_help_option(ctx)
-        if option is not None:
-            option.callback = _print_help
-        return option
-
-
-class Command(_WithHelp):
+class Command(click.Command):
     """A command that takes the shared options as well."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.params += SHARED
+        self.params += _SHARED
+
+    def get_help_option(self, ctx: click.Context) -> click.Option:
+        """The option that prints the help."""
+        return _HELP
 
 
 #: Commands of other tools -> those that do the same here.
 _OTHER_WORDS = {"fetch": "get", "download": "get", "upload": "publish", "register": "add", "ls": "list", "rm": "remove"}
 
 
-class Group(_WithHelp, click.Group):
+class Group(Command, click.Group):
     """A group that answers a mistyped command with the close ones."""
 
     def resolve_command(

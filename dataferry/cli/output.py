@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 
 import click
@@ -51,8 +52,9 @@ def exit_code(error: DataferryError) -> int:
 
 
 def style(text: object, **styles: bool | str | None) -> str:
-    """Text in a colour, where the terminal shows colours."""
-    return click.style(printable(str(text)), **styles)  # type: ignore[arg-type]
+    """Text in a colour, where the terminal shows colours and the user wants them (https://no-color.org)."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return printable(str(text)) if plain else click.style(printable(str(text)), **styles)  # type: ignore[arg-type]
 
 
 def echo(text: object = "", *, err: bool = False) -> None:
@@ -75,10 +77,15 @@ def print_path(path: str) -> None:
     _write(path)
 
 
+def is_quiet() -> bool:
+    """Whether ``--quiet`` was given."""
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.find_root().meta.get("dataferry.quiet"))
+
+
 def note(text: object) -> None:
     """Print to stderr what is no result, unless ``--quiet``."""
-    context = click.get_current_context(silent=True)
-    if context is None or not context.find_root().meta.get("dataferry.quiet"):
+    if not is_quiet():
         echo(text, err=True)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from . import options
-from .output import echo, note, print_json, size_text, style
+from .output import echo, is_quiet, note, print_json, size_text, style
 from .packaging import note_how_to_ship
 from .targets import find_target, named_files, naming_options, package_name
 
@@ -74,7 +74,7 @@ def command(
 
     path = find_target(target)
     new = not os.path.lexists(path)
-    progress = not options.is_quiet()
+    progress = not is_quiet()
     found = named_files(files, path, name, prefix) if files else _registered_here(path)
     planned = plan(found, hosts, path, new_version=new_version, repair=repair, progress=progress)
     if dry_run or planned.problems or all(host.failure for host in planned.hosts):

@@ -19,7 +19,7 @@ from ..registry.packages import declarations_of, package_folders, path_in, scatt
 from ..registry.registry import Registry
 
 #: Larger files in folders are accepted by their size alone, unless ``verify = "always"``.
-HASHED_IN_FOLDERS = 1 << 30
+_HASHED_IN_FOLDERS = 1 << 30
 
 
 class Candidate(NamedTuple):
@@ -117,7 +117,9 @@ class Candidates:
         """The caches, as astropy's rules have them now."""
         return Store(self.package, self.registry.base, cache=self.cache)
 
-    def examine(self, candidate: Candidate, entry: Entry | None, *, rehash: bool = False) -> Verdict:
+    def examine(
+        self, candidate: Candidate, entry: Entry | None, *, rehash: bool = False, by_size: bool = False
+    ) -> Verdict:
         """Look whether a candidate is the file; any file is, where ``entry`` is None."""
         problem = candidate.problem
         if not problem and candidate.root:
@@ -127,12 +129,12 @@ class Candidates:
         if candidate.kind == "override":
             verdict = examine(candidate.path, None, (), "")
             return verdict._replace(note="taken as it is") if verdict.accepted else verdict
-        by_size = candidate.kind == "folder" and self.settings.verify != "always"
+        large_by_size = candidate.kind == "folder" and self.settings.verify != "always"
         return examine(
             candidate.path,
             entry,
             self._stamps,
             candidate.path,
-            hash_up_to=HASHED_IN_FOLDERS if by_size else None,
+            hash_up_to=-1 if by_size else _HASHED_IN_FOLDERS if large_by_size else None,
             rehash=rehash,
         )
