@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import sys
+from binascii import crc32
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
@@ -34,18 +34,16 @@ def split_view_folder(folder: str) -> tuple[str, str] | None:
 
 def view_folder(package: str, dataurl: str) -> str:
     """The folder of a package's readable paths: the digits of its base URL keep two versions of a data set apart."""
-    return f"{package}-{_md5(dataurl)[:8]}"
+    return f"{package}-{_digits(dataurl)}"
 
 
 def second_view_name(package: str, dataurl: str, name: str) -> str:
     """The readable path of a file where that of another differs from it only in case, and the file system folds it."""
-    return f"{package}-{_md5(f'{dataurl} {name}')[:8]}/{file_name(name)}"
+    return f"{package}-{_digits(f'{dataurl} {name}')}/{file_name(name)}"
 
 
-def _md5(text: str) -> str:
-    import hashlib
-
-    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+def _digits(text: str) -> str:
+    return f"{crc32(text.encode()):08x}"
 
 
 def url_key(url: str) -> str:
@@ -57,7 +55,9 @@ def url_key(url: str) -> str:
 
         parts = urlsplit(url)
         url = urlunsplit(parts._replace(netloc=parts.netloc.lower(), path=parts.path or "/"))
-    return _md5(url)
+    import hashlib  # which loads OpenSSL
+
+    return hashlib.md5(url.encode(), usedforsecurity=False).hexdigest()
 
 
 def chosen_cache(variable: str = "") -> Folder | None:
@@ -118,8 +118,9 @@ def astropy_version() -> int:
         spec = find_spec("astropy")
         site = os.path.dirname(os.path.dirname(spec.origin or "")) if spec is not None else ""
         for name in os.listdir(site) if site else ():
-            if name.startswith("astropy-") and (found := re.match(r"astropy-(\d+)\..*\.(?:dist|egg)-info$", name)):
-                return int(found[1])
+            major = name.removeprefix("astropy-").partition(".")[0]
+            if major.isdigit() and name.startswith("astropy-") and name.endswith((".dist-info", ".egg-info")):
+                return int(major)
     return 8
 
 

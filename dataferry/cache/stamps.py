@@ -11,7 +11,7 @@ import contextlib
 import os
 import stat
 import time
-import zlib
+from binascii import crc32
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -69,7 +69,7 @@ class Stamps:
         return []
 
     def _ledger(self, key: str) -> str:
-        return f"{self.root}/{zlib.crc32(os.fsencode(key)) & 15:x}"
+        return f"{self.root}/{crc32(os.fsencode(key)) & 15:x}"
 
     def _table(self, ledger: str) -> _Table | None:
         """All lines of a ledger, the last one of each key; only what was appended since is read."""
@@ -147,7 +147,7 @@ class Stamps:
 def _line(key: str, stamp: Stamp | None) -> bytes:
     values = "0 0 0 0 -" if stamp is None else " ".join(map(str, stamp[:5]))
     body = values.encode() + b" " + os.fsencode(key)
-    return b"%08x %s\n" % (zlib.crc32(body), body)
+    return b"%08x %s\n" % (crc32(body), body)
 
 
 def _parse(line: bytes | None) -> Stamp | None:
@@ -155,7 +155,7 @@ def _parse(line: bytes | None) -> Stamp | None:
         return None
     check, _, body = line.partition(b" ")
     try:
-        if int(check, 16) != zlib.crc32(body):
+        if int(check, 16) != crc32(body):
             return None
         size, mtime_ns, ctime_ns, inode, sha256, _ = body.split(b" ", 5)
         return None if sha256 == b"-" else Stamp(int(size), int(mtime_ns), int(ctime_ns), int(inode), sha256.decode())
