@@ -191,6 +191,8 @@ def distribution_metadata(package: str) -> Any:
     top = package.partition(".")[0]
     try:
         return metadata.metadata(top)
+    except FileNotFoundError:  # of importlib_metadata, where it is imported: an interrupted pip left an empty METADATA
+        return None
     except metadata.PackageNotFoundError:  # a distribution may have another name than its package
         names = _distributions().get(top, ())
         return metadata.metadata(names[0]) if names else None
