@@ -26,6 +26,8 @@ _ROW = re.compile(rb"([0-9a-f]{64})  ([0-9]{1,18})  (.+)").fullmatch
 _LONGEST_LINE = 1 << 16
 #: How BSD and macOS print a checksum.
 _TAGGED = re.compile(r"(\w+) ?\((.+)\) ?= ?([0-9a-fA-F]+)").fullmatch
+# So many names take as long to search for as all lines take to parse.
+_SEARCHES = 50
 
 
 class Row(NamedTuple):
@@ -168,6 +170,7 @@ class ListedFiles:
     def __init__(self, path: str, new: bool = False) -> None:
         self.path = path
         self._new = new  # it need not exist yet
+        self._searches = 0
 
     @cached_property
     def _bytes(self) -> bytes:
@@ -182,7 +185,10 @@ class ListedFiles:
 
     def find(self, name: str) -> Entry | None:
         """What the list says of a file; None where it does not have it. Raises `RegistryError` for a bad line."""
-        return self._search(name) or self.entries.get(name)
+        self._searches += 1
+        parsed = self._searches > _SEARCHES or "entries" in vars(self)
+        entry = None if parsed else self._search(name)
+        return entry or self.entries.get(name)
 
     def _search(self, name: str) -> Entry | None:
         """The entry of the only line with this name; None where all lines have to be read.
