@@ -108,6 +108,24 @@ def test_a_wrong_file_in_a_folder_is_passed_over_and_named(package, server, tmp_
     assert (step.kind, step.found, step.place) == ("folder", False, str(bad))
 
 
+@pytest.mark.parametrize("what", ["folder", "fifo", "link to nothing"])
+def test_what_is_no_file_in_a_folder_is_passed_over_and_named(package, tmp_path, monkeypatch, caplog, what):
+    bad = tmp_path / "own" / NAME
+    bad.parent.mkdir(parents=True)
+    if what == "folder":
+        bad.mkdir()
+    elif what == "fifo":
+        os.mkfifo(bad)
+    else:
+        bad.symlink_to("nowhere")
+    monkeypatch.setenv("MADE_DATA", str(tmp_path / "own"))
+    data = PackageData(package)
+    with caplog.at_level(logging.WARNING, "dataferry"):
+        assert Path(data.get(NAME)).read_bytes() == RIGHT
+    assert f"{bad} is skipped" in caplog.text
+    assert {step.place: step.found for _, step in data.verify(NAME)}[str(bad)] is False
+
+
 def test_a_file_that_changes_under_its_stamp_is_noticed(package, tmp_path, monkeypatch, server):
     own = put(tmp_path / "own", NAME, RIGHT)
     os.utime(own, (1_000_000_000, 1_000_000_000))  # settled, so that it is stamped
