@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import pytest
 
-from ..errors import DataferryError
+from ..errors import BadName, UnknownFile
 from ..package_data import PackageData
 from ..registry.names import close_names
 from ..registry.packages import REGISTRY_NAME, package_at
@@ -24,62 +25,46 @@ class Need(NamedTuple):
     registry: str = ""
 
 
-class Needs(NamedTuple):
-    """What one test needs, or what is wrong with its markers."""
+def gather(item: pytest.Item, packages: dict[str, PackageData]) -> Iterator[Need]:
+    """The files that the markers of a test name, those of the widest marker first; adds to the packages seen so far.
 
-    files: list[Need]
-    problem: str = ""
-
-
-def gather(item: pytest.Item, packages: dict[str, PackageData]) -> Needs:
-    """The files that the markers of a test name, those of the widest marker first; adds to the packages seen so far."""
-    files: dict[Need, None] = {}
+    Raises `DataferryError` for a marker that is wrong.
+    """
     named = ""
     for mark in reversed(list(item.iter_markers())):
+        if _is_misspelt(mark.name, item.config):
+            raise BadName(f"the marker is {mark.name!r}: did you mean 'package_data'?")
         if mark.name != "package_data":
-            if _is_misspelt(mark.name, item.config):
-                return Needs([], f"{item.nodeid}: the marker is {mark.name!r}: did you mean 'package_data'?")
             continue
         unknown = mark.kwargs.keys() - {"package"}
         if unknown or not mark.args or not all(isinstance(arg, str) for arg in mark.args):
             word = ", ".join(map(repr, sorted(unknown)))
-            return Needs([], f"{item.nodeid}: {f'no argument {word}: ' if unknown else ''}{_FORM}")
+            raise BadName(f"{f'no argument {word}: ' if unknown else ''}{_FORM}")
         named = mark.kwargs.get("package") or named  # of this marker or of a wider one
         package = named or item.config.getini("dataferry_package") or _around(item.path)
         if not package:
             hint = "add package=, or dataferry_package to the configuration of pytest"
-            return Needs([], f"{item.nodeid}: package_data({', '.join(map(repr, mark.args))}) names no package: {hint}")
-        try:
-            data = packages.setdefault(package, PackageData(package))
-            for pattern in mark.args:
-                if problem := mistake_in(pattern, data):
-                    return Needs([], f"{item.nodeid}: {problem}")
-                found = data.names(pattern) if _is_glob(pattern) else [pattern]
-                files.update(dict.fromkeys(Need(package, name, str(data.registry.path)) for name in found))
-        except DataferryError as error:
-            return Needs([], f"{item.nodeid}: {error}")
-    return Needs(list(files))
+            raise BadName(f"package_data({', '.join(map(repr, mark.args))}) names no package: {hint}")
+        data = packages.setdefault(package, PackageData(package))
+        for pattern in mark.args:
+            for name in registered_names(pattern, data):
+                yield Need(package, name, data.registry.origin)
 
 
-def mistake_in(pattern: str, data: PackageData) -> str:
-    """Why a name or a glob means no registered file, with close ones; empty if it does."""
-    if data.registry.find(pattern) is not None or (_is_glob(pattern) and data.names(pattern)):
-        return ""
-    known = data.names()
-    if _is_glob(pattern):
-        last = PurePosixPath(pattern).name
-        folders = dict.fromkeys(str(PurePosixPath(name).parent) for name in known)
-        globs = [last if folder == "." else f"{folder}/{last}" for folder in folders]
-        close = [glob for glob in get_close_matches(pattern, globs) if data.names(glob)]
-        problem = f"no file in {data.registry.path} matches {pattern!r}"
-    else:
-        close = close_names(pattern, known)
-        problem = f"{pattern!r} is not registered in {data.registry.path}"
-    return f"{problem}: did you mean {' or '.join(map(repr, close))}?" if close else problem
-
-
-def _is_glob(pattern: str) -> bool:
-    return bool(set("*?[") & set(pattern))
+def registered_names(pattern: str, data: PackageData) -> list[str]:
+    """The files that a name or a glob means; raises `UnknownFile` or `BadName`, with close ones, if it means none."""
+    if data.registry.find(pattern) is not None:
+        return [pattern]
+    known, origin = data.names(), data.registry.origin
+    if not set("*?[") & set(pattern):
+        raise UnknownFile(pattern, origin, close_names(pattern, known))
+    if found := data.names(pattern):
+        return found
+    last = PurePosixPath(pattern).name
+    globs = dict.fromkeys(str(PurePosixPath(name).with_name(last)) for name in known)
+    close = [glob for glob in get_close_matches(pattern, globs) if data.names(glob)]
+    hint = f": did you mean {' or '.join(map(repr, close))}?" if close else ""
+    raise BadName(f"no file in {origin} matches {pattern!r}{hint}")
 
 
 def _is_misspelt(marker: str, config: pytest.Config) -> bool:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ..errors import BadName, DataferryError, UnknownFile
 from ..files import put_atomically
 from ..package_data import PackageData
 from . import CURRENT, needs_file
 from .data_files import HERE, MISSING, DataFiles, Outcome
-from .needs import Need, Needs, find_package, gather, mistake_in, skipped_anyway
+from .needs import Need, find_package, gather, registered_names, skipped_anyway
 from .report import Report
 
 if TYPE_CHECKING:
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
     from ..lookup.resolver import Resolver
 
 
-_NEEDS = pytest.StashKey[Needs]()
+_NEEDS = pytest.StashKey[list[Need]]()
+#: What is wrong with the markers of a test.
+_MISTAKE = pytest.StashKey[str]()
 
 
 class Run:
@@ -42,9 +45,15 @@ class Run:
         """Gather what the selected tests need; fetch it, or leave that to the controller of pytest-xdist."""
         needed: dict[Need, None] = {}
         for item in items:
-            if not skipped_anyway(item):
-                needs = item.stash[_NEEDS] = gather(item, self.files.packages)
-                needed.update(dict.fromkeys(needs.files))
+            if skipped_anyway(item):
+                continue
+            try:
+                needs = dict.fromkeys(gather(item, self.files.packages))
+            except DataferryError as error:
+                item.stash[_MISTAKE] = f"{item.nodeid}: {error}"
+            else:
+                item.stash[_NEEDS] = list(needs)
+                needed.update(needs)
         if self.config.option.dataferry_needs:
             files = [{"package": need.package, "name": need.name} for need in needed]
             path = Path(self.config.option.dataferry_needs)
@@ -67,13 +76,11 @@ class Run:
 
     def before(self, item: pytest.Item) -> None:
         """Skip or fail a test that is about to be set up and whose files are not here."""
-        needs = item.stash.get(_NEEDS, None)
-        if needs is None:
+        if mistake := item.stash.get(_MISTAKE, ""):
+            _fail_instead(item, mistake)
+        if _NEEDS not in item.stash:
             return
-        if needs.problem:
-            _fail_instead(item, needs.problem)
-            return
-        bad = [outcome for outcome in self._outcomes(needs.files, item) if outcome.state != HERE]
+        bad = [outcome for outcome in self._outcomes(item.stash[_NEEDS], item) if outcome.state != HERE]
         if not bad:
             _lift_remote_data(item)
         elif self.report.must_fail(bad):
@@ -89,8 +96,10 @@ class Run:
     def registered_path(self, name: str, package: str | None = None) -> Path:
         """The path of a registered file; any other name is a mistake of the test."""
         package = package or self.package_of(self.current)
-        if problem := mistake_in(name, self.files.data(package)):
-            pytest.fail(problem, pytrace=False)
+        try:
+            registered_names(name, self.files.data(package))
+        except (BadName, UnknownFile) as error:
+            pytest.fail(str(error), pytrace=False)
         return self.path(name, package)
 
     def path(self, name: str, package: str) -> Path:
