@@ -43,7 +43,8 @@ def fetch(
     from .host_limiter import HostLimiter
     from .partial_file import disk_error
     from .scheduler import Scheduler
-    from .session import Network, borrowed
+    from .session import Network
+    from .session_pool import borrowed
     from .source_state import SourceState
 
     results: dict[int, Arrived | FileUnavailable] = {}

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 from ..errors import Reason, TransferError
 from .backoff import LONGEST_WAIT_FOR_PART, backoff, first_pause
 from .response import EXPIRED, check_head, describe_body, strong_etag
-from .session import Network, Transfer, borrowed
+from .session import Network, Transfer
+from .session_pool import borrowed
 from .source import Source
 
 if TYPE_CHECKING:

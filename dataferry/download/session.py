@@ -1,23 +1,20 @@
 """One session of HTTP over libcurl's multi interface: requests that run side by side in the thread that asks for them.
 
-A session belongs to one thread at a time, and to the process that made it. `borrow` and `give_back` keep idle ones for
-some seconds, so that one call after another uses the same connections.
+A session belongs to one thread at a time, and to the process that made it.
 """
 
 from __future__ import annotations
 
 import os
 import selectors
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from string import punctuation
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from ..errors import MissingExtra, Reason, TransferError
-from ..portable import after_fork, free_descriptors
+from ..portable import free_descriptors
 from .origin import (
     authorization,
     check_headers,
@@ -53,8 +50,6 @@ _LEAST_CHECK = 0.05  # seconds between two looks at what comes
 _LAST_WORD = 1.0  # seconds to wait for the end of a body of which every byte is there
 _MOST_HEADERS = 400  # lines, interim responses and trailers included
 _ERROR_PAGE = 1 << 16  # bytes that are read of a body that is not the file
-_KEPT_SECONDS = 15.0  # for which an idle session is kept
-_KEPT_SESSIONS = 8
 # libcurl's number; pycurl has no name for it
 _SUPPRESS_CONNECT_HEADERS = 265
 _BUFFER_LARGE, _BUFFER_SMALL = 1 << 20, 1 << 16
@@ -219,7 +214,7 @@ class Transfer:
 
 
 class Session:
-    """Requests of one thread that run side by side. Take one with `borrowed`."""
+    """Requests of one thread that run side by side. Take one with `session_pool.borrowed`."""
 
     def __init__(self) -> None:
         self.process = os.getpid()
@@ -501,47 +496,3 @@ def too_slow(place: str, count: int, seconds: float) -> TransferError | None:
         return None
     text = f"less than {_SLOWEST:.0f} bytes/s in {seconds:g} s" if count else f"nothing came for {seconds:g} s"
     return TransferError(place, text, kind=Reason.STALL)
-
-
-# -- sessions that are idle --------------------------------------------------------------------------------------------
-
-_lock = threading.Lock()
-_idle: list[Session] = []
-_of_parent: list[Session] = []
-
-
-def _forget() -> None:
-    """In a forked child: the connections are the parent's; to close them here would end them there."""
-    global _lock  # noqa: PLW0603
-    _lock = threading.Lock()
-    _of_parent.extend(_idle)
-    _idle.clear()
-
-
-after_fork(_forget)
-
-
-@contextmanager
-def borrowed() -> Iterator[Session]:
-    """A session for one thread; the one that was used last, whose connections are still open, comes first."""
-    now = time.monotonic()
-    with _lock:
-        old = [session for session in _idle if now - session.idle_since > _KEPT_SECONDS]
-        _idle[:] = [session for session in _idle if session not in old]
-        session = _idle.pop() if _idle else None
-    for stale in old:
-        stale.close()
-    session = session or Session()
-    try:
-        yield session
-    finally:
-        if session.process == os.getpid():
-            for transfer in list(session.active):
-                session.cancel(transfer)
-            session.idle_since = time.monotonic()
-            with _lock:
-                keep = len(_idle) < _KEPT_SESSIONS
-                if keep:
-                    _idle.append(session)
-            if not keep:
-                session.close()

@@ -366,7 +366,8 @@ class ApiClient:
         return _Bytes(body) if isinstance(body, bytes) else body, fields
 
     def _once(self, transfer: Transfer, timeout: float, max_bytes: int) -> Response:
-        from ..download.session import Network, borrowed
+        from ..download.session import Network
+        from ..download.session_pool import borrowed
 
         network = self._networks.get(timeout)
         if network is None:
