@@ -6,7 +6,6 @@ import bz2
 import contextlib
 import fnmatch
 import gzip
-import io
 import json
 import lzma
 import os
@@ -71,7 +70,7 @@ class _Member:
     name: str
     size: int | None  # a single compressed file does not know it
     is_folder: bool
-    open: Callable[[], IO[bytes]]
+    open: Callable[[], Any]
 
 
 def unpack(
@@ -152,7 +151,9 @@ def _extract(archive: str, private: str, wanted: Sequence[str] | None, limits: L
     seen: set[str] = set()
     done: set[str] = set()
     with _opened(archive, limits, verified) as members:
-        for member in members:
+        for number, member in enumerate(members):
+            if number >= limits.members:
+                raise _too_many(archive, limits)
             name = _checked(archive, member.name)
             if _folded(name) in seen and not member.is_folder:
                 raise ArchiveError(archive, f"has two members called {name!r} where a file system folds case")
@@ -231,9 +232,9 @@ def _opened(archive: str, limits: Limits, verified: bool) -> Iterator[Iterator[_
         head = file.read(8)
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         if _zip_directory_bytes(archive) > 256 * limits.members:  # zipfile reads all of it into memory
-            raise ArchiveError(archive, f"has more than {limits.members} members")
+            raise _too_many(archive, limits)
         with zipfile.ZipFile(archive) as packed:
-            yield _counted(archive, _zip_members(archive, packed), limits)
+            yield _zip_members(archive, packed)
         return
     opener = _decompressor(archive, head)
     with opener(archive) if opener else open(archive, "rb") as stream:
@@ -249,15 +250,12 @@ def _opened(archive: str, limits: Limits, verified: bool) -> Iterator[Iterator[_
             name = os.path.splitext(os.path.basename(archive))[0]
             members = iter([_Member(name, None, False, partial(opener, archive))])
         else:
-            members = _counted(archive, _tar_members(archive, tar, bounded, verified), limits)
+            members = _tar_members(archive, tar, bounded, verified)
         yield members
 
 
-def _counted(archive: str, members: Iterator[_Member], limits: Limits) -> Iterator[_Member]:
-    for number, member in enumerate(members):
-        if number >= limits.members:
-            raise ArchiveError(archive, f"has more than {limits.members} members")
-        yield member
+def _too_many(archive: str, limits: Limits) -> ArchiveError:
+    return ArchiveError(archive, f"has more than {limits.members} members")
 
 
 class _Bounded:
@@ -311,7 +309,7 @@ def _tar_members(archive: str, file: tarfile.TarFile, stream: _Bounded, verified
     for info in file:
         if not info.isreg() and not info.isdir():
             raise ArchiveError(archive, f"has a link or a special file, {info.name!r}")
-        yield _Member(info.name, info.size, info.isdir(), partial(_reader, file, info))
+        yield _Member(info.name, info.size, info.isdir(), partial(file.extractfile, info))
     # POSIX ends a tar with blocks of zeros. GNU tar reads one without, which may as well be cut between two members.
     end = stream.block_at(file.offset)
     if end != bytes(tarfile.BLOCKSIZE) and (end or not verified):
@@ -320,18 +318,10 @@ def _tar_members(archive: str, file: tarfile.TarFile, stream: _Bounded, verified
         pass
 
 
-def _reader(file: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
-    stream = file.extractfile(info)
-    return io.BytesIO() if stream is None else stream
-
-
 def _decompressor(archive: str, head: bytes) -> Callable[[str], Any] | None:
-    if head.startswith(b"\x1f\x8b"):
-        return gzip.GzipFile
-    if head.startswith(b"BZh"):
-        return bz2.BZ2File
-    if head.startswith(b"\xfd7zXZ\x00"):
-        return lzma.LZMAFile
+    for magic, opener in ((b"\x1f\x8b", gzip.GzipFile), (b"BZh", bz2.BZ2File), (b"\xfd7zXZ\x00", lzma.LZMAFile)):
+        if head.startswith(magic):
+            return opener
     if head.startswith(b"\x28\xb5\x2f\xfd"):
         try:
             from compression import zstd  # Python 3.14

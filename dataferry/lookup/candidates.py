@@ -9,7 +9,8 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from ..cache import layout
-from ..cache.store import Store, Verdict, examine
+from ..cache.store import Store
+from ..cache.verify import Verdict, examine
 from ..config.folders import Folder, cache_folder, folder_problem, make_folder, order_by_site
 from ..config.settings import DATA_VARIABLE, Settings
 from ..config.sites import current_sites

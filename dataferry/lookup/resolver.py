@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import log
-from ..cache.store import Store, Verdict
+from ..cache.store import Store
+from ..cache.verify import Verdict
 from ..config.settings import CACHE_VARIABLE, DATA_VARIABLE, load_settings
 from ..errors import DataferryError, Failure, FetchErrors, FileUnavailable, Offline, Reason, UnknownFile
 from ..registry.entry import Entry
