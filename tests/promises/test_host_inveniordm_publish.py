@@ -362,6 +362,7 @@ def test_killed_at_every_request(
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(3600)
 def test_killed_at_random(rdm: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INVENIORDM_TOKEN", rdm.tokens["ann"])
     stranger = dict(os.environ)
