@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 from astropy.utils import data as astropy_data
 
-from dataferry import FileUnavailable, PackageData, get_data_filename
+from dataferry import CacheError, FileUnavailable, PackageData, get_data_filename
 from dataferry.testing import Empty, Fault, RangeServer
 
 NAME, RIGHT, OTHER = "maps/a.fits", b"right bytes\n" * 100, b"wrong bytes\n" * 100
@@ -135,6 +136,17 @@ def test_what_another_process_verified_is_not_hashed_again(package, home):
     assert "verified earlier" in str(data.where(NAME))
     shutil.rmtree(home / ".cache/astropy/dataferry/stamps")
     assert "verified earlier" in str(data.where(NAME))
+
+
+def test_a_file_that_can_be_put_nowhere_is_an_error(package, server, tmp_path, monkeypatch):
+    """The folder of the package is a file: no path is given to what is not there."""
+    chosen = tmp_path / "chosen"
+    monkeypatch.setenv("DATAFERRY_CACHE", str(chosen))
+    folder = Path(PackageData(package).get(NAME)).parent
+    shutil.rmtree(folder)
+    folder.write_bytes(b"")
+    with pytest.raises(CacheError, match=re.escape(str(chosen))):
+        PackageData(package).get(NAME)
 
 
 def test_no_fifo_in_a_cache_lets_a_command_hang(package, home):

@@ -319,6 +319,18 @@ def test_credentials_of_a_dataurl_are_never_shown(make_package, server):
     assert "topsecret" not in f"{caught.value}{caught.value!r}{PackageData(package).where(NAME)}"
 
 
+def test_an_unregistered_file_of_a_shared_folder_lies_below_the_packages_name(package, server, tmp_path, monkeypatch):
+    """A bare name there could be any package's, and nothing proves its bytes."""
+    monkeypatch.setenv("DATAFERRY_DATA", str(tmp_path / "shared"))
+    put(tmp_path / "shared", "extra.txt", b"of another package")
+    step = PackageData(package).where("extra.txt").steps[0]
+    assert (step.place, step.found) == (str(tmp_path / "shared" / package / "extra.txt"), False)
+    with pytest.raises(FileUnavailable):
+        PackageData(package).get("extra.txt")
+    own = put(tmp_path / "shared" / package, "extra.txt", b"of this one")
+    assert PackageData(package).get("extra.txt") == str(own)
+
+
 @pytest.mark.usefixtures("astropy_leaks")
 def test_an_unregistered_name_is_left_to_the_plain_wrapper_or_refused(package, server):
     data = PackageData(package)
