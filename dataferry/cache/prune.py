@@ -15,7 +15,7 @@ from typing import NamedTuple
 from ..errors import CacheError, RegistryError
 from ..files import is_private
 from ..portable import registered_name
-from ..registry.packages import declarations_of, declared_packages
+from ..registry.packages import declared_packages, find_registry
 from ..registry.registry import Registry
 from . import layout
 from .archive import UNPACKING
@@ -51,20 +51,13 @@ class View(NamedTuple):
     state: str
 
 
-class _Known(NamedTuple):
-    base: str
-    digits: str
-    names: frozenset[str]
-    cache_env: str
-
-
 def homes() -> dict[str, bool]:
     """The folders with downloads, and whether somebody chose them: other files can lie in such a folder."""
     found = {home: layout.chosen_cache() is not None for home in layout.cache_folders()}
     for package in declared_packages():
-        known = _registry(package)
-        chosen = layout.chosen_cache(known.cache_env) if isinstance(known, _Known) and known.cache_env else None
-        if chosen is not None:
+        registry = _registry(package)
+        variable = registry.cache_env if isinstance(registry, Registry) else ""
+        if variable and (chosen := layout.chosen_cache(variable)) is not None:
             found.setdefault(chosen.path, True)
     return {home: chosen for home, chosen in found.items() if os.path.isdir(home)}
 
@@ -72,6 +65,7 @@ def homes() -> dict[str, bool]:
 def kept_views(package: str | None = None) -> list[View]:
     """What dataferry keeps, of one package or of all, sorted by package and name."""
     _registry.cache_clear()
+    _digits.cache_clear()
     _entries.cache_clear()
     found = []
     for home, chosen in homes().items():
@@ -95,36 +89,39 @@ def kept_views(package: str | None = None) -> list[View]:
 
 def _is_kept(home: str, view: str, package: str, digits: str) -> bool:
     """Whether a file in a chosen folder is a download, and not one of the user's in ``run-20240131``."""
-    known = _registry(package)
-    ours = package == layout.RETRIEVED or (isinstance(known, _Known) and digits == known.digits)
+    ours = package == layout.RETRIEVED or digits == _digits(package)
     return ours or layout.stamps_of(home).read(view) is not None
 
 
 @lru_cache(maxsize=256)
-def _registry(package: str) -> _Known | str:
+def _registry(package: str) -> Registry | str:
+    """What declares the files of a package, or the state of all its files where nothing does."""
     if package == layout.RETRIEVED:
         return RETRIEVED
     try:
-        paths = declarations_of(package)
+        path = find_registry(package)
     except RegistryError:
-        return ABSENT
-    path = next(filter(os.path.isfile, paths), None)
-    if path is None:
         return ABSENT
     try:
         registry = Registry(path, package)
-        names = frozenset(registry.names())
+        registry.names()  # each line of it can be read
     except RegistryError:
         return UNREADABLE
-    return _Known(registry.base, layout.view_folder(package, registry.base)[-8:], names, registry.cache_env)
+    return registry
+
+
+@lru_cache(maxsize=256)
+def _digits(package: str) -> str:
+    registry = _registry(package)
+    return "" if isinstance(registry, str) else layout.view_folder(package, registry.base)[-8:]
 
 
 def _state(home: str, view: str, path: str, package: str, digits: str, name: str) -> str:
-    known = _registry(package)
-    if isinstance(known, str):
-        return known
-    mine = digits == known.digits or view == layout.second_view_name(package, known.base, name)
-    if mine and name in known.names:
+    registry = _registry(package)
+    if isinstance(registry, str):
+        return registry
+    mine = digits == _digits(package) or view == layout.second_view_name(package, registry.base, name)
+    if mine and registry.find(name) is not None:
         return REGISTERED
     # what was never verified was asked for under a name that no registry had, so none can have dropped it
     return DROPPED if layout.stamps_of(home).read(_key(view, path)) is not None else UNKNOWN
