@@ -354,7 +354,7 @@ def test_what_the_engine_does_changes_no_setting_of_astropy(make_package, tmp_pa
 @pytest.mark.parametrize(
     ("ours", "theirs", "holds"), [("", 0.4, "no answer in 0.4 s"), ("timeout = 0.3\n", 600, "no answer in 0.3 s")]
 )
-def test_a_server_that_hangs_is_given_up_as_astropy_is_told(ours, theirs, holds, make_package, server):
+def test_a_server_that_hangs_is_given_up_after_astropys_timeout(ours, theirs, holds, make_package, server):
     """The package's own ``timeout`` comes first."""
     server.fault("*", NeverAnswers())
     package = make_package({NAME: RIGHT}, head=f'dataurl = "{server.url}"\n{ours}')

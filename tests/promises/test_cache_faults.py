@@ -319,7 +319,7 @@ def test_one_rule_says_which_cache_is_meant(imported, package, home, tmp_path):
     assert done.returncode != 0 and "Offline" in done.stderr
 
 
-def test_a_cache_home_that_is_not_there_is_said_once(package, home, tmp_path):
+def test_a_cache_home_that_is_not_there_is_one_warning(package, home, tmp_path):
     variables = {"XDG_CACHE_HOME": str(tmp_path / "gone"), "HOME": str(home)}
     done = python("", "get", package, NAME, **variables)
     assert done.returncode == 0

@@ -42,7 +42,7 @@ def test_of_the_selected_tests_only(suite):
     assert suite.server.requests == []
 
 
-def test_what_is_wrong_is_said(suite):
+def test_errors_name_what_is_wrong(suite):
     assert "give a package" in key(suite, code=2)
     assert "no package" in key(suite, "not_there", code=4)
     suite.write("test_it.py", "1/0")

@@ -57,7 +57,7 @@ def test_a_name_may_look_like_a_glob(command, make_package):
     assert command("get", package, "x[0-9].fits").stdout.endswith("/x1.fits\n")
 
 
-def test_what_arrived_is_printed_and_what_did_not_is_said(command, package, server):
+def test_what_arrived_is_printed_and_the_rest_is_an_error(command, package, server):
     server.fault("maps/b.fits", Status(404))
     result = command("get", package, "maps/*")
     assert result.exit_code == 1
@@ -99,7 +99,7 @@ def test_a_registry_of_ones_own(command, package, tmp_path, server):
     assert Path(result.stdout.strip()).read_bytes() == A
 
 
-def test_a_file_that_is_passed_over_is_said(command, package, tmp_path, monkeypatch):
+def test_a_skipped_file_is_named(command, package, tmp_path, monkeypatch):
     (tmp_path / "folder" / package).mkdir(parents=True)
     (tmp_path / "folder" / package / "small.txt").write_bytes(b"other\n")
     monkeypatch.setenv("DATAFERRY_DATA", str(tmp_path / "folder"))
@@ -109,7 +109,7 @@ def test_a_file_that_is_passed_over_is_said(command, package, tmp_path, monkeypa
     assert "sha256 is" in result.stderr
 
 
-def test_ctrl_c_says_how_to_go_on(package, server, tmp_path):
+def test_ctrl_c_prints_how_to_continue(package, server, tmp_path):
     server.fault("maps/a.fits", NeverAnswers())
     run = script("get", package, "maps/a.fits", env=os.environ | {"PYTHONPATH": str(tmp_path / "packages")})
     try:

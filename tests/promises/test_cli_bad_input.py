@@ -213,7 +213,7 @@ def test_a_package_without_data_says_what_to_do(command):
         (lambda path: (path.mkdir(), (path / "small.txt").write_text("no")), "2 bytes instead of 6"),
     ],
 )
-def test_a_folder_that_will_not_do_is_passed_over(command, make_package, tmp_path, make, reason):
+def test_a_folder_that_cannot_be_used_is_skipped(command, make_package, tmp_path, make, reason):
     package = make_package({}, {"small.txt": b"small\n"}, f'[folders]\nany = "{tmp_path}/folder"\n')
     make(tmp_path / "folder")
     assert reason in command("where", package, "small.txt").stdout
@@ -322,7 +322,7 @@ def test_masked_settings(command, package, home):
     assert command("get", package, "small.txt").exit_code == 0
 
 
-def test_credentials_are_never_shown(command, make_package, monkeypatch):
+def test_credentials_are_never_printed(command, make_package, monkeypatch):
     with RangeServer({}, basic=("ann", "another")) as server:
         url = server.url.replace("http://", "http://ann:secret@")
         package = make_package({"a.fits": b"a"}, {}, f'dataurl = "{url}"\n')

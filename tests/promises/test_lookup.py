@@ -97,7 +97,7 @@ def test_a_path_carries_the_name_and_stays_good_after_a_second_get(package, serv
 
 
 @pytest.mark.parametrize("what", ["size", "sha256"])
-def test_a_wrong_file_in_a_folder_is_passed_over_and_named(package, server, tmp_path, monkeypatch, caplog, what):
+def test_a_wrong_file_in_a_folder_is_skipped_and_named(package, server, tmp_path, monkeypatch, caplog, what):
     bad = put(tmp_path / "own", NAME, WRONG if what == "sha256" else RIGHT[:-1])
     monkeypatch.setenv("MADE_DATA", str(tmp_path / "own"))
     with caplog.at_level(logging.WARNING, "dataferry"):
@@ -109,7 +109,7 @@ def test_a_wrong_file_in_a_folder_is_passed_over_and_named(package, server, tmp_
 
 
 @pytest.mark.parametrize("what", ["folder", "fifo", "link to nothing"])
-def test_what_is_no_file_in_a_folder_is_passed_over_and_named(package, tmp_path, monkeypatch, caplog, what):
+def test_what_is_no_file_in_a_folder_is_skipped_and_named(package, tmp_path, monkeypatch, caplog, what):
     bad = tmp_path / "own" / NAME
     bad.parent.mkdir(parents=True)
     if what == "folder":
@@ -195,7 +195,7 @@ FOLDERS = {
 
 
 @pytest.mark.parametrize(("what", "why"), FOLDERS.items(), ids=FOLDERS)
-def test_a_folder_that_cannot_be_used_is_explained_and_passed_over(package, tmp_path, monkeypatch, server, what, why):
+def test_a_folder_that_cannot_be_used_is_explained_and_skipped(package, tmp_path, monkeypatch, server, what, why):
     (tmp_path / "file").touch()
     (tmp_path / "dangling").symlink_to(tmp_path / "gone")
     monkeypatch.chdir(tmp_path)
@@ -310,7 +310,7 @@ def test_a_mirror_answers_when_the_primary_does_not(make_package, server):
     assert any("no host is installed for nosuch:" in step.note for step in steps)
 
 
-def test_credentials_of_a_dataurl_are_never_shown(make_package, server):
+def test_credentials_of_a_dataurl_are_never_printed(make_package, server):
     url = server.url.replace("//", "//user:topsecret@")
     package = make_package({NAME: RIGHT}, head=f'dataurl = "{url}"')
     server.fault("*", Status(403))
@@ -555,7 +555,7 @@ def test_a_deadline_holds_for_what_is_not_registered(package, server, astropy_le
         PackageData(package, show_progress=False).get("c.txt", refresh=True, deadline=1)
 
 
-def test_a_program_is_told_how_far_it_is(package, server, capsys):
+def test_a_callback_gets_the_progress(package, server, capsys):
     told, also = [], []
     data = PackageData(package, show_progress=told.append)
     data.get(NAME)

@@ -231,7 +231,7 @@ def test_what_the_result_says_of_itself(tmp_path):
     assert got.info.meta == {"nside": 4, "order": "NESTED", "file": str(path), "hdu": 1, "fields": ["T"]}
 
 
-def test_a_changed_file_is_read_anew(tmp_path):
+def test_a_changed_file_is_read_again(tmp_path):
     path = table(tmp_path / "a.fits", "E", np.zeros(NPIX, "f4"))
     assert maps.read_map(path).value[0] == 0
     path.unlink()

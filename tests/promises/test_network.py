@@ -150,7 +150,7 @@ def test_a_proxy_that_is_down_is_named(bring: Bring, monkeypatch: pytest.MonkeyP
     "password", ["s3cr/et", "12/34", "s3cr?et", "s3cr#et", "[s3cr", "s3://cr", "s3cr et", "s3cr\n12", "é34"]
 )
 @pytest.mark.parametrize("variable", ["http_proxy", "ALL_PROXY"])
-def test_a_login_that_breaks_the_url_of_a_proxy_is_told_without_it(
+def test_an_error_for_a_login_that_breaks_the_url_of_a_proxy_does_not_have_it(
     variable: str,
     password: str,
     bring: Bring,
@@ -312,7 +312,7 @@ def test_a_redirect_never_leads_out_of_tls(
     assert not plain.requests
 
 
-def test_secrets_are_not_shown(bring: Bring, serve: Serve) -> None:
+def test_secrets_are_not_printed(bring: Bring, serve: Serve) -> None:
     server = serve({})
     [result] = bring(server.url.replace("//", "//ada:s3cr3t@")).values()
     assert isinstance(result, FileUnavailable)

@@ -65,7 +65,7 @@ def test_a_part_is_read_at_the_host_and_says_so(package, sky, server):
     assert not server.requests
 
 
-def test_a_host_without_ranges_is_passed_over_for_a_mirror(make_package, sky, server):
+def test_a_mirror_is_asked_where_a_host_has_no_ranges(make_package, sky, server):
     with RangeServer({NAME: sky[0]}) as mirror:
         server.fault("*", IgnoresRange())
         package = make_package({NAME: sky[0]}, head=f'dataurl = "{server.url}"\nmirrors = "{mirror.url}"')
@@ -79,7 +79,7 @@ def test_a_host_without_ranges_is_passed_over_for_a_mirror(make_package, sky, se
 @pytest.mark.parametrize(
     "options", [{"field": 9}, {"pixels": [NPIX]}, {"order": "x"}, {"nside": 3}, {"unit": "s"}, {"hdu": 7}]
 )
-def test_what_no_host_has_is_said_at_once(make_package, sky, server, options):
+def test_what_no_host_has_is_an_error_at_once(make_package, sky, server, options):
     with RangeServer({NAME: sky[0]}) as mirror:
         package = make_package({NAME: sky[0]}, head=f'dataurl = "{server.url}"\nmirrors = "{mirror.url}"')
         with pytest.raises(MapError):
@@ -89,7 +89,7 @@ def test_what_no_host_has_is_said_at_once(make_package, sky, server, options):
 
 
 @pytest.mark.parametrize("copy", [b"<html>log in</html>" * 999, b"cut", b""])
-def test_a_damaged_copy_is_passed_over_for_a_mirror(make_package, sky, copy):
+def test_a_mirror_is_asked_where_a_copy_is_damaged(make_package, sky, copy):
     wrong = {NAME: sky[0][:9000] if copy == b"cut" else copy}
     with RangeServer(wrong) as first, RangeServer({NAME: sky[0]}) as mirror:
         package = make_package({NAME: sky[0]}, head=f'dataurl = "{first.url}"\nmirrors = "{mirror.url}"')

@@ -137,7 +137,7 @@ def test_bad_input(server, package, make_package):
         get(NAME, server, "no_such_package")
 
 
-def test_credentials_are_never_shown(server, package, caplog):
+def test_credentials_are_never_printed(server, package, caplog):
     caplog.set_level(logging.INFO, "dataferry")
     url = server.url.replace("//", "//user:topsecret@")
     with pytest.raises(FileUnavailable) as caught:

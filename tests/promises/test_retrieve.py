@@ -100,7 +100,7 @@ def test_the_remedy_fits_the_reason(server):
 
 
 @pytest.mark.parametrize("size", [10, 3_000_000], ids=["small", "large"])
-def test_a_wrong_sha256_tells_the_right_one(size):
+def test_an_error_for_a_wrong_sha256_has_the_right_one(size):
     """Who knows that the file was changed on purpose needs its new hash."""
     content = os.urandom(size)
     with RangeServer({"map.fits": content}) as server, pytest.raises(FileUnavailable) as caught:

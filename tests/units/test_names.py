@@ -109,7 +109,7 @@ def test_a_bad_base_url_is_refused_with_its_reason(url, why):
         check_url(url)
 
 
-def test_credentials_and_signatures_are_never_shown():
+def test_credentials_and_signatures_are_never_printed():
     with pytest.raises(BadName) as caught:
         check_url("https://me:secret@h/a")
     assert "secret" not in str(caught.value)
@@ -117,7 +117,7 @@ def test_credentials_and_signatures_are_never_shown():
 
 
 @pytest.mark.parametrize("password", ["s3cr/et", "s3?cr", "s3#cr", "s3@cr", "s3://cr", "12/34", "[s3cr", "a/b?c@d#e"])
-def test_a_password_that_should_have_been_quoted_is_not_shown(password):
+def test_a_password_that_should_have_been_quoted_is_not_printed(password):
     for url in (f"https://me:{password}@data.example:80/a/", f"webdav:https://me:{password}@data.example:80/a/"):
         assert redact_url(url) == url.replace(f"me:{password}@", "")
     with pytest.raises(BadName) as caught:
@@ -139,7 +139,7 @@ def test_a_password_that_should_have_been_quoted_is_not_shown(password):
         "http://nas:80/a?sig=s3@cr": "http://...",
     }.items(),
 )
-def test_what_may_be_a_password_or_a_path_is_not_shown(url, redacted):
+def test_what_may_be_a_password_or_a_path_is_not_printed(url, redacted):
     assert redact_url(url) == redacted
 
 
@@ -153,7 +153,7 @@ def test_what_may_be_a_password_or_a_path_is_not_shown(url, redacted):
         "file:///a/b@c",
     ],
 )
-def test_an_at_sign_in_a_path_is_shown(url):
+def test_an_at_sign_in_a_path_is_printed(url):
     assert redact_url(url) == url
     assert redact_url(url.replace("://", "://me:secret@")) == url
 

@@ -53,7 +53,7 @@ def test_a_netrc_gives_nothing_to_other_hosts(home: Path, text: str) -> None:
     assert find_token("api.hub.example", Settings()) is None
 
 
-def test_a_broken_keyring_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_keyring_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     keyring = ModuleType("keyring")
 
     def locked(service: str, name: str) -> str:
