@@ -7,7 +7,7 @@ import json as json_module
 import logging
 import re
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..config.settings import Settings
     from ..download.session import Network, Transfer
 
-__all__ = ["ApiClient", "FileBody", "Headers", "Response", "error_message"]
+__all__ = ["ApiClient", "FileBody", "Response", "error_message"]
 
 _log = logging.getLogger("dataferry")
 
@@ -110,22 +110,6 @@ class _Bytes(io.BytesIO):
         return len(self.getbuffer())
 
 
-class Headers(Mapping[str, str]):
-    """Headers of a response; names in any case."""
-
-    def __init__(self, headers: Mapping[str, str]) -> None:
-        self._headers = {name.lower(): value for name, value in headers.items()}
-
-    def __getitem__(self, name: str) -> str:
-        return self._headers[name.lower()]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._headers)
-
-    def __len__(self) -> int:
-        return len(self._headers)
-
-
 @dataclass(frozen=True, slots=True)
 class Response:
     """What a provider answered.
@@ -135,7 +119,7 @@ class Response:
     status : int
         The HTTP status.
     headers : mapping of str to str
-        The headers; names in any case.
+        The headers; names in lower case.
     body : bytes
         The whole body.
     place : str
@@ -379,4 +363,4 @@ class ApiClient:
             raise TransferError(transfer.place, "the connection was closed without an answer", kind=Reason.CUT)
         encoding = head.headers.get("content-encoding", "")
         text = decoded(b"".join(transfer.chunks), encoding, max_bytes, transfer.place)
-        return Response(head.status, Headers(head.headers), text, transfer.place)
+        return Response(head.status, head.headers, text, transfer.place)

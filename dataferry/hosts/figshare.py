@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ..download.backoff import tries
-from ..errors import AccessDenied, BadName, Conflict, HostRefused, PublishError, TransferError
+from ..errors import AccessDenied, BadName, HostRefused, PublishError, TransferError
 from ..registry.names import close_names, redact_url
 from .about import Author, as_list, authors
 from .api_client import ApiClient, FileBody, Response, error_message
@@ -47,8 +47,6 @@ _FORMS = "figshare:14763051, figshare:14763051.v2, figshare:10.6084/m9.figshare.
 
 def _read_article(rest: str, spec: str) -> tuple[int | None, int | None, str]:
     """The article of a line, its version, and its DOI where only Figshare can say which article has it."""
-    if any(c.isspace() or not c.isprintable() for c in spec):
-        raise BadName(f"{redact_url(spec)!r} is not of the form {_FORMS}")
     if rest == "new":
         return None, None, ""
     path = urlsplit(rest).path if rest.startswith(("http://", "https://")) and "doi.org" not in rest else ""
@@ -58,8 +56,6 @@ def _read_article(rest: str, spec: str) -> tuple[int | None, int | None, str]:
             "this is a private link: only people who have it can see the files, and only until it expires. "
             f"Publish the article and write {_FORMS}"
         )
-    if path.startswith(("/collections/", "/projects/")):
-        raise BadName(f"{redact_url(spec)!r} is no article, and only articles have files")
     if found := _PAGE.search(path) if path else _ID.fullmatch(rest) or _OWN_DOI.fullmatch(doi):
         return int(found[1]), int(found[2]) if found[2] else None, ""
     if path or not DOI.fullmatch(doi):
@@ -396,12 +392,9 @@ class FigsharePublisher(DepositPublisher[_Api]):
         path = f"{self._path}/files/{file.key}"
         try:
             self.api.call("POST", path, again=True)
-        except TransferError as error:
-            if (there := self.api.find(path)) is None:
-                reason = "somebody else who publishes to the article removed the file from its draft"
-                raise Conflict(self.at(upload.name), reason, "run the same command again") from error
+        except TransferError:
             # an earlier request may have done it, and only its answer was lost
-            if there.get("status", "created") == "created":
+            if (self.api.find(path) or {}).get("status", "created") == "created":
                 raise
         return file
 

@@ -28,7 +28,7 @@ from .api_client import ApiClient
 from .base import Credential, Host, HostedFile, Limits, Locators, Moved, Notes, Publisher, Upload
 from .folder_files import is_of_dead_run, temporary_name
 from .git import Branch, Git
-from .github import api_url, github_credentials, is_ref, is_repository
+from .github import GitHubApi, github_credentials, is_ref, is_repository
 
 if TYPE_CHECKING:
     from ..config.credentials import Token
@@ -269,12 +269,10 @@ class GitHubPagesPublisher(Publisher):
         parts = urlsplit(self.host.git)
         if parts.scheme not in {"http", "https"}:
             return {}
-        headers = {"Accept": "application/vnd.github+json"}
-        headers |= {"Authorization": f"Bearer {self._token.secret}"} if self._token else {}
-        path = f"repos/{self.host.repository}/git/trees/{self._branch.tip}"
-        api = ApiClient(self.settings, api_url(f"{parts.scheme}://{parts.netloc}"), headers=headers)
+        api = GitHubApi(self.settings, f"{parts.scheme}://{parts.netloc}", self.host.repository, self._token)
+        path = f"{api.repository}/git/trees/{self._branch.tip}"
         try:
-            tree = api.call("GET", path, query={"recursive": "1"}).json()["tree"]
+            tree = api.json("GET", path, query={"recursive": "1"})["tree"]
             return {str(item["path"]): int(item["size"]) for item in tree if item["type"] == "blob"}
         except (TransferError, LookupError, TypeError, ValueError):  # another server, which has no such API
             return {}

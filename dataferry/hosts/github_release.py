@@ -22,16 +22,13 @@ from .api_client import FileBody, error_message
 from .base import Credential, HostedFile, Limits, Locators, Moved, Notes, Part, Publisher, Source, Upload
 from .deposit import (
     MOST_PAGES,
-    PAGE_BYTES,
-    ArchiveApi,
     DepositHost,
     DepositPublisher,
     DraftFile,
-    endless_list,
     is_status,
     read_options,
 )
-from .github import api_url, github_credentials, is_ref, is_repository
+from .github import GitHubApi, github_credentials, is_ref, is_repository
 from .github_assets import (
     LARGEST_ASSET,
     LONGEST_ASSET,
@@ -72,32 +69,9 @@ def _next_tag(tag: str) -> str:
 
 # -- the interface ----------------------------------------------------------------------------------------------------
 
-_VERSION = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
-_NEXT = re.compile(r'<([^>]*)>\s*;[^,]*\brel="?next"?')
 
-
-class _Api(ArchiveApi):
-    """GitHub's API, in which one may create 80 things a minute; a few are left for others with the same token."""
-
-    a_minute = 70
-    counted = ("POST", "PATCH", "DELETE")
-
-    def __init__(self, host: GitHubReleaseHost, settings: Settings, token: Token | None) -> None:
-        self.repository = f"repos/{host.repository}"
-        # github.com takes uploads at a host of their own, GitHub Enterprise at the one of its API
-        uploads = f"uploads.{urlsplit(host.server).netloc}"
-        super().__init__(settings, api_url(host.server), token, headers=_VERSION, trusted=[uploads])
-
-    def pages(self, path: str) -> Iterator[Any]:
-        """The items of a list, asked for in pages of 100."""
-        reply = self.call("GET", path, query={"per_page": 100}, max_bytes=PAGE_BYTES)
-        for _ in range(MOST_PAGES):
-            yield from reply.json()
-            found = _NEXT.search(reply.headers.get("Link", ""))
-            if not found:
-                return
-            reply = self.call("GET", found[1], max_bytes=PAGE_BYTES)
-        raise endless_list(f"{self.base}{path}")
+class _Api(GitHubApi):
+    """Releases and their assets."""
 
     def release(self, path: str) -> Release | None:
         """The release at a path, with its assets; None if there is none that this token sees."""
@@ -173,7 +147,7 @@ class GitHubReleaseHost(DepositHost["_Api"]):
         return f"github-release:{self.server}/{self.repository.lower()}"
 
     def connect(self, settings: Settings, token: Token | None) -> _Api:
-        return _Api(self, settings, token)
+        return _Api(settings, self.server, self.repository, token)
 
     def sources(self, name: str, entry: Entry | None) -> Sequence[Source]:
         """One URL, or those of its parts for a file that is larger than an asset may be."""
@@ -304,7 +278,7 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
         if commits.status == 409:
             reason = "the repository is empty, and a tag needs a commit"
             raise self.error(reason, "Push a first commit, a README for example")
-        self._check_token(reply.headers.get("X-OAuth-Scopes"), repository)
+        self._check_token(reply.headers.get("x-oauth-scopes"), repository)
         if self._tag == LATEST:
             if (latest := api.tagged(LATEST)) is None:
                 reason = f"{self.host.repository} has no release yet that could be the latest one"

@@ -5,19 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
-from html import escape
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote, urlsplit
 
 from ..config.credentials import may_get_login
 from ..errors import AccessDenied, BadName, Conflict, HostRefused, PublishError, TransferError
 from ..registry.names import redact_url
-from .about import Author, as_list, authors
+from .about import authors
 from .api_client import FileBody
 from .base import Credential, HostedFile, Limits, Moved, Notes, Publisher, Source, Upload
 from .deposit import ArchiveApi, DepositHost, DepositPublisher, DraftFile, is_status
 from .doi import DOI, foreign_doi, without_resolver
+from .inveniordm_metadata import draft_body, rights
 
 if TYPE_CHECKING:
     from ..config.credentials import Token
@@ -478,11 +477,8 @@ class InvenioPublisher(DepositPublisher[_Api]):
         except HostRefused as error:
             if not is_status(error, 400) or not self.about.get("license"):
                 raise
-            body["metadata"]["rights"] = _rights(self.about, free=True)
-            try:
-                return dict(self.api.json(method, path, json=body))
-            except HostRefused:
-                raise error from None
+            body["metadata"]["rights"] = rights(self.about, free=True)
+            return dict(self.api.json(method, path, json=body))
 
     def _announce(self, uploads: Sequence[Upload]) -> None:
         """Say which files are to come, in one request."""
@@ -540,64 +536,3 @@ class InvenioPublisher(DepositPublisher[_Api]):
         """Say that all bytes went."""
         path = f"{self._file_path(upload.name)}/commit"
         return self.api.read_file(self.record, self.api.json("POST", path, again=True, timeout=600.0))
-
-
-# -- [about] ----------------------------------------------------------------------------------------------------------
-
-
-def draft_body(about: Mapping[str, Any], before: Mapping[str, Any], place: str, publisher: str) -> dict[str, Any]:
-    """A draft as InvenioRDM takes it: what `about` does not hold stays as it was `before`."""
-    metadata = {key: _as_sent(value) for key, value in (before.get("metadata") or {}).items()}
-    metadata = {"resource_type": {"id": "dataset"}, "publisher": publisher, **metadata}
-    metadata["publication_date"] = datetime.now(UTC).date().isoformat()
-    metadata |= {key: str(about[key]).strip() for key in ("title", "version", "publisher") if about.get(key)}
-    if about.get("resource_type"):
-        metadata["resource_type"] = {"id": str(about["resource_type"])}
-    if about.get("description"):
-        metadata["description"] = _as_html(str(about["description"]))
-    if about.get("authors"):
-        metadata["creators"] = [_creator(author) for author in authors(about, place)]
-    if about.get("keywords"):
-        metadata["subjects"] = [{"subject": str(word)} for word in as_list(about["keywords"])]
-    if about.get("license"):
-        metadata["rights"] = _rights(about, free=False)
-    body = {"metadata": metadata, "files": {"enabled": True}}
-    kept = {key: before[key] for key in ("access", "pids", "custom_fields") if before.get(key)}
-    if "access" in kept:
-        kept["access"] = {key: value for key, value in kept["access"].items() if key != "status"}
-    return body | kept
-
-
-def _as_sent(value: Any) -> Any:
-    """A value without what the server itself looked up for an id."""
-    if isinstance(value, list):
-        return [_as_sent(item) for item in value]
-    if isinstance(value, Mapping):
-        if "id" in value and "title" in value:
-            return {"id": value["id"]}
-        return {key: _as_sent(item) for key, item in value.items()}
-    return value
-
-
-def _as_html(text: str) -> str:
-    """Plain text in paragraphs; what has tags stays as it is."""
-    if re.search(r"</?[a-z][^>]*>", text, re.IGNORECASE):
-        return text.strip()
-    return "".join(f"<p>{escape(part.strip(), quote=False)}</p>" for part in re.split(r"\n\s*\n", text) if part.strip())
-
-
-def _rights(about: Mapping[str, Any], *, free: bool) -> list[dict[str, Any]]:
-    names = [str(given).strip() for given in as_list(about["license"])]
-    return [{"title": {"en": name}} if free else {"id": name.lower()} for name in names]
-
-
-def _creator(author: Author) -> dict[str, Any]:
-    if author.is_organization:
-        person: dict[str, Any] = {"type": "organizational", "name": author.name}
-    else:
-        family, given = author.name_parts
-        person = {"type": "personal", "family_name": family} | ({"given_name": given} if given else {})
-    if author.orcid:
-        person["identifiers"] = [{"scheme": "orcid", "identifier": author.orcid}]
-    affiliations = [{"name": name} for name in author.affiliations]
-    return {"person_or_org": person} | ({"affiliations": affiliations} if affiliations else {})

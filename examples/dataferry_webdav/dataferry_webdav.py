@@ -86,7 +86,7 @@ class WebdavPublisher(Publisher):
         with ThreadPoolExecutor(self.parallel) as pool:
             replies = list(pool.map(lambda u: self.call("HEAD", self.host.url_of(u.name), accept={404}), uploads))
         found = {u.name: reply for u, reply in zip(uploads, replies, strict=True) if reply.status != 404}
-        return {name: HostedFile(int(reply.headers["Content-Length"])) for name, reply in found.items()}
+        return {name: HostedFile(int(reply.headers["content-length"])) for name, reply in found.items()}
 
     def upload(
         self, upload: Upload, notes: MutableMapping[str, Any], moved: Callable[[int], None]
@@ -98,7 +98,7 @@ class WebdavPublisher(Publisher):
             notes["private"] = f".{upload.sha256}.{os.urandom(8).hex()}"
         private = self.host.url_of(notes["private"])
         there = self.call("HEAD", private, accept={404})
-        if there.status == 404 or int(there.headers["Content-Length"]) != upload.size:
+        if there.status == 404 or int(there.headers["content-length"]) != upload.size:
             with FileBody(upload.path, 0, upload.size, moved) as body:
                 self.call("PUT", private, body=body)
         for at in (at for at, c in enumerate(upload.name) if c == "/"):

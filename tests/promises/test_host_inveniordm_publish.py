@@ -31,7 +31,8 @@ from dataferry.config import Settings, load_settings
 from dataferry.errors import AccessDenied, Conflict, DataferryError, PublishError, TransferError
 from dataferry.hosts import make_host
 from dataferry.hosts.base import Upload
-from dataferry.hosts.inveniordm import InvenioPublisher, draft_body
+from dataferry.hosts.inveniordm import InvenioPublisher
+from dataferry.hosts.inveniordm_metadata import draft_body
 from dataferry.testing import PublishContract
 from dataferry.testing.author import Author
 
