@@ -22,17 +22,19 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import quote, urlsplit
 
+from ..config.settings import Settings
 from ..download.origin import client_certificate, host_option
 from ..errors import AccessDenied, PublishError
 from ..registry.names import redact_url
 
 if TYPE_CHECKING:
     from ..config.credentials import Token
-    from ..config.settings import Settings
 
 #: Seconds before another try; doubled each time.
 FIRST_WAIT = 1.0
 _TRIES = 4
+#: The same where no answer came, for which git waited for a whole timeout already.
+_TRIES_IN_SILENCE = 2
 #: A push that lost a race is tried again so many times.
 _ROUNDS = 30
 #: The variable that only git's own credential helper reads, in the environment of git alone.
@@ -40,12 +42,7 @@ _SECRET = "DATAFERRY_GIT_TOKEN"  # noqa: S105 - the name of a variable
 _HELPER = (
     f"""!f() {{ test "$1" = get && printf 'username=%s\\npassword=%s\\n' "$DATAFERRY_GIT_USER" "${_SECRET}"; }}; f"""
 )
-_CONFIG = {
-    "gc.auto": "0",
-    "maintenance.auto": "false",
-    "http.lowSpeedLimit": "10",
-    "http.lowSpeedTime": "300",
-}
+_CONFIG = {"gc.auto": "0", "maintenance.auto": "false", "http.lowSpeedLimit": "10"}
 #: What would send git somewhere else, or make it print headers.
 _STRAY = re.compile(
     r"GIT_(DIR|WORK_TREE|INDEX_FILE|OBJECT_DIRECTORY|NAMESPACE|PREFIX|TRACE.*|CURL_VERBOSE|LFS_SKIP_SMUDGE|LFS_SKIP_PUSH)"
@@ -63,6 +60,7 @@ _PASSING = re.compile(
     r"|returned error: (429|5\d\d)\b|transfer closed|Operation too slow",
     re.IGNORECASE,
 )
+_SILENT = re.compile(r"timed out|Operation too slow", re.IGNORECASE)
 _LOST = re.compile(
     r"fetch first|non-fast-forward|stale info|cannot lock ref|failed to update ref|reference already exists",
     re.IGNORECASE,
@@ -131,8 +129,10 @@ class Git:
         self._secrets: list[str] = []
         self._env = {name: value for name, value in os.environ.items() if not _STRAY.fullmatch(name)}
         self._env |= {"LC_ALL": "C.UTF-8", "GIT_TERMINAL_PROMPT": "0"}
-        self._env.setdefault("GIT_SSH_COMMAND", "ssh -o BatchMode=yes")
-        self._config = [*_CONFIG.items(), *config.items()]
+        seconds = max(1, round(settings.timeout if settings is not None else Settings().timeout))
+        ssh = f"ssh -o BatchMode=yes -o ConnectTimeout={seconds} -o ServerAliveInterval={seconds}"
+        self._env.setdefault("GIT_SSH_COMMAND", ssh)
+        self._config = [*_CONFIG.items(), ("http.lowSpeedTime", str(seconds)), *config.items()]
         parts = urlsplit(remote)
         if parts.scheme not in {"http", "https"}:
             return
@@ -160,9 +160,10 @@ class Git:
     ) -> Done:
         """Run one command; `again`: it talks to a server, and a failure may pass; `into` is where its output goes."""
         wait = FIRST_WAIT
-        for left in range(_TRIES - 1 if again else 0, -1, -1):
+        for attempt in range(1, _TRIES + 1):
             done = self._once(words, stdin, env or {}, into)
-            if done.status == 0 or not left or not _PASSING.search(done.errors):
+            most = _TRIES_IN_SILENCE if _SILENT.search(done.errors) else _TRIES
+            if done.status == 0 or not again or attempt >= most or not _PASSING.search(done.errors):
                 break
             time.sleep(wait * random.uniform(0.7, 1.3))  # noqa: S311
             wait *= 8 if " 429" in done.errors else 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -459,6 +460,38 @@ def test_a_library_of_fsspec_gets_the_packages_timeout(
         done = command("add", registry, "--from", f"{protocol}://127.0.0.1:{port}/data/")
     assert done.exit_code == 1
     assert f"{protocol}://127.0.0.1:{port}/data/" in done.stderr
+
+
+@pytest.mark.timeout(60)  # git waits for ever by default
+@pytest.mark.parametrize("scheme", ["http", "ssh"])
+def test_a_git_server_that_never_answers_is_asked_twice(
+    scheme: str, command: Callable[..., Result], tmp_path: Path, need: Any
+) -> None:
+    need(scheme.replace("http", "git"))
+    registry = tmp_path / "dataferry.toml"
+    registry.write_text("timeout = 1")
+    (tmp_path / "dust.fits").write_bytes(DUST)
+    taken: list[socket.socket] = []
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):  # the test has ended
+            while True:
+                taken.append(listening.accept()[0])
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=accept)
+        thread.start()
+        spec = (
+            f"github-pages:ann/data?git={scheme}://127.0.0.1:{listening.getsockname()[1]}/x.git&url=http://127.0.0.1:9/"
+        )
+        done = command("publish", tmp_path / "dust.fits", "--to", spec, "--package", registry, "--dry-run")
+        listening.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    for connection in taken:
+        connection.close()
+    assert done.exit_code != 0
+    assert "github-pages:ann/data" in done.stderr
+    assert len(taken) == 2
 
 
 @pytest.mark.nightly
