@@ -205,9 +205,7 @@ class S3Client:
 
     @property
     def who(self) -> str:
-        """Which access key is used and where it was found; empty where there is none."""
-        if self.credentials is None:
-            return ""
+        """Which access key is used and where it was found."""
         key = str(self.credentials.access_key)
         redacted_key = key if len(key) <= 8 else f"{key[:4]}...{key[-4:]}"
         return f"access key {redacted_key} from {self._key_place or self.credentials.method}"
