@@ -264,6 +264,18 @@ def test_offline_is_answered_with_the_command_to_run_elsewhere(package, monkeypa
         PackageData(package).get(NAME)
 
 
+def test_a_command_names_the_registry_only_if_it_is_apart(package, tmp_path, monkeypatch):
+    monkeypatch.setenv("DATAFERRY_OFFLINE", "1")
+    with pytest.raises(Offline) as caught:
+        PackageData(package).get(NAME)
+    assert "--registry" not in str(caught.value)
+    apart = tmp_path / "apart.toml"
+    shutil.copy(PackageData(package).registry.path, apart)
+    with pytest.raises(Offline) as caught:
+        PackageData(package, registry=apart).get(NAME)
+    assert f"dataferry get {package} {NAME} --registry {apart}" in str(caught.value)
+
+
 def test_astropys_own_switch_is_honoured(package, server):
     from astropy.utils.data import conf
 
@@ -544,6 +556,16 @@ def test_one_deadline_for_all_files_and_what_came_is_kept(make_package):
         server.heal()
         assert Path(data.get("big.bin", deadline=60)).read_bytes() == big
         assert data.arrivals["big.bin"].moved_bytes < len(big)
+
+
+def test_a_deadline_is_named_as_it_was_given(make_package):
+    with RangeServer({NAME: RIGHT}) as server:
+        server.fault("*", Stall())
+        package = make_package({NAME: RIGHT}, head=f'dataurl = "{server.url}"')
+        with pytest.raises(FileUnavailable) as caught:
+            PackageData(package).get(NAME, deadline=0.7)
+        reasons = {failure.reason for failure in caught.value.failures if failure.kind == "deadline"}
+        assert reasons == {"the deadline of 0.7 s has passed"}
 
 
 def test_a_deadline_holds_for_what_is_not_registered(package, server, astropy_leaks):
