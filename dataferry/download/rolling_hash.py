@@ -7,12 +7,47 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from queue import SimpleQueue
 
 from ..portable import begin_writing_back, read_into
 
+_MOST_THREADS = 4
+_PATIENCE = 5.0  # seconds to wait for a disk that does not answer
 _BLOCK = 1 << 20
-_WORTH_WAKING = 1 << 22  # bytes for which the thread is woken
+_WORTH_WAKING = 1 << 22  # bytes for which a thread is woken
 _WRITE_BACK = 1 << 23  # bytes after which Linux is asked to write them to the disk
+
+
+class HashThreads:
+    """The threads of one run, started as they are needed; daemons, since the disk that they read may hang."""
+
+    def __init__(self) -> None:
+        self._work: SimpleQueue[RollingHash | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+
+    def add(self, file: RollingHash) -> bool:
+        """Have a file hashed as far as it is written; False where the system gives no thread."""
+        waiting = not self._threads or not self._work.empty()
+        if waiting and len(self._threads) < _MOST_THREADS:
+            thread = threading.Thread(target=self._run, name="dataferry-hash", daemon=True)
+            with suppress(RuntimeError):  # ulimit -u
+                thread.start()
+                self._threads.append(thread)
+        if self._threads:
+            self._work.put(file)
+        return bool(self._threads)
+
+    def close(self) -> None:
+        """End the threads."""
+        for _ in self._threads:
+            self._work.put(None)
+        for thread in self._threads:
+            thread.join(_PATIENCE)
+
+    def _run(self) -> None:
+        while (file := self._work.get()) is not None:
+            file.follow()
 
 
 class RollingHash:
@@ -22,45 +57,42 @@ class RollingHash:
     ----------
     fd : int
         The file; it is duplicated.
+    threads : HashThreads or None
+        Where it is hashed; None for the thread that calls.
     done : callable
-        Called in the thread once all is hashed, or reading failed.
+        Called in that thread once all is hashed, or reading failed.
     """
 
-    def __init__(self, fd: int, done: Callable[[], None]) -> None:
+    def __init__(self, fd: int, threads: HashThreads | None = None, done: Callable[[], None] = lambda: None) -> None:
         self._fd = os.dup(fd)
+        self._threads = threads
         self._done = done
         self._digest = hashlib.sha256()
         self._change = threading.Condition()
         self._reach = self.hashed = self._written_back = 0
         self._size: int | None = None
-        self._ended = False
+        self._follows = self._ended = False
         self._error: BaseException | None = None
-        self._thread: threading.Thread | None = None
         self._buffer = memoryview(b"")
 
     def advance(self, reach: int) -> None:
         """Say how far the file is written without a gap."""
-        if reach - self._reach >= _WORTH_WAKING or (self._size is not None and reach > self._reach):
-            with self._change:
-                self._reach = reach
-                self._change.notify()
-
-    def start(self) -> None:
-        """Follow the writes in a thread; where the system gives none, `finish` hashes."""
-        thread = threading.Thread(target=self._follow, name="dataferry-hash", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError:  # ulimit -u
-            return
-        self._thread = thread
+        if reach - self._reach >= _WORTH_WAKING:
+            self._follow_to(reach)
 
     def finish(self, size: int) -> None:
         """Say that the file is written as a whole; `done` is called when its hash is known."""
+        self._size = size
+        self._follow_to(size)
+
+    def _follow_to(self, reach: int) -> None:
         with self._change:
-            self._reach = self._size = size
-            self._change.notify()
-        if self._thread is None:
-            self._follow()
+            self._reach = reach
+            if self._follows:
+                return
+            self._follows = True
+        if self._threads is None or not self._threads.add(self):
+            self.follow()
 
     def digest(self) -> str | None:
         """The hash in hexadecimal digits; None as long as it is not known; what reading raised."""
@@ -69,35 +101,26 @@ class RollingHash:
         return self._digest.hexdigest() if self._size is not None and self.hashed == self._size else None
 
     def close(self) -> None:
-        """End the thread."""
+        """End the reading."""
         with self._change:
             self._ended = True
-            self._change.notify()
-        if self._thread is None:
-            self._shut()
-        elif self._thread is not threading.current_thread():
-            self._thread.join(5)
+            if self._change.wait_for(lambda: not self._follows, _PATIENCE) and self._fd >= 0:
+                os.close(self._fd)
+                self._fd = -1
 
-    def _is_over(self) -> bool:
-        return self._ended
-
-    def _shut(self) -> None:
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
-
-    def _follow(self) -> None:
-        try:
-            while self.hashed != self._size and not self._is_over():
-                with self._change:
-                    while not self._ended and self.hashed == self._reach and self._size is None:
-                        self._change.wait()
+    def follow(self) -> None:
+        """Hash what has been written; called in a thread."""
+        more = True
+        while more:
+            try:
                 self._hash_to(self._reach)
-        except BaseException as error:  # noqa: BLE001
-            self._error = error
-        if self._thread is not None:
-            self._shut()
-        if not self._ended:
+            except BaseException as error:  # noqa: BLE001
+                self._error = error
+            with self._change:
+                more = self.hashed < self._reach and not self._ended and self._error is None
+                self._follows = more
+                self._change.notify_all()
+        if self._error is not None or self.hashed == self._size:
             self._done()
 
     def _hash_to(self, reach: int) -> None:

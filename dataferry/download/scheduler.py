@@ -9,6 +9,7 @@ import heapq
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from ..portable import free_descriptors
 from .backoff import LONGEST_WAIT
 from .file_download import FileDownload, FileTransfer
 from .host_limiter import HostLimiter
+from .rolling_hash import HashThreads
 from .session import Network, Session, too_slow
 from .source import Wanted
 from .source_state import SourceState
@@ -67,6 +69,7 @@ class Scheduler:
         #: Seconds to wait for another process that seems to download a file and shows no sign of life.
         self.patience = network.stall_timeout
         self.wake = session.wake
+        self.hash_threads = HashThreads()
         self._session, self._network, self._jobs = session, network, jobs
         self._descriptors = free_descriptors() - _SPARE_DESCRIPTORS
         self._deadline = deadline
@@ -110,7 +113,8 @@ class Scheduler:
                     self._look(now)
                     tick()
         finally:
-            self._end()
+            with closing(self.hash_threads):
+                self._end()
 
     def _wait(self, now: float) -> float:
         growing = any(host.active and not host.tuned for host in self._hosts)
