@@ -202,7 +202,8 @@ def command() -> Callable[..., Result]:
     runner = CliRunner(**({"mix_stderr": False} if "mix_stderr" in signature(CliRunner).parameters else {}))
 
     def run(*args: str | os.PathLike[str], input: str | None = None) -> Result:  # noqa: A002
-        result = runner.invoke(dataferry, list(map(os.fspath, args)), input=input, prog_name="dataferry")
+        kept = {name: os.environ.get(name) for name in ("DATAFERRY_OFFLINE",)}  # click puts it back: --offline sets it
+        result = runner.invoke(dataferry, list(map(os.fspath, args)), input=input, env=kept, prog_name="dataferry")
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception  # the user would see a traceback
         return result

@@ -7,6 +7,7 @@ import glob
 import os
 import re
 import shutil
+import stat
 import time
 from collections.abc import Iterable
 from functools import lru_cache
@@ -173,7 +174,7 @@ def remove(views: Iterable[View], others: Iterable[View]) -> int:
             with contextlib.suppress(FileNotFoundError):  # another command removes as well
                 os.unlink(view.path)
             unpacked = os.path.join(view.home, "unpacked", os.path.relpath(view.path, view.home))
-            freed += _size(unpacked) if os.path.isdir(unpacked) else 0
+            freed += size_of(unpacked)
             shutil.rmtree(unpacked, ignore_errors=True)
         except OSError as error:
             raise CacheError(f"{view.path} cannot be removed: {error.strerror or error}") from error
@@ -229,12 +230,16 @@ def _age(path: str, now: float) -> float:
         return 0.0
 
 
-def _size(path: str) -> int:
-    total = 0
-    with contextlib.suppress(OSError):
-        if not os.path.isdir(path) or os.path.islink(path):
-            return os.lstat(path).st_size
-        for folder, _, files in os.walk(path):
-            for file in files:
-                total += os.lstat(os.path.join(folder, file)).st_size
-    return total
+def stats_below(path: str | os.PathLike[str]) -> list[os.stat_result]:
+    """Of a file, or of a folder and everything in it; other commands may remove it meanwhile."""
+    found = []
+    below = (os.path.join(folder, name) for folder, folders, files in os.walk(path) for name in (*folders, *files))
+    for item in (path, *below):
+        with contextlib.suppress(OSError):
+            found.append(os.lstat(item))
+    return found
+
+
+def size_of(path: str | os.PathLike[str]) -> int:
+    """The bytes of a file, or of all files below a folder."""
+    return sum(now.st_size for now in stats_below(path) if not stat.S_ISDIR(now.st_mode))

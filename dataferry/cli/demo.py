@@ -246,18 +246,13 @@ def _make_map(path: Path) -> None:
 def _make_package(stage: _Stage) -> None:
     """What an author does: one file into the package, one into the project folder, all into the registry."""
     from ..files import hash_file
-    from ..registry.editor import RegistryEditor
-    from ..registry.entry import Entry
 
     data, folder = stage.root / "site/mypkg/data", stage.root / "project/mypkg-data"
     _copy(_BUNDLED, data)
     _copy(_IN_FOLDER, folder)
     (data.parent / "__init__.py").touch()
-    editor = RegistryEditor(data / "dataferry.toml")
-    editor.set_dataurl(stage.primary.url)
-    editor.add_mirror(stage.mirror.url)
-    stamps = {name: hash_file(stage.root / "server" / name) for name in _REGISTERED}
-    editor.put(Entry(name, stamp.sha256, stamp.size) for name, stamp in stamps.items())
-    [path] = editor.save()
-    with open(path, "a") as file:
-        file.write(f'\n[folders]\nany = ["{folder}"]\n')
+    lines = [f'dataurl = "{stage.primary.url}"', f'mirrors = ["{stage.mirror.url}"]', f'folders = {{any = "{folder}"}}']
+    for name in _REGISTERED:
+        stamp = hash_file(stage.root / "server" / name)
+        lines.append(f'[files."{name}"]\nsize = {stamp.size}\nsha256 = "{stamp.sha256}"')
+    (data / "dataferry.toml").write_text("\n".join([*lines, ""]))

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from stat import S_ISDIR
 from typing import NamedTuple
 
-from ..cache.prune import homes, remains, remove_remains
+from ..cache.prune import homes, remains, remove_remains, size_of, stats_below
 from ..download.file_lock import FileLock
 from ..download.partial_file import stale_partials
 
@@ -43,7 +41,7 @@ def leftovers(days: float) -> list[Leftover]:
         found += [_leftover(Path(path), "private file") for path in remains(str(home))]
         for pattern, what in _FOLDERS:
             for path in sorted(home.glob(pattern)):
-                age = time.time() - max((stat.st_mtime for stat in _stats(path)), default=0.0)
+                age = time.time() - max((now.st_mtime for now in stats_below(path)), default=0.0)
                 if age >= max(days * 86400, _WORK_SECONDS if what in (_WORK, _CLONE) else 0.0):
                     with _unused(path, what) as unused:
                         found += [_leftover(path, what)] if unused else []
@@ -51,18 +49,7 @@ def leftovers(days: float) -> list[Leftover]:
 
 
 def _leftover(path: Path, what: str) -> Leftover:
-    size = sum(stat.st_size for stat in _stats(path) if not S_ISDIR(stat.st_mode))
-    return Leftover(path, what, size, f"{path.parent.name}/{path.name}")
-
-
-def _stats(path: Path) -> list[os.stat_result]:
-    """Of a file, or of a folder and everything in it; other commands may remove it meanwhile."""
-    found = []
-    below = (os.path.join(folder, name) for folder, folders, files in os.walk(path) for name in (*folders, *files))
-    for item in (str(path), *below):
-        with contextlib.suppress(OSError):
-            found.append(os.lstat(item))
-    return found
+    return Leftover(path, what, size_of(path), f"{path.parent.name}/{path.name}")
 
 
 def remove_leftover(left: Leftover) -> int:

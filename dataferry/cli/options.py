@@ -46,14 +46,7 @@ def _set_offline(ctx: click.Context, param: click.Parameter, value: bool) -> Non
     from ..config.settings import OFFLINE_VARIABLE
 
     if value:
-        before = os.environ.pop(OFFLINE_VARIABLE, None)
         os.environ[OFFLINE_VARIABLE] = "1"
-
-        def restore() -> None:
-            del os.environ[OFFLINE_VARIABLE]
-            os.environ.update({} if before is None else {OFFLINE_VARIABLE: before})
-
-        ctx.find_root().call_on_close(restore)
 
 
 def _set_verbose(ctx: click.Context, param: click.Parameter, value: int) -> None:
