@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import stat
-from collections.abc import Callable, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
+from functools import cached_property, lru_cache
 
 from ..config.folders import Folder
 from ..config.settings import CACHE_VARIABLE
 from ..errors import CacheError
-from ..files import Stamp, hash_file, put_content, write_new
-from ..portable import file_name, link, symlink, too_long
+from ..files import Stamp, hash_file, put_content
+from ..portable import file_name, too_long
 from ..registry.entry import Entry
 from ..registry.names import redact_url
 from . import layout
-from .astropy_cache import STAGED, entry_path, entry_url, put_entry, replace_entry
+from .astropy_cache import STAGED, entry_path, put_entry, replace_entry
+from .links import leads_to, link_maker, put_link
 from .stamps import Stamps, stamp_files
 from .verify import ABSENT, Verdict, examine
 
@@ -55,44 +55,6 @@ def _temporary_folder() -> str:
     return folder
 
 
-@lru_cache(maxsize=16)
-def _link_maker(home: str) -> Callable[[str, str], None] | None:
-    """What makes links in a folder: Windows wants a right for symbolic ones, exFAT and some of FUSE have neither."""
-    private = os.path.join(home, "incoming", f"link-{os.urandom(6).hex()}")
-    other = os.path.join(home, "incoming", f"link-{os.urandom(6).hex()}")
-    for make in (symlink, link):
-        try:
-            os.makedirs(os.path.dirname(private), exist_ok=True)
-            write_new(private, b"")
-            make(private, other)
-        except OSError:
-            continue
-        else:
-            return make
-        finally:
-            for path in (other, private):
-                with contextlib.suppress(OSError):
-                    os.unlink(path)
-    return None
-
-
-def _leads_to(path: str, target: str, contents: str) -> bool:
-    """Whether a path is a link to an entry, of either kind; raises `OSError` where nothing is."""
-    try:
-        return os.readlink(path) == target
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-        return os.path.samefile(path, contents)
-
-
-def _mode(path: str) -> int:
-    try:
-        return os.lstat(path).st_mode
-    except FileNotFoundError:
-        return 0
-
-
 class Store:
     """The caches as one package sees them. Where they are is looked up once.
 
@@ -106,7 +68,6 @@ class Store:
         self.chosen = cache or layout.chosen_cache()
         self.cache = None if self.chosen else layout.astropy_cache()
         self.homes = [self.chosen.path] if self.chosen else layout.cache_folders(self.cache)
-        self._written: str | None = None
         self._pending: dict[str, dict[str, tuple[str, Stamp]]] = {}
         #: astropy's entry lies beside its view, unless dataferry's part of the cache is a link to elsewhere.
         self._beside: str | None = None
@@ -181,19 +142,18 @@ class Store:
             if f"{home}/{view}" == contents:
                 return contents
             with contextlib.suppress(OSError, ValueError):
-                if _leads_to(f"{home}/{view}", self._target(home, view, contents), contents):
+                if leads_to(f"{home}/{view}", self._target(home, view, contents), contents):
                     return f"{home}/{view}"
         return self._view(name, contents)
 
     def _view(self, name: str, contents: str) -> str:
         view = self._folder + file_name(name)
-        for home in dict.fromkeys([self.writable(), *self.homes[1:]]):
-            if home is not None and _link_maker(home) is not None:
+        for home in dict.fromkeys([self.writable, *self.homes[1:]]):
+            if home is not None and link_maker(home) is not None:
                 with contextlib.suppress(OSError, ValueError):
-                    if not self._link(home, view, contents, self._url_of(name)):
-                        view = layout.second_view_name(self.package, self.base, name)
-                        self._link(home, view, contents, self._url_of(name))
-                    return f"{home}/{view}"
+                    for each in (view, layout.second_view_name(self.package, self.base, name)):
+                        if put_link(home, each, self._target(home, each, contents), contents, self._url_of(name)):
+                            return f"{home}/{each}"
                 if problem := too_long(f"{home}/{view}"):
                     raise CacheError(f"{home}/{view}: {problem}; set {CACHE_VARIABLE} to a folder with a shorter name")
         return contents
@@ -204,50 +164,18 @@ class Store:
             return "../" * (view.count("/") + 1) + contents[len(self.cache) + 1 :]
         return contents
 
-    def _link(self, home: str, view: str, contents: str, url: str) -> bool:
-        """Make a view; False where another file has the name, spelt with other capitals."""
-        path, target, make = f"{home}/{view}", self._target(home, view, contents), _link_maker(home) or symlink
-        if make is link:
-            target = contents
-        try:
-            make(target, path)
-            return True
-        except FileNotFoundError:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            with contextlib.suppress(FileExistsError):
-                make(target, path)
-                return True
-        except FileExistsError:
-            pass
-        with contextlib.suppress(OSError):
-            if _leads_to(path, target, contents):
-                return True
-            if make is link and os.stat(path).st_nlink > 1:
-                return False
-            other = entry_url(os.path.realpath(path))
-            if other is not None and other != url and other.casefold() == url.casefold():
-                return False
-        private = os.path.join(home, "incoming", f"link-{os.urandom(6).hex()}")
-        try:
-            make(target, private)
-            os.replace(private, path)
-        finally:
-            with contextlib.suppress(OSError):
-                os.unlink(private)
-        return True
-
+    @cached_property
     def writable(self) -> str | None:
         """Dataferry's folder that can be written; None where there is none."""
-        if self._written is None:
-            self._written = layout.writable_home(self.homes)
-            if self._written is None and self.chosen is not None:
-                raise CacheError(f"the cache {self.chosen.path} ({self.chosen.origin}) cannot be written")
-        return self._written
+        home = layout.writable_home(self.homes)
+        if home is None and self.chosen is not None:
+            raise CacheError(f"the cache {self.chosen.path} ({self.chosen.origin}) cannot be written")
+        return home
 
     @property
     def folder(self) -> str:
         """The folder with the readable paths of the package's files."""
-        return f"{self.writable() or _for_this_process()}/{self._folder}".rstrip("/")
+        return f"{self.writable or _for_this_process()}/{self._folder}".rstrip("/")
 
     def unpacked(self, name: str, members: Sequence[str] | None) -> str:
         """The folder for an archive's members, on the file system of the cache."""
@@ -256,14 +184,14 @@ class Store:
         # the name is in it for file systems that fold case
         digest = hashlib.sha256("\n".join([name, *(members or ())]).encode()).hexdigest()[:16]
         selection = f"{'all' if members is None else 'part'}-{digest}"
-        home = self.writable() or _for_this_process()
+        home = self.writable or _for_this_process()
         return f"{home}/unpacked/{self._folder}{file_name(name)}/{selection}"
 
     # -- keep
 
     def incoming(self) -> str:
         """See `incoming`."""
-        home = self.writable() or _for_this_process()
+        home = self.writable or _for_this_process()
         folder = os.path.join(home, "incoming")
         if self.cache is not None and home != self._beside and home == os.path.join(self.cache, layout.CACHE_FOLDER):
             # dataferry's part of the cache is a link, perhaps to another file system
@@ -276,10 +204,10 @@ class Store:
 
         Raises `CacheError` if it can be kept nowhere.
         """
-        url, home = self._url_of(name), self.writable()
+        url, home = self._url_of(name), self.writable
         key = layout.url_key(url)
         reason = "astropy finds no cache folder: set ASTROPY_CACHE_DIR and ASTROPY_CONFIG_DIR"
-        named = home is not None and any(map(_link_maker, (home, *self.homes[1:])))
+        named = home is not None and any(map(link_maker, (home, *self.homes[1:])))
         if self.cache is not None and (named or not sha256):
             try:
                 contents = put_entry(self.cache, key, url, content)
@@ -302,7 +230,7 @@ class Store:
 
     def _keep_apart(self, name: str, sha256: str, content: str | bytes, reason: str) -> str:
         tried = [] if self.chosen else [reason]
-        for home in dict.fromkeys([self.writable() or _for_this_process(), *self.homes[1:]]):
+        for home in dict.fromkeys([self.writable or _for_this_process(), *self.homes[1:]]):
             view = self._folder + file_name(name)
             try:
                 if sha256 and self._is_of_another(home, view, sha256):
@@ -321,9 +249,10 @@ class Store:
 
     def _is_of_another(self, home: str, view: str, sha256: str) -> bool:
         """Whether another file has the name, spelt with other capitals; what this one had before has its stamp."""
-        if view in self._pending.get(home, ()) or not stat.S_ISREG(_mode(f"{home}/{view}")):
+        path = f"{home}/{view}"
+        if view in self._pending.get(home, ()) or os.path.islink(path) or not os.path.isfile(path):
             return False
-        return layout.stamps_of(home).read(view) is None and hash_file(f"{home}/{view}").sha256 != sha256
+        return layout.stamps_of(home).read(view) is None and hash_file(path).sha256 != sha256
 
     def entry(self, name: str) -> str | None:
         """The path of a file in the cache, whatever its bytes, if it is there."""
@@ -350,7 +279,7 @@ class Store:
 
     @property
     def _etags(self) -> Stamps:
-        return Stamps(os.path.join(self.writable() or _for_this_process(), "etags"))
+        return Stamps(os.path.join(self.writable or _for_this_process(), "etags"))
 
     def _verified(self, home: str, key: str, path: str, sha256: str) -> None:
         with contextlib.suppress(OSError):  # without a stamp the next process hashes it once more
