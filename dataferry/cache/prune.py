@@ -21,6 +21,7 @@ from ..registry.registry import Registry
 from . import layout
 from .archive import UNPACKING
 from .astropy_cache import STAGED, drop_entry, entry_url
+from .stamps import ODD
 
 REGISTERED = "registered"
 #: The package is here, and its registry does not name the file any more.
@@ -32,6 +33,7 @@ RETRIEVED = "fetched by its URL"
 UNREADABLE = "its registry cannot be read"
 
 _LINK = re.compile(r"link-[0-9a-f]{12}").fullmatch
+_ODD = re.compile("[0-9a-f]" + re.escape(ODD) + "[0-9a-f]{8}").fullmatch
 _STAGED = re.compile(re.escape(STAGED) + "[0-9a-f]{12}").fullmatch
 #: What is younger may be in use.
 _IN_USE_SECONDS = 3600.0
@@ -190,9 +192,8 @@ def remove(views: Iterable[View], others: Iterable[View]) -> int:
 
 def _remove_entry(contents: str, cache: str) -> int:
     """Take an entry out of astropy's cache, if it is one."""
-    inside = contents.startswith(os.path.join(os.path.realpath(cache), ""))
-    inside = inside or contents.startswith(os.path.join(os.path.realpath(layout.astropy_cache() or cache), ""))
-    if not inside or entry_url(contents) is None:
+    roots = [os.path.join(os.path.realpath(root), "") for root in (cache, layout.astropy_cache() or cache)]
+    if not contents.startswith(tuple(roots)) or entry_url(contents) is None:
         return 0
     size = 0
     with contextlib.suppress(OSError):  # another command has removed it; or a link that leads to itself
@@ -203,9 +204,10 @@ def _remove_entry(contents: str, cache: str) -> int:
 
 def remains(home: str) -> list[str]:
     """What killed runs left of the cache's own making."""
-    found = layout.stamps_of(home).strays()
-    download = os.path.join(os.path.dirname(home), "download")
-    for folder, ours in ((os.path.join(home, "incoming"), _LINK), (home, is_private), (download, _STAGED)):
+    found: list[str] = []
+    stamps, download = layout.stamps_of(home).root, os.path.join(os.path.dirname(home), "download")
+    kinds = ((home, is_private), (stamps, is_private), (stamps, _ODD), (f"{home}/incoming", _LINK), (download, _STAGED))
+    for folder, ours in kinds:
         with contextlib.suppress(OSError):
             found += [os.path.join(folder, name) for name in sorted(os.listdir(folder)) if ours(name)]
     for folder, folders, _ in os.walk(os.path.join(home, "unpacked")):

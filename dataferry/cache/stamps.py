@@ -15,13 +15,15 @@ from binascii import crc32
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from ..files import Stamp, is_private, put_atomically, sync_files
+from ..files import Stamp, put_atomically, sync_files
 from ..portable import REGULAR, read_at
 
 #: A file changed less than this before it was hashed may change again without its mtime showing it.
 _SETTLED_NS = 2_000_000_000
 #: The times of a file system stand still for so long: what changes a file twice within it cannot be seen.
 _TICK_NS = 20_000_000
+#: What lies in the place of a ledger and is none is set aside under this.
+ODD = ".odd-"
 #: Bytes of a ledger that are no trouble, whatever is in them.
 _SHORT = 1 << 20
 
@@ -60,13 +62,6 @@ class Stamps:
     def forget(self, keys: Iterable[str]) -> None:
         """Let no stamp of these keys count."""
         self._append({key: _line(key, None) for key in keys if self.read(key) is not None})
-
-    def strays(self) -> list[str]:
-        """What is in the folder and is no ledger."""
-        with contextlib.suppress(OSError):
-            names = os.listdir(self.root)
-            return [os.path.join(self.root, name) for name in names if ".odd-" in name or is_private(name)]
-        return []
 
     def _ledger(self, key: str) -> str:
         return f"{self.root}/{crc32(os.fsencode(key)) & 15:x}"
@@ -133,7 +128,7 @@ class Stamps:
         except OSError as error:
             os.makedirs(self.root, exist_ok=True)
             if os.path.lexists(ledger) and not os.path.isfile(ledger):  # a directory or a FIFO: it is set aside
-                os.rename(ledger, f"{ledger}.odd-{os.urandom(4).hex()}")
+                os.rename(ledger, f"{ledger}{ODD}{os.urandom(4).hex()}")
             elif not isinstance(error, FileNotFoundError):
                 raise
             handle = os.open(ledger, flags, 0o666)

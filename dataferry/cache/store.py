@@ -254,7 +254,7 @@ class Store:
             return False
         return layout.stamps_of(home).read(view) is None and hash_file(path).sha256 != sha256
 
-    def entry(self, name: str) -> str | None:
+    def cached(self, name: str) -> str | None:
         """The path of a file in the cache, whatever its bytes, if it is there."""
         if self.chosen is not None:
             path = f"{self.chosen.path}/{self._folder}{file_name(name)}"
@@ -266,12 +266,12 @@ class Store:
 
     def etag(self, name: str) -> str | None:
         """The ETag of a file that is not registered, if what is cached still is the version it was given for."""
-        stamp, contents = self._etags.read(layout.url_key(self._url_of(name))), self.entry(name)
+        stamp, contents = self._etags.read(layout.url_key(self._url_of(name))), self.cached(name)
         return bytes.fromhex(stamp.sha256).decode() if stamp and contents and stamp.holds(os.stat(contents)) else None
 
     def keep_etag(self, name: str, etag: str | None) -> None:
         """Keep an ETag as the hash of a stamp; without one the next refresh fetches the file again."""
-        key, contents = layout.url_key(self._url_of(name)), self.entry(name)
+        key, contents = layout.url_key(self._url_of(name)), self.cached(name)
         if etag and contents:
             self._etags.keep({key: Stamp.of(os.stat(contents), etag.encode().hex())})
         else:

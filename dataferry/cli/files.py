@@ -55,7 +55,7 @@ def _here(candidates: Candidates, store: Store, entry: Entry) -> tuple[str, str]
     for candidate in candidates.of(entry.name, entry):
         if candidates.examine(candidate, entry, by_size=True).accepted:
             return candidate.kind, candidate.path
-    cached = Candidate("cache", store.entry(entry.name) or "", store.origin)
+    cached = Candidate("cache", store.cached(entry.name) or "", store.origin)
     return (cached.kind, cached.path) if candidates.examine(cached, entry, by_size=True).accepted else ("", "")
 
 

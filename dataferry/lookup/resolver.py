@@ -417,7 +417,7 @@ class Resolver:
         store, url = self.candidates().store(), self.registry.base + name
         settings = engine_settings(self.registry.timeout)
         sources = tuple(self.sources(name))
-        contents = store.entry(name)
+        contents = store.cached(name)
         etag = store.etag(name)
         [result] = fetch(
             [Wanted(name, url, None, None, sources, etag)],

@@ -298,50 +298,14 @@ def html_table(title: str, about: str, rows: Iterable[Sequence[str]]) -> str:
     return f"<b>{escape(title)}</b> ({escape(about)})<table>{table}</table>"
 
 
-#: A file as `dataferry add` writes it. tomllib takes 15 us for one, this 1.3 us, which is 1.5 s for 100,000 files.
-_BLOCK = (
-    r'\[files\."(?P<name>[^"\\\x00-\x1f\x7f]+)"\]\n'
-    r'size = (?P<size>0|[1-9][0-9]{0,17})\nsha256 = "(?P<sha256>[0-9a-f]{64})"\n'
-    r'(?P<locators>(?:[A-Za-z0-9_-]+ = (?:"[^"\\\x00-\x1f\x7f]*"|0|[1-9][0-9]{0,17})\n)*)\n*'
-)
-_LOCATOR = r'([A-Za-z0-9_-]+) = (?:"([^"]*)"|([0-9]+))\n'
 #: Below this many characters tomllib is quick enough.
 _LONG = 100_000
 
 
 def _tables(text: str) -> dict[str, Any]:
-    if len(text) > _LONG and (tables := _read_blocks(text)) is not None:
-        return tables
+    if len(text) > _LONG:
+        from .toml_blocks import read_blocks
+
+        if (tables := read_blocks(text)) is not None:
+            return tables
     return parse_toml(text)
-
-
-def _read_blocks(text: str) -> dict[str, Any] | None:
-    """The tables of a long registry, read as tomllib reads them; None where its layout is not that of `add`."""
-    import tomllib
-
-    start = at = text.find('\n[files."') + 1
-    files: dict[str, Entry] = {}
-    match_block, find_locators = re.compile(_BLOCK).match, re.compile(_LOCATOR).findall
-    while block := match_block(text, at):
-        name, size, sha256, locators = block.groups()
-        found: dict[str, str | int] = {
-            key: int(digits) if digits else word for key, word, digits in find_locators(locators)
-        }
-        if name in files or len(found) != locators.count("\n") or found.keys() & {"size", "sha256"}:
-            return None  # twice the same: tomllib names the line
-        try:
-            files[name] = check_entry(name, sha256, int(size), found)
-        except ValueError:
-            return None  # the slow way names the line
-        at = block.end()
-    rest = text[at:]
-    if not files or (rest and not rest.startswith("[")):
-        return None
-    try:
-        # each part is whole TOML by itself, so no string or array goes over where they meet
-        before, after = parse_toml(text[:start]), parse_toml(rest)
-    except tomllib.TOMLDecodeError:
-        return None
-    if "files" in before or "files" in after or before.keys() & after.keys():
-        return None
-    return {**before, "files": files, **after}
