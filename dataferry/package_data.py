@@ -425,7 +425,7 @@ class PackageData:
         path = self._resolver.find(_text(name))[0] if remote else self.get(name)
         if path is not None:
             return read(path, False)
-        from .lookup.configured_hosts import engine_settings
+        from .lookup.options import engine_settings
         from .maps.byte_source import BadCopy, RemoteFile
 
         tried: list[tuple[str, str]] = []

@@ -16,9 +16,9 @@ from .cache.store import Store, incoming
 from .download.source import Arrived
 from .errors import BadName, Failure, FileUnavailable, Offline, Reason, WrongBytes
 from .files import put_content
-from .lookup.configured_hosts import download_from_hosts, engine_settings, offline_reason
+from .lookup.configured_hosts import download_from_hosts
 from .lookup.file_url import FileHost, check_file_url, split_url
-from .lookup.options import FetchOptions, in_terminal
+from .lookup.options import FetchOptions, engine_settings, in_terminal, offline_reason
 from .registry.checksum_lists import DIGITS
 from .registry.entry import Entry
 from .registry.names import check_name, redact_url

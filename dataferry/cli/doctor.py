@@ -85,7 +85,7 @@ def _find_all(package: str | None, registry: str | None) -> dict[str, Any]:
     from ..config.sites import current_sites
     from ..errors import DataferryError, SettingsError
     from ..hosts import host_names
-    from ..lookup.configured_hosts import offline_reason
+    from ..lookup.options import offline_reason
 
     problems: list[dict[str, str]] = []
     settings, offline, declared = Settings(), "", None

@@ -8,8 +8,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from ..cache import astropy_cache
-from ..config.settings import Settings, load_settings
+from ..config.settings import Settings
 from ..download.source import Arrived, Source, Wanted
 from ..errors import DataferryError, Failure, FileUnavailable, Offline, Reason
 from ..hosts import make_host
@@ -19,18 +18,6 @@ from ..registry.names import redact_url
 from ..registry.registry import Registry
 from .file_url import FileHost
 from .options import FetchOptions
-
-
-def offline_reason() -> str:
-    """Why the network is not to be used; empty where it may be."""
-    return load_settings().offline or ("" if astropy_cache.internet_allowed() else "astropy's allow_internet is False")
-
-
-def engine_settings(timeout: float | None = None) -> Settings:
-    """The settings for a transfer: the timeout of a package or call, and what astropy's configuration adds."""
-    settings = load_settings()
-    timeout = timeout or astropy_cache.astropy_timeout() or settings.timeout
-    return settings._replace(agent=astropy_cache.astropy_user_agent(), timeout=timeout)
 
 
 def host_specs(package: str, registry: Registry, settings: Settings) -> list[str]:

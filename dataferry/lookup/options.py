@@ -1,4 +1,4 @@
-"""How files are fetched, and until when."""
+"""How files are fetched, and until when; whether the network is used at all, and with which settings."""
 
 from __future__ import annotations
 
@@ -8,11 +8,25 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
+from ..cache import astropy_cache
+from ..config.settings import Settings, load_settings
 from ..errors import Failure, Reason
 
 if TYPE_CHECKING:
     from ..download.progress import Progress
     from ..download.source import Source
+
+
+def offline_reason() -> str:
+    """Why the network is not to be used; empty where it may be."""
+    return load_settings().offline or ("" if astropy_cache.internet_allowed() else "astropy's allow_internet is False")
+
+
+def engine_settings(timeout: float | None = None) -> Settings:
+    """The settings for a transfer: the timeout of a package or call, and what astropy's configuration adds."""
+    settings = load_settings()
+    timeout = timeout or astropy_cache.astropy_timeout() or settings.timeout
+    return settings._replace(agent=astropy_cache.astropy_user_agent(), timeout=timeout)
 
 
 def in_terminal() -> bool:

@@ -17,7 +17,7 @@ from ..registry.names import check_name, close_names, redact_url
 from ..registry.packages import find_registry
 from ..registry.registry import Registry
 from .candidates import Candidate, Candidates
-from .options import in_terminal
+from .options import engine_settings, in_terminal, offline_reason
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -200,7 +200,7 @@ class Resolver:
 
     def where(self, name: str) -> Where:
         """Every step of the way to a file, without fetching it."""
-        from .configured_hosts import known_sources, offline_reason
+        from .configured_hosts import known_sources
         from .report import Step, Where
 
         entry, candidates = self.entry(name), self.candidates()
@@ -281,8 +281,6 @@ class Resolver:
         self, missing: Mapping[str, list[Failure]], options: FetchOptions, store: Store | None = None
     ) -> dict[str, str | DataferryError]:
         """Fetch what is not on this machine: for each name the path, or the error that says why there is none."""
-        from .configured_hosts import offline_reason
-
         options = self._with_progress(options)
         registry = self.registry
         results: dict[str, str | DataferryError] = {}
@@ -312,7 +310,7 @@ class Resolver:
     ) -> dict[str, str | DataferryError]:
         from pathlib import Path
 
-        from .configured_hosts import download_from_hosts, engine_settings
+        from .configured_hosts import download_from_hosts
 
         by_name = {entry.name: entry for entry in entries}
         looked: set[str] = set()
@@ -362,7 +360,7 @@ class Resolver:
 
     def sources(self, name: str) -> list[Source]:
         """Where hosts would have a file, best first. Raises `Offline` where the network is not to be used."""
-        from .configured_hosts import known_sources, offline_reason
+        from .configured_hosts import known_sources
 
         entry = self.entry(name)
         if offline := offline_reason():
@@ -412,7 +410,6 @@ class Resolver:
 
         from ..download.fetch import fetch
         from ..download.source import Wanted
-        from .configured_hosts import engine_settings
 
         store, url = self.candidates().store(), self.registry.base + name
         settings = engine_settings(self.registry.timeout)

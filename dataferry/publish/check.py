@@ -124,7 +124,7 @@ def check(
     """
     from tqdm import tqdm
 
-    from ..lookup.configured_hosts import engine_settings, offline_reason
+    from ..lookup.options import engine_settings, offline_reason
 
     resolver = data._resolver
     entries = []

@@ -16,7 +16,7 @@ from ..files import hash_files
 from ..hosts import make_host
 from ..hosts.about import read_about
 from ..hosts.base import Upload
-from ..lookup.configured_hosts import engine_settings, offline_reason
+from ..lookup.options import engine_settings, offline_reason
 from ..registry.entry import Entry
 from ..registry.names import check_name, check_public, redact_url
 from ..threads import in_threads

@@ -15,9 +15,8 @@ from ..errors import BadName, DataferryError, FetchErrors, NeedsNetwork, Publish
 from ..files import hash_file
 from ..hosts import make_host
 from ..hosts.base import checked_files, guarded
-from ..lookup.configured_hosts import engine_settings, offline_reason
 from ..lookup.file_url import FileHost
-from ..lookup.options import FetchOptions
+from ..lookup.options import FetchOptions, engine_settings, offline_reason
 from ..registry.checksum_lists import Row
 from ..registry.entry import Entry
 from ..registry.names import check_public, redact_url
