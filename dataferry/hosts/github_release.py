@@ -222,9 +222,9 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
     patience = 0.0, 10.0
     #: How many assets GitHub takes in one release.
     most_assets = 1000
-    #: Seconds: before the second attempt of an upload, that another author's upload of the same asset is waited for,
-    #: and in which GitHub computes the digest of an asset.
-    pause, others_within, digest_within = 0.5, 60.0, 10.0
+    #: Seconds: before the second attempt of an upload, without an answer to it, that another author's upload of the
+    #: same asset is waited for, and in which GitHub computes the digest of an asset.
+    pause, sent_within, others_within, digest_within = 0.5, 300.0, 60.0, 10.0
     host: GitHubReleaseHost
 
     def __init__(self, host: GitHubReleaseHost, settings: Settings, about: Mapping[str, Any]) -> None:
@@ -532,7 +532,7 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
             query = {"name": piece.asset} | ({"label": piece.label} if piece.label else {})
             try:
                 with FileBody(upload.path, piece.start, piece.size, moved) as body:
-                    made = self.api.json("POST", release.upload_url, body=body, query=query, timeout=300.0)
+                    made = self.api.json("POST", release.upload_url, body=body, query=query, timeout=self.sent_within)
                 return self._check_sent(release, upload, piece, read_asset(made))
             except TransferError as error:
                 failed = error

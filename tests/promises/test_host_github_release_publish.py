@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ import pytest
 
 from dataferry import PackageData
 from dataferry.config import load_settings
-from dataferry.errors import AccessDenied, Conflict, PublishError, PublishErrors, TransferError
+from dataferry.errors import AccessDenied, Conflict, DataferryError, PublishError, PublishErrors, TransferError
 from dataferry.hosts import make_host
 from dataferry.hosts.github_release import GitHubReleasePublisher
 from dataferry.publish import publish
@@ -361,6 +362,22 @@ def test_a_network_that_stays_away_leaves_a_draft_and_the_next_run_goes_on(
     outcome = author(github.spec(), {"dust.fits": DUST, "beam.fits": BEAM})
     assert {file.name: file.sent for file in outcome.files} == {"dust.fits": False, "beam.fits": True}
     assert all(file.proven for file in outcome.files)
+
+
+@pytest.mark.timeout(60)
+def test_an_upload_that_is_never_answered_is_sent_twice(
+    github: Any, author: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GitHub gets five minutes to answer, which nobody wants to wait for five times."""
+    monkeypatch.setattr(GitHubReleasePublisher, "sent_within", 0.25)
+    over = threading.Event()
+    github.when("POST .*/assets", lambda _: over.wait() or True, times=99)
+    try:
+        with pytest.raises(DataferryError, match=r"no answer in 0\.25 s"):
+            author(github.spec(), {"dust.fits": DUST})
+    finally:
+        over.set()
+    assert github.count("POST .*/assets") == 2
 
 
 def test_bytes_that_changed_on_the_way_are_removed(github: Any, author: Callable[..., Any]) -> None:
