@@ -40,7 +40,7 @@ _SILENCE, _MOST_SILENT = frozenset({Reason.STALL, Reason.TIMEOUT}), 2
 #: Seconds before the second try, where the server does not say; each further pause is twice as long.
 FIRST_PAUSE = 0.2
 #: Seconds that a provider gets to change something, where the package's users wait less for a file.
-_TO_CHANGE = 60.0
+TO_CHANGE = 60.0
 _LARGE = 1 << 20
 #: GitHub gives no time for its secondary limits, and asks for a minute; older GitHub Enterprise has the second text.
 _LIMIT, _A_MINUTE = re.compile("rate limit|abuse detection", re.IGNORECASE), 60.0
@@ -300,7 +300,7 @@ class ApiClient:
         format_ = () if wanted else (("Accept", "application/json"),)
         harmless = method in _HARMLESS if again is None else again
         if not timeout:
-            timeout = max(self.settings.timeout, 0 if method in {"GET", "HEAD"} else _TO_CHANGE)
+            timeout = max(self.settings.timeout, 0 if method in {"GET", "HEAD"} else TO_CHANGE)
         first, silent = first_pause(timeout, FIRST_PAUSE), 0
         for attempt in range(1, _TRIES + 1):
             transfer = Transfer(url, place, format_)

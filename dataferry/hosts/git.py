@@ -26,6 +26,7 @@ from ..config.settings import Settings
 from ..download.origin import client_certificate, host_option
 from ..errors import AccessDenied, PublishError
 from ..registry.names import redact_url
+from .api_client import TO_CHANGE
 
 if TYPE_CHECKING:
     from ..config.credentials import Token
@@ -42,7 +43,13 @@ _SECRET = "DATAFERRY_GIT_TOKEN"  # noqa: S105 - the name of a variable
 _HELPER = (
     f"""!f() {{ test "$1" = get && printf 'username=%s\\npassword=%s\\n' "$DATAFERRY_GIT_USER" "${_SECRET}"; }}; f"""
 )
-_CONFIG = {"gc.auto": "0", "maintenance.auto": "false", "http.lowSpeedLimit": "10"}
+_CONFIG = {
+    "gc.auto": "0",
+    "maintenance.auto": "false",
+    "http.lowSpeedLimit": "10",
+    # by default git-lfs asks a silent server more than fifty times
+    "lfs.transfer.maxretries": "1",
+}
 #: What would send git somewhere else, or make it print headers.
 _STRAY = re.compile(
     r"GIT_(DIR|WORK_TREE|INDEX_FILE|OBJECT_DIRECTORY|NAMESPACE|PREFIX|TRACE.*|CURL_VERBOSE|LFS_SKIP_SMUDGE|LFS_SKIP_PUSH)"
@@ -57,8 +64,8 @@ _DENIED = re.compile(
 _PASSING = re.compile(
     r"Could not resolve host|Failed to connect|Connection (reset|refused|timed out)|timed out|early EOF"
     r"|hung up unexpectedly|unexpected disconnect|RPC failed|Recv failure|Send failure|Empty reply|GnuTLS recv error"
-    r"|returned error: (429|5\d\d)\b|transfer closed|Operation too slow",
-    re.IGNORECASE,
+    r"|returned error: (429|5\d\d)\b|transfer closed|Operation too slow|: EOF$",
+    re.IGNORECASE | re.MULTILINE,
 )
 _SILENT = re.compile(r"timed out|Operation too slow", re.IGNORECASE)
 _LOST = re.compile(
@@ -129,10 +136,10 @@ class Git:
         self._secrets: list[str] = []
         self._env = {name: value for name, value in os.environ.items() if not _STRAY.fullmatch(name)}
         self._env |= {"LC_ALL": "C.UTF-8", "GIT_TERMINAL_PROMPT": "0"}
-        seconds = max(1, round(settings.timeout if settings is not None else Settings().timeout))
-        ssh = f"ssh -o BatchMode=yes -o ConnectTimeout={seconds} -o ServerAliveInterval={seconds}"
+        self._timeout = max(1, round(settings.timeout if settings is not None else Settings().timeout))
+        ssh = f"ssh -o BatchMode=yes -o ConnectTimeout={self._timeout} -o ServerAliveInterval={self._timeout}"
         self._env.setdefault("GIT_SSH_COMMAND", ssh)
-        self._config = [*_CONFIG.items(), ("http.lowSpeedTime", str(seconds)), *config.items()]
+        self._config = [*_CONFIG.items(), *config.items()]
         parts = urlsplit(remote)
         if parts.scheme not in {"http", "https"}:
             return
@@ -180,7 +187,9 @@ class Git:
     def _once(
         self, words: Sequence[str | os.PathLike[str]], stdin: bytes, env: Mapping[str, str], into: BinaryIO | None
     ) -> Done:
-        options = [word for name, value in self._config for word in ("-c", f"{name}={value}")]
+        seconds = max(round(TO_CHANGE), self._timeout) if "push" in words else self._timeout
+        waits = [(option, str(seconds)) for option in ("http.lowSpeedTime", "lfs.activitytimeout")]
+        options = [word for name, value in (*self._config, *waits) for word in ("-c", f"{name}={value}")]
         done = subprocess.run(  # noqa: S603 - no shell, and the words are ours
             ["git", *options, *words],  # noqa: S607 - the one that the user has in PATH
             cwd=self.folder,
