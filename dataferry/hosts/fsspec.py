@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeVar, cast
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -266,7 +266,7 @@ class _Opener:
                 file = io.BufferedReader(_Pipelined(file, start), _BLOCK)
             elif start:
                 file.seek(start)
-            return cast("BinaryIO", _Stream(file, stack.pop_all()))
+            return cast("BinaryIO", SimpleNamespace(read=file.read, close=stack.pop_all().close))
 
 
 def _typed(value: str) -> Any:
@@ -307,14 +307,6 @@ def _surely_no_login(known: _Protocol) -> bool:
     variables, folder = known.login_in
     in_environment = any(name.startswith(variables) for name in os.environ)
     return bool(variables) and not (in_environment or os.path.isdir(os.path.expanduser(folder)))
-
-
-class _Stream:
-    """An open file and what ends with it."""
-
-    def __init__(self, file: Any, ends: ExitStack) -> None:
-        self.read = file.read
-        self.close = ends.close
 
 
 class _Pipelined(io.RawIOBase):
