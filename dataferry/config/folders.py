@@ -79,36 +79,11 @@ def order_by_site(folders: Iterable[Folder], here: Collection[str]) -> list[Fold
 _ASK_AGAIN = 60.0
 
 
-class _Question:
-    """One look at a folder, in a thread of its own: a dead mount blocks whoever looks."""
-
-    def __init__(self, path: str) -> None:
-        import threading
-
-        self.path, self.asked = path, time.monotonic()
-        self.answer: str | None = None
-        self.thread = threading.Thread(target=self._look, name="dataferry-folder", daemon=True)
-
-    def _look(self) -> None:
-        try:
-            mode = os.stat(self.path).st_mode
-            if not stat.S_ISDIR(mode):
-                self.answer = "it is not a folder"
-            elif not os.access(self.path, os.X_OK):
-                self.answer = "it may not be entered: permission denied"
-            else:
-                self.answer = ""
-        except OSError as error:
-            dangling = isinstance(error, FileNotFoundError) and os.path.islink(self.path)
-            self.answer = (
-                "it is a link to a folder that is not there" if dangling else (error.strerror or str(error)).lower()
-            )
-
-
 _usable: set[str] = set()
-_unanswered: dict[str, _Question] = {}
+#: Folders that did not answer in time: when each was asked, and a list for what it answers after all.
+_silent: dict[str, tuple[float, list[str]]] = {}
 # a forked child has none of its parent's threads
-after_fork(_unanswered.clear)
+after_fork(_silent.clear)
 
 
 def folder_problem(path: str, timeout: float) -> str:
@@ -119,34 +94,49 @@ def folder_problem(path: str, timeout: float) -> str:
     """
     if path in _usable:
         return ""
-    question = _unanswered.get(path)
-    if question is None and _on_dead_mount(path):
+    if path not in _silent and _on_dead_mount(path):
         return "its file system does not answer"
-    if question is None or (question.answer is None and time.monotonic() - question.asked > _ASK_AGAIN):
-        question = _Question(path)
+    asked, answers = _silent.get(path, (float("-inf"), []))
+    if not answers and time.monotonic() - asked > _ASK_AGAIN:
+        import threading
+
+        asked, answers = time.monotonic(), []
+        # a thread of its own: a dead mount blocks whoever looks
+        thread = threading.Thread(target=_look, args=(path, answers), name="dataferry-folder", daemon=True)
         try:
-            question.thread.start()
+            thread.start()
         except RuntimeError:  # no more threads for this user: asked without one
-            question._look()
+            _look(path, answers)
         else:
-            question.thread.join(timeout)
-    if question.answer is None:
-        _unanswered[path] = question
+            thread.join(timeout)
+    if not answers:
+        _silent[path] = asked, answers
         return f"it does not answer within {timeout:g} s"
-    _unanswered.pop(path, None)
-    if not question.answer:
+    _silent.pop(path, None)
+    if not answers[0]:
         _usable.add(path)
-    return question.answer
+    return answers[0]
+
+
+def _look(path: str, answers: list[str]) -> None:
+    try:
+        mode = os.stat(path).st_mode
+        if not stat.S_ISDIR(mode):
+            answers.append("it is not a folder")
+        else:
+            answers.append("" if os.access(path, os.X_OK) else "it may not be entered: permission denied")
+    except OSError as error:
+        dangling = isinstance(error, FileNotFoundError) and os.path.islink(path)
+        reason = (error.strerror or str(error)).lower()
+        answers.append("it is a link to a folder that is not there" if dangling else reason)
 
 
 def _on_dead_mount(path: str) -> bool:
     """Whether the folder is on a file system that has just not answered: one costs one timeout, however often named."""
-    waiting = [question for question in list(_unanswered.values()) if question.answer is None]
-    if not waiting:
-        return False
-    mounts = _mounts()
+    waiting = [other for other, (_, answers) in list(_silent.items()) if not answers]
+    mounts = _mounts() if waiting else []
     here = _mount_of(path, mounts)
-    return here is not None and any(_mount_of(question.path, mounts) == here for question in waiting)
+    return here is not None and any(_mount_of(other, mounts) == here for other in waiting)
 
 
 def _mounts() -> list[str]:
