@@ -342,6 +342,7 @@ class Scheduler:
             if file.body is not None:
                 file.body.partial.note(now)
             self._compare(file, now)
+            self._see(file)  # the other mirror may have had the last request
         if now - self._lived > min(_SIGN_OF_LIFE, self.patience / 4):
             self._lived = now
             for file in self._files:

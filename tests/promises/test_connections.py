@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from dataferry_test_servers.downloads import DATA, MB, NAME, Make, config, get, one_connection, package_at, sent
 from dataferry_test_servers.gate import SharedLink
 
 from dataferry import PackageData
-from dataferry.testing import CertificateAuthority, Fault, RangeServer
+from dataferry.testing import CertificateAuthority, Fault, NeverAnswers, RangeServer, Stall
 from dataferry.testing.content import Request, Response
 
 
@@ -57,6 +58,17 @@ def test_a_slow_mirror_loses_the_rest_to_a_faster_one(make_package: Make) -> Non
         assert get(package_at(make_package, slow, fast)) == DATA
         assert sent(slow) < len(DATA) / 2 < sent(fast)
         assert sent(slow, fast) < 1.2 * len(DATA)
+
+
+@pytest.mark.parametrize("fault", [Stall(), NeverAnswers()], ids=["stalls", "never answers"])
+def test_a_mirror_that_brings_nothing_leaves_its_part_to_the_slow_one(fault: Fault, make_package: Make) -> None:
+    """It is tried because the first one is slow, and ends when that one has the rest of the file."""
+    one_connection()
+    with RangeServer({NAME: DATA}, rate=3 * MB) as slow, RangeServer({NAME: DATA}) as other:
+        other.fault("*", fault)
+        package = package_at(make_package, slow, other)
+        assert Path(PackageData(package, show_progress=False).get(NAME, deadline=60)).read_bytes() == DATA
+        assert other.requests
 
 
 class OneAnswer(Fault):
