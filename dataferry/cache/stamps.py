@@ -34,6 +34,9 @@ class _Table(NamedTuple):
     lines: dict[bytes, bytes]
 
 
+_EMPTY = _Table(0, 0, {})
+
+
 class Stamps:
     """The stamps in one folder, in 16 ledgers, so that one file needs only a part of them read."""
 
@@ -43,14 +46,12 @@ class Stamps:
 
     def read(self, key: str) -> Stamp | None:
         """The stamp of a key, or None where there is none or it cannot be read."""
-        ledger, wanted = self._ledger(key), os.fsencode(key)
-        table = self._table(ledger)
-        return None if table is None else _parse(table.lines.get(wanted))
+        return _parse(self._table(self._ledger(key)).lines.get(os.fsencode(key), b""))
 
     def holds(self, key: str, now: os.stat_result, sha256: str) -> bool:
         """Whether a file was verified; what is known of it already is not read again from the disk."""
-        known = self._tables.get(self._ledger(key))
-        stamp = _parse(known.lines.get(os.fsencode(key))) if known is not None else None
+        known = self._tables.get(self._ledger(key), _EMPTY)
+        stamp = _parse(known.lines.get(os.fsencode(key), b""))
         if stamp is None or not stamp.holds(now):
             stamp = self.read(key)
         return stamp is not None and stamp.sha256 == sha256 and stamp.holds(now)
@@ -66,36 +67,32 @@ class Stamps:
     def _ledger(self, key: str) -> str:
         return f"{self.root}/{crc32(os.fsencode(key)) & 15:x}"
 
-    def _table(self, ledger: str) -> _Table | None:
+    def _table(self, ledger: str) -> _Table:
         """All lines of a ledger, the last one of each key; only what was appended since is read."""
-        known = self._tables.get(ledger)
+        known = self._tables.get(ledger, _EMPTY)
         try:
             # a FIFO in its place would let the reader hang
             handle = os.open(ledger, os.O_RDONLY | REGULAR)
         except OSError:
-            return None
+            return _EMPTY
         try:
             now = os.fstat(handle)
-            if not stat.S_ISREG(now.st_mode):
-                return None
-            if known is not None and known.inode == now.st_ino and known.size <= now.st_size:
-                if known.size == now.st_size:
-                    return known
-                start, lines = known.size, dict(known.lines)
-            else:
-                start, lines = 0, {}
-            data = read_at(handle, now.st_size - start, start) if now.st_size > start else b""
+            if known.inode != now.st_ino or known.size > now.st_size:
+                known = _EMPTY
+            if known.size == now.st_size or not stat.S_ISREG(now.st_mode):
+                return known
+            data = read_at(handle, now.st_size - known.size, known.size)
         except OSError:
-            return None
+            return _EMPTY
         finally:
             os.close(handle)
+        lines = dict(known.lines)
         end = data.rfind(b"\n") + 1
         for line in data[:end].split(b"\n"):
             key = line.split(b" ", 6)[-1]
             if key:
                 lines[key] = line
-        table = _Table(now.st_ino, start + end, lines)
-        self._tables[ledger] = table
+        self._tables[ledger] = table = _Table(now.st_ino, known.size + end, lines)
         return table
 
     def _append(self, lines: Mapping[str, bytes]) -> bool:
@@ -115,7 +112,7 @@ class Stamps:
     def _compact(self, ledger: str) -> None:
         """Write a ledger again if less than half of it counts."""
         table = self._table(ledger)
-        if table is not None and table.size > 2 * sum(map(len, table.lines.values())):
+        if table.size > 2 * sum(map(len, table.lines.values())):
             lines = [line for line in table.lines.values() if _parse(line) is not None]
             with contextlib.suppress(OSError):  # a full disk, or a folder in which others may only append
                 put_atomically(ledger, b"\n".join([*lines, b""]), like=os.stat(ledger))
@@ -145,9 +142,7 @@ def _line(key: str, stamp: Stamp | None) -> bytes:
     return b"%08x %s\n" % (crc32(body), body)
 
 
-def _parse(line: bytes | None) -> Stamp | None:
-    if line is None:
-        return None
+def _parse(line: bytes) -> Stamp | None:
     check, _, body = line.partition(b" ")
     try:
         if int(check, 16) != crc32(body):
