@@ -53,8 +53,7 @@ class DataFiles:
 
     def data(self, package: str, registry: str = "") -> PackageData:
         """The data of a package; `registry` where the package cannot be imported in this process."""
-        data = self.packages.get(package)
-        if data is None:
+        if package not in self.packages:
             data = PackageData(package, show_progress=self._show_progress)
             try:
                 _ = data.registry
@@ -63,7 +62,7 @@ class DataFiles:
                     raise
                 data = PackageData(package, registry=registry, show_progress=self._show_progress)
             self.packages[package] = data
-        return data
+        return self.packages[package]
 
     def provide(self, needs: Collection[Need]) -> list[Outcome]:
         """Look for files and fetch those that are not here."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -25,11 +25,8 @@ class Need(NamedTuple):
     registry: str = ""
 
 
-def gather(item: pytest.Item, packages: dict[str, PackageData]) -> Iterator[Need]:
-    """The files that the markers of a test name, those of the widest marker first; adds to the packages seen so far.
-
-    Raises `DataferryError` for a marker that is wrong.
-    """
+def gather(item: pytest.Item, data_of: Callable[[str], PackageData]) -> Iterator[Need]:
+    """The files that the markers of a test name, those of the widest first. Raises `DataferryError` for a mistake."""
     named = ""
     for mark in reversed(list(item.iter_markers())):
         if _is_misspelt(mark.name, item.config):
@@ -45,7 +42,7 @@ def gather(item: pytest.Item, packages: dict[str, PackageData]) -> Iterator[Need
         if not package:
             hint = "add package=, or dataferry_package to the configuration of pytest"
             raise BadName(f"package_data({', '.join(map(repr, mark.args))}) names no package: {hint}")
-        data = packages.setdefault(package, PackageData(package))
+        data = data_of(package)
         for pattern in mark.args:
             for name in registered_names(pattern, data):
                 yield Need(package, name, data.registry.origin)

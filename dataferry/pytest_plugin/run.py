@@ -48,7 +48,7 @@ class Run:
             if skipped_anyway(item):
                 continue
             try:
-                needs = dict.fromkeys(gather(item, self.files.packages))
+                needs = dict.fromkeys(gather(item, self.files.data))
             except DataferryError as error:
                 item.stash[_MISTAKE] = f"{item.nodeid}: {error}"
             else:
