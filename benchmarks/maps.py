@@ -41,6 +41,7 @@ def means(out, values):
     out[...] = values.astype("f4").reshape(-1, 64).mean(axis=1).reshape(out.shape)
 """
 OURS = "from dataferry.maps import read_map; from astropy.units import Quantity; "
+WRITE = "from dataferry.maps import read_map, write_map; sky = read_map(one).value"
 HEALPY = "import healpy as hp; hp.mask_bad(np.zeros(1)); "
 # name: (library or "", what comes before the clock starts, what is measured)
 WAYS = {
@@ -63,6 +64,12 @@ WAYS = {
     ),
     "NESTED down by 8": ("", OURS, "read_map(nested, nside=nside // 8, order='NESTED')"),
     "NESTED down by 8, RING": ("", OURS, "read_map(nested, nside=nside // 8, order='RING')"),
+    "write_map, one field": ("", WRITE, "write_map(f'{folder}/new.fits', sky, unit='uK_RJ', overwrite=True)"),
+    "healpy, write_map": (
+        "healpy",
+        HEALPY + WRITE,
+        "hp.write_map(f'{folder}/new.fits', sky, column_units='uK_RJ', dtype='f4', overwrite=True)",
+    ),
     "a loop of blocks of 6 MB and byte swaps, one of three": (
         "",
         LOOP,

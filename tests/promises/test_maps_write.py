@@ -314,7 +314,12 @@ def test_the_header_of_another_map(tmp_path, hdu):
 
 @pytest.mark.parametrize(
     ("names", "words"),
-    [(["a", "A"], "several fields have one name"), (5, "no list of names"), (["a"], "1 names for 2")],
+    [
+        (["a", "A"], "several fields have one name"),
+        (5, "no list of names"),
+        (["a"], "1 names for 2"),
+        (["a", "b" * 80], "68 char"),
+    ],
 )
 def test_names_that_do_not_name_the_fields(tmp_path, names, words):
     with pytest.raises(MapError, match=words):
