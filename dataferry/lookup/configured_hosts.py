@@ -37,12 +37,16 @@ class _InvalidHost(Host):
         raise self._error
 
 
-def hosts_of(package: str, registry: Registry, settings: Settings, entry: Entry | None) -> list[Host]:
-    """The hosts of one file: its own URLs come behind the user's mirrors, and before ``dataurl``."""
+def declared_hosts(package: str, registry: Registry, settings: Settings) -> Callable[[Entry | None], list[Host]]:
+    """What gives the hosts of each file: its own URLs come behind the user's mirrors, and before ``dataurl``."""
     hosts = [_host(spec) for spec in host_specs(package, registry, settings)]
     nearer = len(set(settings.package(package).mirrors))
-    hosts[nearer:nearer] = [FileHost(url) for url in (entry.urls if entry is not None else ())]
-    return hosts
+
+    def hosts_of(entry: Entry | None) -> list[Host]:
+        own = map(FileHost, entry.urls if entry is not None else ())
+        return [*hosts[:nearer], *own, *hosts[nearer:]]
+
+    return hosts_of
 
 
 def _host(spec: str) -> Host:
@@ -154,11 +158,11 @@ def _look_up(asked: Sequence[tuple[Entry, Sequence[Host]]], settings: Settings) 
     """The sources and the failures of each file."""
     found: dict[str, list[Source]] = {}
     reasons: dict[str, list[Failure]] = {}
-    by_host: dict[Host, dict[str, Entry]] = {}
+    by_spec: dict[str, tuple[Host, dict[str, Entry]]] = {}
     for entry, hosts in asked:
         for host in filter(_can_look_up, hosts):
-            by_host.setdefault(host, {})[entry.name] = entry
-    for host, wanted in by_host.items():
+            by_spec.setdefault(host.spec, (host, {}))[1][entry.name] = entry
+    for host, wanted in by_spec.values():
         place = host.redacted
         try:
             with guarded(place):

@@ -120,10 +120,10 @@ class Resolver:
 
         return host_specs(self.package, self.registry, self.candidates().settings)
 
-    def _hosts_of(self, entry: Entry | None) -> list[Host]:
-        from .configured_hosts import hosts_of
+    def _hosts(self) -> Callable[[Entry | None], list[Host]]:
+        from .configured_hosts import declared_hosts
 
-        return hosts_of(self.package, self.registry, self.candidates().settings, entry)
+        return declared_hosts(self.package, self.registry, self.candidates().settings)
 
     # -- on this machine
 
@@ -216,7 +216,7 @@ class Resolver:
             note = f"not asked: {offline}" if offline else "would be asked"
         places = [*candidates.of(name, entry), Candidate("cache", self._cache_key(name), store.origin)]
         steps += [Step(place.kind, place.path, place.origin, False, note) for place in places[len(steps) :]]
-        for host, sources, why_not in known_sources(self._hosts_of(entry), name, entry):
+        for host, sources, why_not in known_sources(self._hosts()(entry), name, entry):
             own = entry is not None and host.spec in entry.urls
             origin = "url" if own else "dataurl" if host.spec == self.registry.dataurl else "mirror"
             if why_not:
@@ -285,13 +285,13 @@ class Resolver:
         registry = self.registry
         results: dict[str, str | DataferryError] = {}
         entries: list[Entry] = []
-        offline = offline_reason()
+        offline, hosts_of = offline_reason(), self._hosts()
         for name, tried in missing.items():
             entry = registry.find(name)
             # nobody could verify what the opener gives for a name that is not registered
             if entry is None and (not registry.dataurl or options.opener is not None):
                 results[name] = self._unknown(name)
-            elif not self._hosts_of(entry):
+            elif not hosts_of(entry):
                 reason = f"{registry.origin} declares neither a dataurl nor mirrors, so there is no host to try"
                 results[name] = FileUnavailable(name, tried, reason)
             elif offline:
@@ -328,7 +328,7 @@ class Resolver:
 
         try:
             came = download_from_hosts(
-                self._hosts_of,
+                self._hosts(),
                 entries,
                 settings=engine_settings(self.registry.timeout),
                 workdir=Path(store.incoming()),
@@ -365,7 +365,7 @@ class Resolver:
         entry = self.entry(name)
         if offline := offline_reason():
             raise Offline(name, self._not_asked(entry, offline), self._prefetch(name))
-        hosts = list(known_sources(self._hosts_of(entry), name, entry))
+        hosts = list(known_sources(self._hosts()(entry), name, entry))
         found = [source for _, sources, _ in hosts for source in sources]
         if not found:
             tried = [Failure(f"host {host.redacted}", why_not) for host, _, why_not in hosts]
@@ -373,7 +373,7 @@ class Resolver:
         return found
 
     def _not_asked(self, entry: Entry | None, offline: str) -> list[Failure]:
-        places = [f"host {host.redacted}" for host in self._hosts_of(entry)]
+        places = [f"host {host.redacted}" for host in self._hosts()(entry)]
         return [Failure(place, f"not asked: {offline}", Reason.OFFLINE) for place in places]
 
     # -- names that are not registered
