@@ -308,6 +308,7 @@ class ApiClient:
             transfer.body, transfer.large = sent, sent is not None and len(sent) > _LARGE
             transfer.whole, transfer.most = True, max_bytes
             transfer.fresh = not harmless or attempt > 1  # a kept connection may have ended, or have bytes left over
+            pause = backoff(attempt - 1, first)
             try:
                 response = self._once(transfer, timeout, max_bytes)
             except TransferError as error:
@@ -315,25 +316,26 @@ class ApiClient:
                 may_repeat = harmless or error.kind in _NOT_SENT
                 if error.final or not may_repeat or silent == _MOST_SILENT or attempt >= _TRIES - 1:
                     raise
-                _log.info("%s: %s; trying again", place, error.reason)
-                time.sleep(backoff(attempt - 1, first))
-                continue
-            _log.debug("%s: %d", place, response.status)
-            redirected = not redirect and 300 <= response.status < 400
-            limited, wait = _rate_limit(response)
-            kept = transfer.reused and method == "GET" and attempt == 1
-            is_json = not wanted or "json" in wanted
-            if kept and not (limited or response.status in _AGAIN or _is_sound(response, is_json)):
-                continue  # it may have been left over there from the answer before
-            if not limited and (200 <= response.status < 300 or response.status in accept or redirected):
-                return response
-            retried = limited or response.status == 503 or (harmless and response.status in _AGAIN)
-            if not retried or attempt == _TRIES or (wait or 0) > LONGEST_WAIT:
-                raise _refusal(response, wait if retried else None)
-            seconds = max(wait or 0, backoff(attempt - 1, first))
-            level = logging.WARNING if seconds > SILENT else logging.INFO
-            _log.log(level, "%s: HTTP %d; trying again in %.0f s", place, response.status, seconds)
-            time.sleep(seconds)
+                reason = error.reason
+            else:
+                reason = f"HTTP {response.status}"
+                _log.debug("%s: %d", place, response.status)
+                limited, wait = _rate_limit(response)
+                # it may have been left over on a kept connection from the answer before
+                doubtful = transfer.reused and method == "GET" and attempt == 1
+                is_json = not wanted or "json" in wanted
+                if doubtful and not (limited or response.status in _AGAIN or _is_sound(response, is_json)):
+                    continue
+                redirected = not redirect and 300 <= response.status < 400
+                if not limited and (200 <= response.status < 300 or response.status in accept or redirected):
+                    return response
+                retried = limited or response.status == 503 or (harmless and response.status in _AGAIN)
+                if not retried or attempt == _TRIES or (wait or 0) > LONGEST_WAIT:
+                    raise _refusal(response, wait if retried else None)
+                pause = max(wait or 0, pause)
+            level = logging.WARNING if pause > SILENT else logging.INFO
+            _log.log(level, "%s: %s; trying again in %.0f s", place, reason, pause)
+            time.sleep(pause)
         raise AssertionError  # the last attempt returns or raises
 
     def _content(

@@ -416,11 +416,13 @@ class Publisher(ABC):
     versioned : bool
         Whether a name can get other bytes while its old locator still finds the old ones; known after `check_rights`.
     repairs : bool
-        Whether `discard` works.
+        Whether damaged copies of registered files can be replaced.
     next_line : str
         Of a host that takes new bytes under another line only, such as the next tag: that line.
     superseded : mapping of str to HostedFile
         The files of the host for which a new version is requested; set before `begin`.
+    damaged : set of str
+        Registered files of which the host has other bytes, and which `upload` replaces; set before `begin`.
     registered : sequence of str
         The hosts that the registry declares. A line that asks for something new, ``figshare:new``, means what it made
         the last time, if that is among them.
@@ -443,6 +445,7 @@ class Publisher(ABC):
         self.settings = settings
         self.about = about
         self.superseded: Mapping[str, HostedFile] = {}
+        self.damaged: set[str] = set()
         self.registered: Sequence[str] = ()
         self.wait: float | None = None
         self.notify: Callable[[str], object] = logging.getLogger("dataferry").info
@@ -533,20 +536,19 @@ class Publisher(ABC):
         """
         return ()
 
-    def discard(self, names: Sequence[str]) -> None:
-        """Remove damaged copies of registered files, before `begin` and `upload` upload the right bytes.
+    def discard(self, names: Sequence[str]) -> None:  # noqa: B027
+        """Remove damaged copies of registered files before `begin`, where `upload` cannot replace them.
 
         Parameters
         ----------
         names : sequence of str
-            Files of which the host has other bytes than the registered ones, which are the ones to be published.
+            The ``damaged`` files.
 
         Raises
         ------
         PublishError
             If the host does not allow it.
         """
-        raise PublishError(self.host.redacted, "a published file cannot be replaced there")
 
     def begin(self, uploads: Sequence[Upload], notes: Notes) -> None:  # noqa: B027
         """Prepare uploads: a draft, a release, a clone. Called only if there is a file to upload.

@@ -232,7 +232,6 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
         self._tag = host.tag
         self._series: dict[str, Release] = {}
         self._place: dict[str, str] = {}
-        self._damaged: set[str] = set()
 
     @property
     def declared(self) -> str:
@@ -328,12 +327,8 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
         """Whether assets may be deleted: not from an immutable release."""
         return not any(release.immutable for release in self._series.values())
 
-    def discard(self, names: Sequence[str]) -> None:
-        """Let `upload` replace assets that differ from the registered files; right parts of a file stay."""
-        self._damaged.update(names)
-
     def may_replace(self, upload: Upload, file: DraftFile) -> bool:
-        return upload.name in self._damaged
+        return upload.name in self.damaged
 
     def files_named(self, upload: Upload) -> list[DraftFile]:
         """The file in one of the releases, with these bytes or others; parts of these bytes do not make one."""
@@ -346,7 +341,7 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
         return []
 
     def complete_file(self, upload: Upload) -> DraftFile | None:
-        return None if upload.name in self._damaged else super().complete_file(upload)
+        return None if upload.name in self.damaged else super().complete_file(upload)
 
     def conflict(self, upload: Upload) -> Conflict:
         return self._other_bytes([upload.name])
@@ -496,7 +491,7 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
         release, wanted = self._series[tag], pieces_of(upload, self.host.part)
         for piece in wanted:
             there = release.asset(piece.asset)
-            if there is not None and upload.name in self._damaged and not piece.is_in(there):
+            if there is not None and upload.name in self.damaged and not piece.is_in(there):
                 # the new bytes arrive first, so that a killed run leaves one of the two
                 if len(release.assets) < self.most_assets:
                     self._send_piece(release, upload, replace(piece, asset=piece.substitute), notes, moved)
@@ -507,11 +502,11 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
                 wanted_name = {"name": piece.asset, "label": piece.label}
                 self._keep(release, read_asset(self.api.json("PATCH", substitute.key, json=wanted_name, again=True)))
             self._send_piece(release, upload, piece, notes, moved)
-        if upload.name in self._damaged:  # it may have been divided in another way
+        if upload.name in self.damaged:  # it may have been divided in another way
             for asset in release.complete_assets().get(asset_name(upload.name), []):
                 if asset.name not in {piece.asset for piece in wanted}:
                     self._delete_asset(release, asset)
-            self._damaged.discard(upload.name)
+            self.damaged.discard(upload.name)
         return DraftFile(upload.size, upload.sha256, None, self._locators(tag), upload.name, upload.name)
 
     def _send_piece(self, release: Release, upload: Upload, piece: Piece, notes: Notes, moved: Moved) -> None:

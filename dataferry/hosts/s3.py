@@ -201,7 +201,6 @@ class S3Publisher(Publisher):
         self.versioned = bool(host.bucket.locator)  # it may be; `check_rights` asks the bucket
         self._parts_at_once = threading.BoundedSemaphore(_ALL_PARTS)
         self._unfinished: dict[str, dict[str, datetime]] = {}
-        self._damaged: set[str] = set()
 
     def check_rights(self) -> str:
         """Ask what the access key may do, and whether everybody may read; nothing is written."""
@@ -236,15 +235,11 @@ class S3Publisher(Publisher):
         self._client = S3Client(self.host.bucket, self.settings, attempts=_ATTEMPTS)
         self._unfinished = self._multipart_uploads(uploads)
 
-    def discard(self, names: Sequence[str]) -> None:
-        """Let uploads take the place of damaged copies, in one step and without the right to delete."""
-        self._damaged |= set(names)
-
     def upload(self, upload: Upload, notes: Notes, moved: Moved) -> Locators:
         """Put a file there, in one request or in parts."""
         put = self._put_parts if upload.size > ONE_REQUEST else self._put_whole
         # there must be no such object yet; a store may not heed it
-        new = {} if upload.name in {*self.superseded, *self._damaged} else {"IfNoneMatch": "*"}
+        new = {} if upload.name in {*self.superseded, *self.damaged} else {"IfNoneMatch": "*"}
         answer: dict[str, Any] = {}
         with self._client.translated_errors(upload.name, unless=_BEFORE_US):
             answer = put(upload, notes, moved, new)

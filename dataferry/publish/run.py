@@ -173,6 +173,7 @@ class _HostRun:
             checkpoint.proven.replace({n: sha256 for n, sha256 in checkpoint.proven.items() if n not in going})
         if to_send:
             if damaged := [file.name for file in self.plan.doing(Action.REPAIR)]:
+                publisher.damaged = set(damaged)
                 publisher.discard(damaged)
             publisher.begin([file.upload for file in to_send], checkpoint.host)
             self._upload(to_send)
