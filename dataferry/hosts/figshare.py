@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ..download.backoff import tries
-from ..errors import AccessDenied, BadName, HostRefused, PublishError, TransferError
+from ..errors import AccessDenied, BadName, Conflict, HostRefused, PublishError, TransferError
 from ..registry.names import close_names, redact_url
 from .about import Author, as_list, authors
 from .api_client import ApiClient, FileBody, Response, error_message
@@ -392,9 +392,12 @@ class FigsharePublisher(DepositPublisher[_Api]):
         path = f"{self._path}/files/{file.key}"
         try:
             self.api.call("POST", path, again=True)
-        except TransferError:
+        except TransferError as error:
+            if (there := self.api.find(path)) is None:
+                reason = "somebody else who publishes to the article removed the file from its draft"
+                raise Conflict(self.at(upload.name), reason, "run the same command again") from error
             # an earlier request may have done it, and only its answer was lost
-            if (self.api.find(path) or {}).get("status", "created") == "created":
+            if there.get("status", "created") == "created":
                 raise
         return file
 
