@@ -75,23 +75,21 @@ def add(
     """
     from ..publish.plan import name_clashes
     from ..publish.register import declared_line, entries_of
-    from ..publish.state import read_known
     from ..registry.editor import RegistryEditor
 
     if not (files or lists or dataurl):
         raise click.UsageError("Nothing to add: give files, --from LIST or --dataurl URL.")
     path = find_target(target)
     editor = RegistryEditor(path)
-    created = editor.created
+    created, known = editor.created, editor.registry
     done = ["dataurl set"] if dataurl and editor.set_dataurl(dataurl) else []
     hosts = [origin for origin in lists if _is_host(origin)]
     lines = [declared_line(host) for host in hosts]  # refused before anything is asked, where one holds a login
     rows = [row for origin in lists if origin not in hosts for row in _read_rows(origin)]
-    known = read_known(path)
     entries = entries_of(rows, dataurl or known.dataurl, timeout=known.timeout, show_progress=not is_quiet())
     entries += [entry for host in hosts for entry in _hosted(host, only, known.timeout)]
     done += ["mirror declared" for line in lines if editor.add_mirror(line)]
-    entries += _hashed(named_files(files, path, name, prefix))
+    entries += _hashed(named_files(files, path, name, prefix, known.list_path))
     for clash in name_clashes([entry.name for entry in entries], known.names()):
         note(f"{style('warning:', fg='yellow')} {clash}")
     changes = editor.put(entries, replace=replace)
@@ -160,13 +158,13 @@ def remove(target: str, names: tuple[str, ...], dry_run: bool, as_json: bool) ->
     import fnmatch
 
     from ..errors import RegistryError
-    from ..registry import Registry
     from ..registry.editor import RegistryEditor
 
     path = find_target(target)
     if not path.is_file():
         raise RegistryError(f"{path} does not exist, so no file is registered")
-    editor, registered = RegistryEditor(path), Registry(path).names()
+    editor = RegistryEditor(path)
+    registered = editor.registry.names()
     wanted: dict[str, None] = {}
     for name in names:
         matching = [] if name in registered else fnmatch.filter(registered, name)

@@ -71,11 +71,12 @@ def command(
     "dataferry add".
     """
     from ..publish import Outcome, plan, run
+    from ..publish.state import read_known
 
     path = find_target(target)
     new = not os.path.lexists(path)
     progress = not is_quiet()
-    found = named_files(files, path, name, prefix) if files else _registered_here(path)
+    found = named_files(files, path, name, prefix, read_known(path).list_path) if files else _registered_here(path)
     planned = plan(found, hosts, path, new_version=new_version, repair=repair, progress=progress)
     if dry_run or planned.problems or all(host.failure for host in planned.hosts):
         if as_json:

@@ -13,7 +13,6 @@ from pathlib import Path
 import click
 
 from ..errors import BadName, RegistryError
-from ..registry import Registry
 from ..registry.catalog import CATALOG, SUMS
 from ..registry.names import check_name
 from ..registry.packages import REGISTRY_NAME, declarations_of, find_registry, package_at
@@ -133,24 +132,26 @@ def _in_folder(folder: Path) -> Path:
     )
 
 
-def named_files(files: Sequence[str], registry: Path, name: str | None, prefix: str) -> dict[str, Path]:
+def named_files(
+    files: Sequence[str], registry: Path, name: str | None, prefix: str, listed: Path | None
+) -> dict[str, Path]:
     """Name -> file, sorted by name, of files and folders of files; BadName with everything that is wrong.
 
     What lies in the package's data folder is named by its path there, other files by their own name behind the prefix.
+    The text registry, `listed`, is no data.
     """
     if name is not None and (len(files) != 1 or os.path.isdir(files[0]) or prefix):
         raise click.UsageError("--as needs exactly one file, and no --prefix.")
     found: dict[str, Path] = {}
     problems: list[str] = []
     inside = registry.parent.resolve()
-    own = Registry(registry).list_path if registry.is_file() else None  # entries, and no data
     for file in files:
         if (top := Path(file).resolve()) != inside and inside.is_relative_to(top):
             problems.append(f"{file}: the package itself is in this folder; name its data, {registry.parent}, or files")
             continue
         for path, below, wrong in _walk(Path(file)):
             real = path.parent.resolve() / path.name
-            if own is not None and real == own.resolve():
+            if listed is not None and real == listed.resolve():
                 continue
             new = posixpath.join(prefix, below) if name is None else name
             if name is None and real.is_relative_to(inside):

@@ -48,15 +48,12 @@ class RegistryEditor:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self.created = not os.path.lexists(self.path)
-        self._list: _TextFile | None = None
-        self._written: dict[str, Entry] = {}
-        self._tabled: set[str] = set()
-        if not self.created:
-            registry = Registry(self.path, new_list=True)
-            if registry.list_path is not None:
-                self._list = _TextFile(registry.list_path)
-            self._written = {entry.name: entry for entry in registry.entries()}
-            self._tabled = set(filter(registry.keeps_locators, self._written))
+        #: What was there before.
+        self.registry = Registry.from_files("", {}) if self.created else Registry(self.path, new_list=True)
+        listed = self.registry.list_path
+        self._list = None if listed is None else _TextFile(listed)
+        self._written = {entry.name: entry for entry in self.registry.entries()}
+        self._tabled = set(filter(self.registry.keeps_locators, self._written))
         self._toml = _TextFile(self.path, _OPENING)
         self._top: dict[str, Any] = {}
         self._entries = dict(self._written)
