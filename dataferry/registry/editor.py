@@ -190,10 +190,6 @@ def _values(entry: Entry) -> dict[str, Any]:
 # -- the text of dataferry.toml ---------------------------------------------------------------------
 
 _HEADER = re.compile(r"\s*\[\s*files\s*\.").match
-#: ``size = 10  # checked``: up to the value, the key in it, the value, the rest.
-_PAIR = re.compile(
-    r"""(\s*("[^"\\]*"|'[^']*'|[A-Za-z0-9_-]+)\s*=\s*)("(?:[^"\\]|\\.)*"|'[^']*'|[-+0-9_]+|\[.*\])(\s*(?:#.*)?)"""
-).fullmatch
 _BARE = re.compile(r"[A-Za-z0-9_-]+").fullmatch
 
 
@@ -248,17 +244,17 @@ def _table(entry: Entry) -> list[str]:
 
 
 def _filled(table: list[str], entry: Entry) -> list[str]:
-    """The lines of a table with other values, each in its own line, which keeps its comment."""
-    wanted = {key: _toml(value) for key, value in _values(entry).items()}
-    kept = table[:1]
-    for line in table[1:]:
-        match = _PAIR(line)
-        if match is None:
-            kept.append(line)
-        elif (value := wanted.pop(match[2].strip("\"'"), None)) is not None:  # another locator finds the old bytes
-            same = tomllib.loads(f"k = {match[3]}") == tomllib.loads(f"k = {value}")
-            kept.append(line if same else f"{match[1]}{value}{match[4]}")
-    return [*kept, *(f"{_key(key)} = {value}" for key, value in wanted.items())]
+    """The lines of a table with other values; their order and comments stay."""
+    import tomlkit
+
+    document: Any = tomlkit.parse("\n".join([*table, ""]))
+    there, wanted = document["files"][entry.name], _values(entry)
+    for key in there.keys() - wanted:  # another locator finds the old bytes
+        del there[key]
+    for key, value in wanted.items():
+        if there.get(key) != value:
+            there[key] = value
+    return tomlkit.dumps(document).split("\n")[:-1]
 
 
 def _set_top(lines: list[str], key: str, value: Any) -> None:
