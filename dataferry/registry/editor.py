@@ -1,12 +1,12 @@
 """Write entries into a package's registry: the rest of the file stays as its author wrote it.
 
-Blocks of entries are edited as text, and what that gave is compared with what was meant before it is written: tomlkit
-moves the comments above the next table, and takes minutes for some thousand tables.
+The text is divided into the tables of files, and tomlkit edits one at a time: of a whole file it moves the comments
+above the next table, and takes minutes for some thousand tables. The result is compared with what was meant before it
+is written.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import tomllib
@@ -14,6 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import tomlkit
 
 from ..errors import BadName, CacheError, RegistryError, UnknownFile, WrongBytes
 from ..files import put_atomically, read_regular, remove_private
@@ -190,7 +192,6 @@ def _values(entry: Entry) -> dict[str, Any]:
 # -- the text of dataferry.toml ---------------------------------------------------------------------
 
 _HEADER = re.compile(r"\s*\[\s*files\s*\.").match
-_BARE = re.compile(r"[A-Za-z0-9_-]+").fullmatch
 
 
 def _edited(text: str, top: Mapping[str, Any], entries: Sequence[Entry], gone: set[str]) -> str:
@@ -240,13 +241,16 @@ def _divide(lines: list[str]) -> list[tuple[str, list[str]]]:
 
 
 def _table(entry: Entry) -> list[str]:
-    return [f"[files.{_toml(entry.name)}]", *(f"{_key(key)} = {_toml(value)}" for key, value in _values(entry).items())]
+    head = f"[files.{tomlkit.item(entry.name).as_string()}]"
+    return [head, *(_pair(key, value) for key, value in _values(entry).items())]
+
+
+def _pair(key: str, value: Any) -> str:
+    return f"{tomlkit.key(key).as_string()} = {tomlkit.item(value).as_string()}"
 
 
 def _filled(table: list[str], entry: Entry) -> list[str]:
     """The lines of a table with other values; their order and comments stay."""
-    import tomlkit
-
     document: Any = tomlkit.parse("\n".join([*table, ""]))
     there, wanted = document["files"][entry.name], _values(entry)
     for key in there.keys() - wanted:  # another locator finds the old bytes
@@ -268,14 +272,12 @@ def _set_top(lines: list[str], key: str, value: Any) -> None:
         at = next((n for n, line in enumerate(top) if line.strip() and not line.lstrip().startswith("#")), len(top))
         if key == "mirrors" and dataurl is not None:
             at = dataurl + 1
-        top[at:at] = [f"{key} = {_toml(value)}", *([""] if at == len(top) and lines else [])]
+        top[at:at] = [_pair(key, value), *([""] if at == len(top) and lines else [])]
     lines[:stop] = top
 
 
 def _by_tomlkit(text: str, top: Mapping[str, Any], entries: Sequence[Entry], gone: set[str]) -> str:
     """The same for entries in another style: each is an inline table, ``"<name>" = {size = 1, sha256 = "..."}``."""
-    import tomlkit
-
     document: Any = tomlkit.parse(text)
     for key, value in top.items():
         there = document.get(key)
@@ -292,17 +294,6 @@ def _by_tomlkit(text: str, top: Mapping[str, Any], entries: Sequence[Entry], gon
         table.update(_values(entry))
         document.setdefault("files", tomlkit.table())[entry.name] = table
     return tomlkit.dumps(document)
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, list):
-        return f"[{', '.join(map(_toml, value))}]"
-    # a string of JSON is one of TOML, but for the one control character that JSON leaves as it is
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _key(key: str) -> str:
-    return key if _BARE(key) else _toml(key)
 
 
 class _TextFile:
