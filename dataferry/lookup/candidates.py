@@ -6,10 +6,9 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..cache import layout
-from ..cache.store import Store
 from ..cache.verify import Verdict, examine
 from ..config.folders import Folder, cache_folder, folder_problem, make_folder, order_by_site
 from ..config.settings import DATA_VARIABLE, Settings
@@ -18,6 +17,9 @@ from ..errors import Reason, RegistryError
 from ..registry.entry import Entry
 from ..registry.packages import declarations_of, package_folders, path_in, scattered_data
 from ..registry.registry import Registry
+
+if TYPE_CHECKING:
+    from ..cache.store import Store
 
 #: Larger files in folders are accepted by their size alone, unless ``verify = "always"``.
 _HASHED_IN_FOLDERS = 1 << 30
@@ -116,6 +118,8 @@ class Candidates:
 
     def store(self) -> Store:
         """The caches, as astropy's rules have them now."""
+        from ..cache.store import Store
+
         return Store(self.package, self.registry.base, cache=self.cache)
 
     def examine(

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import log
-from ..cache.store import Store
 from ..cache.verify import Verdict
 from ..config.settings import CACHE_VARIABLE, DATA_VARIABLE, load_settings
 from ..errors import DataferryError, Failure, FetchErrors, FileUnavailable, Offline, Reason, UnknownFile
@@ -22,6 +21,7 @@ from .options import engine_settings, in_terminal, offline_reason
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ..cache.store import Store
     from ..download.progress import Progress
     from ..download.source import Arrived, Source, Wanted
     from ..hosts.base import Host
