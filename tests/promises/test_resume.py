@@ -12,7 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dataferry_test_servers.downloads import DATA, MB, NAME, Make, cache, get, on_disk, package_at, sent, start, until
+from dataferry_test_servers.downloads import (
+    DATA,
+    MB,
+    NAME,
+    RANDOM,
+    Make,
+    cache,
+    get,
+    on_disk,
+    one_connection,
+    package_at,
+    sent,
+    start,
+    until,
+)
 from dataferry_test_servers.gate import Gate
 
 from dataferry import PackageData, retrieve
@@ -51,6 +65,19 @@ def test_a_cut_download_goes_on_in_another_process(make_package: Make) -> None:
         assert process.returncode == 0, err
         assert Path(out.decode().strip()).read_bytes() == DATA
         assert sent(server) < 1.2 * len(DATA)
+
+
+def test_what_is_kept_takes_no_more_space_than_has_arrived(make_package: Make) -> None:
+    """The space of the whole file is reserved while it arrives, and given back afterwards."""
+    one_connection()
+    with RangeServer({NAME: RANDOM}) as server:
+        server.fault("*", Cut(after=2 * MB), first=1)
+        server.fault("*", Status(404), skip=1)
+        with pytest.raises(FileUnavailable, match="kept"):
+            get(package_at(make_package, server, data=RANDOM))
+    [kept] = cache().rglob("bytes")
+    assert kept.stat().st_size == len(RANDOM)
+    assert kept.stat().st_blocks * 512 < 4 * MB
 
 
 def test_a_killed_download_goes_on(make_package: Make) -> None:
