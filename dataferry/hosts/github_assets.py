@@ -161,13 +161,18 @@ class Release:
         found = self.assets.get(name.lower())
         return found if found is not None and found.name == name else None
 
-    def complete_assets(self) -> dict[str, list[DraftFile]]:
+    def complete_assets(self, prefix: str = "") -> dict[str, list[DraftFile]]:
         """The complete assets in order, by the name that they have without the number of a part."""
         groups: dict[str, list[DraftFile]] = {}
-        for _, asset in sorted(self.assets.items()):
-            if asset.complete:
-                groups.setdefault(_base_of(asset.name), []).append(asset)
+        found = [asset for asset in self.assets.values() if asset.complete and asset.name.startswith(prefix)]
+        for asset in sorted(found, key=lambda asset: asset.name):
+            groups.setdefault(_base_of(asset.name), []).append(asset)
         return groups
+
+    def assets_of(self, name: str) -> list[DraftFile]:
+        """The complete assets of a file in order, however it was divided."""
+        asset = asset_name(name)
+        return self.complete_assets(asset).get(asset, [])
 
     def files(self, part: int | None, **known: Any) -> list[DraftFile]:
         """The files that it has; assets that no name leads to, and files with a missing part, are left out."""

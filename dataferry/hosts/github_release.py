@@ -230,7 +230,9 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
     def __init__(self, host: GitHubReleaseHost, settings: Settings, about: Mapping[str, Any]) -> None:
         super().__init__(host, settings, about)
         self._tag = host.tag
+        #: The release and the further ones of its data, by tag.
         self._series: dict[str, Release] = {}
+        #: The tag of the release where a file is, or goes.
         self._place: dict[str, str] = {}
 
     @property
@@ -334,7 +336,7 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
         """The file in one of the releases, with these bytes or others; parts of these bytes do not make one."""
         wanted = {asset for asset, _ in pieces(upload.name, upload.size, self.host.part)}
         for tag, release in self._series.items():
-            assets = release.complete_assets().get(asset_name(upload.name), [])
+            assets = release.assets_of(upload.name)
             if not {asset.name for asset in assets} < wanted:
                 self._place[upload.name] = tag
                 return [ReleaseFile.of(upload.name, assets, self.host.part, locators=self._locators(tag))]
@@ -503,7 +505,7 @@ class GitHubReleasePublisher(DepositPublisher[_Api]):
                 self._keep(release, read_asset(self.api.json("PATCH", substitute.key, json=wanted_name, again=True)))
             self._send_piece(release, upload, piece, notes, moved)
         if upload.name in self.damaged:  # it may have been divided in another way
-            for asset in release.complete_assets().get(asset_name(upload.name), []):
+            for asset in release.assets_of(upload.name):
                 if asset.name not in {piece.asset for piece in wanted}:
                     self._delete_asset(release, asset)
             self.damaged.discard(upload.name)
