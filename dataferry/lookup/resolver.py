@@ -240,10 +240,8 @@ class Resolver:
             return self._refresh(name, self._with_progress(options))
         if (path := self.known(name)) is not None:
             return path
-        path, tried = self.find(name)
-        if path is not None:
-            return path
-        result = self.download({name: tried}, options)[name]
+        found, tried = self.find(name)
+        result = found or self.download({name: tried}, options)[name]
         if isinstance(result, DataferryError):
             raise result
         return result
@@ -251,31 +249,29 @@ class Resolver:
     def get_many(self, names: str | Iterable[str], options: FetchOptions) -> list[str]:
         """The paths of files; see `PackageData.fetch`."""
         wanted = self.expand(names)
-        paths: dict[str, str] = {}
+        results: dict[str, str | DataferryError] = {}
         missing: dict[str, list[Failure]] = {}
-        errors: list[DataferryError] = []
         store: Store | None = None
         for name in wanted:
             path = self.known(name)
             if path is None:
                 store = store or self.candidates().store()
                 try:
-                    path, tried = self.find(name, store)
+                    path, missing[name] = self.find(name, store)
                 except FileUnavailable as error:
-                    errors.append(error)
-                    continue
-            if path is None:
-                missing[name] = tried
-            else:
-                paths[name] = path
-        came = self.download(missing, options, store) if missing else {}
-        errors += [result for result in came.values() if isinstance(result, DataferryError)]
-        paths |= {name: result for name, result in came.items() if isinstance(result, str)}
-        if errors:
+                    results[name] = error
+            if path is not None:
+                results[name] = path
+                missing.pop(name, None)
+        if missing:
+            results |= self.download(missing, options, store)
+        paths = {name: found for name in wanted if isinstance(found := results[name], str)}
+        if len(paths) < len(wanted):
+            errors = [result for result in results.values() if isinstance(result, DataferryError)]
             group = FetchErrors(f"{len(errors)} of {len(wanted)} files are not available", errors)
-            group.paths = {name: paths[name] for name in wanted if name in paths}
+            group.paths = paths
             raise group
-        return [paths[name] for name in wanted]
+        return list(paths.values())
 
     def download(
         self, missing: Mapping[str, list[Failure]], options: FetchOptions, store: Store | None = None
