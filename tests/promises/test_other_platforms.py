@@ -47,7 +47,7 @@ def without_posix(repository: Path) -> Run:
     ("promises", "tests"),
     [
         ("archives cache_folder plain registry retrieve", 120),
-        pytest.param(MORE, 400, marks=pytest.mark.nightly),
+        pytest.param(MORE, 400, marks=[pytest.mark.nightly, pytest.mark.timeout(3600)]),
     ],
     ids=["few", "more"],
 )
