@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,46 @@ def test_clear_asks(command, package, answer):
     assert len(kept(command)) == 2
     assert command("cache", "clear", input="y\n").exit_code == 0
     assert kept(command) == []
+
+
+def test_clear_takes_what_was_unpacked_along(command, make_package, tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("inside.txt", b"i" * 70_000)
+    files = {"x.zip": (tmp_path / "x.zip").read_bytes()}
+    with RangeServer(files) as server:
+        package = make_package(files, head=f'dataurl = "{server.url}"\n')
+        folder = Path(PackageData(package).unpack("x.zip"))
+    assert (folder / "inside.txt").is_file()
+    assert command("cache", "clear", package, "--yes").exit_code == 0
+    assert not folder.exists()
+
+
+def test_a_cache_that_only_one_package_chose_is_listed_and_cleared(command, make_package, tmp_path, monkeypatch):
+    """With the files that have no stamp, and those of a package that is gone, but no file of the user's."""
+    chosen = tmp_path / "chosen"
+    monkeypatch.setenv("ONLY_CACHE", str(chosen))
+    with RangeServer(FILES) as server:
+        package = make_package(FILES, head=f'dataurl = "{server.url}"\ncache_env = "ONLY_CACHE"\n')
+        paths = [Path(path) for path in PackageData(package).fetch()]
+    assert all(chosen in path.parents for path in paths)
+    own = chosen / "run-20240131/maps/mine.fits"
+    own.parent.mkdir(parents=True)
+    own.write_bytes(b"mine")
+    assert kept(command) == list(FILES)
+    shutil.rmtree(chosen / "stamps")
+    assert kept(command) == list(FILES)
+    assert command("cache", "clear", "--yes").exit_code == 0
+    assert not any(path.exists() for path in paths)
+    assert own.read_bytes() == b"mine"
+
+
+def test_a_chosen_cache_lists_files_of_packages_that_are_gone(command, make_package, tmp_path, monkeypatch):
+    monkeypatch.setenv("DATAFERRY_CACHE", str(tmp_path / "chosen"))
+    with RangeServer(FILES) as server:
+        package = make_package(FILES, head=f'dataurl = "{server.url}"\n')
+        PackageData(package).fetch()
+    shutil.rmtree(tmp_path / "packages" / package)
+    assert kept(command) == list(FILES)
 
 
 def test_prune_takes_what_the_registry_dropped(command, package, server, tmp_path):
