@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
+from itertools import product
 
 from ..config.folders import Folder
 from ..config.settings import CACHE_VARIABLE
@@ -100,14 +100,11 @@ class Store:
                 return self.readable(name, contents), verdict
         homes = self._apart if entry is not None or self.chosen else ()
         second = layout.second_view_name(self.package, self.base, name) if homes else ""
-        for home, view in ((home, view) for home in homes for view in (self._folder + file_name(name), second)):
+        for home, view in product(homes, (self._folder + file_name(name), second)):
             path = f"{home}/{view}"
-            try:
-                mode = os.lstat(path).st_mode
-                if stat.S_ISLNK(mode) and os.path.basename(os.readlink(path)) == "contents":
+            with contextlib.suppress(OSError, ValueError):
+                if os.path.basename(os.readlink(path)) == "contents":
                     continue  # a view of an entry
-            except (OSError, ValueError):
-                continue
             found = examine(path, entry, [layout.stamps_of(home)], view, settled=True, rehash=rehash)
             if found.accepted:
                 return path, found
