@@ -462,12 +462,17 @@ class PackageData:
         return self._resolver.get_many(names, options)
 
 
-def _text(name: str | PurePath) -> str:
-    return name.as_posix() if isinstance(name, os.PathLike) else name
+def _text(name: object) -> str:
+    if isinstance(name, str):
+        return name
+    from pathlib import PurePath  # which a first hit does not load
+
+    return name.as_posix() if isinstance(name, PurePath) else check_name(name)
 
 
 def _texts(names: str | PurePath | Iterable[str | PurePath]) -> list[str]:
-    return [_text(name) for name in ([names] if isinstance(names, str | os.PathLike) else names)]
+    several = [names] if isinstance(names, str) or not isinstance(names, Iterable) else names
+    return [_text(name) for name in several]
 
 
 def _from_here(path: str | os.PathLike[str]) -> str:

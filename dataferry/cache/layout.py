@@ -91,12 +91,21 @@ def _cache_of_eight() -> str | None:
     for variable, below in (("ASTROPY_CACHE_DIR", ""), ("XDG_CACHE_HOME", "astropy")):
         folder = os.environ.get(variable)
         if folder and os.path.isabs(folder) and os.path.isdir(folder):
-            return os.path.join(folder, below).rstrip("/")
+            return _without_gaps(os.path.join(folder, below) if below else folder)
     home = os.path.expanduser("~")
     if not os.path.isabs(home):
         return None
     new, old = os.path.join(home, ".cache", "astropy"), os.path.join(home, ".astropy", "cache")
     return old if os.path.isdir(old) and not os.path.exists(new) else new
+
+
+def _without_gaps(path: str) -> str:
+    """A path as astropy's own code, which uses pathlib, spells it: ``/home//me/./cache/`` is ``/home/me/cache``."""
+    if os.path.normpath(path) == path:
+        return path
+    from pathlib import Path  # which a first hit does not load
+
+    return str(Path(path))
 
 
 def _cache_of_seven() -> str | None:

@@ -111,7 +111,7 @@ def _find_all(package: str | None, registry: str | None) -> dict[str, Any]:
         "hosts": host_names(),
         "lacking": missing_libraries(),
         "tokens": {status.provider: status.origin or "" for status in _providers(settings)},
-        "config_files": [{"path": path, "read": path in map(str, settings.files)} for path in config_files()],
+        "config_files": [{"path": path, "read": Path(path) in settings.files} for path in config_files()],
         "environment": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
         "sites": sorted(current_sites(settings.sites, settings.site)),
         "package": declared,

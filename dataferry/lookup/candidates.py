@@ -101,7 +101,10 @@ class Candidates:
         folders = [self.registry.data_folder] if self.registry.data_folder else []
         with contextlib.suppress(RegistryError):  # a registry file may lie apart from any installed package
             folders += [os.path.join(folder, "data") for folder in package_folders(self.package)]
-        return list(dict.fromkeys(folders))
+        found: dict[str, str] = {}
+        for folder in folders:  # sys.path may spell one in another way, as /opt//lib or ../lib
+            found.setdefault(os.path.abspath(folder), folder)
+        return list(found.values())
 
     @cached_property
     def _scattered_data(self) -> Any:
@@ -113,7 +116,7 @@ class Candidates:
     def installed(self) -> bool:
         """Whether the registry is the one of an installed package."""
         with contextlib.suppress(RegistryError):
-            return self.registry.origin in declarations_of(self.package)
+            return self.registry.origin in map(os.path.abspath, declarations_of(self.package))
         return False
 
     def store(self) -> Store:

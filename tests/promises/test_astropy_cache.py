@@ -130,6 +130,19 @@ def test_every_place_of_the_cache_is_honoured(kind, package, home, monkeypatch):
     assert os.path.samefile(again.stdout.strip(), path)
 
 
+@pytest.mark.skipif(SEVEN_HERE, reason="astropy 7 has other rules")
+@pytest.mark.parametrize("variable", ["ASTROPY_CACHE_DIR", "XDG_CACHE_HOME"])
+def test_a_folder_has_one_spelling_whether_or_not_astropy_is_imported(variable, package, home, monkeypatch):
+    (home / "own").mkdir()
+    monkeypatch.setenv(variable, f"{home}//own/./")
+    path = PackageData(package).get(NAME)
+    code = f"import dataferry; print(dataferry.PackageData({package!r}).get({NAME!r}))"
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "DATAFERRY_OFFLINE": "1"}
+    for before in ("", "import astropy.config; "):
+        run = [sys.executable, "-c", before + code]
+        assert subprocess.run(run, env=env, capture_output=True, text=True, check=True).stdout.strip() == path
+
+
 def test_a_temporary_cache_is_honoured(package, tmp_path, server):
     from astropy.config import set_temp_cache
 

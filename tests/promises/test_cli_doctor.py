@@ -60,6 +60,13 @@ def test_doctor_shows_no_part_of_the_login_of_a_proxy(command, home, monkeypatch
     assert found["proxies"] == {"http_proxy": f"{scheme}proxy.example:3128"}
 
 
+def test_doctor_reads_a_configuration_whose_folder_has_another_spelling(command, package, home, monkeypatch):
+    (home / "own/dataferry").mkdir(parents=True)
+    (home / "own/dataferry/config.toml").write_text("offline = true\n")
+    monkeypatch.setenv("XDG_CONFIG_HOME", f"{home}//own/.")
+    assert json.loads(command("doctor", "--json", package).stdout)["config_files"][0]["read"] is True
+
+
 def test_doctor_as_json(command, package, home):
     (home / ".config/dataferry").mkdir()
     (home / ".config/dataferry/config.toml").write_text("offline = true\n")

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import shutil
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -276,6 +277,15 @@ def test_a_command_names_the_registry_only_if_it_is_apart(package, tmp_path, mon
     assert f"dataferry get {package} {NAME} --registry {apart}" in str(caught.value)
 
 
+def test_a_folder_of_sys_path_in_another_spelling_is_the_same(package, tmp_path, monkeypatch):
+    monkeypatch.setenv("DATAFERRY_OFFLINE", "1")
+    monkeypatch.setattr("sys.path", [f"{tmp_path}/packages/..//packages", *sys.path[1:]])
+    with pytest.raises(Offline) as caught:
+        PackageData(package).get(NAME)
+    assert "--registry" not in str(caught.value)
+    assert [failure.place.partition(" ")[0] for failure in caught.value.failures].count("package") == 1
+
+
 def test_astropys_own_switch_is_honoured(package, server):
     from astropy.utils.data import conf
 
@@ -412,6 +422,17 @@ def test_a_bad_name_is_refused_before_any_look(package, name):
     for call in (data.get, data.where, data.open, data.contents, data.fetch):
         with pytest.raises(BadName, match="name"):
             call(name)
+
+
+@pytest.mark.parametrize("name", [3, None, b"small.txt"])
+def test_what_is_no_name_is_named_in_the_error(package, name, tmp_path):
+    data = PackageData(package)
+    [entry] = [entry for entry in os.scandir(tmp_path) if entry.name == "packages"]
+    for wrong in (name, entry):
+        with pytest.raises(BadName, match=f"a name is a string, not {type(wrong).__name__}"):
+            data.get(wrong)
+    with pytest.raises(BadName, match="a name is a string, not DirEntry"):
+        data.fetch(entry)
 
 
 def test_fetch_gives_paths_in_order_and_one_failure_stops_nothing(package, server):
