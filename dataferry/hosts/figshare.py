@@ -47,6 +47,8 @@ _FORMS = "figshare:14763051, figshare:14763051.v2, figshare:10.6084/m9.figshare.
 
 def _read_article(rest: str, spec: str) -> tuple[int | None, int | None, str]:
     """The article of a line, its version, and its DOI where only Figshare can say which article has it."""
+    if not spec.isprintable() or " " in spec:
+        raise BadName(f"{redact_url(spec)!r} is not of the form {_FORMS}")
     if rest == "new":
         return None, None, ""
     path = urlsplit(rest).path if rest.startswith(("http://", "https://")) and "doi.org" not in rest else ""

@@ -181,7 +181,7 @@ class GitHubReleaseHost(DepositHost["_Api"]):
             reason = f"there is no published release {self.tag!r} of {self.repository}, or it is private"
             raise TransferError(self.redacted, f"{reason}; {self._for_private()}", kind="token", final=True)
         files = first.files(self.part, login=api.login)
-        for number in range(2, MOST_PAGES):
+        for number in range(2, MOST_PAGES + 1):
             if (further := api.tagged(_further_tag(first.tag, number))) is None:
                 break
             files = further.files(self.part, locators={self.locator: further.tag}, login=api.login) + files

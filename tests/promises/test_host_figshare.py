@@ -65,6 +65,8 @@ def test_lines(line: str, article: int | None, version: int | None, doi: str) ->
         ("figshare:0", "figshare:14763051"),
         ("figshare:1 2", "figshare:14763051"),
         ("figshare:latest", "figshare:14763051"),
+        ("figshare:10.1234/a\x1b[2Jb", "figshare:14763051"),
+        ("figshare:https://figshare.com/articles/dataset/a\x1b[2J/123", "figshare:14763051"),
         ("figshare:1?sever=https://a.example/", "sever"),
         ("figshare:1?server=ftp://a.example/", "http"),
         ("figshare:1?server=https://u:p@a.example/", "without user"),

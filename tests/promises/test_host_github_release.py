@@ -194,6 +194,13 @@ def test_a_release_of_250_assets_is_asked_for_in_pages(github: Any) -> None:
     assert github.count(r"GET .*/assets\?") == 3
 
 
+def test_files_of_the_hundredth_release_are_found(github: Any) -> None:
+    github.put("v1", "first.fits", DUST)
+    for number in range(2, 101):
+        github.put(f"v1-more{number}", f"{number}.fits", DUST)
+    assert len(make_host(github.spec()).hosted(load_settings())) == 100
+
+
 def test_a_release_that_is_not_there_is_an_error(github: Any) -> None:
     github.put("v1", "dust.fits", DUST, draft=True)
     with pytest.raises(TransferError, match="no published release 'v1' of ann/data"):
