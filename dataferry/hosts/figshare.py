@@ -483,6 +483,8 @@ class _Parts:
         upload: dict[str, Any] = answer.json() if answer.status != 404 else {}
         if upload.get("status", "ABORTED") == "ABORTED":
             return None
+        if upload["status"] == "COMPLETED":  # by a run that was killed after it had said that all parts are there
+            return []
         return [part for part in upload["parts"] if part.get("status") != "COMPLETE"]
 
     def _put(self, part: Mapping[str, Any]) -> None:
