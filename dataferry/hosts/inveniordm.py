@@ -215,7 +215,8 @@ class InvenioHost(DepositHost["_Api"]):
                         break
             except TransferError as error:
                 failed = error
-                if not error.final:  # the server does not answer, for no other record either
+                # a server that does not answer has no other record either; one that fails at this record may
+                if not error.final and not isinstance(error, HostRefused):
                     break
         if failed is not None and not found:
             raise failed

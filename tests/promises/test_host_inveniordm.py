@@ -186,6 +186,19 @@ def test_the_id_of_all_versions_means_the_newest(rdm: Any, ann: By, tmp_path: Pa
     assert late.users_get(["new.dat"]) == {"new.dat": b"new"}
 
 
+def test_a_record_that_the_server_fails_at_hides_no_other(
+    invenio_standin: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dataferry.hosts.api_client.FIRST_PAUSE", 0.001)
+    ann = By(invenio_standin)
+    broken, first = ann.record({"a.dat": b"one"})[0], ann.record({"c.dat": b"three"})[0]
+    ann.next(first, {"b.dat": b"two"})
+    invenio_standin.fault(f"GET .*/records/{broken}", status=500, left=100)
+    host = make_host(f"inveniordm:{invenio_standin.url}{first}")
+    wanted = {"a.dat": Entry("a.dat", "0" * 64, 3, {host.locator: broken}), "b.dat": None}
+    assert list(host.look_up(wanted, load_settings())) == ["b.dat"]
+
+
 def test_other_peoples_data_are_added(rdm: Any, tmp_path: Path, command: Callable[..., Any]) -> None:
     record, family = By(rdm, "bob").record(FILES)
     registry = tmp_path / "data" / "dataferry.toml"
