@@ -23,7 +23,7 @@ from dataferry.download.source import Source, Wanted
 from dataferry.errors import DataferryError, TransferError
 from dataferry.files import put_content
 from dataferry.hosts import make_host
-from dataferry.hosts.api_client import ApiClient, Headers, HostRefused, Response, error_message
+from dataferry.hosts.api_client import ApiClient, HostRefused, Response, error_message
 from dataferry.hosts.base import Upload, checked_files, guarded
 from dataferry.hosts.s3 import S3Host
 from dataferry.hosts.s3_client import S3Client
@@ -94,7 +94,7 @@ def api_answers(dice: Dice, folder: Path) -> None:
         calls += 1
         found = next(value for end, value in answers.items() if path.partition("?")[0].endswith(end))
         status = 404 if found is None and dice.random() < 0.9 else dice.choice([200] * 20 + [404, 403])
-        headers = Headers({"Link": dice.choice(['<https://h.example/x>; rel="next"', *ODD_TEXTS])} if calls < 5 else {})
+        headers = {"link": dice.choice(['<https://h.example/x>; rel="next"', *ODD_TEXTS])} if calls < 5 else {}
         response = Response(status, headers, json_bytes(dice, found), f"{method} {path}")
         if status != 200 and status not in how.get("accept", ()):
             raise TransferError(response.place, error_message(response), kind="status", final=True)
@@ -179,7 +179,7 @@ def to_publishers(dice: Dice, folder: Path) -> None:
         found = next(value for end, value in answers.items() if path.partition("?")[0].endswith(end))
         found = [] if isinstance(found, list) and dice.random() < 0.3 else found
         status = 404 if found is None else dice.choice([200] * 40 + [*how.get("accept", ()), 404])
-        response = Response(status, Headers({}), json_bytes(dice, found), f"{method} {path}")
+        response = Response(status, {}, json_bytes(dice, found), f"{method} {path}")
         if status != 200 and status not in how.get("accept", ()):
             raise HostRefused(response.place, status, error_message(response), None)
         return response

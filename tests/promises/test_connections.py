@@ -64,7 +64,7 @@ def test_a_slow_mirror_loses_the_rest_to_a_faster_one(make_package: Make) -> Non
 def test_a_mirror_that_brings_nothing_leaves_its_part_to_the_slow_one(fault: Fault, make_package: Make) -> None:
     """It is tried because the first one is slow, and ends when that one has the rest of the file."""
     one_connection()
-    with RangeServer({NAME: DATA}, rate=3 * MB) as slow, RangeServer({NAME: DATA}) as other:
+    with RangeServer({NAME: DATA}, rate=2 * MB) as slow, RangeServer({NAME: DATA}) as other:
         other.fault("*", fault)
         package = package_at(make_package, slow, other)
         assert Path(PackageData(package, show_progress=False).get(NAME, deadline=60)).read_bytes() == DATA
