@@ -74,6 +74,7 @@ _GOOGLE = _Protocol(
     ("GOOGLE_", "~/.config/gcloud"),
     grows=False,
     md5=True,
+    timeouts=(),  # gcsfs takes one for a whole request only, however large its answer
 )
 _SFTP = _Protocol(_FOLDER | {"banner_timeout", "compress"}, "paramiko", None, login=True, appends=True)
 #: What a package may name. Of all others some run code that a server sends (dask), write files where their options

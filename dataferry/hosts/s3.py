@@ -55,9 +55,8 @@ _AWS_FILE, _OTHER_FILE = MOST_PARTS * LARGEST_PART, 5 << 40
 _LONGEST_KEY = 1024
 #: Parallel uploads of files, of parts of one file, and of parts of all files.
 _UPLOADS, _PARTS, _ALL_PARTS = 32, 8, 16
-#: Attempts for each request of an upload: with their pauses about a minute. Questions before it get fewer; and those
-#: of a reader, whom each attempt at a silent store costs a timeout, one more for a lost answer.
-_ATTEMPTS, _READER_ATTEMPTS = 8, 2
+#: Attempts for each request of an upload: with their pauses about a minute. Questions before it get fewer.
+_ATTEMPTS = 8
 #: Seconds that a signed URL holds; long, since a large file is asked for in many pieces.
 _SIGNED_FOR = 24 * 3600
 _KEY_FILES = {"AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials", "AWS_CONFIG_FILE": "~/.aws/config"}
@@ -141,7 +140,8 @@ class S3Host(Host):
         """The bucket as a reader asks it, who has a key unless it is `anonymous`."""
         reading = self.spec not in settings.named_hosts
         try:
-            client = S3Client(self.bucket, settings, anonymous=anonymous, reading=reading, attempts=_READER_ATTEMPTS)
+            client = S3Client(self.bucket, settings, anonymous=anonymous, reading=reading)
+            client.boto.meta.events.register_first("needs-retry.s3", _end_in_silence)
             with closing(client.boto):
                 if client.credentials is None and not anonymous:
                     raise self._private(what)
@@ -184,6 +184,14 @@ class S3Host(Host):
     def publisher(self, settings: Settings, about: Mapping[str, Any]) -> Publisher:
         """See `Publisher`."""
         return S3Publisher(self, settings, about)
+
+
+def _end_in_silence(attempts: int, caught_exception: Exception | None, **_: object) -> None:
+    """Let boto3 ask a reader's question again after one lost answer; each further one would cost a whole timeout."""
+    from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
+
+    if attempts > 1 and isinstance(caught_exception, ConnectTimeoutError | ReadTimeoutError):
+        raise caught_exception
 
 
 class S3Publisher(Publisher):

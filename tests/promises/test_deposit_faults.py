@@ -412,8 +412,22 @@ def test_a_list_of_a_store_that_does_not_answer_gets_the_packages_timeout(
     with RangeServer({}) as server:
         server.fault("*", NeverAnswers())
         done = command("add", registry, "--from", f"s3://bucket/v1/?endpoint={server.url.rstrip('/')}")
+        assert len(server.requests) == 2
     assert done.exit_code == 1
     assert "timeout" in done.stderr.lower()
+
+
+def test_a_store_that_is_busy_is_asked_for_its_list_again(hostile: str) -> None:
+    """AWS answers 503 SlowDown while it divides a bucket that many read."""
+    left = [2]
+
+    def act(handler: Hostile) -> None:
+        left[0] -= 1
+        body, status = b"<ListBucketResult/>", b"503 Slow Down" if left[0] >= 0 else b"200 OK"
+        handler.wfile.write(b"HTTP/1.1 %s\r\nContent-Length: %d\r\n\r\n" % (status, len(body)) + body)
+
+    Hostile.answer = act
+    assert make_host(f"s3://bucket/v1/?endpoint={hostile.rstrip('/')}").hosted(Settings()) == {}
 
 
 @pytest.mark.timeout(40)  # boto3 waits for 60 s by default
