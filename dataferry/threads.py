@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from functools import partial
+from queue import SimpleQueue
 from typing import TypeVar
 
 _T = TypeVar("_T")
@@ -67,3 +68,37 @@ def in_threads(
             until = time.monotonic() + _GRACE
             for thread in threads:
                 thread.join(max(0.0, until - time.monotonic()))
+
+
+class Workers:
+    """A few threads, started as they are needed, for calls that may wait for a disk; daemons, since it may hang."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+
+    def do(self, call: Callable[[], None]) -> None:
+        """Have something done, in this thread where the system gives no other one."""
+        waiting = not self._threads or not self._calls.empty()
+        if waiting and len(self._threads) < self._most:
+            thread = threading.Thread(target=self._run, name="dataferry-run", daemon=True)
+            with suppress(RuntimeError):  # ulimit -u
+                thread.start()
+                self._threads.append(thread)
+        if self._threads:
+            self._calls.put(call)
+        else:
+            call()
+
+    def close(self, seconds: float) -> None:
+        """Wait for what is to be done, at most so many seconds."""
+        until = time.monotonic() + seconds
+        for _ in self._threads:
+            self._calls.put(None)
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
+
+    def _run(self) -> None:
+        while (call := self._calls.get()) is not None:
+            call()

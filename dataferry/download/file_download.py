@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Protocol
 
 from ..errors import Failure, FileUnavailable, Offline, Reason, TransferError
+from ..threads import Workers
 from .file_lock import FileLock
 from .partial_file import PartialFile, claims, identity_of, progress_of
 from .response import EXPIRED, Head, check_body, check_head, describe_body, strong_etag, validator
-from .rolling_hash import HashThreads
 from .segmented_file import BEGINNING, RangeTransfer, SegmentedFile, other_file
 from .segments import Segment, Segments
 from .source import Arrived, Wanted
@@ -35,7 +35,7 @@ class Run(Protocol):
     find: Callable[[Wanted], Path | None]
     store: Callable[[Wanted, Path | bytes], Path]
     patience: float
-    hash_threads: HashThreads
+    workers: Workers
 
     def send(self, transfer: FileTransfer) -> None:
         """Begin a request, or reading a stream."""
@@ -175,7 +175,7 @@ class FileDownload:
             self.release()
             self._park(time.monotonic())
             return False
-        self.body = SegmentedFile(partial, self.wanted, self.size, run.hash_threads, run.wake)
+        self.body = SegmentedFile(partial, self.wanted, self.size, run.workers, run.wake)
         self.opened = time.monotonic()
         try:
             partial.reserve()

@@ -7,47 +7,14 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable
-from contextlib import suppress
-from queue import SimpleQueue
 
 from ..portable import begin_writing_back, read_into
+from ..threads import Workers
 
-_MOST_THREADS = 4
 _PATIENCE = 5.0  # seconds to wait for a disk that does not answer
 _BLOCK = 1 << 20
 _WORTH_WAKING = 1 << 22  # bytes for which a thread is woken
 _WRITE_BACK = 1 << 23  # bytes after which Linux is asked to write them to the disk
-
-
-class HashThreads:
-    """The threads of one run, started as they are needed; daemons, since the disk that they read may hang."""
-
-    def __init__(self) -> None:
-        self._work: SimpleQueue[RollingHash | None] = SimpleQueue()
-        self._threads: list[threading.Thread] = []
-
-    def add(self, file: RollingHash) -> bool:
-        """Have a file hashed as far as it is written; False where the system gives no thread."""
-        waiting = not self._threads or not self._work.empty()
-        if waiting and len(self._threads) < _MOST_THREADS:
-            thread = threading.Thread(target=self._run, name="dataferry-hash", daemon=True)
-            with suppress(RuntimeError):  # ulimit -u
-                thread.start()
-                self._threads.append(thread)
-        if self._threads:
-            self._work.put(file)
-        return bool(self._threads)
-
-    def close(self) -> None:
-        """End the threads."""
-        for _ in self._threads:
-            self._work.put(None)
-        for thread in self._threads:
-            thread.join(_PATIENCE)
-
-    def _run(self) -> None:
-        while (file := self._work.get()) is not None:
-            file.follow()
 
 
 class RollingHash:
@@ -57,15 +24,15 @@ class RollingHash:
     ----------
     fd : int
         The file; it is duplicated.
-    threads : HashThreads or None
-        Where it is hashed; None for the thread that calls.
+    workers : Workers
+        Who hashes it.
     done : callable
-        Called in that thread once all is hashed, or reading failed.
+        Called there once all is hashed, or reading failed.
     """
 
-    def __init__(self, fd: int, threads: HashThreads | None = None, done: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, fd: int, workers: Workers, done: Callable[[], None] = lambda: None) -> None:
         self._fd = os.dup(fd)
-        self._threads = threads
+        self._workers = workers
         self._done = done
         self._digest = hashlib.sha256()
         self._change = threading.Condition()
@@ -91,8 +58,7 @@ class RollingHash:
             if self._follows:
                 return
             self._follows = True
-        if self._threads is None or not self._threads.add(self):
-            self.follow()
+        self._workers.do(self._follow)
 
     def digest(self) -> str | None:
         """The hash in hexadecimal digits; None as long as it is not known; what reading raised."""
@@ -108,8 +74,7 @@ class RollingHash:
                 os.close(self._fd)
                 self._fd = -1
 
-    def follow(self) -> None:
-        """Hash what has been written; called in a thread."""
+    def _follow(self) -> None:
         more = True
         while more:
             try:

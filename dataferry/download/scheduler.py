@@ -9,21 +9,22 @@ import heapq
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 
 from ..errors import DataferryError, Reason, TransferError
 from ..portable import free_descriptors
+from ..threads import Workers
 from .backoff import LONGEST_WAIT
 from .file_download import FileDownload, FileTransfer
 from .host_limiter import HostLimiter
-from .rolling_hash import HashThreads
 from .session import Network, Session, too_slow
 from .source import Wanted
 from .source_state import SourceState
 from .stream import StreamReader
 
+_WORKERS = 4  # threads that hash
+_PATIENCE = 5.0  # seconds that the end of a run waits for them
 _TICK = 0.05
 _GROWING = 0.02  # as long as more connections may be worth their while
 _SIGN_OF_LIFE = 5.0
@@ -69,7 +70,7 @@ class Scheduler:
         #: Seconds to wait for another process that seems to download a file and shows no sign of life.
         self.patience = network.stall_timeout
         self.wake = session.wake
-        self.hash_threads = HashThreads()
+        self.workers = Workers(_WORKERS)
         self._session, self._network, self._jobs = session, network, jobs
         self._descriptors = free_descriptors() - _SPARE_DESCRIPTORS
         self._deadline = deadline
@@ -113,8 +114,10 @@ class Scheduler:
                     self._look(now)
                     tick()
         finally:
-            with closing(self.hash_threads):
+            try:
                 self._end()
+            finally:
+                self.workers.close(_PATIENCE)
 
     def _wait(self, now: float) -> float:
         growing = any(host.active and not host.tuned for host in self._hosts)

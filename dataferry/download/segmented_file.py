@@ -6,9 +6,10 @@ import os
 from collections.abc import Callable
 
 from ..errors import Reason, TransferError
+from ..threads import Workers
 from .partial_file import PartialFile
 from .response import check_body, describe_body
-from .rolling_hash import HashThreads, RollingHash
+from .rolling_hash import RollingHash
 from .segments import Segment, Segments
 from .session import Transfer
 from .source import Wanted
@@ -40,7 +41,7 @@ class SegmentedFile:
     """What there is of one file on the disk, and what of the rest each connection downloads."""
 
     def __init__(
-        self, partial: PartialFile, wanted: Wanted, size: int | None, threads: HashThreads, wake: Callable[[], None]
+        self, partial: PartialFile, wanted: Wanted, size: int | None, workers: Workers, wake: Callable[[], None]
     ) -> None:
         self.partial, self.size, self._wanted = partial, size, wanted
         self.registered = wanted.sha256 is not None
@@ -48,7 +49,7 @@ class SegmentedFile:
         self._head = b""
         self._hash: RollingHash | None = None
         if self.registered:
-            self._hash = RollingHash(partial.fd, threads, wake)
+            self._hash = RollingHash(partial.fd, workers, wake)
             self._hash.advance(partial.ranges.prefix())
         here = partial.ranges.prefix()
         self.segments = Segments([(here, None)] if size is None else list(partial.ranges.missing(size)))
@@ -172,7 +173,7 @@ class SegmentedFile:
         size = self.partial.ranges.prefix()
         if not self.registered or self.size is not None or error.kind not in (Reason.CUT, Reason.STALL) or not size:
             return False
-        check = RollingHash(self.partial.fd)
+        check = RollingHash(self.partial.fd, Workers(0))
         check.finish(size)
         check.close()
         if check.digest() != self._wanted.sha256:

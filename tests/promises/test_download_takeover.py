@@ -199,7 +199,7 @@ WITHOUT_THREADS = """
 import sys, threading
 start = threading.Thread.start
 def refused(self):
-    if self.name.startswith("dataferry-hash"):
+    if self.name.startswith("dataferry-run"):
         raise RuntimeError("can't start new thread")
     start(self)
 threading.Thread.start = refused
