@@ -38,7 +38,7 @@ class RollingHash:
         self._change = threading.Condition()
         self._reach = self.hashed = self._written_back = 0
         self._size: int | None = None
-        self._follows = self._ended = False
+        self._follows = self._reads = self._ended = False
         self._error: BaseException | None = None
         self._buffer = memoryview(b"")
 
@@ -70,12 +70,17 @@ class RollingHash:
         """End the reading."""
         with self._change:
             self._ended = True
-            if self._change.wait_for(lambda: not self._follows, _PATIENCE) and self._fd >= 0:
-                os.close(self._fd)
-                self._fd = -1
+            if self._change.wait_for(lambda: not self._reads, _PATIENCE):
+                self._shut()
+
+    def _shut(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
 
     def _follow(self) -> None:
-        more = True
+        with self._change:
+            more = self._reads = not self._ended  # it may have been closed while it waited for a thread
         while more:
             try:
                 self._hash_to(self._reach)
@@ -83,7 +88,9 @@ class RollingHash:
                 self._error = error
             with self._change:
                 more = self.hashed < self._reach and not self._ended and self._error is None
-                self._follows = more
+                self._follows = self._reads = more
+                if self._ended:
+                    self._shut()  # whoever closed it may have waited for long enough
                 self._change.notify_all()
         if self._error is not None or self.hashed == self._size:
             self._done()
