@@ -77,11 +77,15 @@ class Workers:
         self._most = most
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
+        self._lock = threading.Lock()
+        self._open = 0  # calls that wait or run
 
     def do(self, call: Callable[[], None]) -> None:
         """Have something done, in this thread where the system gives no other one."""
-        waiting = not self._threads or not self._calls.empty()
-        if waiting and len(self._threads) < self._most:
+        with self._lock:
+            self._open += 1
+            wanted = min(self._open, self._most)
+        if wanted > len(self._threads):
             thread = threading.Thread(target=self._run, name="dataferry-run", daemon=True)
             with suppress(RuntimeError):  # ulimit -u
                 thread.start()
@@ -89,7 +93,7 @@ class Workers:
         if self._threads:
             self._calls.put(call)
         else:
-            call()
+            self._finish(call)
 
     def close(self, seconds: float) -> None:
         """Wait for what is to be done, at most so many seconds."""
@@ -101,4 +105,11 @@ class Workers:
 
     def _run(self) -> None:
         while (call := self._calls.get()) is not None:
+            self._finish(call)
+
+    def _finish(self, call: Callable[[], None]) -> None:
+        try:
             call()
+        finally:
+            with self._lock:
+                self._open -= 1

@@ -41,3 +41,13 @@ def test_a_file_that_waits_for_a_thread_is_closed_at_once(tmp_path: Path, monkey
         workers.close(10)
         busy.close()
         assert busy.digest() is not None and waiting.digest() is None
+
+
+def test_two_files_are_hashed_side_by_side() -> None:
+    """A file that never ends had kept the only thread, since none waited when it began."""
+    workers, both = Workers(4), threading.Barrier(2, timeout=10)
+    met: list[int] = []
+    for _ in range(2):
+        workers.do(lambda: met.append(both.wait()))
+    workers.close(20)
+    assert sorted(met) == [0, 1]
