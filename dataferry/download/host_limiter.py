@@ -18,7 +18,7 @@ _STEP = 6  # times as many as have proven themselves: after the first as many as
 _ROUND_TRIPS = 0.4  # seconds that small files may wait for answers, all in all, before another connection is worth it
 _PAYS = 1.15  # what more connections must bring to be kept
 _FULL = 0.5
-_WINDOW, _LATER = 0.1, 0.06  # seconds to measure over: one connection starts slowly, several are steady together
+_WINDOW = 0.06  # seconds to measure over
 _RATE_OVER = 0.5
 _GIVE_UP = 4  # failures one after the other
 _COSTLY = 2  # as much as so many other failures counts one that took a whole timeout
@@ -96,7 +96,7 @@ class HostLimiter:
             if now >= since and self.round_trip < 1:
                 self._mark = (now, self.bytes)
             return
-        if now - since < max(_LATER if self._best else _WINDOW, 1.2 * self.round_trip):
+        if now - since < max(_WINDOW, 1.2 * self.round_trip):
             return
         rate = (self.bytes - count) / (now - since)
         before, self.per_connection = self.per_connection, rate / self.active
