@@ -41,6 +41,7 @@ _REQUIRED = {part.strip() for part in os.environ.get("DATAFERRY_REQUIRE", "").sp
 
 #: Debian keeps servers in places that are not on everybody's PATH.
 _PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
+os.environ["PATH"] = _PATH  # so that what `need` finds can also be started by its name
 
 
 def _missing(component: str, reason: str) -> NoReturn:
